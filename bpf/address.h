@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Addresses as the tables know them. Everything here is in network byte order. */
+#ifndef SOCKLB_ADDRESS_H
+#define SOCKLB_ADDRESS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+
+static __always_inline struct address ipv4(__be32 ip)
+{
+	return (struct address){ { 0, 0, bpf_htonl(0xffff), ip } };
+}
+
+static __always_inline int is_ipv4(const struct address *a)
+{
+	return !a->word[0] && !a->word[1] && a->word[2] == bpf_htonl(0xffff);
+}
+
+/* The unspecified address of the same family, under which NodePorts are kept. */
+static __always_inline struct address any_address(const struct address *a)
+{
+	return (struct address){ { 0, 0, is_ipv4(a) ? bpf_htonl(0xffff) : 0, 0 } };
+}
+
+/* Without branches between the words: each would double the paths that the verifier walks. */
+static __always_inline int same_address(const struct address *a, const struct address *b)
+{
+	return !((a->word[3] ^ b->word[3]) | (a->word[2] ^ b->word[2]) | (a->word[1] ^ b->word[1]) |
+		 (a->word[0] ^ b->word[0]));
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The tables. The agent writes the first five, the hooks write the last two.
+ *
+ * A hash element is reused at once by the kernel, also for another key, while a reader may still hold it. So nothing is
+ * read from a hash element but an index, and the row behind the index says which key it belongs to; for the address
+ * tables only presence counts, which the lookup itself compares.
+ */
+#ifndef SOCKLB_MAPS_H
+#define SOCKLB_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+
+#ifndef MAX_FRONTENDS
+#define MAX_FRONTENDS (1 << 16)
+#endif
+#ifndef MAX_BACKENDS
+#define MAX_BACKENDS (1 << 18)
+#endif
+#ifndef MAX_NODE_ADDRESSES
+#define MAX_NODE_ADDRESSES (1 << 14)
+#endif
+/* Slots for live sockets, a power of two; 0 keeps every record in sk_storage (kernels before 5.12 have no atomic
+ * compare-and-swap for programs: commit 5ffa25502b5a).
+ */
+#ifndef SOCKET_SLOTS
+#define SOCKET_SLOTS (1 << 18)
+#endif
+
+/* Which row a Service address, port and protocol has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_FRONTENDS);
+	__type(key, struct frontend_key);
+	__type(value, __u32);
+} frontends SEC(".maps");
+
+/* The frontends themselves. Mapped into the agent, which publishes a backend set by one 64-bit store. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_FRONTENDS);
+	__type(key, __u32);
+	__type(value, struct frontend);
+} frontend_rows SEC(".maps");
+
+/* Backend sets, each a range of rows. A range is filled before it is published and rests after it was withdrawn. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_BACKENDS);
+	__type(key, __u32);
+	__type(value, struct backend);
+} backends SEC(".maps");
+
+/* Addresses that belong to Services alone: a port without a frontend there is refused. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_FRONTENDS);
+	__type(key, struct address);
+	__type(value, __u8);
+} service_addrs SEC(".maps");
+
+/* Addresses of all nodes of the cluster: NodePorts are served there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_NODE_ADDRESSES);
+	__type(key, struct address);
+	__type(value, __u8);
+} node_addrs SEC(".maps");
+
+#if SOCKET_SLOTS
+/* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live
+ * sockets meet in one slot only when about as many sockets live as there are slots. Mapped, so that `socklb status` can
+ * count it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SOCKET_SLOTS);
+	__type(key, __u32);
+	__type(value, struct socket_slot);
+} sockets SEC(".maps");
+#endif
+
+/* The records that have no slot. They live and die with the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct more_peers);
+} more_peers SEC(".maps");
+
+#endif

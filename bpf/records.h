@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a socket was given, so that the application goes on seeing what it asked for.
+ *
+ * A record has its place in the slot table, or in sk_storage where the slot belongs to another live socket. The newest
+ * record of a socket stands in front; an unconnected UDP socket that talks to several Services keeps older ones behind
+ * it. The kernel runs the hooks of one socket under that socket's lock, so only the slot itself is contended.
+ *
+ * Nothing here can fail a connection: without memory a record is lost, not the connect().
+ */
+#ifndef SOCKLB_RECORDS_H
+#define SOCKLB_RECORDS_H
+
+#include "address.h"
+#include "maps.h"
+
+static __always_inline int same_peer(const struct peer *a, const struct peer *b)
+{
+	return !((a->backend_port ^ b->backend_port) | (a->frontend_port ^ b->frontend_port) |
+		 !same_address(&a->backend, &b->backend) | !same_address(&a->frontend, &b->frontend));
+}
+
+#if SOCKET_SLOTS
+static __always_inline struct socket_slot *slot_of(__u64 cookie)
+{
+	__u32 index = cookie & (SOCKET_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&sockets, &index);
+}
+
+/* The socket's record in the slot table: the one it has, or a free one when `claim` is set. */
+static __always_inline struct peer *slot_record(__u64 cookie, int claim)
+{
+	struct socket_slot *slot = slot_of(cookie);
+
+	if (!slot)
+		return NULL;
+	if (slot->cookie == cookie)
+		return &slot->peer;
+	if (!claim || slot->cookie || __sync_val_compare_and_swap(&slot->cookie, 0, cookie))
+		return NULL;
+	__builtin_memset(&slot->peer, 0, sizeof(slot->peer));
+	return &slot->peer;
+}
+
+static __always_inline void release_slot(__u64 cookie)
+{
+	struct socket_slot *slot = slot_of(cookie);
+
+	if (slot && slot->cookie == cookie)
+		slot->cookie = 0;
+}
+#else
+static __always_inline struct peer *slot_record(__u64 cookie, int claim)
+{
+	return NULL;
+}
+
+static __always_inline void release_slot(__u64 cookie)
+{
+}
+#endif
+
+static __always_inline struct more_peers *more_of(struct bpf_sock_addr *ctx, __u64 flags)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk ? bpf_sk_storage_get(&more_peers, sk, NULL, flags) : NULL;
+}
+
+/* Keep `old` behind the front record, in the place of `now` if that is there already, else of the oldest. */
+static __always_inline void keep_behind(struct more_peers *more, const struct peer *now, const struct peer *old)
+{
+	for (int i = 0; i < OLDER_PEERS; i++) {
+		if (same_peer(&more->behind[i], now)) {
+			more->behind[i] = *old;
+			return;
+		}
+	}
+	more->behind[more->next++ & (OLDER_PEERS - 1)] = *old;
+}
+
+/* The socket's peer from now on is `peer`. `connected` sockets have no other. */
+static __always_inline void remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
+{
+	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 1);
+	struct more_peers *more = NULL;
+
+	if (!front) {
+		more = more_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!more)
+			return;
+		front = &more->front;
+	}
+	if (!connected) {
+		if (same_peer(front, peer))
+			return;
+		if (front->backend_port) {
+			if (!more)
+				more = more_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+			if (more)
+				keep_behind(more, peer, front);
+		}
+	}
+	*front = *peer;
+}
+
+/* The socket talks past all Services from now on: its peer is what it asked for. */
+static __always_inline void forget(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	release_slot(bpf_get_socket_cookie(ctx));
+	if (sk)
+		bpf_sk_storage_delete(&more_peers, sk);
+}
+
+static __always_inline int restore(const struct peer *peer, struct address *address, __be16 *port)
+{
+	if (peer->backend_port != *port || !same_address(&peer->backend, address))
+		return 0;
+	*port = peer->frontend_port;
+	*address = peer->frontend;
+	return 1;
+}
+
+/* If the socket was given this backend, put what it had asked for in its place. */
+static __always_inline int recall(struct bpf_sock_addr *ctx, struct address *address, __be16 *port)
+{
+	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
+	struct more_peers *more;
+
+	if (front && restore(front, address, port))
+		return 1;
+	more = more_of(ctx, 0);
+	if (!more)
+		return 0;
+	if (restore(&more->front, address, port))
+		return 1;
+	for (int i = 0; i < OLDER_PEERS; i++) {
+		if (restore(&more->behind[i], address, port))
+			return 1;
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the kernel side and the Python side both know: socklb/datapath/layout.py mirrors every struct here, and
+ * tests/datapath/test_layout.py compares sizes and offsets with the object's BTF.
+ *
+ * Byte order: addresses and ports are in network order, as the sockets hand them over; everything else is native.
+ */
+#ifndef SOCKLB_TYPES_H
+#define SOCKLB_TYPES_H
+
+#include <linux/types.h>
+
+/* An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d, so that an IPv4 Service is found from both families. */
+struct address {
+	__be32 word[4];
+};
+
+/* What a client asks for. A NodePort has the unspecified address of its family: ::ffff:0.0.0.0 or ::. */
+struct frontend_key {
+	struct address address;
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad;
+};
+
+/* One row of a frontend. `set` is the only word that changes while the row is published, and it is written by one
+ * 64-bit store: base << 32 | count. The key is repeated here because a row, unlike a hash element, is never given to
+ * another key while a reader may hold it.
+ */
+struct frontend {
+	struct frontend_key key;
+	__u32 pad;
+	__u64 set;
+};
+
+/* One row of a backend set: rows base .. base + count - 1 belong to one set and do not change while it is published. */
+struct backend {
+	struct address address;
+	__be16 port;
+	__u8 pad[6];
+};
+
+/* What a socket asked for and what it was given. */
+struct peer {
+	struct address frontend;
+	struct address backend;
+	__be16 frontend_port;
+	__be16 backend_port;
+};
+
+/* A socket's record, in a table indexed by socket cookie. cookie == 0: free. */
+struct socket_slot {
+	__u64 cookie;
+	struct peer peer;
+	__u32 pad;
+};
+
+/* What has no place in the slot table: the record of a socket whose slot belongs to another live socket (`front`), and
+ * the older records of an unconnected UDP socket that talks to several Services (`behind`, a ring; a power of two).
+ */
+#define OLDER_PEERS 8
+struct more_peers {
+	__u32 next;
+	struct peer front;
+	struct peer behind[OLDER_PEERS];
+};
+
+#endif

@@ -1,0 +1,276 @@
+"""A thin binding to libbpf: open, load, pin and attach objects; read and write maps in batches.
+
+    with Object.open(path) as obj:
+        obj.pin_maps(Path("/sys/fs/bpf/socklb/v1/maps"))
+        obj.load()
+        fd = obj.program("connect4").fd
+
+Nothing here knows what the programs do. Every failure is a `BpfError` that carries libbpf's own log, the kernel's
+reason first. File descriptors handed out live as long as the object that gave them, unless it is said otherwise.
+
+Runs with libbpf.so.1, and with libbpf.so.0 from 0.5 on (Ubuntu 22.04), which `libbpf_set_strict_mode` makes report
+errors as 1.0 does.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import errno
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from socklb.datapath.capabilities import missing_capabilities
+from socklb.errors import SocklbError
+
+STRICT_CLEAN_PTRS_AND_DIRECT_ERRS = 0x1 | 0x2
+LOG_WARN = 1  # libbpf_print_level: 0 and 1 are what a user needs
+LOG_SIZE = 1 << 24  # a verifier's log is at most this long; the pages are only touched as far as it goes
+
+PrintFn = ct.CFUNCTYPE(ct.c_int, ct.c_int, ct.c_void_p, ct.c_void_p)
+
+Pointer = ct.c_void_p
+Handle = int  # a pointer that libbpf gave, as an integer
+INT = ct.c_int
+STR = ct.c_char_p
+U32 = ct.c_uint32
+SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "bpf_object__open_file": (Pointer, [STR, Pointer]),
+    "bpf_object__load": (INT, [Pointer]),
+    "bpf_object__close": (None, [Pointer]),
+    "bpf_object__next_map": (Pointer, [Pointer, Pointer]),
+    "bpf_object__find_map_by_name": (Pointer, [Pointer, STR]),
+    "bpf_object__find_program_by_name": (Pointer, [Pointer, STR]),
+    "bpf_object__next_program": (Pointer, [Pointer, Pointer]),
+    "bpf_map__is_internal": (ct.c_bool, [Pointer]),
+    "bpf_map__name": (STR, [Pointer]),
+    "bpf_map__fd": (INT, [Pointer]),
+    "bpf_map__set_pin_path": (INT, [Pointer, STR]),
+    "bpf_program__name": (STR, [Pointer]),
+    "bpf_program__fd": (INT, [Pointer]),
+    "bpf_program__get_expected_attach_type": (INT, [Pointer]),
+    "bpf_program__attach_cgroup": (Pointer, [Pointer, INT]),
+    "bpf_link__pin": (INT, [Pointer, STR]),
+    "bpf_link__destroy": (INT, [Pointer]),
+    "bpf_link_update": (INT, [INT, INT, Pointer]),
+    "bpf_obj_get": (INT, [STR]),
+    "bpf_obj_get_info_by_fd": (INT, [INT, Pointer, ct.POINTER(U32)]),
+    "bpf_map_update_elem": (INT, [INT, Pointer, Pointer, ct.c_uint64]),
+    "bpf_map_update_batch": (INT, [INT, Pointer, Pointer, ct.POINTER(U32), Pointer]),
+    "bpf_map_delete_batch": (INT, [INT, Pointer, ct.POINTER(U32), Pointer]),
+    "bpf_map_lookup_batch": (INT, [INT, Pointer, Pointer, Pointer, Pointer, ct.POINTER(U32), Pointer]),
+    "bpf_prog_query": (INT, [INT, INT, U32, ct.POINTER(U32), Pointer, ct.POINTER(U32)]),
+    "bpf_enable_stats": (INT, [INT]),
+    "libbpf_set_print": (Pointer, [PrintFn]),
+    "libbpf_set_strict_mode": (INT, [INT]),
+}
+
+
+class BpfError(SocklbError):
+    """A call into libbpf or the kernel failed.
+
+    `errno` is the kernel's number; `log` is what libbpf printed, whole: it holds the verifier's log when a program was
+    refused.
+    """
+
+    def __init__(self, action: str, error: int, log: str = "", hint: str = "") -> None:
+        self.errno = error
+        self.log = log
+        reason = reason_line(log)
+        text = f"{action}: {os.strerror(error)}" + (f": {reason}" if reason else "")
+        if error == errno.EPERM:
+            hint = missing_capabilities() or hint
+        super().__init__(text, hint=hint)
+
+
+def reason_line(log: str) -> str:
+    """Give the one line of a libbpf log that says why: the verifier's last word, or else libbpf's last line.
+
+    libbpf's advice on "ulimit -l" is left out: on kernels from 5.11 on it is never the reason (commit 5b029a32cfe4).
+    """
+    lines = [line.strip() for line in log.splitlines() if line.strip() and "ulimit -l" not in line]
+    for i, line in enumerate(lines):
+        if line.startswith("processed ") and " insns" in line and i > 0:
+            return lines[i - 1]
+    told = [line.removeprefix("libbpf: ") for line in lines if line.startswith("libbpf: ")]
+    return told[0] if told else ""
+
+
+_log: list[str] = []
+
+
+@PrintFn
+def _print(level: int, format_: int, arguments: int) -> int:
+    if level <= LOG_WARN:
+        buffer = ct.create_string_buffer(LOG_SIZE)
+        ct.CDLL(None).vsnprintf(buffer, ct.c_size_t(LOG_SIZE), ct.c_void_p(format_), ct.c_void_p(arguments))
+        _log.append(buffer.value.decode(errors="replace"))
+    return 0
+
+
+@cache
+def library() -> ct.CDLL:
+    """Load libbpf once.
+
+    Raises:
+        SocklbError: it is not installed.
+    """
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        try:
+            lib = ct.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+        for symbol, (restype, argtypes) in SIGNATURES.items():
+            function = getattr(lib, symbol)
+            function.restype, function.argtypes = restype, argtypes
+        lib.libbpf_set_strict_mode(STRICT_CLEAN_PTRS_AND_DIRECT_ERRS)
+        lib.libbpf_set_print(_print)
+        return lib
+    raise SocklbError("libbpf is not installed", hint="apt-get install libbpf1 (Ubuntu 22.04: libbpf0)")
+
+
+def call(action: str, function: str, *arguments: Any) -> Any:
+    """Call a libbpf function and give its result.
+
+    Raises:
+        BpfError: the result is negative or a null pointer; `action` says what was meant to be done.
+    """
+    _log.clear()
+    ct.set_errno(0)
+    result = getattr(library(), function)(*arguments)
+    if result is None or result < 0:
+        raise BpfError(action, ct.get_errno() or -(result or 0) or errno.EINVAL, "".join(_log))
+    return result
+
+
+class Program:
+    """A program of a loaded object."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    @property
+    def fd(self) -> int:
+        """The program's descriptor, the object's to close."""
+        return int(library().bpf_program__fd(self._handle))
+
+    @property
+    def attach_type(self) -> int:
+        """`enum bpf_attach_type` that the program was loaded for."""
+        return int(library().bpf_program__get_expected_attach_type(self._handle))
+
+    def attach_cgroup(self, cgroup_fd: int, pin: Path) -> None:
+        """Attach to a cgroup by a link (flag "multi": programs of others go on running) and pin the link."""
+        link = call(f"attach {pin.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd)
+        try:
+            call(f"pin {pin}", "bpf_link__pin", link, os.fsencode(pin))
+        finally:
+            library().bpf_link__destroy(link)  # the pin keeps it attached
+
+
+class Object:
+    """An eBPF object file, opened and then loaded."""
+
+    def __init__(self, handle: Handle, path: Path) -> None:
+        self._handle = handle
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path) -> Object:
+        """Read an object file; nothing reaches the kernel yet."""
+        return cls(call(f"open {path}", "bpf_object__open_file", os.fsencode(path), None), path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        library().bpf_object__close(self._handle)
+
+    def map_names(self) -> list[str]:
+        """Name the maps that the source declares, in its order."""
+        return [_text(library().bpf_map__name(m)) for m in self._each("bpf_object__next_map") if _is_declared(m)]
+
+    def pin_maps(self, directory: Path) -> None:
+        """Have every declared map pinned in `directory` at load, or taken over from there if it is pinned already.
+
+        libbpf compares type, key, value, size and flags; a difference fails the load.
+        """
+        for handle in self._each("bpf_object__next_map"):
+            if _is_declared(handle):
+                pin = directory / _text(library().bpf_map__name(handle))
+                call(f"pin path {pin}", "bpf_map__set_pin_path", handle, os.fsencode(pin))
+
+    def load(self) -> None:
+        """Create the maps and have the kernel verify and take the programs."""
+        call(f"load {self.path}", "bpf_object__load", self._handle)
+
+    def map_fd(self, name: str) -> int:
+        """Give the descriptor of a map, the object's to close."""
+        handle = call(f"find map {name}", "bpf_object__find_map_by_name", self._handle, name.encode())
+        return int(library().bpf_map__fd(handle))
+
+    def program(self, name: str) -> Program:
+        """Give a program by its function's name."""
+        return Program(call(f"find program {name}", "bpf_object__find_program_by_name", self._handle, name.encode()))
+
+    def _each(self, function: str) -> Iterator[Handle]:
+        step: Callable[[Handle, Handle | None], Handle | None] = getattr(library(), function)
+        handle = step(self._handle, None)
+        while handle:
+            yield handle
+            handle = step(self._handle, handle)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode()
+
+
+def _is_declared(map_handle: Handle) -> bool:
+    return not library().bpf_map__is_internal(map_handle)
+
+
+def get_pinned(pin: Path) -> int:
+    """Open a pinned map, program or link; the descriptor is the caller's to close.
+
+    Raises:
+        BpfError: with ENOENT if nothing is pinned there.
+    """
+    return int(call(f"open {pin}", "bpf_obj_get", os.fsencode(pin)))
+
+
+def update_link(link_fd: int, program_fd: int, name: str) -> None:
+    """Replace a link's program atomically. The kernel does not compare attach types: the caller must."""
+    call(f"update link {name}", "bpf_link_update", link_fd, program_fd, None)
+
+
+def object_info(fd: int, info: ct.Structure, what: str) -> None:
+    """Fill `info` with what the kernel says of a map, program or link (BPF_OBJ_GET_INFO_BY_FD)."""
+    size = U32(ct.sizeof(info))
+    call(f"read the info of {what}", "bpf_obj_get_info_by_fd", fd, ct.byref(info), ct.byref(size))
+
+
+def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> list[int]:
+    """Give the ids of the programs at a cgroup's hook: its own, or all that are effective there (BPF_PROG_QUERY)."""
+    ids, count, flags = (U32 * 64)(), U32(64), U32(0)
+    query = 1 if effective else 0
+    call(
+        f"query attach type {attach_type}",
+        "bpf_prog_query",
+        cgroup_fd,
+        attach_type,
+        query,
+        ct.byref(flags),
+        ids,
+        ct.byref(count),
+    )
+    return list(ids[: count.value])
+
+
+def enable_run_time_statistics() -> int:
+    """Have the kernel count runs and nanoseconds of every program until the descriptor is closed (kernel 5.8)."""
+    return int(call("enable run-time statistics", "bpf_enable_stats", 0))

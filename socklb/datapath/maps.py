@@ -1,0 +1,193 @@
+"""The two kinds of tables: hashes written in batches, and arrays of rows mapped into this process."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import errno
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from socklb.datapath import libbpf
+from socklb.errors import SocklbError
+
+BATCH = 4096  # elements a system call; larger batches are no faster
+
+
+class MapInfo(ct.Structure):
+    """The head of `struct bpf_map_info`."""
+
+    _fields_ = (
+        ("type", ct.c_uint32),
+        ("id", ct.c_uint32),
+        ("key_size", ct.c_uint32),
+        ("value_size", ct.c_uint32),
+        ("max_entries", ct.c_uint32),
+        ("map_flags", ct.c_uint32),
+    )
+
+
+def map_info(fd: int, name: str) -> MapInfo:
+    """Read what the kernel says of a map."""
+    info = MapInfo()
+    libbpf.object_info(fd, info, f"map {name}")
+    return info
+
+
+class PinnedMap:
+    """A map opened by its pin."""
+
+    def __init__(self, directory: Path, name: str, key_size: int, value_size: int) -> None:
+        """Open `directory`/`name`.
+
+        Raises:
+            BpfError: nothing is pinned there (ENOENT), or it may not be opened.
+            SocklbError: its keys or values have other sizes, as those of another version of socklb would.
+        """
+        self.name = name
+        self.key_size, self.value_size = key_size, value_size
+        self.fd = libbpf.get_pinned(directory / name)
+        info = map_info(self.fd, name)
+        if (info.key_size, info.value_size) != (key_size, value_size):
+            self.close()
+            raise SocklbError(
+                f"map {directory / name} has keys of {info.key_size} and values of {info.value_size} bytes; "
+                f"this version reads {key_size} and {value_size}",
+                hint="use the socklb that made it, or run 'socklb cleanup' with that one",
+            )
+        self.capacity = int(info.max_entries)
+
+    def close(self) -> None:
+        """Close the descriptor; the pin keeps the map."""
+        os.close(self.fd)
+
+
+class HashTable(PinnedMap):
+    """A hash, read and written in batches (kernel 5.6)."""
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Read all elements, a batch at a time."""
+        size = BATCH
+        token_in, token_out = (ct.create_string_buffer(max(self.key_size, 4)) for _ in range(2))
+        first = True
+        while True:
+            keys = ct.create_string_buffer(size * self.key_size)
+            values = ct.create_string_buffer(size * self.value_size)
+            count = libbpf.U32(size)
+            try:
+                libbpf.call(
+                    f"read map {self.name}",
+                    "bpf_map_lookup_batch",
+                    self.fd,
+                    None if first else token_in,
+                    token_out,
+                    keys,
+                    values,
+                    ct.byref(count),
+                    None,
+                )
+                ended = False
+            except libbpf.BpfError as error:
+                if error.errno == errno.ENOSPC:  # one bucket holds more than the batch
+                    size *= 2
+                    continue
+                if error.errno != errno.ENOENT:
+                    raise
+                ended = True  # the last batch comes with ENOENT and its data
+            yield from zip(
+                _cut(keys.raw, self.key_size, count.value),
+                _cut(values.raw, self.value_size, count.value),
+                strict=True,
+            )
+            if ended:
+                return
+            ct.memmove(token_in, token_out, len(token_in))
+            first = False
+
+    def put(self, items: Sequence[tuple[bytes, bytes]]) -> int:
+        """Write elements, in order; give how many went in before the map was full."""
+        done = 0
+        while done < len(items):
+            part = items[done : done + BATCH]
+            count = libbpf.U32(len(part))
+            keys, values = (b"".join(column) for column in zip(*part, strict=True))
+            try:
+                libbpf.call(
+                    f"write map {self.name}",
+                    "bpf_map_update_batch",
+                    self.fd,
+                    keys,
+                    values,
+                    ct.byref(count),
+                    None,
+                )
+            except libbpf.BpfError as error:
+                if error.errno != errno.E2BIG:
+                    raise
+                return done + count.value
+            done += len(part)
+        return done
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """Delete elements; one that is not there is passed over."""
+        left = list(keys)
+        while left:
+            part = left[:BATCH]
+            count = libbpf.U32(len(part))
+            try:
+                libbpf.call(
+                    f"delete from map {self.name}",
+                    "bpf_map_delete_batch",
+                    self.fd,
+                    b"".join(part),
+                    ct.byref(count),
+                    None,
+                )
+                left = left[len(part) :]
+            except libbpf.BpfError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                left = left[count.value + 1 :]  # it stopped at the first missing key
+
+
+class RowTable(PinnedMap):
+    """An array of rows, mapped into memory (BPF_F_MMAPABLE, kernel 5.5).
+
+    Rows are written in place: a reader in the kernel may see half a row, so only rows that no reader can find are
+    written whole. `publish` is the one store that readers may watch.
+    """
+
+    def __init__(self, directory: Path, name: str, row_size: int) -> None:
+        super().__init__(directory, name, 4, row_size)
+        length = -(-row_size * self.capacity // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._memory = mmap.mmap(self.fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._words = memoryview(self._memory).cast("Q")
+
+    def read(self, index: int, count: int = 1) -> bytes:
+        """Give `count` rows from `index` on."""
+        return self._memory[index * self.value_size : (index + count) * self.value_size]
+
+    def write(self, index: int, rows: bytes) -> None:
+        """Write whole rows from `index` on, which must not be published."""
+        start = index * self.value_size
+        self._memory[start : start + len(rows)] = rows
+
+    def publish(self, index: int, offset: int, word: int) -> None:
+        """Store an aligned 64-bit word in row `index`, at once."""
+        self._words[(index * self.value_size + offset) // 8] = word
+
+    def count_words(self) -> int:
+        """Give how many rows begin with a word that is not zero."""
+        step = self.value_size // 8
+        return sum(1 for word in self._words[: self.capacity * step : step] if word)
+
+    def close(self) -> None:
+        """Unmap and close; the pin keeps the map."""
+        self._words.release()
+        self._memory.close()
+        super().close()
+
+
+def _cut(raw: bytes, size: int, count: int) -> Iterator[bytes]:
+    return (raw[i * size : (i + 1) * size] for i in range(count))

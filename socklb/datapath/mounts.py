@@ -1,0 +1,68 @@
+"""Where this node's cgroup-v2 hierarchy and its bpffs are mounted (/proc/self/mountinfo, proc(5))."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb.errors import SocklbError
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+OWN_CGROUP_MOUNT = Path("/run/socklb/cgroup2")
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo: the part of the file system that is mounted, where, and its type."""
+
+    root: str
+    point: Path
+    type: str
+
+
+def read_mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
+    """Give the mounts that this process sees, in the order they were made."""
+    mounts: list[Mount] = []
+    for line in mountinfo.read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        parts = fields.split()
+        mounts.append(Mount(_unescape(parts[3]), Path(_unescape(parts[4])), rest.split()[0]))
+    return mounts
+
+
+def cgroup2_root(mounts: list[Mount]) -> Path | None:
+    """Give the mount point of the whole cgroup-v2 hierarchy that this process may see.
+
+    On a hybrid machine that is below the v1 controllers (/sys/fs/cgroup/unified); in a container with a cgroup
+    namespace it is the container's own part.
+    """
+    whole = [mount.point for mount in mounts if mount.type == "cgroup2" and mount.root == "/"]
+    return min(whole, key=lambda point: len(point.parts), default=None)
+
+
+def find_or_mount_cgroup2() -> Path:
+    """Give the cgroup-v2 root, mounted at `OWN_CGROUP_MOUNT` if it was mounted nowhere."""
+    found = cgroup2_root(read_mounts())
+    if found is not None:
+        return found
+    OWN_CGROUP_MOUNT.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "cgroup2", "none", str(OWN_CGROUP_MOUNT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SocklbError(
+            f"no cgroup-v2 hierarchy is mounted, and '{' '.join(command)}' failed: {done.stderr.strip()}",
+            valid="a kernel with cgroup v2, 5.10 or later",
+        )
+    return OWN_CGROUP_MOUNT
+
+
+def check_bpffs(path: Path, mounts: list[Mount]) -> None:
+    """Stop if `path` is not a BPF file system: pins elsewhere would not outlive the agent."""
+    if not any(mount.point == path and mount.type == "bpf" for mount in mounts):
+        raise SocklbError("not a BPF file system", value=path, hint=f"mount -t bpf bpf {path}")
+
+
+def _unescape(text: str) -> str:
+    for octal, char in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        text = text.replace(octal, char)
+    return text

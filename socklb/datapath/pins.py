@@ -1,0 +1,72 @@
+"""Where maps and links stay when no agent runs: <bpffs>/socklb/v1/{maps,links}, and who may write there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from socklb.errors import SocklbError
+
+SCHEMA = 1  # of bpf/types.h and bpf/maps.h; another one gets another directory
+
+
+class Pins:
+    """The pin directories of one node."""
+
+    def __init__(self, bpffs: Path) -> None:
+        self.root = bpffs / "socklb"
+        self.maps = self.root / f"v{SCHEMA}" / "maps"
+        self.links = self.root / f"v{SCHEMA}" / "links"
+        self._lock: int | None = None
+
+    def make(self) -> None:
+        """Make the directories."""
+        for directory in (self.maps, self.links):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def lock(self) -> None:
+        """Be the only writer until this process ends or `unlock` is called.
+
+        Raises:
+            SocklbError: another process is.
+        """
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SocklbError(
+                f"another agent serves this node: it holds the lock on {self.root}",
+                hint="stop that one first; 'socklb status' names its process",
+            ) from None
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Let another process write."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def exist(self) -> bool:
+        """Say whether anything is pinned."""
+        return self.maps.is_dir() and any(self.maps.iterdir())
+
+    def remove(self) -> list[Path]:
+        """Unpin everything of every schema, links first: that detaches. Give what was unpinned."""
+        pins = [path for path in sorted(self.root.rglob("*")) if not path.is_dir()]
+        pins.sort(key=_detach_order)
+        for pin in pins:
+            pin.unlink()
+        for directory in sorted(self.root.rglob("*"), reverse=True):
+            directory.rmdir()
+        if self.root.is_dir():
+            self.root.rmdir()
+        return pins
+
+
+def _detach_order(pin: Path) -> int:
+    """Translation ends first, and what gives records back goes last among the links: no record is left over."""
+    if pin.parent.name != "links":
+        return 3
+    return {"connect": 0, "sendmsg": 0, "sock_release": 2}.get(pin.name.rstrip("46"), 1)

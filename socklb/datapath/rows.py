@@ -1,0 +1,84 @@
+"""Who has which rows of a table: ranges handed out, withdrawn, and reused only when no reader can hold them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+
+class NoRoomError(Exception):
+    """No range of that length is free."""
+
+
+class Rows:
+    """Ranges of rows in a table of `capacity` rows.
+
+    Fresh rows come first, then ranges of the same length that have rested, then whatever gaps there are. A range given
+    back rests until `wait_for_readers` has returned once, which is called only when rows run short.
+    """
+
+    def __init__(self, capacity: int, wait_for_readers: Callable[[], None]) -> None:
+        self.capacity = capacity
+        self.used = 0
+        self._wait_for_readers = wait_for_readers
+        self._held: dict[int, int] = {}
+        self._fresh = (0, capacity)  # first row and row after the last
+        self._free: defaultdict[int, list[int]] = defaultdict(list)
+        self._resting: list[tuple[int, int]] = []
+
+    def adopt(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Take over the ranges (base, count) that a table holds already; what lies between them is free."""
+        self._held = dict(ranges)
+        self.used = sum(self._held.values())
+        self._rebuild()
+
+    def take(self, count: int) -> int:
+        """Give the first of `count` rows in sequence.
+
+        Raises:
+            NoRoomError: there are none.
+        """
+        base = self._find(count)
+        if base is None and self._resting:
+            self._wait_for_readers()
+            for start, length in self._resting:
+                self._free[length].append(start)
+            self._resting.clear()
+            base = self._find(count)
+        if base is None:
+            self._rebuild()
+            base = self._find(count)
+        if base is None:
+            raise NoRoomError(f"{count} rows in sequence of {self.capacity}, {self.used} used")
+        self._held[base] = count
+        self.used += count
+        return base
+
+    def give_back(self, base: int) -> None:
+        """Withdraw the range that begins at `base`: no word may lead to it any more."""
+        count = self._held.pop(base)
+        self.used -= count
+        self._resting.append((base, count))
+
+    def _find(self, count: int) -> int | None:
+        start, end = self._fresh
+        if end - start >= count:
+            self._fresh = (start + count, end)
+            return start
+        if self._free[count]:
+            return self._free[count].pop()
+        return None
+
+    def _rebuild(self) -> None:
+        """Make the gaps between held and resting ranges free, the longest one fresh."""
+        self._free.clear()
+        gaps: list[tuple[int, int]] = []
+        row = 0
+        for base, count in sorted([*self._held.items(), *self._resting, (self.capacity, 0)]):
+            if base > row:
+                gaps.append((row, base))
+            row = max(row, base + count)
+        gaps.sort(key=lambda gap: gap[1] - gap[0])
+        self._fresh = gaps.pop() if gaps else (self.capacity, self.capacity)
+        for start, end in gaps:
+            self._free[end - start].append(start)

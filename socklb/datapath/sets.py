@@ -1,0 +1,87 @@
+"""Backend sets: equal ones are kept once, however many frontends they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from socklb.datapath import barrier, layout
+from socklb.datapath.layout import Backend
+from socklb.datapath.maps import RowTable
+from socklb.datapath.rows import Rows
+
+
+@dataclass
+class _Set:
+    rows: bytes
+    users: int
+
+
+class BackendSets:
+    """Ranges of the backend table by their content. A set is named by its first row; the empty one is None."""
+
+    def __init__(self, table: RowTable) -> None:
+        self._table = table
+        self._by_base: dict[int, _Set] = {}
+        self._by_rows: dict[bytes, int] = {}
+        self._writes = 0
+        self.rows = Rows(table.capacity, barrier.wait_for_readers)
+
+    def adopt(self, published: Iterable[tuple[int, int]]) -> None:
+        """Take over the sets (base, count) that frontends lead to already, one entry a frontend."""
+        for base, count in published:
+            if not count:
+                continue
+            if base not in self._by_base:
+                rows = self._table.read(base, count)
+                self._by_base[base] = _Set(rows, 0)
+                self._by_rows.setdefault(rows, base)
+            self._by_base[base].users += 1
+        self.rows.adopt((base, self._count(base)) for base in self._by_base)
+
+    def acquire(self, rows: bytes) -> int | None:
+        """Give the set of these rows, written if it is new, and count one more user.
+
+        Raises:
+            NoRoomError: the table has no range of that length.
+        """
+        if not rows:
+            return None
+        base = self._by_rows.get(rows)
+        if base is None:
+            count = len(rows) // layout.BACKEND_ROW.size
+            base = self.rows.take(count)
+            self._table.write(base, rows)
+            self._writes += count
+            self._by_base[base] = _Set(rows, 0)
+            self._by_rows[rows] = base
+        self._by_base[base].users += 1
+        return base
+
+    def release(self, base: int | None) -> None:
+        """Count one user less; a set without users is withdrawn."""
+        if base is None:
+            return
+        known = self._by_base[base]
+        known.users -= 1
+        if not known.users:
+            del self._by_base[base]
+            if self._by_rows.get(known.rows) == base:
+                del self._by_rows[known.rows]
+            self.rows.give_back(base)
+
+    def read(self, base: int | None) -> tuple[Backend, ...]:
+        """Give the backends of a set."""
+        return () if base is None else layout.unpack_backends(self._by_base[base].rows)
+
+    def word(self, base: int | None) -> int:
+        """Give the word that publishes a set."""
+        return 0 if base is None else layout.pack_set(base, self._count(base))
+
+    def take_writes(self) -> int:
+        """Give how many rows were written since the last call."""
+        done, self._writes = self._writes, 0
+        return done
+
+    def _count(self, base: int) -> int:
+        return len(self._by_base[base].rows) // layout.BACKEND_ROW.size

@@ -1,0 +1,190 @@
+"""The tables of one node, as frontends and the backends that serve them.
+
+    tables = Tables(Path("/sys/fs/bpf/socklb/v1/maps"))
+    tables.backends_of(frontend)          # read back from the kernel when the tables were opened
+    tables.apply(Difference(put={frontend: backends}))
+
+A reader in the kernel sees a frontend's old set or its new one, never a mix and never another frontend's: a set is
+written to rows that nothing leads to, then published by one 64-bit store, and rows that were withdrawn are reused only
+when no reader can still hold them. What does not fit is left as it was and waits for room; nothing is evicted.
+
+One writer at a time: the caller holds the lock of `pins.Pins`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from socklb.datapath import barrier, layout
+from socklb.datapath.layout import Backend, Difference, Frontend
+from socklb.datapath.maps import HashTable, RowTable
+from socklb.datapath.rows import NoRoomError, Rows
+from socklb.datapath.sets import BackendSets
+
+
+@dataclass
+class _Published:
+    row: int
+    base: int | None  # None: no backends
+
+
+class Tables:
+    """The frontends, backends and addresses that the hooks read."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the pinned maps in `directory` and read back what they hold."""
+        self._frontends = HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
+        self._frontend_rows = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
+        self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
+        self._service_addrs = HashTable(directory, "service_addrs", 16, 1)
+        self._node_addrs = HashTable(directory, "node_addrs", 16, 1)
+        self._published: dict[Frontend, _Published] = {}
+        self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
+        self._sets = BackendSets(self._backends)
+        self.waiting: dict[Frontend, tuple[Backend, ...]] = {}
+        self.writes: Counter[str] = Counter()
+        self.service_addresses = {key for key, _ in self._service_addrs.items()}
+        self.node_addresses = {key for key, _ in self._node_addrs.items()}
+        self._read_back()
+
+    def close(self) -> None:
+        """Close the maps; the pins keep them."""
+        for table in (
+            self._frontends,
+            self._frontend_rows,
+            self._backends,
+            self._service_addrs,
+            self._node_addrs,
+        ):
+            table.close()
+
+    @property
+    def frontends(self) -> frozenset[Frontend]:
+        """Every frontend that is served."""
+        return frozenset(self._published)
+
+    def backends_of(self, frontend: Frontend) -> tuple[Backend, ...] | None:
+        """Give the backends that serve a frontend, or None if it is not served."""
+        published = self._published.get(frontend)
+        return None if published is None else self._sets.read(published.base)
+
+    def apply(self, difference: Difference) -> None:
+        """Bring a difference to the kernel. Afterwards `waiting` holds what found no room."""
+        wanted = {**self.waiting, **difference.put}
+        for frontend in difference.delete:
+            wanted.pop(frontend, None)
+        self._put(wanted)
+        self._add(difference)
+        self._delete(difference)
+        if self.waiting and (difference.delete or difference.put):
+            self._put(dict(self.waiting))
+
+    def _put(self, wanted: Mapping[Frontend, tuple[Backend, ...]]) -> None:
+        """Fill all sets, publish those of known frontends, then make the new frontends known."""
+        self.waiting = {}
+        ready: dict[Frontend, int | None] = {}
+        for frontend, backends in wanted.items():
+            try:
+                ready[frontend] = self._sets.acquire(layout.pack_backends(backends))
+            except NoRoomError:
+                self.waiting[frontend] = backends
+        self.writes["backends"] += self._sets.take_writes()
+        barrier.order_stores()
+        new: list[Frontend] = []
+        for frontend, base in ready.items():
+            known = self._published.get(frontend)
+            if known is None:
+                new.append(frontend)
+                continue
+            if base != known.base:
+                self._publish(known.row, base)
+            self._sets.release(known.base)
+            known.base = base
+        self._make_known(new, ready, wanted)
+
+    def _publish(self, row: int, base: int | None) -> None:
+        self._frontend_rows.publish(row, layout.SET_OFFSET, self._sets.word(base))
+        self.writes["rows"] += 1
+
+    def _make_known(
+        self,
+        new: list[Frontend],
+        ready: Mapping[Frontend, int | None],
+        wanted: Mapping[Frontend, tuple[Backend, ...]],
+    ) -> None:
+        placed: list[tuple[Frontend, int]] = []
+        for frontend in new:
+            try:
+                row = self._rows.take(1)
+            except NoRoomError:
+                self._drop(frontend, ready[frontend], wanted[frontend])
+                continue
+            key = layout.pack_frontend(frontend)
+            self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(ready[frontend])))
+            self.writes["rows"] += 1
+            placed.append((frontend, row))
+        if not placed:
+            return
+        barrier.order_stores()
+        items = [(layout.pack_frontend(f), layout.ROW_INDEX.pack(row)) for f, row in placed]
+        done = self._frontends.put(items)
+        self.writes["frontends"] += done
+        for frontend, row in placed[:done]:
+            self._published[frontend] = _Published(row, ready[frontend])
+        for frontend, row in placed[done:]:
+            self._rows.give_back(row)
+            self._drop(frontend, ready[frontend], wanted[frontend])
+
+    def _drop(self, frontend: Frontend, base: int | None, backends: tuple[Backend, ...]) -> None:
+        self._sets.release(base)
+        self.waiting[frontend] = backends
+
+    def _add(self, difference: Difference) -> None:
+        for table, known, added in (
+            (self._service_addrs, self.service_addresses, difference.add_addresses),
+            (self._node_addrs, self.node_addresses, difference.add_node_addresses),
+        ):
+            new = sorted(added - known)
+            if new:
+                done = table.put([(address, layout.PRESENT) for address in new])
+                known.update(new[:done])
+                self.writes["addresses"] += done
+
+    def _delete(self, difference: Difference) -> None:
+        """Frontends first: until its address is gone too, a deleted Service is refused and not sent astray."""
+        gone = [frontend for frontend in difference.delete if frontend in self._published]
+        if gone:
+            self._frontends.delete(layout.pack_frontend(frontend) for frontend in gone)
+            self.writes["frontends"] += len(gone)
+        for frontend in gone:
+            published = self._published.pop(frontend)
+            self._rows.give_back(published.row)
+            self._sets.release(published.base)
+        for table, known, removed in (
+            (self._service_addrs, self.service_addresses, difference.remove_addresses),
+            (self._node_addrs, self.node_addresses, difference.remove_node_addresses),
+        ):
+            old = removed & known
+            if old:
+                table.delete(old)
+                known.difference_update(old)
+                self.writes["addresses"] += len(old)
+
+    def _read_back(self) -> None:
+        """Learn from the maps what an earlier agent published, also one that was killed half way.
+
+        Rows that no hash element leads to, and ranges that no row leads to, are free.
+        """
+        words: dict[Frontend, tuple[int, int]] = {}
+        for key, value in self._frontends.items():
+            (row,) = layout.ROW_INDEX.unpack(value)
+            _, word = layout.FRONTEND_ROW.unpack(self._frontend_rows.read(row))
+            words[layout.unpack_frontend(key)] = (row, word)
+        self._sets.adopt(layout.unpack_set(word) for _, word in words.values())
+        self._rows.adopt((row, 1) for row, _ in words.values())
+        for frontend, (row, word) in words.items():
+            base, count = layout.unpack_set(word)
+            self._published[frontend] = _Published(row, base if count else None)

@@ -1,0 +1,85 @@
+"""What the kernel holds, read without the agent and beside a running one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from socklb.datapath import layout
+from socklb.datapath.layout import Backend, Frontend
+from socklb.datapath.maps import HashTable, PinnedMap, RowTable
+
+TRIES = 10
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How full a table is."""
+
+    name: str
+    used: int
+    capacity: int
+
+
+def read_frontends(directory: Path) -> dict[Frontend, tuple[Backend, ...]]:
+    """Give every frontend with the backends that serve it."""
+    with ExitStack() as opened:
+        frontends = opened.enter_context(closing(_frontends(directory)))
+        rows = opened.enter_context(closing(RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)))
+        backends = opened.enter_context(closing(RowTable(directory, "backends", layout.BACKEND_ROW.size)))
+        found: dict[Frontend, tuple[Backend, ...]] = {}
+        for key, value in frontends.items():
+            (row,) = layout.ROW_INDEX.unpack(value)
+            served_by = _read_set(rows, backends, row, key)
+            if served_by is not None:
+                found[layout.unpack_frontend(key)] = served_by
+        return found
+
+
+def _read_set(rows: RowTable, backends: RowTable, row: int, key: bytes) -> tuple[Backend, ...] | None:
+    """Read a set that did not change meanwhile; None if the row went to another frontend."""
+    for _ in range(TRIES):
+        before = rows.read(row)
+        row_key, word = layout.FRONTEND_ROW.unpack(before)
+        if row_key != key:
+            return None
+        base, count = layout.unpack_set(word)
+        found = layout.unpack_backends(backends.read(base, count))
+        if rows.read(row) == before:
+            return found
+    return None
+
+
+def fill(directory: Path) -> list[Fill]:
+    """Say how full each table is."""
+    frontends = read_frontends(directory)
+    fills = [
+        Fill("frontends", len(frontends), _capacity(_frontends(directory))),
+        Fill(
+            "backends",
+            sum(map(len, set(frontends.values()))),
+            _capacity(PinnedMap(directory, "backends", 4, layout.BACKEND_ROW.size)),
+        ),
+    ]
+    for name in ("service_addrs", "node_addrs"):
+        with closing(HashTable(directory, name, 16, 1)) as table:
+            fills.append(Fill(name, sum(1 for _ in table.items()), table.capacity))
+    return fills + list(_sockets(directory))
+
+
+def _sockets(directory: Path) -> Iterator[Fill]:
+    """Count the sockets that have a slot; kernels before 5.12 have no slots."""
+    if (directory / "sockets").exists():
+        with closing(RowTable(directory, "sockets", layout.SOCKET_SLOT.size)) as table:
+            yield Fill("sockets", table.count_words(), table.capacity)
+
+
+def _frontends(directory: Path) -> HashTable:
+    return HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
+
+
+def _capacity(table: PinnedMap) -> int:
+    with closing(table):
+        return table.capacity

@@ -1,0 +1,83 @@
+"""`bpf/types.h` and `socklb/datapath/layout.py` say the same: compared with the compiled object's own BTF."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import struct
+from pathlib import Path
+
+import pytest
+
+from socklb.datapath import layout, libbpf
+
+BTF_KIND_STRUCT = 4
+
+
+class BtfType(ct.Structure):
+    _fields_ = (("name_off", ct.c_uint32), ("info", ct.c_uint32), ("size", ct.c_uint32))
+
+
+class BtfMember(ct.Structure):
+    _fields_ = (("name_off", ct.c_uint32), ("type", ct.c_uint32), ("bit_offset", ct.c_uint32))
+
+
+def struct_layout(object_file: Path, name: str) -> tuple[int, dict[str, int]]:
+    """Give a struct's size and its members' offsets in bytes."""
+    lib = libbpf.library()
+    lib.btf__parse.restype = lib.btf__type_by_id.restype = ct.c_void_p
+    lib.btf__name_by_offset.restype = ct.c_char_p
+    btf = ct.c_void_p(lib.btf__parse(str(object_file).encode(), None))
+    number = lib.btf__find_by_name_kind(btf, name.encode(), BTF_KIND_STRUCT)
+    assert number > 0, f"{object_file} has no struct {name}"
+    address = lib.btf__type_by_id(btf, number)
+    found = BtfType.from_address(address)
+    members = (BtfMember * (found.info & 0xFFFF)).from_address(address + ct.sizeof(BtfType))
+    offsets = {lib.btf__name_by_offset(btf, m.name_off).decode(): m.bit_offset // 8 for m in members}
+    lib.btf__free(btf)
+    return found.size, offsets
+
+
+def offsets_of(packed: struct.Struct, count: int) -> list[int]:
+    """Give the offsets of a `struct.Struct`'s fields: set one at a time and see which bytes change."""
+    sizes = [len(value) if isinstance(value, bytes) else None for value in packed.unpack(bytes(packed.size))]
+    empty: list[int | bytes] = [0 if size is None else bytes(size) for size in sizes]
+    assert len(empty) == count
+    offsets = []
+    for i, size in enumerate(sizes):
+        values = list(empty)
+        values[i] = 0xFF if size is None else b"\xff" * size
+        raw = packed.pack(*values)
+        changed = [n for n, byte in enumerate(raw) if byte]
+        offsets.append(changed[0])
+    return offsets
+
+
+# the fields of each Python struct, and how far into its field the low byte of a value stands (big-endian: at the end)
+STRUCTS = [
+    ("frontend_key", layout.FRONTEND_KEY, {"address": 0, "port": 1, "protocol": 0}),
+    ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0}),
+    ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
+    ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1}),
+    ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),
+    ("more_peers", layout.MORE_PEERS, {"next": 0, "front": 0, "behind": 0}),
+]
+
+
+@pytest.mark.parametrize(("name", "packed", "fields"), STRUCTS, ids=[name for name, _, _ in STRUCTS])
+def test_size_and_offsets_are_those_of_the_object(
+    objects: Path, name: str, packed: struct.Struct, fields: dict[str, int]
+) -> None:
+    size, members = struct_layout(objects / "socklb.bpf.o", name)
+    assert packed.size == size
+    expected = [members[field] + low for field, low in fields.items()]
+    assert offsets_of(packed, len(fields)) == expected
+
+
+def test_every_other_member_is_padding(objects: Path) -> None:
+    for name, _, fields in STRUCTS:
+        _, members = struct_layout(objects / "socklb.bpf.o", name)
+        assert set(members) - set(fields) <= {"pad"}
+
+
+def test_the_publishing_word_is_where_the_object_has_it(objects: Path) -> None:
+    assert struct_layout(objects / "socklb.bpf.o", "frontend")[1]["set"] == layout.SET_OFFSET

@@ -1,0 +1,137 @@
+"""Restart, upgrade, a second agent, cleanup: nothing a running application could notice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SERVICE4, web
+from load import Load, load
+from sandbox import BACKENDS4, Sandbox, ask_tcp
+
+from socklb.datapath import hooks, libbpf
+from socklb.datapath.layout import Difference
+from socklb.datapath.node import NodeDatapath
+from socklb.datapath.pins import Pins
+from socklb.errors import SocklbError
+
+
+def programs(node: NodeDatapath) -> dict[str, int | None]:
+    return {hook.name: hook.program_id for hook in hooks.inspect(node.cgroup, node.pins.links)}
+
+
+def own_programs(cgroup: Path) -> list[int]:
+    descriptor = os.open(cgroup, os.O_RDONLY)
+    try:
+        return [
+            program
+            for attach_type in hooks.HOOKS.values()
+            for program in libbpf.attached_programs(descriptor, attach_type, effective=False)
+        ]
+    finally:
+        os.close(descriptor)
+
+
+def test_hooks_are_attached_and_effective_in_cgroups_below(sandbox: Sandbox, datapath: NodeDatapath) -> None:
+    pod = sandbox.cgroup / "pod"
+    pod.mkdir()
+    found = hooks.inspect(datapath.cgroup, datapath.pins.links)
+    pod.rmdir()
+    assert [hook.name for hook in found] == list(hooks.HOOKS)
+    assert all(hook.attached and hook.effective for hook in found)
+
+
+def test_an_agent_that_is_gone_leaves_the_service_served(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+        node.tables.apply(web())
+    try:
+        assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:2]
+    finally:
+        node.pins.remove()
+
+
+def test_an_upgrade_swaps_every_program_and_no_connect_fails(
+    sandbox: Sandbox, bpffs: Path, objects: Path, build: Callable[..., Path]
+) -> None:
+    newer = build("-DLOOKUP_TRIES=4")
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+        node.tables.apply(web())
+        before = programs(node)
+    try:
+        with load(sandbox, SERVICE4, clients=4) as running:
+            for n in range(20):
+                with NodeDatapath(bpffs, sandbox.cgroup, objects if n % 2 else newer) as node:
+                    node.attach()
+        result: Load = running.result
+        assert result.connects > 100
+        assert result.failed == []
+        assert result.backends <= set(BACKENDS4[:2])
+        after = programs(node)
+        assert all(after[name] not in (None, before[name]) for name in hooks.HOOKS)
+        assert len(own_programs(sandbox.cgroup)) == len(hooks.HOOKS)
+    finally:
+        node.pins.remove()
+
+
+def test_a_second_agent_says_so(datapath: NodeDatapath, bpffs: Path, objects: Path) -> None:
+    with pytest.raises(SocklbError, match="another agent serves this node"):
+        NodeDatapath(bpffs, datapath.cgroup, objects)
+
+
+def test_a_link_of_a_cgroup_that_was_made_anew_is_replaced(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:
+    node_cgroup = sandbox.base / "again"
+    for _ in range(2):
+        node_cgroup.mkdir()
+        with NodeDatapath(bpffs, node_cgroup, objects) as node:
+            node.attach()
+            assert all(hook.effective for hook in hooks.inspect(node_cgroup, node.pins.links))
+        node_cgroup.rmdir()
+    node.pins.remove()
+
+
+def test_cleanup_detaches_and_leaves_no_pin(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+    assert own_programs(sandbox.cgroup)
+    Pins(bpffs).remove()
+    assert not own_programs(sandbox.cgroup)
+    assert not Pins(bpffs).root.exists()
+
+
+def test_programs_of_others_are_left_alone(sandbox: Sandbox, bpffs: Path, objects: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    links = bpffs / "theirs"
+    links.mkdir()
+    shutil.copy(objects / "socklb.bpf.o", theirs / "other.bpf.o")
+    with libbpf.Object.open(theirs / "other.bpf.o") as other:
+        other.load()
+        hooks.attach(other, sandbox.cgroup, links)
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+        node.tables.apply(web())
+        assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:2]
+    node.pins.remove()
+    assert len(own_programs(sandbox.cgroup)) == len(hooks.HOOKS)
+    shutil.rmtree(links)
+
+
+def test_endpoints_come_and_go_under_load_without_a_wrong_or_refused_connect(
+    sandbox: Sandbox, datapath: NodeDatapath
+) -> None:
+    """Sets change thousands of times; each connect sees one whole set, and never one that was withdrawn before it."""
+    sets = [BACKENDS4[:2], BACKENDS4[2:5], BACKENDS4[5:8]]
+    datapath.tables.apply(web(sets[0]))
+    with load(sandbox, SERVICE4, clients=4) as running:
+        for n in range(3000):
+            datapath.tables.apply(Difference(put=web(sets[n % 3]).put))
+        last = sets[2999 % 3]
+        marker = running.mark()
+    assert running.result.failed == []
+    assert running.result.connects > 100
+    assert running.result.backends_after(marker) <= set(last)
