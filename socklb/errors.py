@@ -1,8 +1,8 @@
 """The base of every error that socklb shows to a person.
 
-    raise SocklbError("cannot read the configuration", value=path, valid="a TOML file", hint="socklb agent --config FILE")
+    raise SocklbError("no such configuration", value=path, valid="a TOML file", hint="socklb agent --config FILE")
 
-reads: cannot read the configuration (/etc/x); valid: a TOML file; next: socklb agent --config FILE
+reads: no such configuration (/etc/x); valid: a TOML file; next: socklb agent --config FILE
 """
 
 from __future__ import annotations

@@ -63,7 +63,6 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map_delete_batch": (INT, [INT, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_map_lookup_batch": (INT, [INT, Pointer, Pointer, Pointer, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_prog_query": (INT, [INT, INT, U32, ct.POINTER(U32), Pointer, ct.POINTER(U32)]),
-    "bpf_enable_stats": (INT, [INT]),
     "libbpf_set_print": (Pointer, [PrintFn]),
     "libbpf_set_strict_mode": (INT, [INT]),
 }
@@ -269,8 +268,3 @@ def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> l
         ct.byref(count),
     )
     return list(ids[: count.value])
-
-
-def enable_run_time_statistics() -> int:
-    """Have the kernel count runs and nanoseconds of every program until the descriptor is closed (kernel 5.8)."""
-    return int(call("enable run-time statistics", "bpf_enable_stats", 0))

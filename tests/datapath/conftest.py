@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from sandbox import BACKENDS4, BACKENDS6, PORT, Sandbox, running, serve
-
-from socklb.datapath.layout import Backend, Difference, Frontend, pack_address
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
+from tests.datapath.sandbox import Sandbox, running, serve, wait_for_servers
 
 ROOT = Path(__file__).parents[2]
-SERVICE4, SERVICE6 = "10.96.0.10", "fd00:10:96::a"
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +26,6 @@ def sandbox() -> Iterator[Sandbox]:
             yield place
     finally:
         place.remove()
-
-
-def wait_for_servers(place: Sandbox) -> None:
-    def connect() -> None:
-        for _ in range(500):
-            try:
-                socket.create_connection((BACKENDS6[-1], PORT), 1).close()
-            except ConnectionRefusedError:
-                continue
-            return
-
-    place.run(connect, hooked=False)
 
 
 @pytest.fixture(scope="session")
@@ -105,20 +86,3 @@ def build(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return make
-
-
-def backends(*addresses: str) -> tuple[Backend, ...]:
-    return tuple(Backend(pack_address(address), PORT) for address in addresses)
-
-
-def frontend(address: str, protocol: int = socket.IPPROTO_TCP, port: int = 80) -> Frontend:
-    return Frontend(pack_address(address), port, protocol)
-
-
-def web(addresses4: tuple[str, ...] = BACKENDS4[:2], addresses6: tuple[str, ...] = BACKENDS6[:2]) -> Difference:
-    """A dual-stack Service on port 80, TCP and UDP."""
-    put = {}
-    for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-        put[frontend(SERVICE4, protocol)] = backends(*addresses4)
-        put[frontend(SERVICE6, protocol)] = backends(*addresses6)
-    return Difference(put=put, add_addresses=frozenset({pack_address(SERVICE4), pack_address(SERVICE6)}))

@@ -8,17 +8,26 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from sandbox import Sandbox
+from tests.datapath.sandbox import Sandbox
 
 LIMIT = 60.0  # seconds; a load ends by itself
 
 
+class Seen(NamedTuple):
+    """A connect: when it began and ended (time.monotonic()), and who answered."""
+
+    began: float
+    ended: float
+    backend: str
+
+
 @dataclass
 class Load:
-    """What all clients saw: (time of the connect() call, backend), and the errors."""
+    """What all clients saw, and their errors."""
 
-    seen: list[tuple[float, str]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     @property
@@ -27,16 +36,20 @@ class Load:
 
     @property
     def backends(self) -> set[str]:
-        return {backend for _, backend in self.seen}
+        return {seen.backend for seen in self.seen}
 
     def backends_after(self, moment: float) -> set[str]:
         """Give the backends of connects that began after a moment of time.monotonic()."""
-        return {backend for began, backend in self.seen if began > moment}
+        return {seen.backend for seen in self.seen if seen.began > moment}
 
 
 @dataclass
 class Running:
     result: Load = field(default_factory=Load)
+
+    def now(self) -> float:
+        """Give this moment."""
+        return time.monotonic()
 
     def mark(self) -> float:
         """Give this moment, and let the load go on for a while after it."""
@@ -57,8 +70,9 @@ def load(sandbox: Sandbox, address: str, clients: int) -> Iterator[Running]:
             began = time.monotonic()
             try:
                 with socket.create_connection((address, 80), 5) as client:
+                    ended = time.monotonic()
                     peer = client.getpeername()[0]
-                    seen.seen.append((began, client.recv(100).decode()))
+                    seen.seen.append(Seen(began, ended, client.recv(100).decode()))
                     if peer != address:
                         seen.failed.append(f"getpeername {peer}")
             except OSError as error:

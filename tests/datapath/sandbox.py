@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ CLONE_NEWNET = 0x40000000
 PORT = 8080
 BACKENDS4 = tuple(f"10.244.1.{n}" for n in range(1, 9))
 BACKENDS6 = tuple(f"fd00:10:244:1::{n}" for n in range(1, 9))
+EVERY_BACKEND = tuple((address, PORT) for address in (*BACKENDS4, *BACKENDS6))
 NODE4, NODE6 = "172.18.0.2", "fd00:172:18::2"
 
 
@@ -121,15 +122,15 @@ def remove_cgroup(directory: Path) -> None:
     directory.rmdir()
 
 
-def serve() -> None:
-    """Answer on every backend address, TCP and UDP, with that address; never returns."""
+def serve(at: Sequence[tuple[str, int]] = EVERY_BACKEND) -> None:
+    """Answer at these addresses and ports, TCP and UDP, with the address; never returns."""
     selector = selectors.DefaultSelector()
-    for address in (*BACKENDS4, *BACKENDS6):
+    for address, port in at:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             server = socket.socket(family, kind)
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind((address, PORT))
+            server.bind((address, port))
             if kind == socket.SOCK_STREAM:
                 server.listen(4096)
             selector.register(server, selectors.EVENT_READ, address.encode())
@@ -178,3 +179,15 @@ def running(sandbox: Sandbox, function: Callable[[], object]) -> Iterator[Job]:
         yield job
     finally:
         job.kill()
+
+
+def wait_for_servers(place: Sandbox) -> None:
+    def connect() -> None:
+        for _ in range(500):
+            try:
+                socket.create_connection((BACKENDS6[-1], PORT), 1).close()
+            except ConnectionRefusedError:
+                continue
+            return
+
+    place.run(connect, hooked=False)

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SERVICE4, web
-from load import Load, load
-from sandbox import BACKENDS4, Sandbox, ask_tcp
 
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.layout import Difference
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
+from tests.datapath.load import Load, load
+from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
+from tests.datapath.services import SERVICE4, web
 
 
 def programs(node: NodeDatapath) -> dict[str, int | None]:

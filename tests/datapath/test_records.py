@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SERVICE4, SERVICE6, backends, frontend
-from sandbox import BACKENDS4, BACKENDS6, Sandbox, udp_client
 
 from socklb.datapath import view
 from socklb.datapath.layout import Difference
 from socklb.datapath.node import NodeDatapath
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, udp_client
+from tests.datapath.services import SERVICE4, SERVICE6, backends, frontend
 
 SLOTS = 64
 SOCKETS = 5 * SLOTS

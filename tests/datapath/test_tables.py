@@ -6,13 +6,13 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import SERVICE4, SERVICE6, backends, frontend, web
-from sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
 
 from socklb.datapath import view
 from socklb.datapath.layout import Difference, pack_address
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
+from tests.datapath.services import SERVICE4, SERVICE6, backends, frontend, web
 
 NODE_MAPS = ("frontends", "backends", "service_addrs", "node_addrs")
 

@@ -6,11 +6,11 @@ import errno
 import socket
 
 import pytest
-from conftest import SERVICE4, SERVICE6, backends, frontend, web
-from sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, ask_tcp, ask_udp, udp_client
 
 from socklb.datapath.layout import ANY4, ANY6, Difference, Frontend, pack_address
 from socklb.datapath.tables import Tables
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, ask_tcp, ask_udp, udp_client
+from tests.datapath.services import SERVICE4, SERVICE6, backends, frontend, web
 
 MAPPED = f"::ffff:{SERVICE4}"
 WAYS = [

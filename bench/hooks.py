@@ -1,0 +1,215 @@
+"""Nanoseconds of every hook beside an empty hook, by the kernel's own run-time statistics.
+
+Both objects are attached to sub-cgroups of our own and run the same sockets in turns, in one run. The column "empty" is
+what the call and the counting cost by themselves. This does not promise the cost of a whole connect().
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+import socket
+import statistics
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.table import print_table
+from socklb.datapath import hooks, libbpf
+from socklb.datapath.layout import Backend, Difference, Frontend, pack_address
+from socklb.datapath.node import NodeDatapath
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, PORT, Sandbox, running, serve, sh, udp_client, wait_for_servers
+
+ROUNDS = 15
+OPERATIONS = 1000
+SERVICES = 1000
+SERVICE = "10.96.0.10"
+DIRECT = BACKENDS4[0]
+
+
+class ProgramInfo(ct.Structure):
+    """`struct bpf_prog_info` as far as run_cnt (kernel 5.1); the kernel fills what it knows."""
+
+    _fields_ = (("before", ct.c_uint8 * 192), ("run_time_ns", ct.c_uint64), ("run_cnt", ct.c_uint64))
+
+
+def main() -> None:
+    """Measure and print."""
+    figures: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    with places() as each, counting():
+        for turn in range(ROUNDS):
+            for case in CASES:
+                for name, (place, links) in sorted(each.items(), reverse=bool(turn % 2)):
+                    before = dict(read(links))
+                    place.run(case.work)
+                    after = dict(read(links))
+                    for hook in case.hooks:
+                        spent, runs = (new - old for new, old in zip(after[hook], before[hook], strict=True))
+                        figures[case.label, hook, name].append(spent / runs)
+    print_table(
+        f"ns a run, median [minimum] of {ROUNDS} rounds of {OPERATIONS}; {SERVICES} Services",
+        ("case", "hook", "socklb", "empty"),
+        [
+            (case.label, hook, cell(figures[case.label, hook, "socklb"]), cell(figures[case.label, hook, "empty"]))
+            for case in CASES
+            for hook in case.hooks
+        ],
+    )
+
+
+def cell(values: list[float]) -> str:
+    """Give median and minimum."""
+    return f"{statistics.median(values):.0f} [{min(values):.0f}]"
+
+
+def fresh_tcp() -> None:
+    """Connect a new socket each time, without waiting for an answer."""
+    for _ in range(OPERATIONS):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+            client.connect((SERVICE, 80))
+
+
+def connect_udp_fresh() -> None:
+    """Connect a new UDP socket each time; nothing is sent."""
+    for _ in range(OPERATIONS):
+        with udp_client(SERVICE) as client:
+            client.connect((SERVICE, 80))
+
+
+def connect_udp(to: tuple[str, int]) -> None:
+    """Connect one UDP socket again and again."""
+    with udp_client(SERVICE) as client:
+        for _ in range(OPERATIONS):
+            client.connect(to)
+
+
+def ask_udp() -> None:
+    """Send and receive on one unconnected socket."""
+    with udp_client(SERVICE) as client:
+        for _ in range(OPERATIONS):
+            client.sendto(b"?", (SERVICE, 80))
+            client.recvfrom(64)
+
+
+def ask_udp_fresh() -> None:
+    """Send and receive on a new socket each time."""
+    for _ in range(OPERATIONS):
+        with udp_client(SERVICE) as client:
+            client.sendto(b"?", (SERVICE, 80))
+            client.recvfrom(64)
+
+
+def names() -> None:
+    """Ask a connected socket for its peer."""
+    with udp_client(SERVICE) as client:
+        client.connect((SERVICE, 80))
+        for _ in range(OPERATIONS):
+            client.getpeername()
+
+
+class Case(NamedTuple):
+    """What the sockets do, and the hooks that are measured meanwhile."""
+
+    label: str
+    hooks: tuple[str, ...]
+    work: Callable[[], None]
+
+
+CASES = (
+    Case("TCP, fresh socket, Service", ("connect4", "sock_release"), fresh_tcp),
+    Case("UDP, fresh socket, Service", ("connect4",), connect_udp_fresh),
+    Case("UDP, same socket, Service", ("connect4",), partial(connect_udp, (SERVICE, 80))),
+    Case("UDP, same socket, no Service", ("connect4",), partial(connect_udp, (DIRECT, PORT))),
+    Case("UDP, fresh socket, Service", ("sendmsg4", "recvmsg4"), ask_udp_fresh),
+    Case("UDP, same socket, Service", ("sendmsg4", "recvmsg4"), ask_udp),
+    Case("UDP, connected", ("getpeername4",), names),
+)
+
+
+@contextmanager
+def places() -> Generator[dict[str, tuple[Sandbox, Path]]]:
+    """Two sandboxes, one served by socklb and one with empty hooks, and where their links are pinned.
+
+    The empty hooks let a Service address pass, so in that sandbox the Service address is the server's own.
+    """
+    with ExitStack() as opened:
+        scratch = opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-"))
+        bpffs = Path(scratch, "bpf")
+        bpffs.mkdir()
+        subprocess.run(["mount", "-t", "bpf", "bpf", bpffs], check=True)
+        opened.callback(subprocess.run, ["umount", bpffs], check=True)
+        found: dict[str, tuple[Sandbox, Path]] = {}
+        for name in ("socklb", "empty"):
+            place = Sandbox(f"socklb-bench-{name}")
+            opened.callback(place.remove)
+            sh("ip", "-n", place.name, "address", "add", f"{SERVICE}/32", "dev", "lo")
+            links = attach_socklb(opened, place, bpffs) if name == "socklb" else attach_empty(place, bpffs, scratch)
+            opened.enter_context(running(place, serve_at(name)))
+            wait_for_servers(place)
+            found[name] = (place, links)
+        yield found
+
+
+def serve_at(name: str) -> Callable[[], None]:
+    """Serve on the backends, or on the Service address itself where nothing translates it."""
+    return serve if name == "socklb" else partial(serve, ((SERVICE, 80), (DIRECT, PORT), (BACKENDS6[-1], PORT)))
+
+
+def attach_socklb(opened: ExitStack, place: Sandbox, bpffs: Path) -> Path:
+    """Serve `SERVICES` Services."""
+    node = opened.enter_context(NodeDatapath(bpffs, place.cgroup))
+    opened.callback(node.pins.remove)
+    addresses = [SERVICE, *(f"10.97.{n >> 8}.{n & 255}" for n in range(SERVICES - 1))]
+    served_by = tuple(Backend(pack_address(address), PORT) for address in BACKENDS4)
+    node.tables.apply(
+        Difference(
+            put={
+                Frontend(pack_address(address), 80, protocol): served_by
+                for address in addresses
+                for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+            }
+        )
+    )
+    node.attach()
+    return node.pins.links
+
+
+def attach_empty(place: Sandbox, bpffs: Path, scratch: str) -> Path:
+    """Attach hooks that do nothing."""
+    path = Path(scratch, "empty.bpf.o")
+    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
+    source = Path(__file__).with_name("empty.bpf.c")
+    subprocess.run(["clang", "-O2", "-g", "--target=bpf", include, "-c", source, "-o", path], check=True)
+    links = bpffs / "empty"
+    links.mkdir()
+    with libbpf.Object.open(path) as obj:
+        obj.load()
+        hooks.attach(obj, place.cgroup, links)
+    return links
+
+
+@contextmanager
+def counting() -> Generator[None]:
+    """Have the kernel count while the descriptor is open (BPF_ENABLE_STATS, 5.8), without the host-wide switch."""
+    descriptor = libbpf.library().bpf_enable_stats(0)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def read(links: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Give (nanoseconds, runs) of every hook's program."""
+    for name in hooks.HOOKS:
+        link = libbpf.get_pinned(links / name)
+        program = libbpf.library().bpf_prog_get_fd_by_id(hooks.link_info(link, links / name).prog_id)
+        info = ProgramInfo()
+        libbpf.object_info(program, info, name)
+        os.close(link)
+        os.close(program)
+        yield name, (info.run_time_ns, info.run_cnt)

@@ -1,0 +1,134 @@
+"""The agent of one node: what the source says goes into the kernel's tables, one way, left to right.
+
+    asyncio.run(serve(config))
+
+Stopping or killing it disturbs nobody: maps and hooks are pinned and go on working; the next agent reads them back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from socklb import control
+from socklb.api.manifests import ManifestFolder
+from socklb.api.source import Batch, Problem, Source
+from socklb.config import Config
+from socklb.datapath import mounts
+from socklb.datapath.layout import Difference, frontend_text
+from socklb.datapath.node import OBJECTS, NodeDatapath
+from socklb.plan import Plan
+from socklb.state import State
+
+log = logging.getLogger(__name__)
+
+
+async def serve(config: Config) -> None:
+    """Serve this node until SIGTERM or SIGINT.
+
+    Raises:
+        SocklbError: the node cannot be served; nothing was changed.
+    """
+    cgroup = Path(config.cgroup) if config.cgroup else mounts.find_or_mount_cgroup2()
+    objects = Path(config.objects) if config.objects else OBJECTS
+    source = ManifestFolder(Path(config.manifests))
+    with NodeDatapath(Path(config.bpffs), cgroup, objects) as datapath:
+        agent = Agent(config, source, datapath)
+        async with control.answering(Path(config.socket), agent):
+            await until_stopped(agent.follow())
+    log.info("stopped; the hooks go on serving what they have")
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine until it ends or a signal asks to stop."""
+    task = asyncio.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+class Agent:
+    """The state of a serving agent."""
+
+    def __init__(self, config: Config, source: Source, datapath: NodeDatapath) -> None:
+        self.config = config
+        self.started = time.time()
+        self.revision = 0
+        self.synced = False
+        self.applied: dict[str, int | None] = {}
+        self._source = source
+        self._datapath = datapath
+        self._attached = False
+        self._state = State()
+        self.plan = Plan()
+
+    async def follow(self) -> None:
+        """Apply whatever the source says, as it says it."""
+        async with aclosing(self._source.batches()) as batches:
+            async for batch in batches:
+                self.take(batch)
+
+    def take(self, batch: Batch) -> None:
+        """Bring one batch into the kernel, and let the hooks run once there is something to serve."""
+        difference = self.plan.update(self._state, self._state.apply(batch.changes))
+        if batch.complete and not self.synced:
+            difference = self._against_the_kernel()
+        self._datapath.tables.apply(difference)
+        if not self._attached:
+            self._datapath.attach()
+            self._attached = True
+        self._note(batch)
+
+    def _against_the_kernel(self) -> Difference:
+        """Compare all that should be with all that is: entries of an earlier agent that nobody wants are pruned now."""
+        wanted, tables = self.plan.full(), self._datapath.tables
+        return Difference(
+            put=wanted.frontends,
+            delete=tables.frontends - wanted.frontends.keys(),
+            add_addresses=wanted.addresses,
+            remove_addresses=frozenset(tables.service_addresses) - wanted.addresses,
+            add_node_addresses=wanted.node_addresses,
+            remove_node_addresses=frozenset(tables.node_addresses) - wanted.node_addresses,
+        )
+
+    def _note(self, batch: Batch) -> None:
+        first = not self.revision
+        self.revision += 1
+        for change in batch.changes:
+            name = f"{change.kind}/{change.key}"
+            if change.object is None:
+                self.applied.pop(name, None)
+            else:
+                self.applied[name] = change.object.metadata.generation
+        if batch.complete and not self.synced:
+            self.synced = True
+            log.info(
+                "in sync: %d Services, %d frontends",
+                len(self.plan.services),
+                len(self._datapath.tables.frontends),
+            )
+        elif first:
+            log.warning("not everything could be read: what the kernel served before is kept until it can be")
+        for frontend in self._datapath.tables.waiting:
+            log.error("no room for %s: what it had is kept", frontend_text(frontend))
+
+    def problems(self) -> list[Problem]:
+        """Give what is wrong now: with what the source says, between Services, and in the tables."""
+        full = [
+            Problem("", 0, "", f"no room in the tables for {frontend_text(frontend)}")
+            for frontend in self._datapath.tables.waiting
+        ]
+        return [*self._source.problems, *self.plan.problems, *full]
+
+    def writes(self) -> dict[str, int]:
+        """Give how many elements and rows were written to each table since the start."""
+        return dict(self._datapath.tables.writes)

@@ -1,0 +1,171 @@
+"""From a decoded YAML or JSON document to a checked object.
+
+    read_object({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": …})
+
+What would mislead the agent is refused, with the path of the field. This is no full validation: the API server does
+that, and a folder of manifests has none. Loopback addresses, for one, are allowed here and not there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+
+import msgspec
+
+from socklb.api.addresses import is_ipv4, parse_address
+from socklb.api.objects import EndpointSlice, Node, Object, Service
+from socklb.datapath.layout import ANY4, ANY6
+from socklb.errors import SocklbError
+
+KINDS = {
+    ("v1", "Service"): Service,
+    ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSlice,
+    ("v1", "Node"): Node,
+}
+# What would be valid, by the last name of a field's path.
+VALID = {
+    "apiVersion": "a version, as in v1",
+    "kind": "a kind, as in Service",
+    "name": "lower case letters, digits, '-' and '.'",
+    "namespace": "lower case letters, digits, '-' and '.'",
+    "port": "1 to 65535",
+    "nodePort": "1 to 65535",
+    "protocol": "TCP, UDP, SCTP",
+    "type": "ClusterIP, NodePort, LoadBalancer, ExternalName",
+    "ipFamilies": "IPv4, IPv6",
+    "addressType": "IPv4, IPv6, FQDN",
+    "addresses": "1 to 100 addresses",
+}
+
+
+class ObjectError(SocklbError):
+    """One field of one object is not usable; `field` is its path, as in `spec.ports[0].port`."""
+
+    def __init__(self, field: str, message: str, *, value: object = None, valid: str = "") -> None:
+        super().__init__(message, value=value, valid=valid)
+        self.field = field
+
+
+def read_object(raw: Any) -> Object | None:
+    """Give the object that a decoded document says, or None if its kind is not one that the agent uses.
+
+    Raises:
+        ObjectError: a field is missing or not usable.
+    """
+    version, kind = type_of(raw)
+    model = KINDS.get((version, kind))
+    if model is None:
+        return None
+    try:
+        found = msgspec.convert(raw, model)
+    except msgspec.ValidationError as error:
+        raise _as_object_error(raw, str(error)) from None
+    _check(found)
+    return found
+
+
+def type_of(raw: Any) -> tuple[str, str]:
+    """Give apiVersion and kind of a decoded document.
+
+    Raises:
+        ObjectError: it has none.
+    """
+    if not isinstance(raw, dict):
+        raise ObjectError("", "no Kubernetes object", value=_if_scalar(raw), valid="a mapping")
+    document = cast("dict[str, object]", raw)
+    for field in ("apiVersion", "kind"):
+        if not isinstance(document.get(field), str):
+            raise ObjectError(field, "missing or no string", value=_if_scalar(document.get(field)), valid=VALID[field])
+    return str(document["apiVersion"]), str(document["kind"])
+
+
+def identify(raw: Any) -> tuple[str, str] | None:
+    """Give kind and key of an object that `read_object` refused, if they can be read."""
+    try:
+        kind = raw["kind"]
+        name, namespace = raw["metadata"]["name"], raw["metadata"].get("namespace", "default")
+    except (TypeError, KeyError, AttributeError):
+        return None
+    if not all(isinstance(text, str) for text in (kind, name, namespace)):
+        return None
+    return kind, name if kind == Node.kind else f"{namespace}/{name}"
+
+
+def _as_object_error(raw: Any, reason: str) -> ObjectError:
+    """Take apart what msgspec says: "Expected `int`, got `str` - at `$.spec.ports[0].port`"."""
+    what, _, path = reason.partition(" - at `$")
+    field = path.rstrip("`").lstrip(".")
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", what):
+        return ObjectError(f"{field}.{missing[1]}".lstrip("."), "missing")
+    value = _if_scalar(_value_at(raw, field))
+    leaf = re.sub(r"\[.*", "", field.rpartition(".")[2])
+    valid = VALID.get(leaf, "") if "`object`" not in what else ""
+    if "enum" in what or "regex" in what:  # `valid` says it better
+        what = "not allowed"
+    return ObjectError(field, what[:1].lower() + what[1:], value=value, valid=valid)
+
+
+def _if_scalar(value: Any) -> object:
+    return None if isinstance(value, dict | list) else value
+
+
+def _value_at(raw: Any, field: str) -> Any:
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", field):
+        try:
+            raw = raw[int(index)] if index else raw[name]
+        except (TypeError, KeyError, IndexError):
+            return None
+    return raw
+
+
+def _check(found: Object) -> None:
+    match found:
+        case Service():
+            _check_service(found)
+        case EndpointSlice():
+            _check_slice(found)
+        case Node():
+            for i, address in enumerate(found.status.addresses):
+                if address.type in {"InternalIP", "ExternalIP"}:
+                    _check_address(f"status.addresses[{i}].address", address.address)
+
+
+def _check_service(service: Service) -> None:
+    spec = service.spec
+    for field, ip in _cluster_ip_fields(service):
+        if _check_address(field, ip) in {ANY4, ANY6}:
+            raise ObjectError(field, "stands for every address", value=ip, valid="one address")
+    if not spec.ports and spec.cluster_ips:
+        raise ObjectError("spec.ports", "missing", valid="at least one port")
+    seen: set[tuple[int, str]] = set()
+    for i, port in enumerate(spec.ports):
+        if (port.port, port.protocol) in seen:
+            raise ObjectError(f"spec.ports[{i}].port", "twice in this Service", value=port.port)
+        seen.add((port.port, port.protocol))
+
+
+def _cluster_ip_fields(service: Service) -> Iterable[tuple[str, str]]:
+    if service.spec.clusterIPs:
+        named = ((f"spec.clusterIPs[{i}]", ip) for i, ip in enumerate(service.spec.clusterIPs))
+    else:
+        named = (("spec.clusterIP", service.spec.clusterIP),)
+    return ((field, ip) for field, ip in named if ip in service.spec.cluster_ips)
+
+
+def _check_slice(slice_: EndpointSlice) -> None:
+    if slice_.addressType == "FQDN":
+        return
+    for i, endpoint in enumerate(slice_.endpoints):
+        for j, text in enumerate(endpoint.addresses):
+            field = f"endpoints[{i}].addresses[{j}]"
+            if is_ipv4(_check_address(field, text)) != (slice_.addressType == "IPv4"):
+                raise ObjectError(field, "not of addressType", value=text, valid=f"an {slice_.addressType} address")
+
+
+def _check_address(field: str, text: str) -> bytes:
+    try:
+        return parse_address(text)
+    except ValueError:
+        raise ObjectError(field, "no address", value=text, valid="an IPv4 or IPv6 address") from None

@@ -1,0 +1,203 @@
+"""From the bytes of a manifest to decoded documents: YAML as Kubernetes uses it, or JSON.
+
+    for line, text in split_yaml(data):
+        documents = load_yaml(text, line)
+
+Only strings, numbers, booleans and null are made, and no tag can make anything else. A key whose value is null is left
+out: to Kubernetes both say the same. Merge keys (`<<`) are refused.
+
+PyYAML's C parser is used for its events alone: building from them takes less than half the time of its safe loader
+(0.08 s against 0.17 s for 1000 documents), lets other threads run in between, and bounds what aliases multiply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+import yaml
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    ScalarEvent,
+    SequenceStartEvent,
+)
+
+from socklb.errors import SocklbError
+
+MAX_DEPTH = 100
+MAX_ALIASED = 100_000  # values that aliases may repeat in one document ("billion laughs")
+
+# `---` in the first column always ends a document, inside quotes and block scalars too.
+_SEPARATOR = re.compile(rb"^---(?=\s|\Z)", re.MULTILINE)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# As sigs.k8s.io/yaml reads them: `yes` and `on` are booleans, `y` and `n` are not.
+_NAMED: dict[str, bool | None] = {
+    spelling: value
+    for word, value in {
+        "": None,
+        "~": None,
+        "null": None,
+        **dict.fromkeys(("true", "yes", "on"), True),
+        **dict.fromkeys(("false", "no", "off"), False),
+    }.items()
+    for spelling in (word, word.title(), word.upper())
+}
+
+
+class DocumentError(SocklbError):
+    """A document that is no YAML or JSON."""
+
+
+def split_yaml(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give each document's first line (from 1) and text, so that a broken one does not hide the others."""
+    starts = [0, *(match.start() for match in _SEPARATOR.finditer(data))]
+    line = 1
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+        text = data[start:end]
+        if text:
+            yield line, text
+        line += text.count(b"\n")
+
+
+def load_yaml(text: bytes, line: int = 1) -> list[Any]:
+    """Give what one text of `split_yaml` says: one document; more where `...` ends one, none in a comment.
+
+    Raises:
+        DocumentError: with the line in the file, if `line` is that of the text.
+    """
+    builder = _Builder()
+    try:
+        parser = yaml.CBaseLoader(text)
+        while (event := parser.get_event()) is not None:
+            builder.add(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {line + mark.line}" if mark else f"line {line}"
+        raise DocumentError(f"{place}: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:  # from the reader: a control character, for one
+        raise DocumentError(f"line {line}: {' '.join(str(error).split())}") from None
+    return builder.documents
+
+
+def load_json(data: bytes) -> Any:
+    """Give what a JSON file says.
+
+    Raises:
+        DocumentError: it is no JSON.
+    """
+    try:
+        return _without_nulls(msgspec.json.decode(data))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DocumentError(str(error)) from None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {key: _without_nulls(item) for key, item in items if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in cast("list[Any]", value)]
+    return value
+
+
+class _Builder:
+    """Puts parser events together to plain values."""
+
+    def __init__(self) -> None:
+        self.documents: list[Any] = []
+        self._list: list[Any] | None = self.documents  # what is open: a list or a mapping
+        self._mapping: dict[str, Any] = {}
+        self._key: str | None = None
+        self._outer: list[tuple[list[Any] | None, dict[str, Any], str | None, str | None, int]] = []
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._size = 0  # values so far, counted again for each alias
+        self._aliased = 0
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, ScalarEvent):
+            if self._key is None and self._list is None:
+                self._add_key(event)
+            else:
+                text = event.value
+                value = _plain(text) if event.implicit[0] and len(text) <= 64 else text
+                if event.anchor:
+                    self._anchors[event.anchor] = (value, 1)
+                self._put(value, 1)
+        elif isinstance(event, CollectionStartEvent):
+            self._enter(event)
+        elif isinstance(event, CollectionEndEvent):
+            self._leave()
+        elif isinstance(event, AliasEvent):
+            self._add_alias(event)
+        elif isinstance(event, DocumentStartEvent):
+            self._anchors.clear()
+
+    def _add_key(self, event: ScalarEvent) -> None:
+        key = event.value
+        if key in self._mapping:
+            raise _error(event, f"key {key!r} is twice in this mapping")
+        if key == "<<" and event.implicit[0]:
+            raise _error(event, "merge keys (<<) are not supported")
+        self._key = key
+
+    def _put(self, value: Any, size: int) -> None:
+        self._size += size
+        if self._list is not None:
+            self._list.append(value)
+        elif self._key is not None:
+            if value is not None:
+                self._mapping[self._key] = value
+            self._key = None
+
+    def _enter(self, event: CollectionStartEvent) -> None:
+        self._need_value(event)
+        if len(self._outer) >= MAX_DEPTH:
+            raise _error(event, f"nested deeper than {MAX_DEPTH} levels")
+        self._outer.append((self._list, self._mapping, self._key, event.anchor, self._size))
+        self._list = [] if isinstance(event, SequenceStartEvent) else None
+        self._mapping = {}
+        self._key = None
+
+    def _leave(self) -> None:
+        value = self._mapping if self._list is None else self._list
+        self._list, self._mapping, self._key, anchor, size = self._outer.pop()
+        if anchor:
+            self._anchors[anchor] = (value, self._size - size + 1)
+        self._put(value, 1)
+
+    def _add_alias(self, event: AliasEvent) -> None:
+        self._need_value(event)
+        if event.anchor not in self._anchors:  # also one that stands for what it is part of
+            raise _error(event, f"alias *{event.anchor} is not known here")
+        value, size = self._anchors[event.anchor]
+        self._aliased += size
+        if self._aliased > MAX_ALIASED:
+            raise _error(event, f"aliases repeat more than {MAX_ALIASED} values")
+        self._put(value, size)
+
+    def _need_value(self, event: Event) -> None:
+        if self._key is None and self._list is None:
+            raise _error(event, "a key must be a string")
+
+
+@lru_cache(maxsize=4096)
+def _plain(text: str) -> str | int | float | bool | None:
+    """Give the value of an unquoted scalar (YAML 1.1)."""
+    if text in _NAMED:
+        return _NAMED[text]
+    if _INTEGER.fullmatch(text):
+        octal = re.fullmatch(r"([-+]?)0([0-7]+)", text)
+        return int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _error(event: Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)

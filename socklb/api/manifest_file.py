@@ -1,0 +1,173 @@
+"""What one manifest file says, and what it keeps saying while it cannot be read.
+
+    said = read_file(path, before)     # `before`: the last answer; None: the file is gone
+
+A file that is broken keeps all it said before. A broken object keeps what that object said before, and the file's
+other documents go on. While a document cannot even be told apart, whatever else has vanished from the file stays.
+An empty file is taken as one that is being written; a file with nothing but comments says nothing.
+
+No promise: a file that is written in place, slowly, may be read half. Writing another file and renaming it avoids that.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb.api.decode import ObjectError
+from socklb.api.documents import DocumentError, load_json, load_yaml, split_yaml
+from socklb.api.findings import Finding, ObjectId, findings
+from socklb.api.objects import Object
+from socklb.api.source import Problem
+from socklb.errors import SocklbError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_BYTES = 8 * 1024 * 1024
+FRESH_SECONDS = 0.05  # a file may change again without a newer time stamp: kernels count in steps of up to 10 ms
+
+Signature = tuple[int, int, int, int]
+
+
+class Said(NamedTuple):
+    """An object and the document that says it, counted from 1."""
+
+    document: int
+    object: Object
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """What a file says now. `unread`: something in it was never read well."""
+
+    signature: Signature | None
+    objects: dict[ObjectId, Said] = field(default_factory=dict[ObjectId, Said])
+    problems: tuple[Problem, ...] = ()
+    unread: bool = False
+    texts: dict[bytes, tuple[list[Finding], ...]] = field(default_factory=dict[bytes, tuple[list[Finding], ...]])
+
+
+NOTHING = FileContent(None)
+
+
+def signature(path: Path) -> Signature | None:
+    """Give what changes whenever the file does; None if it changed just now, or cannot be told.
+
+    By ctime, which nobody can set back. Symbolic links are followed.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    fresh = abs(time.time() - found.st_ctime) < FRESH_SECONDS
+    return None if fresh else (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
+
+
+def read_file(path: Path, before: FileContent | None) -> FileContent | None:
+    """Read a file anew; documents whose text is as it was are not parsed again. None: it is gone."""
+    mark = signature(path)
+    before_or_nothing = before or NOTHING
+    try:
+        data = _read(path)
+        return _Collector(path.name, before_or_nothing).collect(mark, _documents(path, data, before_or_nothing))
+    except FileNotFoundError:
+        if not os.path.lexists(path):
+            return None
+        reason = "its target does not exist"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except SocklbError as error:
+        reason = str(error)
+    return FileContent(
+        mark,
+        before_or_nothing.objects,
+        (Problem(path.name, 0, "", reason),),
+        unread=before is None or before.unread,
+        texts=before_or_nothing.texts,
+    )
+
+
+def _read(path: Path) -> bytes:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # to open a FIFO would wait for its writer
+        raise SocklbError("no regular file", valid="a file")
+    if found.st_size > MAX_BYTES:
+        raise SocklbError("too large", value=f"{found.st_size} bytes", valid=f"up to {MAX_BYTES} bytes")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if not data:
+        raise SocklbError("empty", valid="a comment, if it shall say nothing")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SocklbError(f"line {line}: not UTF-8", value=f"byte 0x{data[error.start]:02x}") from None
+    return data
+
+
+Documents = Iterable[tuple[bytes, tuple[list[Finding], ...]]]
+
+
+def _documents(path: Path, data: bytes, before: FileContent) -> Documents:
+    for line, text in [(1, data)] if path.suffix == ".json" else split_yaml(data):
+        known = before.texts.get(text)
+        yield text, known if known is not None else _load(path, text, line)
+
+
+def _load(path: Path, text: bytes, line: int) -> tuple[list[Finding], ...]:
+    try:
+        documents = [load_json(text)] if path.suffix == ".json" else load_yaml(text, line)
+    except DocumentError as error:
+        return ([Finding(None, None, error)],)
+    return tuple(list(findings(raw)) for raw in documents)
+
+
+class _Collector:
+    """Puts the findings of one file together with what the file said before."""
+
+    def __init__(self, name: str, before: FileContent) -> None:
+        self._name = name
+        self._before = before
+        self._objects: dict[ObjectId, Said] = {}
+        self._problems: list[Problem] = []
+        self._unread = False
+        self._unknown = False  # a document that cannot be told apart
+
+    def collect(self, mark: Signature | None, documents: Documents) -> FileContent:
+        texts: dict[bytes, tuple[list[Finding], ...]] = {}
+        number = 0
+        for text, loaded in documents:
+            for found in loaded:
+                number += 1
+                for finding in found:
+                    self._add(number, finding)
+            if all(finding.error is None for found in loaded for finding in found):
+                texts[text] = loaded
+        if self._unknown:
+            self._objects = self._before.objects | self._objects
+        return FileContent(mark, self._objects, tuple(self._problems), self._unread, texts)
+
+    def _add(self, number: int, finding: Finding) -> None:
+        if finding.error is not None:
+            self._add_error(number, finding, finding.error)
+        elif finding.id in self._objects:
+            first = self._objects[finding.id].document
+            message = f"also in document {first} of this file, which serves"
+            self._problems.append(Problem(self._name, number, "metadata.name", message, "/".join(finding.id)))
+        elif finding.id is not None and finding.object is not None:
+            self._objects[finding.id] = Said(number, finding.object)
+
+    def _add_error(self, number: int, finding: Finding, error: SocklbError) -> None:
+        field_path = error.field if isinstance(error, ObjectError) else ""
+        name = "/".join(finding.id) if finding.id else ""
+        self._problems.append(Problem(self._name, number, field_path, str(error), name))
+        if finding.id is None:
+            self._unread = self._unknown = True
+        elif finding.id in self._before.objects:
+            self._objects.setdefault(finding.id, Said(number, self._before.objects[finding.id].object))
+        elif finding.id not in self._objects:
+            self._unread = True

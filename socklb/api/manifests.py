@@ -1,0 +1,136 @@
+"""A folder of manifests as the source of objects: ordinary Kubernetes YAML or JSON, picked up when it changes.
+
+    source = ManifestFolder(Path("/etc/socklb/manifests"))
+    async with aclosing(source.batches()) as batches:
+        async for batch in batches: …
+
+Files *.yaml, *.yml and *.json of the folder itself are read; those whose name begins with a dot are not. Symbolic links
+are followed, so a mounted ConfigMap works. If an object is in two files, the first in the order of file names serves.
+A folder that cannot be read changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import insort
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+from socklb.api.findings import ObjectId
+from socklb.api.manifest_file import NOTHING, SUFFIXES, FileContent, read_file, signature
+from socklb.api.objects import Object
+from socklb.api.source import Batch, Change, Problem
+from socklb.api.watch import watch
+
+log = logging.getLogger(__name__)
+
+
+class ManifestFolder:
+    """See the module. One consumer of `batches` at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, FileContent] = {}
+        self._claims: dict[ObjectId, list[str]] = {}  # names of the files that say it, in order; the first serves
+        self._duplicates: set[ObjectId] = set()
+        self._served: dict[ObjectId, Object] = {}
+        self._folder_problem: Problem | None = None
+        self._seen = False  # the folder could be read once
+        self._logged: frozenset[Problem] = frozenset()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is left out at present."""
+        own = (self._folder_problem,) if self._folder_problem else ()
+        of_files = (problem for _, content in sorted(self._files.items()) for problem in content.problems)
+        return (*own, *of_files, *self._duplicate_problems())
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything in the folder was read well since start."""
+        return self._seen and not any(content.unread for content in self._files.values())
+
+    async def batches(self) -> AsyncGenerator[Batch]:
+        """Give the first batch at once, others when objects or `complete` changed."""
+        complete = None
+        async with aclosing(watch(self.folder)) as looks:
+            async for _ in looks:
+                changes = self._merge(await asyncio.to_thread(self._read_changed))
+                self._log_problems()
+                if changes or complete != self.complete:
+                    complete = self.complete
+                    yield Batch(changes, complete)
+
+    def _read_changed(self) -> dict[str, FileContent | None] | OSError:
+        """Read the files that changed; None for one that is gone. Runs in a thread and alters nothing."""
+        try:
+            names = {path.name for path in self.folder.iterdir() if _is_manifest(path.name)}
+        except OSError as error:
+            return error
+        changed: dict[str, FileContent | None] = dict.fromkeys(self._files.keys() - names)
+        for name in sorted(names):
+            path, before = self.folder / name, self._files.get(name)
+            if before is None or before.signature is None or before.signature != signature(path):
+                changed[name] = read_file(path, before)
+        return changed
+
+    def _merge(self, changed: dict[str, FileContent | None] | OSError) -> tuple[Change, ...]:
+        if isinstance(changed, OSError):
+            hint = f"; next: mkdir -p {self.folder}" if isinstance(changed, FileNotFoundError) else ""
+            self._folder_problem = Problem(str(self.folder), 0, "", f"cannot be read: {changed.strerror}{hint}")
+            return ()
+        self._folder_problem, self._seen = None, True
+        touched: set[ObjectId] = set()
+        for name, content in changed.items():
+            touched |= self._replace(name, content)
+        return tuple(change for id_ in sorted(touched) if (change := self._change(id_)))
+
+    def _replace(self, name: str, content: FileContent | None) -> set[ObjectId]:
+        """Take over what a file says now; give the objects that it says otherwise than before."""
+        old = self._files.pop(name, NOTHING).objects
+        new = content.objects if content else {}
+        if content:
+            self._files[name] = content
+        for id_ in old.keys() - new.keys():
+            self._claims[id_].remove(name)
+        for id_ in new.keys() - old.keys():
+            insort(self._claims.setdefault(id_, []), name)
+        for id_ in old.keys() ^ new.keys():
+            (self._duplicates.add if len(self._claims[id_]) > 1 else self._duplicates.discard)(id_)
+        return {i for i in old.keys() | new.keys() if i not in old or i not in new or old[i].object != new[i].object}
+
+    def _change(self, id_: ObjectId) -> Change | None:
+        """Compare who serves an object now with who did."""
+        claims = self._claims[id_]
+        now = self._files[claims[0]].objects[id_].object if claims else None
+        before = self._served.get(id_)
+        if now is None:
+            del self._claims[id_]
+            self._served.pop(id_, None)
+        else:
+            self._served[id_] = now
+        return Change(*id_, now) if now != before else None
+
+    def _duplicate_problems(self) -> tuple[Problem, ...]:
+        return tuple(
+            Problem(name, self._files[name].objects[id_].document, "metadata.name", message, "/".join(id_))
+            for id_ in sorted(self._duplicates)
+            for first, *others in [self._claims[id_]]
+            for message in [f"also in {first} document {self._files[first].objects[id_].document}, which serves"]
+            for name in others
+        )
+
+    def _log_problems(self) -> None:
+        now = self.problems
+        for problem in now:
+            if problem not in self._logged:
+                log.warning("left out: %s", problem)
+        for problem in self._logged.difference(now):
+            log.info("no longer a problem: %s", problem)
+        self._logged = frozenset(now)
+
+
+def _is_manifest(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.startswith(".")

@@ -1,0 +1,117 @@
+"""The Kubernetes objects that the agent reads: Service, EndpointSlice and Node, with the fields it uses.
+
+Fields are spelled as Kubernetes spells them; fields that are not listed here are ignored. `decode.py` makes these
+objects and checks what types cannot say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, Struct
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+PortOrNone = Annotated[int, Meta(ge=0, le=65535)]  # 0 and absent say the same
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", max_length=253)]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+IPFamily = Literal["IPv4", "IPv6"]
+
+
+# gc=False: these never form cycles, and a large cluster has hundreds of thousands of them.
+class ObjectMeta(Struct, frozen=True, gc=False):
+    name: Name
+    namespace: Name = "default"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    generation: int | None = None
+
+
+class ServicePort(Struct, frozen=True, gc=False):
+    port: Port
+    name: str = ""
+    protocol: Protocol = "TCP"
+    nodePort: PortOrNone = 0  # noqa: N815
+
+
+class ServiceSpec(Struct, frozen=True, gc=False):
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    clusterIP: str = ""  # noqa: N815
+    clusterIPs: tuple[str, ...] = ()  # noqa: N815
+    ipFamilies: tuple[IPFamily, ...] = ()  # noqa: N815
+    ports: tuple[ServicePort, ...] = ()
+
+    @property
+    def cluster_ips(self) -> tuple[str, ...]:
+        """The addresses of either field; none for a headless Service."""
+        return tuple(ip for ip in self.clusterIPs or (self.clusterIP,) if ip not in {"", "None"})
+
+
+class Service(Struct, frozen=True, gc=False):
+    metadata: ObjectMeta
+    spec: ServiceSpec
+
+    kind: ClassVar[str] = "Service"
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+
+class EndpointConditions(Struct, frozen=True, gc=False):
+    ready: bool = True  # absent means ready
+
+
+class Endpoint(Struct, frozen=True, gc=False):
+    addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
+    conditions: EndpointConditions = EndpointConditions()
+
+
+class EndpointPort(Struct, frozen=True, gc=False):
+    name: str = ""
+    port: PortOrNone = 0
+    protocol: Protocol = "TCP"
+
+
+class EndpointSlice(Struct, frozen=True, gc=False):
+    metadata: ObjectMeta
+    addressType: Literal["IPv4", "IPv6", "FQDN"]  # noqa: N815
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+    kind: ClassVar[str] = "EndpointSlice"
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def service(self) -> str | None:
+        """The key of the Service that this slice belongs to."""
+        name = self.metadata.labels.get("kubernetes.io/service-name")
+        return f"{self.metadata.namespace}/{name}" if name else None
+
+
+class NodeAddress(Struct, frozen=True, gc=False):
+    type: str
+    address: str
+
+
+class NodeStatus(Struct, frozen=True, gc=False):
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class Node(Struct, frozen=True, gc=False):
+    metadata: ObjectMeta
+    status: NodeStatus = NodeStatus()
+
+    kind: ClassVar[str] = "Node"
+
+    @property
+    def key(self) -> str:
+        """The name: a Node has no namespace."""
+        return self.metadata.name
+
+
+Object = Service | EndpointSlice | Node

@@ -1,0 +1,63 @@
+"""What a source of Kubernetes objects offers the agent: a folder of manifests, or the Kubernetes API.
+
+    async with aclosing(source.batches()) as batches:
+        async for batch in batches:
+            state.apply(batch.changes)
+
+The first batch comes as soon as the source was read once, be it empty. After it, a batch comes when objects
+changed or when `complete` did. A source never says that an object is gone because it cannot read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import NamedTuple, Protocol
+
+from socklb.api.objects import Object
+
+
+class Change(NamedTuple):
+    """One object as it is now; `object` is None when it was deleted. `key` is `namespace/name`, a Node's its name."""
+
+    kind: str
+    key: str
+    object: Object | None
+
+
+class Batch(NamedTuple):
+    """Changes that belong together, and whether everything that the source has was read well since start.
+
+    Only with `complete` may entries be pruned from the kernel that no object stands for: what cannot be read now
+    may be what they were made from.
+    """
+
+    changes: tuple[Change, ...]
+    complete: bool
+
+
+class Problem(NamedTuple):
+    """Something that was left out, and why. `document` counts from 1 and is 0 where the whole file is meant."""
+
+    file: str
+    document: int
+    field: str
+    message: str
+    object: str = ""  # "Service/default/web", where it could be read
+
+    def __str__(self) -> str:
+        """Format as one log line: `web.yaml document 2: Service/default/web: spec.ports[0].port: …`."""
+        place = f"{self.file} document {self.document}" if self.document else self.file
+        return ": ".join(part for part in (place, self.object, self.field, self.message) if part)
+
+
+class Source(Protocol):
+    """Where the agent gets its objects from."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is left out at present."""
+        ...
+
+    def batches(self) -> AsyncGenerator[Batch]:
+        """Give the changes for as long as the agent runs."""
+        ...

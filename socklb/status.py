@@ -1,0 +1,72 @@
+"""What is true on this node: hooks and tables as the kernel shows them, the rest as the running agent tells it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from socklb import __version__, control
+from socklb.config import Config
+from socklb.datapath import hooks, mounts, view
+from socklb.datapath.layout import endpoint_text, frontend_text
+from socklb.datapath.pins import Pins
+from socklb.errors import SocklbError
+
+NO_AGENT: dict[str, Any] = {
+    "agent": {"running": False, "pid": None, "version": __version__, "started": None},
+    "synced": False,
+    "applied": {"revision": 0, "objects": {}},
+    "problems": [],
+    "writes": {},
+}
+
+
+def collect(config: Config) -> dict[str, Any]:
+    """Give the status as one document, whether or not an agent runs."""
+    pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
+    rows = services(config) if pins.exist() else []
+    return {
+        **(control.ask(Path(config.socket), "status") or NO_AGENT),
+        "node": config.node,
+        "cgroup": str(cgroup),
+        "manifests": config.manifests,
+        "hooks": [asdict(hook) for hook in hooks.inspect(cgroup, pins.links)],
+        "maps": [asdict(fill) for fill in view.fill(pins.maps)] if pins.exist() else [],
+        "services": {
+            "services": len({row["service"] for row in rows if row["service"]}),
+            "frontends": len(rows),
+            "without_backends": sum(1 for row in rows if not row["backends"]),
+        },
+    }
+
+
+def services(config: Config) -> list[dict[str, Any]]:
+    """Give every frontend that the kernel serves, with its backends and, if the agent runs, its Service."""
+    names = control.ask(Path(config.socket), "services") or {}
+    rows: list[dict[str, Any]] = []
+    for frontend, backends in view.read_frontends(Pins(Path(config.bpffs)).maps).items():
+        text = frontend_text(frontend)
+        rows.append(
+            {
+                "service": names.get(text),
+                "type": "NodePort" if not any(frontend.address[12:]) else "ClusterIP",
+                "frontend": text,
+                "backends": [endpoint_text(backend) for backend in backends],
+            }
+        )
+    return sorted(rows, key=lambda row: (row["service"] or "", row["frontend"]))
+
+
+def find_cgroup(config: Config) -> Path:
+    """Give the cgroup that the hooks belong on.
+
+    Raises:
+        SocklbError: no cgroup-v2 hierarchy is mounted.
+    """
+    if config.cgroup:
+        return Path(config.cgroup)
+    found = mounts.cgroup2_root(mounts.read_mounts())
+    if found is None:
+        raise SocklbError("no cgroup-v2 hierarchy is mounted", hint="start the agent: it mounts one")
+    return found

@@ -1,0 +1,27 @@
+"""Services to write into the tables of a test."""
+
+from __future__ import annotations
+
+import socket
+
+from socklb.datapath.layout import Backend, Difference, Frontend, pack_address
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, PORT
+
+SERVICE4, SERVICE6 = "10.96.0.10", "fd00:10:96::a"
+
+
+def backends(*addresses: str) -> tuple[Backend, ...]:
+    return tuple(Backend(pack_address(address), PORT) for address in addresses)
+
+
+def frontend(address: str, protocol: int = socket.IPPROTO_TCP, port: int = 80) -> Frontend:
+    return Frontend(pack_address(address), port, protocol)
+
+
+def web(addresses4: tuple[str, ...] = BACKENDS4[:2], addresses6: tuple[str, ...] = BACKENDS6[:2]) -> Difference:
+    """A dual-stack Service on port 80, TCP and UDP."""
+    put = {}
+    for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+        put[frontend(SERVICE4, protocol)] = backends(*addresses4)
+        put[frontend(SERVICE6, protocol)] = backends(*addresses6)
+    return Difference(put=put, add_addresses=frozenset({pack_address(SERVICE4), pack_address(SERVICE6)}))

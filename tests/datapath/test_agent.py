@@ -1,0 +1,226 @@
+"""The agent as a process: manifests in, connections right, whatever happens to it or to its files."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from socklb.datapath import view
+from socklb.datapath.pins import Pins
+from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
+from tests.datapath.load import Seen, load
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, ask_tcp
+from tests.datapath.services import SERVICE4, SERVICE6
+
+WEB = service("web", SERVICE4, SERVICE6, node_port=32000)
+WEB4 = endpoint_slice("web-4", *BACKENDS4[:2])
+WEB6 = endpoint_slice("web-6", *BACKENDS6[:2])
+NODE = node("w1", NODE4, NODE6)
+
+
+@pytest.fixture
+def agent(sandbox: Sandbox, bpffs: Path, objects: Path, tmp_path: Path) -> Iterator[AgentUnderTest]:
+    found = AgentUnderTest(tmp_path, sandbox.cgroup, bpffs)
+    yield found
+    found.stop()
+    Pins(bpffs).remove()
+
+
+@pytest.fixture
+def serving(agent: AgentUnderTest) -> AgentUnderTest:
+    """An agent that serves the Service `web` from one file."""
+    agent.write("web.yaml", NODE, WEB, WEB4, WEB6)
+    agent.start()
+    return agent
+
+
+def answers(sandbox: Sandbox, address: str, port: int = 80, times: int = 20) -> set[str]:
+    return {answer for answer, _ in sandbox.run(lambda: [ask_tcp(address, port) for _ in range(times)])}
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "served_by"),
+    [
+        (SERVICE4, 80, BACKENDS4[:2]),
+        (SERVICE6, 80, BACKENDS6[:2]),
+        (NODE4, 32000, BACKENDS4[:2]),
+        (NODE6, 32000, BACKENDS6[:2]),
+    ],
+    ids=["ClusterIP, IPv4", "ClusterIP, IPv6", "NodePort, IPv4", "NodePort, IPv6"],
+)
+def test_a_service_in_the_folder_is_served(
+    sandbox: Sandbox, serving: AgentUnderTest, address: str, port: int, served_by: tuple[str, ...]
+) -> None:
+    assert answers(sandbox, address, port) == set(served_by)
+
+
+def test_killed_restarted_and_upgraded_under_load_no_connect_fails(
+    sandbox: Sandbox, serving: AgentUnderTest, build: Callable[..., Path]
+) -> None:
+    with load(sandbox, SERVICE4, clients=8) as running:
+        for objects in (None, build("-DLOOKUP_TRIES=4"), None):
+            for number in (signal.SIGKILL, signal.SIGTERM):
+                serving.kill(number)
+                serving.configure(**({"objects": str(objects)} if objects else {}))
+                serving.start()
+    result = running.result
+    assert result.failed == []
+    assert result.connects > 500
+    assert result.backends == set(BACKENDS4[:2])
+
+
+def test_a_removed_endpoint_gets_no_connect_once_its_removal_is_reported_applied(
+    sandbox: Sandbox, serving: AgentUnderTest
+) -> None:
+    """Sets of two out of eight endpoints, one after the other; at every moment one endpoint at least is ready."""
+    sets = [set(BACKENDS4[n % 7 : n % 7 + 2]) for n in range(60)]
+    with load(sandbox, SERVICE4, clients=8) as running:
+        written, applied = [0.0], [0.0]
+        for generation, members in enumerate(sets[1:], start=2):
+            written.append(running.now())
+            serving.write("web.yaml", NODE, WEB, endpoint_slice("web-4", *sorted(members), generation=generation), WEB6)
+            serving.applied("EndpointSlice/default/web-4", generation)
+            applied.append(running.now())
+    assert running.result.failed == []
+    assert running.result.connects > 500
+    wrong = [seen for seen in running.result.seen if seen.backend not in allowed(sets, written, applied, seen)]
+    assert wrong == []
+
+
+def allowed(sets: list[set[str]], written: list[float], applied: list[float], seen: Seen) -> set[str]:
+    """Give the union of the sets that may have been in the kernel at some moment of a connect."""
+    first = max(n for n, moment in enumerate(applied) if moment <= seen.began)
+    last = max(n for n, moment in enumerate(written) if moment <= seen.ended)
+    return set().union(*sets[first : last + 1])
+
+
+def test_five_hundred_services_are_right_after_start_and_a_changed_file_costs_its_own_difference(
+    sandbox: Sandbox, agent: AgentUnderTest
+) -> None:
+    for n in range(500):
+        name, ip = f"s{n}", f"10.97.{n >> 8}.{n & 255}"
+        four = [BACKENDS4[(n + i) % 8] for i in range(4)]
+        agent.write(f"{name}.yaml", service(name, ip), endpoint_slice(f"{name}-4", *four))
+    agent.start()
+    held = {f: b for f, b in view.read_frontends(Pins(agent.bpffs).maps).items() if f.protocol == socket.IPPROTO_TCP}
+    assert len(held) == 500
+    for frontend, backends in held.items():
+        n = frontend.address[14] << 8 | frontend.address[15]
+        assert {b.address[-1] for b in backends} == {(n + i) % 8 + 1 for i in range(4)}
+    before = agent.until(lambda _: True)["writes"]
+    agent.write("s7.yaml", service("s7", "10.97.0.7"), endpoint_slice("s7-4", BACKENDS4[0], generation=2))
+    after = agent.applied("EndpointSlice/default/s7-4", 2)["writes"]
+    assert {name: after[name] - before.get(name, 0) for name in after} == {
+        "backends": 1,
+        "rows": 2,  # one publishing store each for TCP and UDP
+        "frontends": 0,
+        "addresses": 0,
+    }
+    assert answers(sandbox, "10.97.0.7") == {BACKENDS4[0]}
+
+
+BROKEN: dict[str, tuple[object, ...]] = {
+    "an empty file": ("",),
+    "broken YAML": ("kind: Service\n  metadata: [",),
+    "wrong types": (NODE, {**WEB, "spec": {**WEB["spec"], "ports": "eighty"}}, WEB4, WEB6),
+    "an address that is none": (NODE, WEB, {**WEB4, "endpoints": [{"addresses": ["10.244.1.300"]}]}, WEB6),
+    "a port out of range": (NODE, {**WEB, "spec": {**WEB["spec"], "ports": [{"port": 70000}]}}, WEB4, WEB6),
+    "a file of 50 MB": ("# " + "x" * (50 << 20),),
+}
+
+
+@pytest.mark.parametrize("documents", BROKEN.values(), ids=BROKEN)
+def test_bad_input_is_named_and_what_it_said_before_goes_on(
+    sandbox: Sandbox, agent: AgentUnderTest, documents: tuple[object, ...]
+) -> None:
+    agent.write("web.yaml", NODE, WEB, WEB4, WEB6)
+    agent.write("other.yaml", service("other", "10.96.0.11"), endpoint_slice("other-4", BACKENDS4[5]))
+    agent.start()
+    agent.write("web.yaml", *documents)
+    problem = agent.until(lambda status: status["problems"])["problems"][0]
+    assert problem["file"].endswith("web.yaml")
+    assert "web.yaml" in agent.log
+    assert answers(sandbox, SERVICE4) == set(BACKENDS4[:2])
+    assert answers(sandbox, "10.96.0.11") == {BACKENDS4[5]}
+    agent.write("other.yaml", service("other", "10.96.0.11"), endpoint_slice("other-4", BACKENDS4[6], generation=2))
+    agent.applied("EndpointSlice/default/other-4", 2)
+    assert answers(sandbox, "10.96.0.11") == {BACKENDS4[6]}
+
+
+def test_a_second_service_of_the_same_name_is_named_and_left_out(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    serving.write("zweb.yaml", service("web", "10.96.0.77"))
+    problem = serving.until(lambda status: status["problems"])["problems"][0]
+    assert problem["file"].endswith("zweb.yaml")
+    assert answers(sandbox, SERVICE4) == set(BACKENDS4[:2])
+
+
+def test_a_removed_file_ends_its_services_and_no_others(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    serving.write("other.yaml", service("other", "10.96.0.11"), endpoint_slice("other-4", BACKENDS4[5]))
+    serving.applied("EndpointSlice/default/other-4", 1)
+    (serving.manifests / "web.yaml").unlink()
+    serving.until(lambda status: "Service/default/web" not in status["applied"]["objects"])
+    assert answers(sandbox, "10.96.0.11") == {BACKENDS4[5]}
+    frontends = view.read_frontends(Pins(serving.bpffs).maps)
+    assert {frontend.address[-1] for frontend in frontends} == {11}
+
+
+def test_nothing_is_pruned_at_start_until_every_file_can_be_read(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    serving.stop()
+    serving.write("web.yaml", "broken: [")
+    serving.start()
+    assert serving.until(lambda _: True)["synced"] is False
+    assert answers(sandbox, SERVICE4) == set(BACKENDS4[:2])
+    serving.write("web.yaml", service("web", "10.96.0.12"), WEB4)
+    serving.until(lambda status: status["synced"])
+    assert answers(sandbox, "10.96.0.12") == set(BACKENDS4[:2])
+    assert {frontend.address[-1] for frontend in view.read_frontends(Pins(serving.bpffs).maps)} == {12}
+
+
+def test_a_second_agent_says_so_and_gives_up(serving: AgentUnderTest) -> None:
+    second = serving.run("agent")
+    assert second.returncode == 1
+    assert "another agent serves this node" in second.stderr
+    assert serving.alive
+
+
+def test_cleanup_waits_for_the_agent_to_be_stopped(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    refused = serving.run("cleanup")
+    assert refused.returncode == 1
+    assert "another agent" in refused.stderr
+    assert answers(sandbox, SERVICE4) == set(BACKENDS4[:2])
+    serving.stop()
+    assert serving.run("cleanup").returncode == 0
+    with pytest.raises(AssertionError, match="unreachable"):
+        sandbox.run(lambda: ask_tcp(SERVICE4, 80))
+
+
+class TestStatus:
+    def test_it_shows_hooks_tables_and_backends(self, serving: AgentUnderTest) -> None:
+        shown = serving.run("status", "--verbose")
+        assert shown.returncode == 0, shown.stderr
+        for text in ("9 of 9 attached and effective", "in sync", "default/web", f"{BACKENDS4[0]}:8080", "frontends"):
+            assert text in shown.stdout
+
+    def test_without_an_agent_it_shows_what_the_kernel_serves_and_exits_with_3(self, serving: AgentUnderTest) -> None:
+        serving.stop()
+        shown = serving.run("status", "--verbose")
+        assert shown.returncode == 3
+        assert "not running" in shown.stdout
+        assert f"{BACKENDS4[0]}:8080" in shown.stdout
+
+    def test_a_hook_that_was_taken_away_is_not_called_attached(self, serving: AgentUnderTest) -> None:
+        (Pins(serving.bpffs).links / "connect4").unlink()
+        shown = serving.run("status", "--verbose")
+        assert "8 of 9 attached and effective" in shown.stdout
+        assert "NOT ATTACHED" in shown.stdout
+
+    def test_service_list_names_services_and_backends(self, serving: AgentUnderTest) -> None:
+        shown = serving.run("service", "list")
+        assert shown.returncode == 0, shown.stderr
+        row = next(line for line in shown.stdout.splitlines() if f"{SERVICE4}:80/TCP" in line)
+        assert row.split()[:2] == ["default/web", "ClusterIP"]
+        assert f"{BACKENDS4[1]}:8080" in row
