@@ -42,7 +42,7 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class FileContent:
-    """What a file says now. `unread`: something in it was never read well."""
+    """What a file says now. `unread`: it has not been read well since start, or only in part."""
 
     signature: Signature | None
     objects: dict[ObjectId, Said] = field(default_factory=dict[ObjectId, Said])
@@ -51,7 +51,7 @@ class FileContent:
     texts: dict[bytes, tuple[list[Finding], ...]] = field(default_factory=dict[bytes, tuple[list[Finding], ...]])
 
 
-NOTHING = FileContent(None)
+NOTHING = FileContent(None, unread=True)
 
 
 def signature(path: Path) -> Signature | None:
@@ -86,8 +86,8 @@ def read_file(path: Path, before: FileContent | None) -> FileContent | None:
         mark,
         before_or_nothing.objects,
         (Problem(path.name, 0, "", reason),),
-        unread=before is None or before.unread,
-        texts=before_or_nothing.texts,
+        before_or_nothing.unread,
+        before_or_nothing.texts,
     )
 
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> bytes:
     if not stat.S_ISREG(found.st_mode):  # to open a FIFO would wait for its writer
         raise SocklbError("no regular file", valid="a file")
     if found.st_size > MAX_BYTES:
-        raise SocklbError("too large", value=f"{found.st_size} bytes", valid=f"up to {MAX_BYTES} bytes")
+        raise SocklbError(f"too large: {found.st_size} bytes", valid=f"up to {MAX_BYTES} bytes")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if not data:
@@ -105,7 +105,7 @@ def _read(path: Path) -> bytes:
         data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise SocklbError(f"line {line}: not UTF-8", value=f"byte 0x{data[error.start]:02x}") from None
+        raise SocklbError(f"line {line}: byte 0x{data[error.start]:02x} is not UTF-8") from None
     return data
 
 
@@ -166,8 +166,9 @@ class _Collector:
         name = "/".join(finding.id) if finding.id else ""
         self._problems.append(Problem(self._name, number, field_path, str(error), name))
         if finding.id is None:
-            self._unread = self._unknown = True
+            self._unknown = True
+            self._unread = self._before.unread
         elif finding.id in self._before.objects:
             self._objects.setdefault(finding.id, Said(number, self._before.objects[finding.id].object))
         elif finding.id not in self._objects:
-            self._unread = True
+            self._unread = self._before.unread

@@ -1,0 +1,57 @@
+# `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help doctor setup ready build lab test lint format bench cluster teardown clean
+
+# pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+TIERS := $(wildcard tests/unit tests/datapath tests/cluster tests/nodes tests/labs)
+PYTEST_ARGS ?=
+
+help:  ## print this list
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 17
+
+doctor:  ## a table of everything this machine must have, with the remedy where something is missing
+	@setup/doctor.sh
+
+setup:  ## install what is missing: Debian packages, uv, the locked Python environment
+	@setup/packages.sh
+	@setup/python.sh
+
+build: setup  ## compile the eBPF objects and pack what a node runs (build/agent.tar)
+	@$(MAKE) -s -C bpf --question >/dev/null 2>&1 || setup/step.sh bpf "Compiling the eBPF objects" $(MAKE) -C bpf
+	@setup/build-agent.sh
+
+ready:
+	@setup/doctor.sh --quiet
+	@$(MAKE) build
+
+lab: ready  ## build the local cluster and run the first lab on it
+	@setup/step.sh cluster "Building the local cluster: pyinfra inventory deploys/cluster.py" \
+		pyinfra -y inventory deploys/cluster.py
+	@lab run 01
+
+cluster: ready  ## build the local cluster: nodes, pods, Services and the agent
+	@pyinfra -y inventory deploys/cluster.py
+
+teardown: setup  ## remove everything that the local cluster put on this machine
+	@pyinfra -y inventory deploys/teardown.py
+
+test: ready  ## run every test: unit, datapath, cluster, nodes, labs
+	@pytest $(TIERS) --junit-xml build/junit.xml $(PYTEST_ARGS)
+
+lint: build  ## check style, types, imports between folders, C format and shell scripts
+	@setup/lint.sh
+
+format: setup  ## bring Python and C into the project's format
+	@ruff format .
+	@ruff check --fix .
+	@clang-format -i bpf/*.[ch]
+
+bench: ready  ## measure every figure that README.md states
+	@python -m bench
+
+clean:  ## remove what building made: build/, .venv/, .tools/, caches, objects (the cluster: make teardown)
+	@rm -rf build .venv .tools .pytest_cache .ruff_cache .import_linter_cache socklb/datapath/*.bpf.o
+	@find . -name __pycache__ -prune -exec rm -rf {} +

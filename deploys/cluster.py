@@ -1,0 +1,24 @@
+"""Builds the cluster: nodes, pods with real servers, the Services as YAML, and the agent that serves them.
+
+pyinfra inventory deploys/cluster.py
+"""
+
+from pyinfra.context import host
+
+from roles.agent import agent
+from roles.base import base
+from roles.node import node
+from roles.operations import barrier
+from roles.pods import pods
+from roles.workload import workload
+
+is_node = "nodes" in host.groups
+
+base()
+node()
+if is_node:
+    pods()
+barrier(name="Every pod has its addresses")
+if is_node:
+    workload()
+    agent()

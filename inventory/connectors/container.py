@@ -1,0 +1,130 @@
+"""A node of the local cluster: a container-like tree of processes with its own network, root, cgroup and PID 1.
+
+    ensure("w1", ["172.18.0.3/24"])              make it, or make it anew if it is half made or dead
+    subprocess.run([*enter_argv("w1"), "ip", "route"])
+    remove("w1")                                 also with nothing there; the last node takes the fabric along
+
+A node is there when its PID 1 lives: its number is written down last. Whatever else is found is remains, and removed.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from inventory.connectors import cgroup, fabric, host
+from inventory.connectors.host import NodeError
+
+INIT = Path(__file__).with_name("container-init.sh")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,13}")  # also the name of an interface, which may have 15 bytes
+
+# A node has its own environment: the caller's proxies, virtual environment and locale do not reach into it.
+ENVIRONMENT = (
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+    "TERM=xterm",
+)
+
+# nsenter waits outside for the command, its child, and hands no signals on: whoever ends nsenter means the command.
+ENDS_WITH_NSENTER = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
+def home(node: str) -> Path:
+    if not NAME.fullmatch(node):
+        raise NodeError(f"{node!r} cannot be the name of a node. Valid: {NAME.pattern}")
+    return host.NODES / node
+
+
+def pid(node: str) -> int | None:
+    """The node's PID 1 as the host numbers it, or None if the node is not there."""
+    try:
+        number = int((home(node) / "pid").read_text())
+        same_network = Path(f"/proc/{number}/ns/net").samefile(fabric.netns_path(node))
+        status = Path(f"/proc/{number}/status").read_text()
+    except (OSError, ValueError):
+        return None
+    # The number may have gone to another process since; only our PID 1 is number 1 inside and in this network.
+    return number if same_network and re.search(r"^NSpid:.*\t1$", status, re.MULTILINE) else None
+
+
+def enter_argv(node: str, hooked: bool = True) -> list[str]:
+    """What to put before a command so that it runs in the node.
+
+    The cgroup is joined first, from outside: inside, the node's own cgroup is the root of what can be seen.
+    With hooked=False the command is in the node's namespaces but outside its cgroup: none of its BPF programs is asked.
+    """
+    number = pid(node)
+    if number is None:
+        raise NodeError(f"node {node} is not there. Next: pyinfra inventory deploys/cluster.py")
+    group = cgroup.of_node(node) if hooked else cgroup.of_unhooked()
+    nsenter = ["nsenter", f"--target={number}", "--mount", "--uts", "--net", "--pid", "--cgroup", "--"]
+    return [*cgroup.join_argv(group), *nsenter, "env", "-i", *ENVIRONMENT, *ENDS_WITH_NSENTER]
+
+
+def ensure(node: str, addresses: Sequence[str]) -> None:
+    if pid(node) is not None:
+        return
+    with host.lock():
+        if pid(node) is None:
+            host.prepare()
+            _remove(node)
+            _create(node, addresses)
+
+
+def remains(node: str) -> bool:
+    """Whether remove() has anything to do."""
+    return home(node).exists() or (host.RUN.exists() and not nodes())
+
+
+def nodes() -> list[str]:
+    """The nodes that exist, also those half made or dead."""
+    return sorted(path.name for path in host.NODES.iterdir()) if host.NODES.is_dir() else []
+
+
+def remove(node: str) -> None:
+    with host.lock():
+        _remove(node)
+        if not nodes():
+            fabric.remove()
+            cgroup.remove(cgroup.base())
+            host.clear()
+
+
+def _remove(node: str) -> None:
+    cgroup.remove(cgroup.of_node(node))
+    fabric.unplug(node)
+    shutil.rmtree(home(node), ignore_errors=not home(node).exists())
+
+
+def _create(node: str, addresses: Sequence[str]) -> None:
+    for part in ("upper", "work", "root"):
+        (home(node) / part).mkdir(parents=True)  # the folder is the first sign of a node
+    for group in (cgroup.of_node(node), cgroup.of_unhooked()):
+        group.mkdir(parents=True, exist_ok=True)
+    fabric.ensure()
+    fabric.plug(node, addresses)
+    written = home(node) / "pid.new"
+    written.write_text(f"{_start(node)}\n")
+    written.rename(home(node) / "pid")
+
+
+def _start(node: str) -> int:
+    """Start PID 1 and wait until it has its mounts: its script ends by closing the output that we read."""
+    join = cgroup.join_argv(cgroup.of_node(node))
+    nsenter = ["nsenter", f"--net={fabric.netns_path(node)}", "--"]
+    unshare = ["unshare", "--mount", "--uts", "--pid", "--cgroup", "--"]
+    started = subprocess.run(
+        [*join, *nsenter, *unshare, "sh", str(INIT), "start", str(home(node)), node],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        start_new_session=True,  # else Ctrl-C in the user's terminal would end the node
+    )
+    number, *rest = started.stdout.split("\n", 1)
+    if started.returncode or not number.isdigit() or "ready" not in "".join(rest):
+        raise NodeError(f"node {node} did not start ({INIT.name}): {started.stdout.strip()}")
+    return int(number)

@@ -1,0 +1,82 @@
+"""What the local cluster uses of this machine: one folder, one lock, and commands that explain their failure.
+
+Everything lies on a tmpfs of our own at /run/socklb, also where /run is a tmpfs already: one unmount removes it all,
+and the node roots are not bound by the small size that distributions give /run.
+"""
+
+import fcntl
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+RUN = Path("/run/socklb")
+NODES = RUN / "nodes"
+NETNS = Path("/run/netns")  # where iproute2 keeps named network namespaces
+MADE_NETNS = RUN / "made-run-netns"  # exists if /run/netns was no mount before us
+
+
+class NodeError(OSError):
+    """A node could not be made, entered or removed.
+
+    An OSError, because pyinfra reports those as the failure of one host and lets the others go on.
+    """
+
+
+def run(*argv: str, given: str | None = None) -> str:
+    """Run a command and return its output; a failure shows the command as one can paste it, and what it said."""
+    done = subprocess.run(argv, input=given, text=True, capture_output=True, check=False)
+    if done.returncode:
+        shown = shlex.join(argv) + (f" <<'END'\n{given}END" if given else "")
+        raise NodeError(f"exit code {done.returncode} from: {shown}\n{(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+@contextmanager
+def lock() -> Generator[None]:
+    """One change to the local cluster at a time, among processes and among pyinfra's greenlets.
+
+    A lock on the folder /run itself leaves no file behind and ends with its process. It is tried again instead of
+    waited for: a blocking flock() would stop all greenlets of this process, also the one that holds the lock.
+    """
+    folder = os.open("/run", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(folder)
+
+
+def is_mount(path: Path) -> bool:
+    """Path.is_mount() does not see a bind mount within one file system, such as iproute2's at /run/netns."""
+    return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def prepare() -> None:
+    """Make /run/socklb. It is the first thing made and the last removed: without it, nothing of ours exists."""
+    RUN.mkdir(exist_ok=True)
+    if not is_mount(RUN):
+        run("mount", "-t", "tmpfs", "-o", "mode=0755", "socklb", str(RUN))
+    NODES.mkdir(exist_ok=True)
+    if not is_mount(NETNS):
+        MADE_NETNS.touch()
+
+
+def clear() -> None:
+    """Remove /run/socklb, and iproute2's mount at /run/netns if it came with us and holds nothing of others."""
+    if MADE_NETNS.exists() and NETNS.is_dir() and not any(NETNS.iterdir()):
+        while is_mount(NETNS):
+            run("umount", str(NETNS))
+        NETNS.rmdir()
+    while is_mount(RUN):
+        run("umount", str(RUN))
+    if RUN.exists():
+        RUN.rmdir()

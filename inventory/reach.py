@@ -1,0 +1,43 @@
+"""How to run a command on a host of the inventory, whatever its connector: for labs and tests.
+
+subprocess.run(argv(host, "ip", "route"))
+"""
+
+import shlex
+
+from pyinfra.api.host import Host
+
+from inventory.connectors.container import enter_argv
+
+
+class NotSupportedError(Exception):
+    """This kind of host cannot do what was asked of it."""
+
+
+def argv(host: Host, *command: str, hooked: bool = True) -> list[str]:
+    """The local command line that runs `command` on the host.
+
+    With hooked=False it runs outside the node's cgroup, where no BPF program of the node's is asked.
+    """
+    kind, _, name = host.name.partition("/")
+    if not hooked and kind != "@netns":
+        raise NotSupportedError(
+            f"{host.name}: no command can run outside the node's cgroup. Only nodes of the local cluster (@netns/…) "
+            "lie in a cgroup of their own. Next: SOCKLB_INVENTORY=local"
+        )
+    match kind:
+        case "@netns":
+            return [*enter_argv(name, hooked), *command]
+        case "@docker":
+            return ["docker", "exec", "--interactive", name, *command]
+        case "@local":
+            return list(command)
+        case _:
+            return [*_ssh(host, name or kind), shlex.join(command)]
+
+
+def _ssh(host: Host, name: str) -> list[str]:
+    """By the data that pyinfra's own @ssh connector reads; a user's ~/.ssh/config counts too."""
+    flags = {"ssh_config_file": "-F", "ssh_port": "-p", "ssh_key": "-i", "ssh_user": "-l"}
+    options = [word for key, flag in flags.items() if (value := host.data.get(key)) for word in (flag, str(value))]
+    return ["ssh", *options, host.data.get("ssh_hostname") or name, "--"]

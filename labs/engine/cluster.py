@@ -1,0 +1,114 @@
+"""The cluster as the inventory describes it and its nodes confirm it: nodes, pods and Services, by name.
+
+    cluster = read_cluster()
+    cluster.place("client").argv("curl", "-s", url)
+    cluster.backends("web")                          {"web-1": [Endpoint("10.244.1.2", 8080), ...], ...}
+
+Which Services there are and which pods serve them is inventory data; the pods' addresses are asked of the nodes, who
+gave them.
+"""
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api.host import Host
+
+from inventory import hosts
+from inventory.connectors.host import NodeError
+from labs.engine.errors import CannotRunError, LabError
+from labs.engine.ladder import Names
+from labs.engine.packet import Endpoint
+from labs.engine.places import Place
+
+V4, V6 = 4, 6
+
+
+@dataclass(frozen=True)
+class Pod:
+    name: str
+    node: str
+    kind: str  # the Service that it serves, or `client`
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    nodes: dict[str, Host]
+    pods: dict[str, Pod]
+    services: dict[str, Any]
+
+    def place(self, name: str) -> Place:
+        if name in self.nodes:
+            return Place(name, self.nodes[name])
+        if name in self.pods:
+            return Place(name, self.nodes[self.pods[name].node], pod=True)
+        raise LabError(f"no node or pod '{name}'; there is: {', '.join([*self.nodes, *self.pods])}")
+
+    def node_address(self, node: str, family: int = V4) -> str:
+        return _of_family(self.nodes[node].data.addresses, family)
+
+    def pod_address(self, pod: str, family: int = V4) -> str:
+        return _of_family(self.pods[pod].addresses, family)
+
+    def cluster_ip(self, service: str, family: int = V4) -> Endpoint:
+        return Endpoint(_of_family(self.services[service]["addresses"], family), self.port(service, "port"))
+
+    def node_port(self, service: str, node: str, family: int = V4) -> Endpoint:
+        return Endpoint(self.node_address(node, family), self.port(service, "nodePort"))
+
+    def port(self, service: str, key: str) -> int:
+        """`key` is port, targetPort or nodePort, of the Service's first port."""
+        return self.services[service]["ports"][0][key]
+
+    def backends(self, service: str, family: int = V4) -> dict[str, Endpoint]:
+        """The pods that serve, and where they listen."""
+        port = self.port(service, "targetPort")
+        return {
+            pod.name: Endpoint(self.pod_address(pod.name, family), port)
+            for pod in self.pods.values()
+            if pod.kind == service
+        }
+
+    def names(self) -> Names:
+        """Every address with the name that a reader knows it by."""
+        of_pods = {address: pod.name for pod in self.pods.values() for address in pod.addresses}
+        of_nodes = {plain(address): name for name, host in self.nodes.items() for address in host.data.addresses}
+        of_services = {
+            plain(address): f"svc/{name}" for name, service in self.services.items() for address in service["addresses"]
+        }
+        return of_pods | of_nodes | of_services
+
+
+def read_cluster() -> Cluster:
+    nodes = {hosts.short_name(host): host for host in hosts.load(hosts.path()).get_group("nodes")}
+    pods = {pod.name: pod for name, host in nodes.items() for pod in _pods(name, host)}
+    return Cluster(nodes, pods, next(iter(nodes.values())).data.services)
+
+
+def plain(address: str) -> str:
+    """Without the prefix length, and spelled as captures spell it."""
+    return str(ipaddress.ip_interface(address).ip)
+
+
+def _pods(node: str, host: Host) -> list[Pod]:
+    kinds: dict[str, str] = host.data.pods
+    try:
+        listed = Place(node, host).run("pod", "list", "--json")
+    except NodeError as error:
+        raise CannotRunError(str(error)) from error
+    if listed.exit:
+        raise CannotRunError(f"node {node} does not say which pods it has:\n  $ {listed.typed}\n  {listed.err.strip()}")
+    return [
+        Pod(pod["name"], node, kinds[pod["name"]], tuple(plain(address) for address in pod["addresses"]))
+        for pod in json.loads(listed.out)
+        if pod["name"] in kinds
+    ]
+
+
+def _of_family(addresses: list[str] | tuple[str, ...], family: int) -> str:
+    for address in addresses:
+        if ipaddress.ip_interface(address).version == family:
+            return plain(address)
+    raise CannotRunError(f"none of {', '.join(addresses)} is an IPv{family} address")

@@ -1,0 +1,53 @@
+"""Packets as a ladder that reads in 80 columns: names for addresses, one line a packet, and a legend below.
+
+#     ms  from             to            what     bytes
+1   0.00  client:42880  →  web-2:8080    SYN          0
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from labs.engine.packet import Endpoint, Packet
+
+WIDTH = 80
+FOLD = 12  # a whole small HTTP exchange, with its closing, is 10 to 12 packets
+
+Names = Mapping[str, str]  # address -> the name that a reader knows it by
+
+
+def name(endpoint: Endpoint, names: Names) -> str:
+    """`web-2:8080`; an address without a name stays as it is."""
+    known = names.get(endpoint.address)
+    if known is None:
+        return str(endpoint)
+    return known if endpoint.port is None else f"{known}:{endpoint.port}"
+
+
+def ladder(packets: Sequence[Packet], names: Names, fold: int = FOLD) -> list[str]:
+    if not packets:
+        return ["no packets"]
+    rows = [_row(packet, packets[0].time, names) for packet in packets[:fold]]
+    left = max(len("from"), *(len(row[1]) for row in rows))
+    right = max(len("to"), *(len(row[2]) for row in rows))
+    what = max(len("what"), *(len(row[3]) for row in rows))
+    lines = [f"{'#':>2}  {'ms':>7}  {'from':<{left}}     {'to':<{right}}  {'what':<{what}}  bytes"]
+    lines += [
+        f"{number:>2}  {ms:>7}  {source:<{left}}  →  {target:<{right}}  {note:<{what}}  {size:>5}"
+        for number, (ms, source, target, note, size) in enumerate(rows, 1)
+    ]
+    if len(packets) > fold:
+        lines.append(f"    … {len(packets) - fold} more")
+    return [line.rstrip() for line in lines] + legend(packets[:fold], names)
+
+
+def legend(packets: Sequence[Packet], names: Names) -> list[str]:
+    """Which name stands for which address, for those that the ladder shows."""
+    seen = dict.fromkeys(end.address for packet in packets for end in (packet.source, packet.target))
+    pairs = [f"{names[address]} = {address}" for address in seen if address in names]
+    return textwrap.wrap(" · ".join(pairs), WIDTH - 4, initial_indent="    ", subsequent_indent="    ")
+
+
+def _row(packet: Packet, start: float, names: Names) -> tuple[str, str, str, str, int]:
+    note = packet.note if packet.protocol == "tcp" else f"{packet.protocol.upper()} {packet.note}".strip()
+    ms = f"{(packet.time - start) * 1000:.2f}"
+    return ms, name(packet.source, names), name(packet.target, names), note, packet.size

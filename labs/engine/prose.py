@@ -1,0 +1,69 @@
+"""A lab's README as its one source of prose: what is said on the screen is what is read on the page.
+
+# Lab title
+introduction
+## 1. Title of the first step
+why it is done
+```console
+$ what a reader types
+```
+what it means
+## What you have seen          (any heading without a number: the closing words)
+"""
+
+import re
+from dataclasses import dataclass
+
+from labs.engine.errors import LabError
+
+_STEP = re.compile(r"(\d+)\. (.+)")
+
+
+@dataclass(frozen=True)
+class Section:
+    number: int
+    title: str
+    why: str
+    typed: tuple[str, ...]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Prose:
+    title: str
+    intro: str
+    sections: tuple[Section, ...]
+    closing: str
+
+
+def parse(text: str) -> Prose:
+    top, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    title, _, intro = top.strip().partition("\n")
+    numbered: list[Section] = []
+    closing = ""
+    for part in parts:
+        heading, _, body = part.partition("\n")
+        if found := _STEP.fullmatch(heading.strip()):
+            numbered.append(_section(int(found[1]), found[2], body))
+        elif not closing:
+            closing = body.strip()
+    if [section.number for section in numbered] != list(range(1, len(numbered) + 1)):
+        raise LabError(f"the steps of '{title}' are not numbered 1, 2, 3, …: {[s.number for s in numbered]}")
+    return Prose(title.removeprefix("# ").strip(), intro.strip(), tuple(numbered), closing)
+
+
+def paragraphs(markdown: str) -> list[str]:
+    """The paragraphs of a piece of prose, each on one line; a list item is a paragraph, a block of code is left out."""
+    without_code = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.split(r"\n\s*\n|\n(?=- )", without_code)
+    return [" ".join(block.split()) for block in blocks if block.strip()]
+
+
+def _section(number: int, title: str, body: str) -> Section:
+    """Text before the first block of commands says why; text after it says what it means."""
+    why, fence, rest = body.partition("```console\n")
+    code, _, meaning = rest.partition("\n```")
+    typed = tuple(line.removeprefix("$ ") for line in code.splitlines() if line.startswith("$ "))
+    if fence and not typed:
+        raise LabError(f"step {number}, '{title}': its block of commands has no line that starts with '$ '")
+    return Section(number, title.strip(), why.strip(), typed, meaning.strip())

@@ -1,0 +1,68 @@
+"""What the reader sees: plain lines of at most 80 columns, with colour only on a terminal that wants it.
+
+Rich decides that: no escape sequence where standard output is no terminal, no colour under NO_COLOR. Nothing moves and
+nothing asks, so that a log of a run reads like the run.
+"""
+
+import os
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from labs.engine.capture import Capture
+from labs.engine.claims import Claim, Verdict
+from labs.engine.ladder import WIDTH, ladder
+from labs.engine.places import Output
+from labs.engine.prose import paragraphs
+
+MARKS = {Verdict.TRUE: ("✓", "green"), Verdict.FALSE: ("✗", "bold red"), Verdict.DOUBT: ("?", "bold yellow")}
+LINES = 14  # of a command's output
+
+
+class Screen:
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(width=WIDTH, highlight=False, markup=False, emoji=False)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        self.line()
+        self.line(f"{text} ".ljust(WIDTH, "─"), "bold")
+
+    def prose(self, markdown: str) -> None:
+        for paragraph in paragraphs(markdown):
+            self.line()
+            self._wrapped(paragraph, hanging="  " if paragraph.startswith("- ") else "")
+
+    def command(self, done: Output, lines: int = LINES) -> None:
+        self.line()
+        self.line(f"$ {done.typed}", "bold cyan")
+        said = (done.out + done.err).rstrip().splitlines()
+        for text in said[:lines]:
+            self.line(f"  {text}")
+        if len(said) > lines:
+            self.line(f"  … {len(said) - lines} more lines")
+        if done.exit:
+            self.line(f"  (exit status {done.exit})", "dim")
+
+    def capture(self, capture: Capture, file: Path, fold: int) -> None:
+        self.line()
+        self.line(f"$ {capture.command}", "bold cyan")
+        for text in ladder(capture.packets, capture.names, fold):
+            self.line(text)
+        self.line(f"    again: tcpdump -nr {os.path.relpath(file)}", "dim")
+
+    def claims(self, claims: Iterable[Claim]) -> None:
+        self.line()
+        for claim in claims:
+            mark, style = MARKS[claim.verdict]
+            self._wrapped(f"{mark} {claim.must}", hanging="  ", style=style)
+            self._wrapped(f"    {claim.seen}", hanging="    ", style="dim")
+
+    def _wrapped(self, text: str, hanging: str, style: str = "") -> None:
+        for line in textwrap.wrap(text, WIDTH, subsequent_indent=hanging, break_on_hyphens=False):
+            self.line(line, style)

@@ -1,0 +1,18 @@
+"""lab reset NAME: the cluster as before the lab, and nothing recorded."""
+
+import argparse
+
+from labs.engine.runner import undo
+from labs.engine.session import open_lab
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lab", metavar="NAME", help="its number, or its folder's name")
+
+
+def run(options: argparse.Namespace) -> int:
+    session = open_lab(options.lab)
+    undo(session.lab, session.env)
+    session.evidence.remove()
+    session.screen.line(f"{session.lab.name} is as before its first step.")
+    return 0

@@ -1,0 +1,70 @@
+"""lab run NAME: every step with its evidence and its verdict, without a question asked.
+
+With --ci each step must also have been false before it was done. Exit status: 0 all true, 1 a claim is false, 2 usage,
+3 nothing could run, 4 the evidence is in doubt.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from labs.engine import junit
+from labs.engine.claims import Verdict
+from labs.engine.errors import LabError
+from labs.engine.model import Step
+from labs.engine.runner import Result, exit_code, run_step, undo, with_needs
+from labs.engine.session import Session, open_lab
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lab", metavar="NAME", help="its number, or its folder's name")
+    parser.add_argument("--ci", action="store_true", help="demand also that each step was false before it was done")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write the verdicts as JUnit XML")
+    parser.add_argument("--step", metavar="N", type=int, help="only this step, and those that it leans on")
+
+
+def run(options: argparse.Namespace) -> int:
+    session = open_lab(options.lab)
+    results = walk(session, chosen(session, options.step), strict=options.ci)
+    if options.junit:
+        junit.write(options.junit, session.lab.name, results)
+    return report(session, results, complete=options.step is None)
+
+
+def chosen(session: Session, number: int | None) -> list[Step]:
+    return session.lab.steps if number is None else with_needs(step_number(session, number), session.evidence)
+
+
+def step_number(session: Session, number: int) -> Step:
+    steps = session.lab.steps
+    if not 1 <= number <= len(steps):
+        raise LabError(f"{session.lab.name} has no step {number}; its steps are 1 to {len(steps)}")
+    return steps[number - 1]
+
+
+def walk(session: Session, steps: Sequence[Step], *, strict: bool) -> list[Result]:
+    if len(steps) == len(session.lab.steps):
+        for step in steps:
+            session.evidence.wipe(step.key)
+        session.screen.heading(session.lab.prose.title)
+        session.screen.prose(session.lab.prose.intro)
+    undo(session.lab, session.env)
+    return [run_step(session.lab, step, session.env(step.key), session.evidence, strict=strict) for step in steps]
+
+
+def report(session: Session, results: Sequence[Result], *, complete: bool) -> int:
+    claims = [claim for result in results for claim in result.claims]
+    code = exit_code(claims)
+    screen, true = session.screen, sum(claim.verdict is Verdict.TRUE for claim in claims)
+    if complete and code == 0:
+        screen.heading("What you have seen")
+        screen.prose(session.lab.prose.closing)
+    screen.line()
+    seconds = sum(result.seconds for result in results)
+    screen.line(f"{true} of {len(claims)} claims are true, after {seconds:.0f} s.", "bold")
+    for result in results:
+        if exit_code(result.claims):
+            screen.line(
+                f"Not all is true in step {session.lab.section(result.step).number}, {result.step.title}.", "bold red"
+            )
+    return code

@@ -1,0 +1,30 @@
+"""The agent on a node: its bundle, its configuration, its service."""
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from inventory.hosts import short_name
+from roles.agent.facts import CONFIG, PROGRAM, UNIT
+from roles.agent.operations import LOG, bundle, service
+from roles.facts import Init
+from roles.operations import put_files
+from roles.templates import render
+from roles.workload import MANIFESTS
+
+HERE = Path(__file__).parent
+BUNDLE = HERE.parents[1] / "build" / "agent.tar"
+
+
+@deploy("agent")
+def agent() -> None:
+    systemd = host.get_fact(Init) == "systemd"
+    bundle(name="Bundle", tar=str(BUNDLE))
+    put_files(
+        name="Configuration",
+        files={CONFIG: render(HERE, "socklb.toml", node=short_name(host), manifests=MANIFESTS)},
+    )
+    if systemd:
+        put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})
+    service(name="Service", systemd=systemd)

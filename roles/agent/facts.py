@@ -1,0 +1,45 @@
+"""What a node has of the agent."""
+
+from pyinfra.api.facts import FactBase
+
+HOME = "/opt/socklb"
+PROGRAM = f"{HOME}/bin/socklb"
+CONFIG = "/etc/socklb/socklb.toml"
+UNIT = "/etc/systemd/system/socklb-agent.service"
+PIDFILE = "/run/socklb/agent.pid"
+STARTED = "/run/socklb/agent.started"  # touched after each start: newer than all that the agent was started with
+SYNCED = f"""{PROGRAM} status --json 2>/dev/null | grep -Eq '"synced": ?true'"""
+
+
+def runs(systemd: bool) -> str:
+    """A command that succeeds if the agent's process is there. A pid file may outlive it, and its number be reused."""
+    if systemd:
+        return "systemctl is-active --quiet socklb-agent"
+    return f"grep -qs socklb /proc/$(cat {PIDFILE})/cmdline"
+
+
+class BundleDigest(FactBase[str]):
+    """SHA-256 of the bundle that was unpacked here, empty if none was."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        return f"cat {HOME}/.bundle 2>/dev/null || true"
+
+
+class AgentIsCurrent(FactBase[bool]):
+    """Whether the agent runs with the bundle, configuration and unit that are there now, and did its first sync."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self, systemd: bool) -> str:
+        parts = [f"{HOME}/.bundle", CONFIG, *([UNIT] if systemd else [])]
+        fresh = " && ".join(f"[ {STARTED} -nt {part} ]" for part in parts)
+        return f"{{ {runs(systemd)} && {fresh} && {SYNCED}; }} 2>/dev/null && echo yes || true"
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["yes"]

@@ -1,0 +1,43 @@
+"""Makes a machine a node: the others by name, forwarding, and native routes to the pods of the other nodes (no tunnel).
+
+The machine itself, in the local cluster a container-like node, comes from the inventory's connector.
+"""
+
+from ipaddress import ip_interface, ip_network
+
+from pyinfra.api.deploy import deploy
+from pyinfra.api.host import Host
+from pyinfra.context import host
+from pyinfra.context import inventory as hosts
+
+from inventory.hosts import short_name
+from roles.node.operations import names, routes, sysctls
+
+FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
+
+
+@deploy("node")
+def node() -> None:
+    lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
+    names(name="The machines by name", lines=lines)
+    if "nodes" in host.groups:
+        sysctls(name="Forward packets", values=FORWARD)
+        routes(name="Routes to the other nodes' pods", wanted=pod_routes(host, hosts.get_group("nodes")))
+
+
+def plain_addresses(machine: Host) -> list[str]:
+    """The machine's addresses on the nodes' network, without prefix length."""
+    return [str(ip_interface(address).ip) for address in machine.data.addresses]
+
+
+def pod_routes(node: Host, nodes: list[Host]) -> dict[str, str]:
+    """Each other node's pod CIDRs, by way of that node's address of the same family."""
+    gateways = {
+        (other, ip_network(cidr)): address
+        for other in nodes
+        if other != node
+        for cidr in other.data.pod_cidrs
+        for address in plain_addresses(other)
+        if ip_interface(address).version == ip_network(cidr).version
+    }
+    return {str(cidr): address for (_, cidr), address in gateways.items()}

@@ -1,0 +1,59 @@
+"""What makes a machine a node of the pod network: names, forwarding, and the way to the other nodes' pods."""
+
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from inventory.connectors import container
+from inventory.connectors.netns import PREFIX, node_name
+from roles.node.facts import Names, Routes, Sysctls
+from roles.operations import failure
+
+
+@operation()
+def names(lines: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Make sure of these lines in /etc/hosts. It is written over, not replaced: in a container it can be a mount."""
+    if host.get_fact(Names) == list(lines):
+        host.noop("/etc/hosts names the machines")
+        return
+    ours = "".join(f"{line}{Names.mark}\n" for line in lines)
+    others = f"others=$(grep -v '{Names.mark}$' /etc/hosts)"
+    yield StringCommand(f"{others}; printf '%s\\n%s' \"$others\" {shlex.quote(ours)} >/etc/hosts")
+
+
+@operation()
+def sysctls(values: Mapping[str, str]) -> Generator[StringCommand, None, None]:
+    present = host.get_fact(Sysctls, keys=list(values))
+    wrong = [f"{key}={value}" for key, value in values.items() if present.get(key) != value]
+    if wrong:
+        yield StringCommand("sysctl -q -w", shlex.join(wrong))
+    else:
+        host.noop("sysctls are as wanted")
+
+
+@operation()
+def routes(wanted: Mapping[str, str]) -> Generator[StringCommand, None, None]:
+    """Make sure of these routes, destination to gateway; others are left alone."""
+    present = host.get_fact(Routes)
+    wrong = [f"ip route replace {to} via {gateway}" for to, gateway in wanted.items() if present.get(to) != gateway]
+    if wrong:
+        yield StringCommand(" && ".join(wrong))
+    else:
+        host.noop("routes are as wanted")
+
+
+@operation()
+def removed() -> Generator[FunctionCommand | StringCommand, None, None]:
+    """Remove a node of the local cluster, whole or half made; with the last one goes all that they shared.
+
+    It runs on this machine, for no command may enter the node: entering would make it.
+    """
+    if not host.name.startswith(PREFIX):
+        yield failure(f"{host.name}: only nodes of the local cluster ({PREFIX}…) can be removed so far")
+    elif container.remains(node_name(host.name)):
+        yield FunctionCommand(container.remove, (node_name(host.name),), {})
+    else:
+        host.noop("nothing is there")

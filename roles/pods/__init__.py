@@ -1,0 +1,40 @@
+"""Pods by the CNI protocol: the bridge plugin with addresses from the node's own pod CIDRs, IPv4 and IPv6."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from roles.operations import put_files, tools
+from roles.pods.operations import pods_present
+
+POD = Path(__file__).parent / "files" / "pod.py"
+PACKAGES = {"bridge": "containernetworking-plugins", "host-local": "containernetworking-plugins"}
+
+
+@deploy("pods")
+def pods() -> None:
+    tools(name="CNI plugins", packages=PACKAGES)
+    put_files(name="The command pod", files={"/usr/local/bin/pod": POD.read_text()}, mode="755")
+    put_files(name="CNI configuration", files={"/etc/socklb/cni.json": cni_config(host.data.pod_cidrs)})
+    pods_present(name="Pods", names=list(host.data.pods))
+
+
+def cni_config(pod_cidrs: Sequence[str]) -> str:
+    """A gateway but no masquerading: pod addresses are routed as they are, on the wire is what the pods sent."""
+    config = {
+        "cniVersion": "0.4.0",  # what Ubuntu 22.04's plugins (0.9.1) speak too
+        "name": "pods",
+        "type": "bridge",
+        "bridge": "cni0",
+        "isDefaultGateway": True,
+        "ipMasq": False,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": "/run/socklb/cni",  # gone with the namespaces at a reboot
+            "ranges": [[{"subnet": cidr}] for cidr in pod_cidrs],
+        },
+    }
+    return json.dumps(config, indent=2) + "\n"

@@ -1,0 +1,28 @@
+"""One local cluster for the whole session, built through pyinfra, removed at its end (SOCKLB_KEEP=1 keeps it)."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cluster import Cluster, HostSettings, deploy
+
+KEEP = bool(os.environ.get("SOCKLB_KEEP"))
+
+
+@pytest.fixture(scope="session")
+def host_before() -> HostSettings:
+    """The host's settings before this session built anything."""
+    if os.geteuid() != 0:
+        pytest.skip("the local cluster needs root")
+    if not KEEP:
+        deploy("teardown")
+    return HostSettings.now()
+
+
+@pytest.fixture(scope="session")
+def cluster(host_before: HostSettings) -> Iterator[Cluster]:
+    deploy("cluster")
+    yield Cluster()
+    if not KEEP:
+        deploy("teardown")

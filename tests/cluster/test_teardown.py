@@ -1,0 +1,77 @@
+"""deploys/teardown.py leaves nothing: after a whole cluster, after none, after a deploy that was killed half way."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inventory.connectors.host import NETNS, is_mount
+from tests.support.cluster import ROOT, Cluster, changes, deploy, traces
+
+UPPER = Path("/run/socklb/nodes")
+# What is there when so much has been done. Under each the deploy is killed as soon as it shows.
+STAGES = {
+    "fabric": Path("/run/netns/socklb-fabric"),
+    "first-node-half-made": UPPER,
+    "nodes": UPPER / "w2/pid",
+    "pods": UPPER / "w1/upper/usr/local/bin/pod",
+    "bundle": UPPER / "w1/upper/opt/socklb.new",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rebuilt(cluster: Cluster) -> Iterator[None]:
+    """The tests that come later in this session find a whole cluster again."""
+    yield
+    deploy("cluster")
+
+
+def kill_a_deploy_at(stage: str) -> None:
+    command = [sys.executable, "-m", "pyinfra", "-y", "inventory", "deploys/cluster.py"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while running.poll() is None and not STAGES[stage].exists():
+        time.sleep(0.002)
+    assert running.poll() is None, f"the deploy ended before it came to {stage}"
+    running.kill()
+    running.wait()
+
+
+@pytest.fixture
+def nothing() -> None:
+    if traces():
+        deploy("teardown")
+    assert traces() == []
+
+
+def test_teardown_leaves_nothing_and_a_second_one_changes_nothing() -> None:
+    deploy("teardown")
+    others = is_mount(NETNS)  # made by whoever used `ip netns add` here before; then it stays
+    deploy("cluster")
+    assert "/run/netns/socklb-w1" in traces()
+    deploy("teardown")
+    assert traces() == []
+    assert is_mount(NETNS) == others
+    assert changes(deploy("teardown")) == []
+    assert traces() == []
+
+
+@pytest.mark.usefixtures("nothing")
+@pytest.mark.parametrize("stage", STAGES)
+def test_teardown_removes_what_a_killed_deploy_left(stage: str) -> None:
+    kill_a_deploy_at(stage)
+    assert traces() != []
+    deploy("teardown")
+    assert traces() == []
+
+
+@pytest.mark.usefixtures("nothing")
+@pytest.mark.parametrize("stage", ["first-node-half-made", "bundle"])
+def test_a_killed_deploy_is_completed_by_the_next(stage: str, cluster: Cluster) -> None:
+    kill_a_deploy_at(stage)
+    deploy("cluster")
+    assert changes(deploy("cluster")) == []
+    url = f"http://{cluster.addresses('web-3')[0]}:8080/"
+    assert cluster.pod("client").output("curl", "-s", "--max-time", "5", url) == "web-3"

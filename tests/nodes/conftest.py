@@ -1,0 +1,52 @@
+"""testinfra over the inventory: `pytest tests/nodes --inventory local` checks what the deploys left on every node.
+
+The tests take a cluster that is there as it is. Only the local one is built if absent, and then removed at the end.
+A test takes `node` and runs once for each host, or for each host of one group: @pytest.mark.group("nodes").
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import testinfra
+from pyinfra.api.host import Host
+from testinfra.host import Host as Node
+
+import inventory.connectors.testinfra_netns  # noqa: F401 - makes testinfra know netns://
+from inventory import hosts
+from tests.support.cluster import Cluster, deploy
+
+DEFAULT = "local"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--inventory", default=DEFAULT, help="inventory/<name>.py whose hosts tests/nodes looks at")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "machine" in metafunc.fixturenames:
+        inventory = hosts.load(hosts.path(chosen(metafunc.config)))
+        mark = metafunc.definition.get_closest_marker("group")
+        found = inventory.get_group(mark.args[0]) if mark else list(inventory)
+        metafunc.parametrize("machine", found, ids=[hosts.short_name(host) for host in found], scope="module")
+
+
+def chosen(config: pytest.Config) -> str:
+    return config.getoption("--inventory", default=DEFAULT)
+
+
+@pytest.fixture(scope="session")
+def cluster_is_there(request: pytest.FixtureRequest) -> Iterator[None]:
+    if chosen(request.config) != "local" or Cluster().exists():
+        yield
+        return
+    if os.geteuid() != 0:
+        pytest.skip("the local cluster needs root")
+    deploy("cluster")
+    yield
+    deploy("teardown")
+
+
+@pytest.fixture(scope="module")
+def node(machine: Host, cluster_is_there: None) -> Node:
+    return testinfra.get_host(hosts.testinfra_spec(machine))

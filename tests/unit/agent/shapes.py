@@ -1,0 +1,87 @@
+"""Kubernetes objects as a person would write them, for the tests of the pure parts."""
+
+from typing import Any, TypeVar
+
+import yaml
+
+from socklb.api.decode import read_object
+from socklb.api.objects import EndpointSlice, Node, Service
+from socklb.api.source import Change
+from socklb.datapath.layout import Backend, Frontend, endpoint_text, frontend_text, pack_address
+
+Kind = TypeVar("Kind")
+
+
+def service(name: str = "web", *, metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """One TCP port 80 on ClusterIP 10.96.0.10, unless said otherwise."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, **(metadata or {})},
+        "spec": {"clusterIPs": ["10.96.0.10"], "ports": [{"port": 80}], **spec},
+    }
+
+
+def endpoint_slice(service_name: str = "web", name: str = "", **fields: Any) -> dict[str, Any]:
+    """One ready IPv4 endpoint 10.244.1.2 port 8080, unless said otherwise."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": name or f"{service_name}-ipv4",
+            "labels": {"kubernetes.io/service-name": service_name},
+            "generation": fields.pop("generation", 1),
+        },
+        "addressType": "IPv4",
+        "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": ["10.244.1.2"]}],
+        **fields,
+    }
+
+
+def node(name: str, *addresses: str, kind: str = "InternalIP") -> dict[str, Any]:
+    """A Node with addresses of one type."""
+    listed = [{"type": kind, "address": address} for address in addresses]
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"addresses": listed}}
+
+
+def the_service(name: str = "web", **spec: Any) -> Service:
+    return read(service(name, **spec), Service)
+
+
+def the_slice(service_name: str = "web", name: str = "", **fields: Any) -> EndpointSlice:
+    return read(endpoint_slice(service_name, name, **fields), EndpointSlice)
+
+
+def the_node(name: str, *addresses: str, kind: str = "InternalIP") -> Node:
+    return read(node(name, *addresses, kind=kind), Node)
+
+
+def read(raw: dict[str, Any], kind: type[Kind]) -> Kind:
+    found = read_object(raw)
+    assert isinstance(found, kind)
+    return found
+
+
+def present(*objects: Service | EndpointSlice | Node) -> tuple[Change, ...]:
+    return tuple(Change(o.kind, o.key, o) for o in objects)
+
+
+def gone(*objects: Service | EndpointSlice | Node) -> tuple[Change, ...]:
+    return tuple(Change(o.kind, o.key, None) for o in objects)
+
+
+def manifest(*documents: Any) -> str:
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def readable(frontends: dict[Frontend, tuple[Backend, ...]]) -> dict[str, list[str]]:
+    """`{"10.96.0.10:80/TCP": ["10.244.1.2:8080"]}`; NodePorts stand at 0.0.0.0 and [::]."""
+    return {
+        frontend_text(frontend): [endpoint_text(backend) for backend in backends]
+        for frontend, backends in frontends.items()
+    }
+
+
+def packed(*addresses: str) -> frozenset[bytes]:
+    return frozenset(map(pack_address, addresses))

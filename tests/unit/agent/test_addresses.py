@@ -1,0 +1,48 @@
+"""Addresses as Kubernetes reads them."""
+
+import pytest
+
+from socklb.api.addresses import is_ipv4, parse_address
+from socklb.datapath.layout import address_text
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("10.96.0.10", "10.96.0.10"),
+        ("010.096.000.010", "10.96.0.10"),
+        ("010.010.010.010", "10.10.10.10"),
+        ("00.0.0.000", "0.0.0.0"),
+        ("1.2.3.08", "1.2.3.8"),
+        ("fd00:10:96::a", "fd00:10:96::a"),
+        ("FD00:10:96:0::A", "fd00:10:96::a"),
+        ("::ffff:10.96.0.10", "10.96.0.10"),
+        ("::ffff:010.96.0.10", "10.96.0.10"),
+    ],
+)
+def test_an_address_is_read_as_kubernetes_reads_it(text: str, meaning: str) -> None:
+    assert address_text(parse_address(text)) == meaning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "10.96.0",
+        "10.96.0.256",
+        "10.96.0.0256",
+        "10.96.0.1/32",
+        " 10.96.0.1",
+        "0x0a.1.1.1",
+        "1..2.3",
+        "fe80::1%eth0",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an IPv4 or IPv6 address"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(("text", "ipv4"), [("10.0.0.1", True), ("::ffff:10.0.0.1", True), ("fd00::1", False)])
+def test_a_mapped_address_is_ipv4(text: str, ipv4: bool) -> None:
+    assert is_ipv4(parse_address(text)) is ipv4

@@ -1,0 +1,84 @@
+"""inventory/hosts.py: the inventory as data, the same as pyinfra itself reads it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
+
+from inventory import hosts
+
+LOCAL = hosts.path("local")
+# Another process: importing pyinfra_cli patches the standard library for gevent.
+PYINFRAS_OWN_VIEW = """
+import json, sys
+import pyinfra_cli.main
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
+from pyinfra_cli.inventory import make_inventory_from_files
+with ctx_state.use(State()):
+    inventory = make_inventory_from_files(sys.argv[1])
+print(json.dumps({host.name: [sorted(set(host.groups)), host.data.dict()] for host in inventory}))
+"""
+
+
+@pytest.fixture
+def inventory() -> Inventory:
+    return hosts.load(LOCAL)
+
+
+def named(inventory: Inventory, name: str) -> Host:
+    found = inventory.get_host(name)
+    assert isinstance(found, Host)
+    return found
+
+
+def test_groups_and_data_are_what_pyinfra_reads(inventory: Inventory) -> None:
+    command = [sys.executable, "-c", PYINFRAS_OWN_VIEW, str(LOCAL)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    ours = {host.name: [sorted(set(host.groups)), host.data.dict()] for host in inventory}
+    assert ours == json.loads(done.stdout)
+
+
+def test_the_local_inventory_has_three_nodes_and_a_machine_outside(inventory: Inventory) -> None:
+    def group(name: str) -> list[str]:
+        return [hosts.short_name(host) for host in inventory.get_group(name)]
+
+    assert group("control_plane") == ["cp"]
+    assert group("workers") == ["w1", "w2"]
+    assert group("nodes") == ["cp", "w1", "w2"]
+    assert group("outside") == ["outside"]
+
+
+def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "mine.py").write_text("workers = [('@netns/w1', {'a': 'host'})]\n_ignored = ['@netns/w2']\n")
+    for name in ("all", "workers", "mine"):
+        (tmp_path / f"group_data/{name}.py").write_text(f"a = b = {name!r}\n{name} = True\n")
+    data = named(hosts.load(tmp_path / "mine.py"), "@netns/w1").data
+    assert (data.a, data.b) == ("host", "mine")
+    assert [data.all, data.workers, data.mine] == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("@netns/w1", "netns://w1"),
+        ("@docker/lab-worker", "docker://lab-worker"),
+        ("@local", "local://"),
+        ("node-1.example.com", "ssh://node-1.example.com"),
+        ("@ssh/node-1.example.com", "ssh://node-1.example.com"),
+    ],
+)
+def test_testinfra_reaches_a_host_by(name: str, spec: str) -> None:
+    assert hosts.testinfra_spec(named(Inventory(([name], {})), name)) == spec
+
+
+def test_the_environment_chooses_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOCKLB_INVENTORY", raising=False)
+    assert hosts.path() == LOCAL
+    monkeypatch.setenv("SOCKLB_INVENTORY", "bare_metal")
+    assert hosts.path().name == "bare_metal.py"

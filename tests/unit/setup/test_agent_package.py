@@ -1,0 +1,114 @@
+"""build/agent.tar and its launcher: what `make build` hands to the nodes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What is packed, as `make build` finds it, in a folder of its own."""
+    for name in ("setup", "socklb"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "bpf").mkdir()
+    for name in ("README.md", "LICENSE", "bpf/LICENSE", "pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    if (ROOT / ".tools").exists():
+        (tmp_path / ".tools").symlink_to(ROOT / ".tools")
+    return tmp_path
+
+
+def build(checkout: Path) -> bytes:
+    done = subprocess.run(
+        ["/bin/sh", str(checkout / "setup/build-agent.sh")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return (checkout / "build/agent.tar").read_bytes()
+
+
+def test_an_unchanged_tree_gives_the_same_bytes(checkout: Path) -> None:
+    first = build(checkout)
+    shutil.rmtree(checkout / "build")
+    for file in checkout.joinpath("socklb").rglob("*"):
+        os.utime(file, (0, 0))
+    assert build(checkout) == first
+
+
+def test_it_is_packed_again_only_when_something_changed(checkout: Path) -> None:
+    build(checkout)
+    tar = checkout / "build/agent.tar"
+    tar.write_bytes(b"not packed again")
+    assert build(checkout) == b"not packed again"
+    (checkout / "socklb/extra.py").write_text("")
+    assert b"lib/socklb/extra.py" in build(checkout)
+    (checkout / "socklb/extra.py").unlink()
+    assert b"lib/socklb/extra.py" not in build(checkout)
+
+
+def test_without_the_objects_it_says_what_to_run(checkout: Path) -> None:
+    (checkout / "socklb/datapath/socklb.bpf.o").unlink()
+    done = subprocess.run(
+        ["/bin/sh", str(checkout / "setup/build-agent.sh")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "socklb.bpf.o is missing. Run: make build" in done.stderr
+
+
+def test_every_dependency_and_both_objects_are_in_it(checkout: Path) -> None:
+    build(checkout)
+    lib = checkout / "build/agent/lib"
+    for name in ("msgspec", "yaml", "watchfiles", "socklb/datapath/socklb.bpf.o"):
+        assert (lib / name).exists(), name
+    assert (lib / "socklb/datapath/socklb-5.10.bpf.o").exists()
+    assert not (lib / "pyinfra").exists()
+
+
+def launcher(folder: Path, python: str, version: str = VERSION) -> Path:
+    """The launcher as packed, beside a package that says how it was started."""
+    (folder / "opt/bin").mkdir(parents=True)
+    (folder / "opt/lib/bin").mkdir(parents=True)
+    (folder / "opt/lib/socklb").mkdir()
+    (folder / "opt/lib/socklb/__init__.py").touch()
+    (folder / "opt/lib/bin/socklb").write_text("import socklb, sys; print(socklb.__file__, *sys.argv[1:])")
+    text = (ROOT / "setup/launcher.sh").read_text().replace("@PYTHON@", python).replace("@VERSION@", version)
+    script = folder / "opt/bin/socklb"
+    script.write_text(text)
+    script.chmod(0o755)
+    return script
+
+
+def run(script: Path, *arguments: str, cwd: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(script), *arguments], cwd=cwd, env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_launcher_starts_its_own_package_through_a_link_and_from_any_folder(tmp_path: Path) -> None:
+    link = tmp_path / "socklb-link"
+    link.symlink_to(launcher(tmp_path, sys.executable))
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "socklb").mkdir(parents=True)
+    (elsewhere / "socklb/__init__.py").write_text("raise SystemExit('imported from the working directory')")
+    done = run(link, "status", "--json", cwd=elsewhere)
+    assert done.stdout == f"{tmp_path}/opt/lib/socklb/__init__.py status --json\n", done.stderr
+
+
+def test_the_launcher_falls_back_to_a_python_of_the_same_version(tmp_path: Path) -> None:
+    script = launcher(tmp_path, "/no/such/python")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3").symlink_to(sys.executable)
+    assert "status" in run(script, "status", cwd=tmp_path, path=f"{tmp_path}/bin:/usr/bin:/bin").stdout
+
+
+def test_the_launcher_refuses_a_python_of_another_version(tmp_path: Path) -> None:
+    done = run(launcher(tmp_path, sys.executable, version="3.99"), "status", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no Python 3.99 on this node" in done.stderr

@@ -1,0 +1,33 @@
+"""The Makefile's list of targets, and .ci/run, which decides whether a change may land."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_bare_make_prints_every_target_with_a_line_on_it() -> None:
+    done = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True)
+    listed = dict(re.findall(r"^  make (\w+) +(\S.*)$", done.stdout, re.MULTILINE))
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(listed) == set(phony.split()) - {"ready"}
+    assert {"doctor", "setup", "build", "lab", "test", "lint", "cluster", "teardown", "clean"} <= set(listed)
+
+
+@pytest.mark.parametrize(("lint", "test", "code"), [("true", "true", 0), ("false", "true", 1), ("true", "false", 1)])
+def test_ci_runs_both_and_fails_if_either_does(tmp_path: Path, lint: str, test: str, code: int) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci")
+    (tmp_path / "Makefile").write_text(f"lint:\n\t{lint}\ntest:\n\techo 3 passed, CI=$(CI)\n\t{test}\n")
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "MAKEFLAGS")}
+    done = subprocess.run(
+        ["bash", str(tmp_path / ".ci/run")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "\n3 passed, CI=true\n" in done.stdout
+    assert re.search(r"^make lint: exit code \d after \d+ s\nmake test: exit code \d after", done.stdout, re.MULTILINE)
