@@ -6,8 +6,6 @@
 #include <linux/errno.h>
 #include <linux/in.h>
 
-#include <bpf/bpf_core_read.h>
-
 #include "address.h"
 #include "maps.h"
 #include "records.h"
@@ -81,16 +79,18 @@ static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const s
 	return bpf_map_lookup_elem(&backends, &index);
 }
 
-/* The application is told "connection refused", as by a host without a listener; never EPERM where the kernel lets us
- * choose. bpf_set_retval() is open to these hooks from 6.1 on (series "expose bpf_{g,s}et_retval to more cgroup hooks");
- * it exists since 5.18 for others, so its own number proves nothing. bpf_ktime_get_tai_ns() came with 6.1.
+/* The application is told "connection refused", as by a host without a listener. Kernels before 6.1 keep the choice from
+ * these hooks, and it is told EPERM there. (bpf_set_retval() exists since 5.18, but was opened to sock_addr hooks by the
+ * series "expose bpf_{g,s}et_retval to more cgroup hooks".) Its number stands here because older headers lack its name.
  */
-enum bpf_func_id___marker { BPF_FUNC_ktime_get_tai_ns___marker = 208 };
+#ifndef CAN_SET_ERRNO
+#define CAN_SET_ERRNO 1
+#endif
 static int (*const set_retval)(int) = (void *)187;
 
 static __always_inline void refuse(void)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id___marker, BPF_FUNC_ktime_get_tai_ns___marker))
+	if (CAN_SET_ERRNO)
 		set_retval(-ECONNREFUSED);
 }
 

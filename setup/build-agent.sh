@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 agent=build/agent
 
 main() {
-    for object in socklb/datapath/socklb.bpf.o socklb/datapath/socklb-5.10.bpf.o; do
+    for object in socklb/datapath/socklb.bpf.o socklb/datapath/socklb-5.12.bpf.o socklb/datapath/socklb-5.10.bpf.o; do
         [ -f $object ] || fail "$object is missing. Run: make build"
     done
     python=$(.venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.executable))')

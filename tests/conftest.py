@@ -21,13 +21,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """A module that skips itself while it is imported (pytest.importorskip, pytest.skip) reports here."""
     report = yield
-    if not collector.get_closest_marker("skip_in_ci_ok"):
-        fail_if_skipped(report)
+    fail_if_skipped(report)
     return report
 
 

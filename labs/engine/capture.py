@@ -54,12 +54,20 @@ def tcpdump(interface: str, expression: str) -> list[str]:
     return ["tcpdump", "-i", interface, "--immediate-mode", "-U", "-n", "-w", "-", expression]
 
 
-def until_stdin_ends(command: Sequence[str]) -> list[str]:
-    """The command, wrapped so that it is ended (and waited for) when standard input ends.
+# Runs "$@" until standard input ends, or until it ends by itself. TERM and not INT: a shell without job control starts
+# background commands with INT ignored. The waiting part holds no output open, so that an early end is seen at once.
+_UNTIL_STDIN_ENDS = """
+exec 3<&0
+"$@" & command=$!
+{ read -r _ <&3; kill -TERM $command; } >/dev/null 2>&1 & waiting=$!
+wait $command
+kill $waiting 2>/dev/null
+"""
 
-    TERM and not INT: a shell without job control starts background commands with INT ignored.
-    """
-    return ["sh", "-c", '"$@" & p=$!; read -r _; kill -TERM $p; wait $p', "sh", *command]
+
+def until_stdin_ends(command: Sequence[str]) -> list[str]:
+    """The command, wrapped so that it is ended (and waited for) when standard input ends."""
+    return ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", *command]
 
 
 def read(file: Path) -> tuple[Packet, ...]:

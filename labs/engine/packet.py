@@ -29,8 +29,8 @@ _ICMP = {
     (6, 1, 4): "port unreachable",
     (6, 128, 0): "echo request",
     (6, 129, 0): "echo reply",
-    (6, 135, 0): "neighbor solicitation",
-    (6, 136, 0): "neighbor advertisement",
+    (6, 135, 0): "neighbor query",
+    (6, 136, 0): "neighbor answer",
 }
 
 
@@ -68,7 +68,7 @@ def decode(time: float, frame: bytes) -> Packet | None:
         if kind == _IPV4:
             return _ipv4(time, frame[at:])
         return _ipv6(time, frame[at:]) if kind == _IPV6 else None
-    except (struct.error, IndexError):  # cut short by the capture's snapshot length
+    except (struct.error, IndexError, ValueError):  # cut short by the capture's snapshot length
         return None
 
 

@@ -23,7 +23,6 @@ from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,
-    DocumentStartEvent,
     Event,
     ScalarEvent,
     SequenceStartEvent,
@@ -68,7 +67,7 @@ def split_yaml(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def load_yaml(text: bytes, line: int = 1) -> list[Any]:
-    """Give what one text of `split_yaml` says: one document; more where `...` ends one, none in a comment.
+    """Give what one text of `split_yaml` says: one document, or none in comments before the first.
 
     Raises:
         DocumentError: with the line in the file, if `line` is that of the text.
@@ -137,8 +136,6 @@ class _Builder:
             self._leave()
         elif isinstance(event, AliasEvent):
             self._add_alias(event)
-        elif isinstance(event, DocumentStartEvent):
-            self._anchors.clear()
 
     def _add_key(self, event: ScalarEvent) -> None:
         key = event.value

@@ -28,6 +28,7 @@ from socklb.errors import SocklbError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 8 * 1024 * 1024
+MAX_PROBLEMS = 100  # told one by one
 FRESH_SECONDS = 0.05  # a file may change again without a newer time stamp: kernels count in steps of up to 10 ms
 
 Signature = tuple[int, int, int, int]
@@ -134,6 +135,7 @@ class _Collector:
         self._before = before
         self._objects: dict[ObjectId, Said] = {}
         self._problems: list[Problem] = []
+        self._untold = 0
         self._unread = False
         self._unknown = False  # a document that cannot be told apart
 
@@ -149,22 +151,28 @@ class _Collector:
                 texts[text] = loaded
         if self._unknown:
             self._objects = self._before.objects | self._objects
+        if self._untold:
+            self._problems.append(Problem(self._name, 0, "", f"{self._untold} more problems"))
         return FileContent(mark, self._objects, tuple(self._problems), self._unread, texts)
+
+    def _tell(self, number: int, field_path: str, id_: ObjectId | None, message: object) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            name = "/".join(id_) if id_ else ""
+            self._problems.append(Problem(self._name, number, field_path, str(message), name))
+        else:
+            self._untold += 1
 
     def _add(self, number: int, finding: Finding) -> None:
         if finding.error is not None:
             self._add_error(number, finding, finding.error)
         elif finding.id in self._objects:
             first = self._objects[finding.id].document
-            message = f"also in document {first} of this file, which serves"
-            self._problems.append(Problem(self._name, number, "metadata.name", message, "/".join(finding.id)))
+            self._tell(number, "metadata.name", finding.id, f"also in document {first} of this file, which serves")
         elif finding.id is not None and finding.object is not None:
             self._objects[finding.id] = Said(number, finding.object)
 
     def _add_error(self, number: int, finding: Finding, error: SocklbError) -> None:
-        field_path = error.field if isinstance(error, ObjectError) else ""
-        name = "/".join(finding.id) if finding.id else ""
-        self._problems.append(Problem(self._name, number, field_path, str(error), name))
+        self._tell(number, error.field if isinstance(error, ObjectError) else "", finding.id, error)
         if finding.id is None:
             self._unknown = True
             self._unread = self._before.unread

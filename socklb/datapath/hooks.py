@@ -90,6 +90,24 @@ def _update(program: libbpf.Program, pin: Path, cgroup_id: int) -> bool:
     return True
 
 
+def detach(links: Path) -> None:
+    """Detach the hooks whose links are pinned in a folder: what translates first, what gives records back last.
+
+    Unpinning alone would do it a moment later, from a kernel worker.
+    """
+    for name in reversed(HOOKS):
+        pin = links / name
+        if pin.exists():
+            link = libbpf.get_pinned(pin)
+            try:
+                libbpf.call(f"detach {name}", "bpf_link_detach", link)
+            except libbpf.BpfError as error:
+                if error.errno != errno.ENOLINK:  # its cgroup is gone already
+                    raise
+            finally:
+                os.close(link)
+
+
 def link_info(link: int, pin: Path) -> LinkInfo:
     """Read what the kernel says of a link."""
     info = LinkInfo()

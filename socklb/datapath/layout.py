@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+MAPS = ("frontends", "frontend_rows", "backends", "service_addrs", "node_addrs", "sockets", "more_peers")
 V4_PREFIX = bytes(10) + b"\xff\xff"
 PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP"}
 ANY4 = V4_PREFIX + bytes(4)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import ctypes as ct
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -41,20 +41,15 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__open_file": (Pointer, [STR, Pointer]),
     "bpf_object__load": (INT, [Pointer]),
     "bpf_object__close": (None, [Pointer]),
-    "bpf_object__next_map": (Pointer, [Pointer, Pointer]),
     "bpf_object__find_map_by_name": (Pointer, [Pointer, STR]),
     "bpf_object__find_program_by_name": (Pointer, [Pointer, STR]),
-    "bpf_object__next_program": (Pointer, [Pointer, Pointer]),
-    "bpf_map__is_internal": (ct.c_bool, [Pointer]),
-    "bpf_map__name": (STR, [Pointer]),
-    "bpf_map__fd": (INT, [Pointer]),
     "bpf_map__set_pin_path": (INT, [Pointer, STR]),
-    "bpf_program__name": (STR, [Pointer]),
     "bpf_program__fd": (INT, [Pointer]),
     "bpf_program__get_expected_attach_type": (INT, [Pointer]),
     "bpf_program__attach_cgroup": (Pointer, [Pointer, INT]),
     "bpf_link__pin": (INT, [Pointer, STR]),
     "bpf_link__destroy": (INT, [Pointer]),
+    "bpf_link_detach": (INT, [INT]),
     "bpf_link_update": (INT, [INT, INT, Pointer]),
     "bpf_obj_get": (INT, [STR]),
     "bpf_obj_get_info_by_fd": (INT, [INT, Pointer, ct.POINTER(U32)]),
@@ -188,49 +183,31 @@ class Object:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the object; what is pinned stays."""
         library().bpf_object__close(self._handle)
 
-    def map_names(self) -> list[str]:
-        """Name the maps that the source declares, in its order."""
-        return [_text(library().bpf_map__name(m)) for m in self._each("bpf_object__next_map") if _is_declared(m)]
+    def pin_maps(self, directory: Path, names: Iterable[str]) -> None:
+        """Have those of the named maps that the object has pinned in `directory` at load.
 
-    def pin_maps(self, directory: Path) -> None:
-        """Have every declared map pinned in `directory` at load, or taken over from there if it is pinned already.
-
-        libbpf compares type, key, value, size and flags; a difference fails the load.
+        A map that is pinned there already is taken over; libbpf compares type, key, value, size and flags, and a
+        difference fails the load.
         """
-        for handle in self._each("bpf_object__next_map"):
-            if _is_declared(handle):
-                pin = directory / _text(library().bpf_map__name(handle))
+        for name in names:
+            handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
+            if handle:
+                pin = directory / name
                 call(f"pin path {pin}", "bpf_map__set_pin_path", handle, os.fsencode(pin))
 
     def load(self) -> None:
         """Create the maps and have the kernel verify and take the programs."""
         call(f"load {self.path}", "bpf_object__load", self._handle)
 
-    def map_fd(self, name: str) -> int:
-        """Give the descriptor of a map, the object's to close."""
-        handle = call(f"find map {name}", "bpf_object__find_map_by_name", self._handle, name.encode())
-        return int(library().bpf_map__fd(handle))
-
     def program(self, name: str) -> Program:
         """Give a program by its function's name."""
         return Program(call(f"find program {name}", "bpf_object__find_program_by_name", self._handle, name.encode()))
-
-    def _each(self, function: str) -> Iterator[Handle]:
-        step: Callable[[Handle, Handle | None], Handle | None] = getattr(library(), function)
-        handle = step(self._handle, None)
-        while handle:
-            yield handle
-            handle = step(self._handle, handle)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode()
-
-
-def _is_declared(map_handle: Handle) -> bool:
-    return not library().bpf_map__is_internal(map_handle)
 
 
 def get_pinned(pin: Path) -> int:

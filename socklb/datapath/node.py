@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import hooks, libbpf, mounts
+from socklb.datapath import hooks, layout, libbpf, mounts
 from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
 from socklb.errors import SocklbError
 
 OBJECTS = Path(__file__).parent  # the wheel carries them here
-SLOTS_SINCE = (5, 12)  # compare-and-swap in programs, commit 5ffa25502b5a
+# Best first: errno of our choice (6.1), compare-and-swap in programs (5.12, commit 5ffa25502b5a), neither.
+OBJECT_FILES = ("socklb.bpf.o", "socklb-5.12.bpf.o", "socklb-5.10.bpf.o")
 
 
 class NodeDatapath:
@@ -40,9 +39,8 @@ class NodeDatapath:
             self.pins.make()
             self.pins.lock()
             opened.callback(self.pins.unlock)
-            self._object = opened.enter_context(libbpf.Object.open(_object_file(objects)))
-            self._object.pin_maps(self.pins.maps)
-            self._object.load()
+            self._object = _load(objects, self.pins)
+            opened.callback(self._object.close)
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
             self._opened = opened.pop_all()
@@ -60,14 +58,20 @@ class NodeDatapath:
         self._opened.close()
 
 
-def _object_file(directory: Path) -> Path:
-    path = directory / ("socklb.bpf.o" if kernel_release() >= SLOTS_SINCE else "socklb-5.10.bpf.o")
-    if not path.is_file():
-        raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
-    return path
-
-
-def kernel_release() -> tuple[int, int]:
-    """Give the running kernel's version as (major, minor)."""
-    major, minor = re.match(r"(\d+)\.(\d+)", os.uname().release).groups()  # type: ignore[union-attr]
-    return int(major), int(minor)
+def _load(directory: Path, pins: Pins) -> libbpf.Object:
+    """Load the first object that the kernel takes. Trying beats asking for its version: vendors port features back."""
+    first: libbpf.BpfError | None = None
+    for name in OBJECT_FILES:
+        path = directory / name
+        if not path.is_file():
+            raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
+        obj = libbpf.Object.open(path)
+        try:
+            obj.pin_maps(pins.maps, layout.MAPS)
+            obj.load()
+        except libbpf.BpfError as error:
+            obj.close()
+            first = first or error
+        else:
+            return obj
+    raise first or AssertionError("OBJECT_FILES is empty")

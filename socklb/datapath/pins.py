@@ -6,6 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from socklb.datapath import hooks
 from socklb.errors import SocklbError
 
 SCHEMA = 1  # of bpf/types.h and bpf/maps.h; another one gets another directory
@@ -53,9 +54,10 @@ class Pins:
         return self.maps.is_dir() and any(self.maps.iterdir())
 
     def remove(self) -> list[Path]:
-        """Unpin everything of every schema, links first: that detaches. Give what was unpinned."""
+        """Detach every hook and unpin everything, of every schema. Give what was unpinned."""
+        for links in self.root.glob("*/links"):
+            hooks.detach(links)
         pins = [path for path in sorted(self.root.rglob("*")) if not path.is_dir()]
-        pins.sort(key=_detach_order)
         for pin in pins:
             pin.unlink()
         for directory in sorted(self.root.rglob("*"), reverse=True):
@@ -63,10 +65,3 @@ class Pins:
         if self.root.is_dir():
             self.root.rmdir()
         return pins
-
-
-def _detach_order(pin: Path) -> int:
-    """Translation ends first, and what gives records back goes last among the links: no record is left over."""
-    if pin.parent.name != "links":
-        return 3
-    return {"connect": 0, "sendmsg": 0, "sock_release": 2}.get(pin.name.rstrip("46"), 1)

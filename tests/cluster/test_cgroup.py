@@ -14,14 +14,14 @@ from inventory.connectors import cgroup
 def group() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("making cgroups needs root")
-    path = cgroup.mount_point() / f"socklb-test-{os.getpid()}"
+    path = cgroup.mount_point() / f"socklb-test-cgroup-{os.getpid()}"
     (path / "pods" / "one").mkdir(parents=True)
     yield path
     cgroup.remove(path)
 
 
 def start_in(group: Path) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([*cgroup.join_argv(group), "sh", "-c", "echo; sleep 1000; true"], stdout=subprocess.PIPE)
+    return subprocess.Popen([*cgroup.join_argv(group), "sh", "-c", "sleep 1000 & echo; wait"], stdout=subprocess.PIPE)
 
 
 def started(*running: "subprocess.Popen[bytes]") -> None:

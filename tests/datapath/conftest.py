@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 from socklb.datapath.tables import Tables
 from tests.datapath.sandbox import Sandbox, running, serve, wait_for_servers
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    place = Sandbox(f"socklb-test-{os.getpid()}")
+    place = Sandbox(f"socklb-test-datapath-{os.getpid()}")
     try:
         with running(place, serve):
             wait_for_servers(place)
@@ -44,27 +45,22 @@ def objects() -> Path:
 
 
 @pytest.fixture
-def both_objects(request: pytest.FixtureRequest, objects: Path, tmp_path: Path) -> Path:
-    """The object that this kernel gets, and the one that kernels before 5.12 get."""
-    name = getattr(request, "param", "socklb.bpf.o")
-    shutil.copy(objects / name, tmp_path / "socklb.bpf.o")
-    return tmp_path
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "tables" in metafunc.fixturenames and metafunc.module.__name__.endswith("test_translation"):
-        metafunc.parametrize(
-            "both_objects",
-            ["socklb.bpf.o", "socklb-5.10.bpf.o"],
-            ids=["slot table", "sk_storage alone"],
-            indirect=True,
-        )
+def object_file() -> str:
+    """The object that this kernel gets; tests may be parametrized with those that older kernels get."""
+    return OBJECT_FILES[0]
 
 
 @pytest.fixture
-def datapath(sandbox: Sandbox, bpffs: Path, both_objects: Path) -> Iterator[NodeDatapath]:
+def refusal(object_file: str) -> int:
+    """The errno of a refused call: programs choose it from kernel 6.1 on."""
+    return errno.ECONNREFUSED if object_file == OBJECT_FILES[0] else errno.EPERM
+
+
+@pytest.fixture
+def datapath(sandbox: Sandbox, bpffs: Path, objects: Path, object_file: str, tmp_path: Path) -> Iterator[NodeDatapath]:
     """The datapath attached to the sandbox's cgroup, gone after the test."""
-    with NodeDatapath(bpffs, sandbox.cgroup, both_objects) as node:
+    shutil.copy(objects / object_file, tmp_path / OBJECT_FILES[0])
+    with NodeDatapath(bpffs, sandbox.cgroup, tmp_path) as node:
         node.attach()
         yield node
     node.pins.remove()

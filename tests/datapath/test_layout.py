@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes as ct
+import re
 import struct
 from pathlib import Path
 
 import pytest
 
 from socklb.datapath import layout, libbpf
+from socklb.datapath.node import NodeDatapath
 
 BTF_KIND_STRUCT = 4
 
@@ -81,3 +83,9 @@ def test_every_other_member_is_padding(objects: Path) -> None:
 
 def test_the_publishing_word_is_where_the_object_has_it(objects: Path) -> None:
     assert struct_layout(objects / "socklb.bpf.o", "frontend")[1]["set"] == layout.SET_OFFSET
+
+
+def test_every_map_of_the_object_is_pinned(datapath: NodeDatapath) -> None:
+    assert {pin.name for pin in datapath.pins.maps.iterdir()} == set(layout.MAPS)
+    source = (Path(__file__).parents[2] / "bpf" / "maps.h").read_text()
+    assert set(re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)) == set(layout.MAPS)

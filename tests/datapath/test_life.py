@@ -118,6 +118,7 @@ def test_programs_of_others_are_left_alone(sandbox: Sandbox, bpffs: Path, object
         assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:2]
     node.pins.remove()
     assert len(own_programs(sandbox.cgroup)) == len(hooks.HOOKS)
+    hooks.detach(links)
     shutil.rmtree(links)
 
 

@@ -25,14 +25,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     session = open_lab(options.lab)
-    results = walk(session, chosen(session, options.step), strict=options.ci)
-    if options.junit:
-        junit.write(options.junit, session.lab.name, results)
+    results: list[Result] = []
+    try:
+        for step in opened(session, options.step):
+            results.append(run_step(session.lab, step, session.env(step.key), session.evidence, strict=options.ci))
+    finally:  # what was judged before a step that cannot run is still worth reading
+        if options.junit:
+            junit.write(options.junit, session.lab.name, results)
     return report(session, results, complete=options.step is None)
 
 
-def chosen(session: Session, number: int | None) -> list[Step]:
-    return session.lab.steps if number is None else with_needs(step_number(session, number), session.evidence)
+def opened(session: Session, number: int | None) -> list[Step]:
+    """The steps to do. For a whole run nothing of an earlier one is left, and the lab is introduced."""
+    one = None if number is None else step_number(session, number)
+    undo(session.lab, session.env)  # also shows that the nodes can be reached, before anything is wiped
+    if one:
+        return with_needs(one, session.evidence)
+    for step in session.lab.steps:
+        session.evidence.wipe(step.key)
+    session.screen.heading(session.lab.prose.title)
+    session.screen.prose(session.lab.prose.intro)
+    return session.lab.steps
 
 
 def step_number(session: Session, number: int) -> Step:
@@ -40,16 +53,6 @@ def step_number(session: Session, number: int) -> Step:
     if not 1 <= number <= len(steps):
         raise LabError(f"{session.lab.name} has no step {number}; its steps are 1 to {len(steps)}")
     return steps[number - 1]
-
-
-def walk(session: Session, steps: Sequence[Step], *, strict: bool) -> list[Result]:
-    if len(steps) == len(session.lab.steps):
-        for step in steps:
-            session.evidence.wipe(step.key)
-        session.screen.heading(session.lab.prose.title)
-        session.screen.prose(session.lab.prose.intro)
-    undo(session.lab, session.env)
-    return [run_step(session.lab, step, session.env(step.key), session.evidence, strict=strict) for step in steps]
 
 
 def report(session: Session, results: Sequence[Result], *, complete: bool) -> int:

@@ -239,6 +239,16 @@ def test_a_file_that_changed_just_now_is_read_again_at_the_next_look(tmp_path: P
     assert signature(file) != before
 
 
+def test_only_the_first_100_problems_of_a_file_are_told_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text("---\n- 1\n" * 123 + f"---\n{GOOD}")
+    content = read_file(file, None)
+    assert content is not None
+    assert len(content.problems) == 101
+    assert str(content.problems[-1]) == "web.yaml: 23 more problems"
+    assert len(content.objects) == 2
+
+
 def test_broken_json_is_a_problem_too(tmp_path: Path) -> None:
     file = tmp_path / "web.json"
     file.write_text(json.dumps(service())[:-1])

@@ -1,0 +1,64 @@
+"""A README read as the prose of a lab."""
+
+import pytest
+
+from labs.engine.errors import LabError
+from labs.engine.prose import paragraphs, parse
+
+README = """# Two steps
+
+Why this lab
+is there.
+
+## 1. The first
+
+Because of `this`.
+
+```console
+$ lab exec client -- true
+what it prints
+$ lab exec w1 -- true
+```
+
+It means that.
+
+## 2. The second
+
+Only words.
+
+## What you have seen
+
+Both.
+"""
+
+
+def test_a_readme_has_title_introduction_steps_and_closing_words() -> None:
+    prose = parse(README)
+    assert (prose.title, prose.intro, prose.closing) == ("Two steps", "Why this lab\nis there.", "Both.")
+    first, second = prose.sections
+    assert (first.number, first.title, first.why, first.meaning) == (
+        1,
+        "The first",
+        "Because of `this`.",
+        "It means that.",
+    )
+    assert first.typed == ("lab exec client -- true", "lab exec w1 -- true")
+    assert (second.title, second.why, second.typed, second.meaning) == ("The second", "Only words.", (), "")
+
+
+def test_steps_must_be_numbered_one_by_one() -> None:
+    with pytest.raises(LabError, match=r"\[1, 3\]"):
+        parse(README.replace("## 2.", "## 3."))
+
+
+def test_a_block_of_commands_without_a_command_is_an_error() -> None:
+    with pytest.raises(LabError, match="no line that starts"):
+        parse(README.replace("$ ", ""))
+
+
+def test_paragraphs_are_single_lines_and_leave_code_out() -> None:
+    assert paragraphs("One\nline.\n\n```mermaid\na --> b\n```\n\n- first\n- second\n  goes on\n") == [
+        "One line.",
+        "- first",
+        "- second goes on",
+    ]

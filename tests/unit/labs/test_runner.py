@@ -1,0 +1,141 @@
+"""Steps done and judged."""
+
+from pathlib import Path
+
+import pytest
+
+from labs.engine.claims import Claim, Verdict, true
+from labs.engine.env import Env
+from labs.engine.errors import BrokenCaptureError, CannotRunError
+from labs.engine.evidence import Evidence, StepEvidence
+from labs.engine.model import Step
+from labs.engine.runner import Result, exit_code, judge, run_step, undo, with_needs
+from tests.unit.labs.bench import Bench
+
+
+def run(bench: Bench, *steps: Step, strict: bool = True) -> list[Result]:
+    return [run_step(bench.lab, step, bench.env(step.key), bench.evidence, strict=strict) for step in steps]
+
+
+def verdicts(results: list[Result]) -> list[Verdict]:
+    return [claim.verdict for result in results for claim in result.claims]
+
+
+def test_a_step_is_false_before_and_true_after_it_is_done(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert [claim.verdict for claim in judge(bench.ask, bench.evidence)] == [Verdict.FALSE]
+    assert verdicts(run(bench, bench.ask, bench.look)) == [Verdict.TRUE] * 4
+    assert [claim.verdict for claim in judge(bench.ask, bench.evidence)] == [Verdict.TRUE]
+
+
+def test_a_false_claim_is_false_and_exits_with_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, seen=["dnat"])
+    (result,) = run(bench, bench.ask, bench.look, strict=False)[1:]
+    assert verdicts([result]) == [Verdict.FALSE]
+    assert exit_code(result.claims) == 1
+
+
+def test_a_control_that_found_nothing_exits_with_four(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, control=[])
+    results = run(bench, bench.ask, bench.look, strict=False)
+    assert exit_code([claim for result in results for claim in result.claims]) == 4
+
+
+def test_a_step_without_its_control_is_in_doubt(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (result,) = run(bench, bench.look, strict=False)
+    assert verdicts([result]) == [Verdict.DOUBT]
+    assert "Ask" in result.claims[0].seen
+
+
+def test_a_step_on_its_own_takes_along_the_control_that_is_not_recorded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert with_needs(bench.look, bench.evidence) == [bench.ask, bench.look]
+    run(bench, bench.ask)
+    assert with_needs(bench.look, bench.evidence) == [bench.look]
+
+
+def test_a_check_that_is_true_without_evidence_is_in_doubt(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.ask.checks[:] = [lambda seen: [true("always", True, "yes")]]  # noqa: ARG005
+    (result,) = run(bench, bench.ask)
+    assert verdicts([result]) == [Verdict.DOUBT, Verdict.TRUE]
+
+
+def test_evidence_of_an_earlier_run_does_not_help_a_step_that_fails(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    run(bench, bench.ask)
+    bench.ask.acts[:] = [lambda env: None]  # noqa: ARG005 - does nothing this time
+    (result,) = run(bench, bench.ask, strict=False)
+    assert verdicts([result]) == [Verdict.FALSE]
+    assert "has recorded no rules" in result.claims[0].seen
+
+
+def test_a_capture_that_breaks_makes_its_step_doubtful_and_the_next_one_runs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def breaks(_: Env) -> None:
+        raise BrokenCaptureError("tcpdump: eth9: no such device")
+
+    bench.ask.acts[:] = [breaks]
+    first, second = run(bench, bench.ask, bench.look, strict=False)
+    assert verdicts([first]) == [Verdict.DOUBT]
+    assert "eth9" in first.claims[0].seen
+    assert verdicts([second]) == [Verdict.DOUBT]
+
+
+def test_a_capture_that_cannot_be_read_is_doubt(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def unreadable(_: StepEvidence) -> list[Claim]:
+        raise BrokenCaptureError("no pcap file")
+
+    bench.ask.checks[:] = [unreadable]
+    assert verdicts(run(bench, bench.ask, strict=False)) == [Verdict.DOUBT]
+
+
+def test_what_cannot_run_stops_the_lab(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def cannot(_: Env) -> None:
+        raise CannotRunError("node w1 is not there")
+
+    bench.ask.acts[:] = [cannot]
+    with pytest.raises(CannotRunError):
+        run(bench, bench.ask)
+
+
+def test_doubt_weighs_more_than_falsehood() -> None:
+    claims = {verdict: Claim("must", "seen", verdict) for verdict in Verdict}
+    assert exit_code([claims[Verdict.TRUE]]) == 0
+    assert exit_code([claims[Verdict.TRUE], claims[Verdict.FALSE]]) == 1
+    assert exit_code([claims[Verdict.FALSE], claims[Verdict.DOUBT]]) == 4
+
+
+def test_the_screen_shows_why_before_the_verdict(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    run(bench, bench.ask)
+    said = bench.printed.getvalue()
+    assert "Step 1 of 2 · Ask ──" in said
+    assert said.index("why ask") < said.index("✓ some are found")
+
+
+def test_reset_undoes_what_a_step_may_leave(tmp_path: Path) -> None:
+    bench, undone = Bench(tmp_path), []
+
+    @bench.lab.reset
+    def stop(env: Env) -> None:
+        undone.append(env)
+
+    undo(bench.lab, bench.env)
+    assert len(undone) == 1
+
+
+def test_evidence_outlives_the_process_and_is_removed_as_a_whole(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "state")
+    run(bench, bench.ask)
+    again = Evidence(tmp_path / "state")
+    assert again.of("ask")["rules"] == ["rule"]
+    assert again.of("ask").recorded
+    again.remove()
+    assert not (tmp_path / "state").exists()
