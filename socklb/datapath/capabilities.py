@@ -1,11 +1,13 @@
-"""Which capability an EPERM is about."""
+"""Which capability a refused system call is about."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-NEEDED = {12: "CAP_NET_ADMIN", 39: "CAP_BPF"}  # numbers of include/uapi/linux/capability.h
-SYS_ADMIN = 21  # stands for both, and for CAP_BPF on kernels before 5.8
+# Numbers of include/uapi/linux/capability.h. Without CAP_PERFMON the verifier forbids arithmetic on pointers from
+# different maps, which the programs do ("prohibited for !root").
+NEEDED = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
+SYS_ADMIN = 21  # stands for all of them
 
 
 def missing_capabilities(status: Path = Path("/proc/self/status")) -> str:
@@ -15,4 +17,4 @@ def missing_capabilities(status: Path = Path("/proc/self/status")) -> str:
     if effective >> SYS_ADMIN & 1:
         return ""
     missing = [name for number, name in NEEDED.items() if not effective >> number & 1]
-    return f"this process lacks {' and '.join(missing)}: run as root or grant them" if missing else ""
+    return f"this process lacks {', '.join(missing)}: run as root or grant that" if missing else ""

@@ -75,7 +75,7 @@ class BpfError(SocklbError):
         self.log = log
         reason = reason_line(log)
         text = f"{action}: {os.strerror(error)}" + (f": {reason}" if reason else "")
-        if error == errno.EPERM:
+        if error in (errno.EPERM, errno.EACCES):
             hint = missing_capabilities() or hint
         super().__init__(text, hint=hint)
 

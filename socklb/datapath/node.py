@@ -64,7 +64,7 @@ def _load(directory: Path, pins: Pins) -> libbpf.Object:
     for name in OBJECT_FILES:
         path = directory / name
         if not path.is_file():
-            raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
+            raise first or SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
         obj = libbpf.Object.open(path)
         try:
             obj.pin_maps(pins.maps, layout.MAPS)

@@ -78,7 +78,7 @@ def build(tmp_path: Path) -> Callable[..., Path]:
     def make(*defines: str) -> Path:
         target = tmp_path / "socklb.bpf.o"
         settings = (f"OUT={tmp_path}", f"DEFINES={' '.join(defines)}")
-        subprocess.run(["make", "-s", "-C", ROOT / "bpf", *settings, target], check=True)
+        subprocess.run(["make", "-s", "-B", "-C", ROOT / "bpf", *settings, target], check=True)
         return tmp_path
 
     return make

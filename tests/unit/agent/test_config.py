@@ -1,0 +1,49 @@
+"""A configuration that is not right names the file, the key and what would be valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from socklb.cli import main
+from socklb.config import load
+from socklb.errors import SocklbError
+
+GOOD = 'node = "w1"\nmanifests = "/etc/socklb/manifests"\n'
+
+
+def test_two_keys_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(GOOD)
+    found = load(path)
+    assert (found.node, found.bpffs, found.cgroup) == ("w1", "/sys/fs/bpf", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('node = "w1"\n', "`manifests`"),
+        (GOOD + 'manifest = "x"\n', "`manifest`"),
+        (GOOD + "bpffs = 7\n", "`$.bpffs`"),
+        (GOOD + "bpffs", "key/value pair"),
+    ],
+    ids=["a key is missing", "an unknown key", "a wrong type", "no TOML"],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(text)
+    with pytest.raises(SocklbError, match="the configuration is not right") as raised:
+        load(path)
+    assert told in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "valid: TOML with the keys node, manifests" in str(raised.value)
+
+
+def test_a_verb_without_its_configuration_ends_with_1_and_the_next_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--config", str(tmp_path / "none.toml")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("socklb: cannot read the configuration: No such file or directory")
+    assert "next: name another with --config FILE" in told

@@ -1,0 +1,96 @@
+"""Rows are handed out once, rest after they were given back, and are found again in whatever gaps there are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from socklb.datapath.rows import NoRoomError, Rows
+
+
+class Readers:
+    """Counts how often somebody waited for the readers to leave."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def wait(self) -> None:
+        self.waits += 1
+
+
+@pytest.fixture
+def readers() -> Readers:
+    return Readers()
+
+
+def test_fresh_rows_come_before_rested_ones(readers: Readers) -> None:
+    rows = Rows(10, readers.wait)
+    first = rows.take(3)
+    rows.give_back(first)
+    assert rows.take(3) == 3
+    assert readers.waits == 0
+
+
+def test_a_range_is_used_again_only_after_readers_have_left(readers: Readers) -> None:
+    rows = Rows(4, readers.wait)
+    base = rows.take(4)
+    rows.give_back(base)
+    assert rows.take(4) == base
+    assert readers.waits == 1
+
+
+def test_neighbouring_gaps_become_one(readers: Readers) -> None:
+    rows = Rows(6, readers.wait)
+    bases = [rows.take(2) for _ in range(3)]
+    rows.give_back(bases[0])
+    rows.give_back(bases[1])
+    assert rows.take(4) == 0
+
+
+def test_a_longer_gap_serves_a_shorter_range(readers: Readers) -> None:
+    rows = Rows(6, readers.wait)
+    rows.give_back(rows.take(6))
+    assert [rows.take(2), rows.take(3), rows.take(1)] == [0, 2, 5]
+
+
+def test_without_a_gap_there_is_no_room_and_nothing_is_lost(readers: Readers) -> None:
+    rows = Rows(4, readers.wait)
+    bases = [rows.take(1) for _ in range(4)]
+    rows.give_back(bases[0])
+    rows.give_back(bases[2])
+    with pytest.raises(NoRoomError, match="2 rows in sequence of 4, 2 used"):
+        rows.take(2)
+    assert {rows.take(1), rows.take(1)} == {0, 2}
+
+
+def test_what_a_table_holds_already_is_not_handed_out(readers: Readers) -> None:
+    rows = Rows(10, readers.wait)
+    rows.adopt([(2, 3), (8, 1)])
+    assert rows.used == 4
+    taken = {rows.take(1) for _ in range(6)}
+    assert taken == {0, 1, 5, 6, 7, 9}
+
+
+def test_ranges_never_overlap_and_no_row_gets_lost(readers: Readers) -> None:
+    """A long random life, checked row by row against a naive count."""
+    dice = random.Random(23)
+    rows, held = Rows(64, readers.wait), dict[int, int]()
+    for _ in range(5000):
+        if held and dice.random() < 0.5:
+            base = dice.choice(list(held))
+            rows.give_back(base)
+            del held[base]
+            continue
+        count = dice.randint(1, 6)
+        try:
+            base = rows.take(count)
+        except NoRoomError:
+            used = {row for start, length in held.items() for row in range(start, start + length)}
+            assert not any(used.isdisjoint(range(start, start + count)) for start in range(65 - count))
+            continue
+        assert base + count <= 64
+        used = {row for start, length in held.items() for row in range(start, start + length)}
+        assert used.isdisjoint(range(base, base + count))
+        held[base] = count
+        assert rows.used == sum(held.values())
