@@ -91,6 +91,9 @@ LACKS = {
         "cgroup v2",
         "mounted read-only on /sys/fs/cgroup",
     ),
+    "cgroup v2 not mounted": Lack(
+        lambda m: m.write("proc/self/mountinfo", "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), "cgroup v2", "not mounted"
+    ),
     "no bpf file system": Lack(replace("proc/filesystems", "nodev\tbpf\n"), "bpffs", "no file system type bpf"),
     "no BTF": Lack(remove("sys/kernel/btf/vmlinux"), "BTF", "no /sys/kernel/btf/vmlinux"),
     "a container without CAP_SYS_ADMIN": Lack(
@@ -147,13 +150,6 @@ def test_two_missing_things_are_two_lines(machine: Machine) -> None:
     LACKS["no BTF"].take_away(machine)
     LACKS["no veth"].take_away(machine)
     assert len(machine.doctor("--quiet").stderr.splitlines()) == 2
-
-
-def test_cgroup_v2_that_is_not_mounted_but_could_be_is_enough(machine: Machine) -> None:
-    machine.write("proc/self/mountinfo", "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
-    assert machine.doctor("--quiet").returncode == 0
-    machine.write("proc/filesystems", FILES["proc/filesystems"].replace("nodev\tcgroup2\n", ""))
-    assert "cgroup v2: no file system type cgroup2" in machine.doctor("--quiet").stderr
 
 
 def test_cgroup_v2_beside_v1_is_found(machine: Machine) -> None:
