@@ -47,7 +47,7 @@ class Place:
         return f"{line} < {stdin.relative_to(ROOT)}" if stdin else line
 
     def run(self, *command: str, hooked: bool = True, stdin: Path | None = None) -> Output:
-        """Run a command there and wait for it; its exit status is the caller's to judge: 124 is too slow, as of timeout(1)."""
+        """Run a command there; its exit status is the caller's to judge; TOO_SLOW if it did not end."""
         typed = self.typed(*command, hooked=hooked, stdin=stdin)
         try:
             done = subprocess.run(

@@ -27,8 +27,10 @@ def run(options: argparse.Namespace) -> int:
     session = open_lab(options.lab)
     results: list[Result] = []
     try:
-        for step in opened(session, options.step):
-            results.append(run_step(session.lab, step, session.env(step.key), session.evidence, strict=options.ci))
+        results.extend(
+            run_step(session.lab, step, session.env(step.key), session.evidence, strict=options.ci)
+            for step in opened(session, options.step)
+        )
     finally:  # what was judged before a step that cannot run is still worth reading
         if options.junit:
             junit.write(options.junit, session.lab.name, results)
