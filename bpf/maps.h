@@ -56,6 +56,18 @@ struct {
 	__type(value, struct backend);
 } backends SEC(".maps");
 
+/* One bit for each hash of an address that any frontend, Service or node has: most connections are to none of them, and
+ * a clear bit says so without a hash lookup. The agent counts in user space how many addresses share a bit. Mapped: a
+ * bit is set before the address is made known, and cleared after it was forgotten.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FILTER_BITS / 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} address_filter SEC(".maps");
+
 /* Addresses that belong to Services alone: a port without a frontend there is refused. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

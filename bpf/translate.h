@@ -25,6 +25,14 @@ struct request {
 	__be16 port;
 };
 
+static __always_inline int may_be_ours(const struct address *address)
+{
+	__u32 bit = filter_bit(address), word = bit / 64;
+	__u64 *bits = bpf_map_lookup_elem(&address_filter, &word);
+
+	return bits && *bits >> (bit & 63) & 1;
+}
+
 static __always_inline int same_key(const struct frontend_key *a, const struct frontend_key *b)
 {
 	return same_address(&a->address, &b->address) && a->port == b->port && a->protocol == b->protocol;
@@ -94,6 +102,13 @@ static __always_inline void refuse(void)
 		set_retval(-ECONNREFUSED);
 }
 
+static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, int connected)
+{
+	if (connected)
+		forget(ctx);
+	return PASS;
+}
+
 /* Swap a Service address for a backend's. `connected` is true in connect(), false for a single datagram. */
 static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct request *request, int connected)
 {
@@ -104,16 +119,13 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return PASS;
+	if (!may_be_ours(&key.address))
+		return pass(ctx, connected);
 	frontend = find_frontend(&key);
 	if (!frontend)
 		frontend = find_node_port(&key);
-	if (!frontend) {
-		if (bpf_map_lookup_elem(&service_addrs, &key.address))
-			return REFUSED;
-		if (connected)
-			forget(ctx);
-		return PASS;
-	}
+	if (!frontend)
+		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, connected);
 	backend = choose(ctx, frontend);
 	if (!backend)
 		return REFUSED;

@@ -14,6 +14,17 @@ struct address {
 	__be32 word[4];
 };
 
+/* Which bit of the address filter an address has (a multiply-xorshift hash). Python computes the same. */
+#define FILTER_BITS (1 << 21)
+static inline __attribute__((always_inline)) __u32 filter_bit(const struct address *a)
+{
+	__u64 hash = (__u64)a->word[3] << 32 | a->word[2];
+
+	hash ^= ((__u64)a->word[0] << 32 | a->word[1]) * 0xff51afd7ed558ccdULL;
+	hash = (hash ^ hash >> 33) * 0x9e3779b97f4a7c15ULL;
+	return hash >> 43;
+}
+
 /* What a client asks for. A NodePort has the unspecified address of its family: ::ffff:0.0.0.0 or ::. */
 struct frontend_key {
 	struct address address;

@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-MAPS = ("frontends", "frontend_rows", "backends", "service_addrs", "node_addrs", "sockets", "more_peers")
+MAPS = (
+    "frontends",
+    "frontend_rows",
+    "backends",
+    "address_filter",
+    "service_addrs",
+    "node_addrs",
+    "sockets",
+    "more_peers",
+)
 V4_PREFIX = bytes(10) + b"\xff\xff"
 PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP"}
 ANY4 = V4_PREFIX + bytes(4)
@@ -89,6 +98,8 @@ PEER = struct.Struct("!16s16sHH")
 SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s4x")
 MORE_PEERS = struct.Struct(f"=I{PEER.size}s{8 * PEER.size}s")
 PRESENT = b"\x01"
+FILTER_WORD = struct.Struct("=Q")
+U64 = (1 << 64) - 1
 SET_OFFSET = 24  # of the word in a frontend row that publishes the set
 
 
@@ -110,6 +121,15 @@ def pack_backends(backends: tuple[Backend, ...]) -> bytes:
 def unpack_backends(rows: bytes) -> tuple[Backend, ...]:
     """Read consecutive rows of `struct backend`."""
     return tuple(Backend(*row) for row in BACKEND_ROW.iter_unpack(rows))
+
+
+def filter_bit(address: bytes) -> int:
+    """Give the bit of the address filter that an address has; the same as filter_bit() in bpf/types.h."""
+    zero, one, two, three = struct.unpack("=4I", address)
+    hash_ = three << 32 | two
+    hash_ ^= (zero << 32 | one) * 0xFF51AFD7ED558CCD & U64
+    hash_ = (hash_ ^ hash_ >> 33) * 0x9E3779B97F4A7C15 & U64
+    return hash_ >> 43
 
 
 def pack_set(base: int, count: int) -> int:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from socklb.datapath import barrier, layout
+from socklb.datapath.address_filter import AddressFilter
 from socklb.datapath.layout import Backend, Difference, Frontend
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.rows import NoRoomError, Rows
@@ -39,11 +40,13 @@ class Tables:
         self._frontends = HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
         self._frontend_rows = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
         self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
+        self._filter_words = RowTable(directory, "address_filter", layout.FILTER_WORD.size)
         self._service_addrs = HashTable(directory, "service_addrs", 16, 1)
         self._node_addrs = HashTable(directory, "node_addrs", 16, 1)
         self._published: dict[Frontend, _Published] = {}
         self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
         self._sets = BackendSets(self._backends)
+        self._filter = AddressFilter(self._filter_words)
         self.waiting: dict[Frontend, tuple[Backend, ...]] = {}
         self.writes: Counter[str] = Counter()
         self.service_addresses = {key for key, _ in self._service_addrs.items()}
@@ -56,6 +59,7 @@ class Tables:
             self._frontends,
             self._frontend_rows,
             self._backends,
+            self._filter_words,
             self._service_addrs,
             self._node_addrs,
         ):
@@ -125,6 +129,7 @@ class Tables:
             key = layout.pack_frontend(frontend)
             self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(ready[frontend])))
             self.writes["rows"] += 1
+            self._filter.add(frontend.address)
             placed.append((frontend, row))
         if not placed:
             return
@@ -136,6 +141,7 @@ class Tables:
             self._published[frontend] = _Published(row, ready[frontend])
         for frontend, row in placed[done:]:
             self._rows.give_back(row)
+            self._filter.remove(frontend.address)
             self._drop(frontend, ready[frontend], wanted[frontend])
 
     def _drop(self, frontend: Frontend, base: int | None, backends: tuple[Backend, ...]) -> None:
@@ -149,7 +155,11 @@ class Tables:
         ):
             new = sorted(added - known)
             if new:
+                for address in new:
+                    self._filter.add(address)
                 done = table.put([(address, layout.PRESENT) for address in new])
+                for address in new[done:]:
+                    self._filter.remove(address)
                 known.update(new[:done])
                 self.writes["addresses"] += done
 
@@ -163,6 +173,7 @@ class Tables:
             published = self._published.pop(frontend)
             self._rows.give_back(published.row)
             self._sets.release(published.base)
+            self._filter.remove(frontend.address)
         for table, known, removed in (
             (self._service_addrs, self.service_addresses, difference.remove_addresses),
             (self._node_addrs, self.node_addresses, difference.remove_node_addresses),
@@ -171,6 +182,8 @@ class Tables:
             if old:
                 table.delete(old)
                 known.difference_update(old)
+                for address in old:
+                    self._filter.remove(address)
                 self.writes["addresses"] += len(old)
 
     def _read_back(self) -> None:
@@ -188,3 +201,4 @@ class Tables:
         for frontend, (row, word) in words.items():
             base, count = layout.unpack_set(word)
             self._published[frontend] = _Published(row, base if count else None)
+        self._filter.adopt([*(f.address for f in words), *self.service_addresses, *self.node_addresses])
