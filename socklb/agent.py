@@ -82,11 +82,19 @@ class Agent:
         difference = self.plan.update(self._state, self._state.apply(batch.changes))
         if batch.complete and not self.synced:
             difference = self._against_the_kernel()
+        elif not self.synced:
+            difference = self._without_losses(difference)
         self._datapath.tables.apply(difference)
         if not self._attached:
             self._datapath.attach()
             self._attached = True
         self._note(batch)
+
+    def _without_losses(self, difference: Difference) -> Difference:
+        """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
+        served = self._datapath.tables.backends_of
+        known = {frontend: now for frontend, now in difference.put.items() if now or not served(frontend)}
+        return difference._replace(put=known)
 
     def _against_the_kernel(self) -> Difference:
         """Compare all that should be with all that is: entries of an earlier agent that nobody wants are pruned now."""

@@ -180,6 +180,21 @@ def test_nothing_is_pruned_at_start_until_every_file_can_be_read(sandbox: Sandbo
     assert {frontend.address[-1] for frontend in view.read_frontends(Pins(serving.bpffs).maps)} == {12}
 
 
+def test_a_service_keeps_its_endpoints_while_the_file_that_has_them_cannot_be_read(
+    sandbox: Sandbox, agent: AgentUnderTest
+) -> None:
+    agent.write("endpoints.yaml", WEB4, WEB6)
+    agent.write("web.yaml", NODE, WEB)
+    agent.start()
+    agent.stop()
+    agent.write("endpoints.yaml", "broken: [")
+    agent.start()
+    assert answers(sandbox, SERVICE4) == set(BACKENDS4[:2])
+    agent.write("endpoints.yaml", endpoint_slice("web-4", BACKENDS4[2], generation=2))
+    agent.applied("EndpointSlice/default/web-4", 2)
+    assert answers(sandbox, SERVICE4) == {BACKENDS4[2]}
+
+
 def test_a_second_agent_says_so_and_gives_up(serving: AgentUnderTest) -> None:
     second = serving.run("agent")
     assert second.returncode == 1
