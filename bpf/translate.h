@@ -55,7 +55,7 @@ static __always_inline struct frontend *find_frontend(const struct frontend_key 
 	return NULL;
 }
 
-/* A NodePort is served on every node's address; the row is kept once, under the unspecified address. */
+/* A NodePort that every node serves alike is kept once, under the unspecified address of its family. */
 static __always_inline struct frontend *find_node_port(const struct frontend_key *key)
 {
 	struct frontend_key any = *key;

@@ -25,7 +25,9 @@ static inline __attribute__((always_inline)) __u32 filter_bit(const struct addre
 	return hash >> 43;
 }
 
-/* What a client asks for. A NodePort has the unspecified address of its family: ::ffff:0.0.0.0 or ::. */
+/* What a client asks for. A NodePort that every node serves alike has the unspecified address of its family:
+ * ::ffff:0.0.0.0 or ::.
+ */
 struct frontend_key {
 	struct address address;
 	__be16 port;

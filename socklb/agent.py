@@ -69,7 +69,7 @@ class Agent:
         self._datapath = datapath
         self._attached = False
         self._state = State()
-        self.plan = Plan()
+        self.plan = Plan(config.node)
 
     async def follow(self) -> None:
         """Apply whatever the source says, as it says it."""

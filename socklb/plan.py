@@ -3,33 +3,29 @@
     difference = plan.update(state, state.apply(batch.changes))
 
 A frontend belongs to one Service. If a second one claims it, the first keeps it until it lets go, and `problems`
-says so. SCTP ports, ExternalName and headless Services and those of another proxy have no frontends.
+says so. The cost of a change is that of the Services it is about. Addresses of a Node are about those with a NodePort
+and externalTrafficPolicy Local; the zone of our own Node is about those whose endpoints have hints for zones.
 """
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from socklb.api.addresses import is_ipv4, parse_address
-from socklb.api.objects import EndpointSlice, IPFamily, Node, Service, ServicePort
 from socklb.api.source import Problem
-from socklb.datapath.layout import ANY4, ANY6, Backend, Difference, Frontend, frontend_text
-from socklb.endpoints import backends
+from socklb.datapath.layout import Backend, Difference, Frontend, frontend_text
+from socklb.endpoints import Place
+from socklb.frontends import (
+    NOTHING,
+    ServicePlan,
+    Surroundings,
+    depends_on_nodes,
+    depends_on_zone,
+    plan_node,
+    plan_service,
+)
 from socklb.state import Affected, State
-
-PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
-# kube-proxy leaves Services with one of these labels alone, whatever the value.
-OTHERS_LABELS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"}
-
-
-class ServicePlan(NamedTuple):
-    """What one Service asks for. `addresses` are its ClusterIPs, whose other ports are refused."""
-
-    frontends: dict[Frontend, tuple[Backend, ...]]
-    addresses: frozenset[bytes]
 
 
 class Tables(NamedTuple):
@@ -40,49 +36,14 @@ class Tables(NamedTuple):
     node_addresses: frozenset[bytes]
 
 
-NOTHING = ServicePlan({}, frozenset())
-
-
-def plan_service(service: Service, slices: Iterable[EndpointSlice]) -> ServicePlan:
-    """Give the frontends of a Service with their backends, and its ClusterIPs."""
-    if service.spec.type == "ExternalName" or not OTHERS_LABELS.isdisjoint(service.metadata.labels):
-        return NOTHING
-    cluster_ips = [parse_address(ip) for ip in service.spec.cluster_ips]
-    frontends: dict[Frontend, tuple[Backend, ...]] = {}
-    for port in service.spec.ports:
-        for family in ("IPv4", "IPv6"):
-            if claimed := list(_frontends(service, port, family, cluster_ips)):
-                frontends |= dict.fromkeys(claimed, backends(port, family, slices))
-    return ServicePlan(frontends, frozenset(cluster_ips))
-
-
-def plan_node(node: Node) -> frozenset[bytes]:
-    """Give the addresses on which a Node's NodePorts are asked for."""
-    usable = (a for a in node.status.addresses if a.type in {"InternalIP", "ExternalIP"})
-    return frozenset(parse_address(a.address) for a in usable)
-
-
-def _frontends(service: Service, port: ServicePort, family: IPFamily, cluster_ips: list[bytes]) -> Iterator[Frontend]:
-    protocol = PROTOCOLS.get(port.protocol)
-    if protocol is None:
-        return
-    for address in cluster_ips:
-        if _family(address) == family:
-            yield Frontend(address, port.port, protocol)
-    # An object from the API server has ipFamilies; one written by hand may leave them out.
-    families = service.spec.ipFamilies or [_family(ip) for ip in cluster_ips] or ["IPv4"]
-    if port.nodePort and service.spec.type in {"NodePort", "LoadBalancer"} and family in families:
-        yield Frontend(ANY4 if family == "IPv4" else ANY6, port.nodePort, protocol)
-
-
-def _family(address: bytes) -> IPFamily:
-    return "IPv4" if is_ipv4(address) else "IPv6"
-
-
 class Plan:
     """The plans of all Services and Nodes, and who has which frontend."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str) -> None:
+        """Begin with nothing, for the node of this name."""
+        self._here = Place(node)
+        self._on_nodes: set[str] = set()  # Services that depend on the addresses of Nodes
+        self._on_zone: set[str] = set()  # Services that depend on our zone
         self.services: dict[str, ServicePlan] = {}
         self.nodes: dict[str, frozenset[bytes]] = {}
         self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first has it
@@ -107,11 +68,13 @@ class Plan:
 
     def update(self, state: State, affected: Affected) -> Difference:
         """Plan the affected Services and Nodes anew and give the difference."""
+        moved_nodes, nodes_matter = self._update_nodes(state, affected.nodes)
+        zone_matters = self._update_zone(state)
+        concerned = affected.services | nodes_matter | zone_matters
         before: dict[Frontend, tuple[Backend, ...] | None] = {}
         moved: Counter[bytes] = Counter()
-        for key in sorted(affected.services):  # sorted: the same Service wins a contest after every restart
-            service = state.services.get(key)
-            new = plan_service(service, state.slices(key)) if service else NOTHING
+        for key in sorted(concerned):  # sorted: the same Service wins a contest after every restart
+            new = self._plan(key, state)
             old = self.services.get(key, NOTHING)
             for frontend in old.frontends.keys() | new.frontends.keys():
                 if old.frontends.get(frontend) != new.frontends.get(frontend):
@@ -124,7 +87,7 @@ class Plan:
             {f: now for f, now in after.items() if now is not None and now != before[f]},
             frozenset(f for f, now in after.items() if now is None and before[f] is not None),
             *_recount(self._addresses, moved),
-            *_recount(self._node_addresses, self._update_nodes(state, affected)),
+            *_recount(self._node_addresses, moved_nodes),
         )
 
     def _serving(self, frontend: Frontend) -> tuple[Backend, ...] | None:
@@ -150,17 +113,38 @@ class Plan:
         else:
             self._contested.discard(frontend)
 
-    def _update_nodes(self, state: State, affected: Affected) -> Counter[bytes]:
+    def _plan(self, key: str, state: State) -> ServicePlan:
+        """Plan a Service, and note what else its plan depends on."""
+        service, slices = state.services.get(key), state.slices(key)
+        _include(self._on_nodes, key, when=service is not None and depends_on_nodes(service))
+        _include(self._on_zone, key, when=service is not None and depends_on_zone(slices))
+        return plan_service(service, slices, Surroundings(self._here, self.nodes)) if service else NOTHING
+
+    def _update_nodes(self, state: State, names: AbstractSet[str]) -> tuple[Counter[bytes], AbstractSet[str]]:
+        """Take over Nodes; give by how many more of them each address is used, and the Services to plan anew."""
         moved: Counter[bytes] = Counter()
-        for key in affected.nodes:
-            node = state.nodes.get(key)
+        for name in names:
+            node = state.nodes.get(name)
             new = plan_node(node) if node else frozenset[bytes]()
-            old = self.nodes.pop(key, frozenset[bytes]())
+            old = self.nodes.pop(name, frozenset[bytes]())
             if node:
-                self.nodes[key] = new
+                self.nodes[name] = new
             moved.update(new - old)
             moved.subtract(old - new)
-        return moved
+        return moved, self._on_nodes if moved else frozenset[str]()  # one that moved between Nodes is in it, with 0
+
+    def _update_zone(self, state: State) -> AbstractSet[str]:
+        """Take over our own zone; give the Services to plan anew."""
+        node = state.nodes.get(self._here.node)
+        before, self._here = self._here, Place(self._here.node, node.zone if node else "")
+        return self._on_zone if self._here != before else frozenset[str]()
+
+
+def _include(names: set[str], name: str, *, when: bool) -> None:
+    if when:
+        names.add(name)
+    else:
+        names.discard(name)
 
 
 def _recount(counts: Counter[bytes], moved: Counter[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from socklb import __version__, control
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
-from socklb.datapath.layout import endpoint_text, frontend_text
+from socklb.datapath.layout import ANY4, ANY6, endpoint_text, frontend_text
+from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 
@@ -44,18 +46,25 @@ def collect(config: Config) -> dict[str, Any]:
 def services(config: Config) -> list[dict[str, Any]]:
     """Give every frontend that the kernel serves, with its backends and, if the agent runs, its Service."""
     names = control.ask(Path(config.socket), "services") or {}
+    node_addresses = _node_addresses(Pins(Path(config.bpffs)).maps)
     rows: list[dict[str, Any]] = []
     for frontend, backends in view.read_frontends(Pins(Path(config.bpffs)).maps).items():
         text = frontend_text(frontend)
         rows.append(
             {
                 "service": names.get(text),
-                "type": "NodePort" if not any(frontend.address[12:]) else "ClusterIP",
+                "type": "NodePort" if frontend.address in node_addresses else "ClusterIP",
                 "frontend": text,
                 "backends": [endpoint_text(backend) for backend in backends],
             }
         )
     return sorted(rows, key=lambda row: (row["service"] or "", row["frontend"]))
+
+
+def _node_addresses(maps: Path) -> frozenset[bytes]:
+    """Give the addresses where NodePorts are: the unspecified ones, and those of nodes."""
+    with closing(HashTable(maps, "node_addrs", 16, 1)) as table:
+        return frozenset({ANY4, ANY6, *(address for address, _ in table.items())})
 
 
 def find_cgroup(config: Config) -> Path:

@@ -35,6 +35,8 @@ VALID = {
     "protocol": "TCP, UDP, SCTP",
     "type": "ClusterIP, NodePort, LoadBalancer, ExternalName",
     "ipFamilies": "IPv4, IPv6",
+    "internalTrafficPolicy": "Cluster, Local",
+    "externalTrafficPolicy": "Cluster, Local",
     "addressType": "IPv4, IPv6, FQDN",
     "addresses": "1 to 100 addresses",
 }

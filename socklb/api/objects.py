@@ -15,6 +15,7 @@ PortOrNone = Annotated[int, Meta(ge=0, le=65535)]  # 0 and absent say the same
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", max_length=253)]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
+TrafficPolicy = Literal["Cluster", "Local"]
 
 
 # gc=False: these never form cycles, and a large cluster has hundreds of thousands of them.
@@ -39,6 +40,8 @@ class ServiceSpec(Struct, frozen=True, gc=False):
     clusterIPs: tuple[str, ...] = ()  # noqa: N815
     ipFamilies: tuple[IPFamily, ...] = ()  # noqa: N815
     ports: tuple[ServicePort, ...] = ()
+    internalTrafficPolicy: TrafficPolicy = "Cluster"  # noqa: N815
+    externalTrafficPolicy: TrafficPolicy = "Cluster"  # noqa: N815
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
@@ -60,11 +63,29 @@ class Service(Struct, frozen=True, gc=False):
 
 class EndpointConditions(Struct, frozen=True, gc=False):
     ready: bool = True  # absent means ready
+    serving: bool | None = None  # absent means as `ready` says
+    terminating: bool = False
+
+    @property
+    def serving_to_the_end(self) -> bool:
+        """Whether it still serves though it terminates."""
+        return self.terminating and (self.ready if self.serving is None else self.serving)
+
+
+class Hint(Struct, frozen=True, gc=False):
+    name: str
+
+
+class EndpointHints(Struct, frozen=True, gc=False):
+    forNodes: tuple[Hint, ...] = ()  # noqa: N815
+    forZones: tuple[Hint, ...] = ()  # noqa: N815
 
 
 class Endpoint(Struct, frozen=True, gc=False):
     addresses: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100)]
     conditions: EndpointConditions = EndpointConditions()
+    nodeName: str = ""  # noqa: N815
+    hints: EndpointHints = EndpointHints()
 
 
 class EndpointPort(Struct, frozen=True, gc=False):
@@ -107,6 +128,11 @@ class Node(Struct, frozen=True, gc=False):
     status: NodeStatus = NodeStatus()
 
     kind: ClassVar[str] = "Node"
+
+    @property
+    def zone(self) -> str:
+        """The zone that its label names; empty without one."""
+        return self.metadata.labels.get("topology.kubernetes.io/zone", "")
 
     @property
     def key(self) -> str:

@@ -31,7 +31,7 @@ ANY6 = bytes(16)
 class Frontend(NamedTuple):
     """What a client asks for: address (16 bytes), port (host order), IP protocol number.
 
-    A NodePort has the unspecified address of its family, `ANY4` or `ANY6`.
+    A NodePort that every node serves alike has the unspecified address of its family, `ANY4` or `ANY6`.
     """
 
     address: bytes

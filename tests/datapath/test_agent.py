@@ -239,3 +239,61 @@ class TestStatus:
         row = next(line for line in shown.stdout.splitlines() if f"{SERVICE4}:80/TCP" in line)
         assert row.split()[:2] == ["default/web", "ClusterIP"]
         assert f"{BACKENDS4[1]}:8080" in row
+
+
+def refused(sandbox: Sandbox, address: str, port: int) -> bool:
+    try:
+        sandbox.run(lambda: ask_tcp(address, port))
+    except AssertionError as failed:  # it carries the error of the process
+        return "ConnectionRefusedError" in str(failed)
+    return False
+
+
+def test_terminating_endpoints_serve_while_none_is_ready(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    """A rollout of one: the old one terminates, nothing is ready, then the new one is."""
+    terminating = {"ready": False, "serving": True, "terminating": True}
+    steps: list[tuple[dict[str, bool], bool, set[str]]] = [
+        (terminating, False, {BACKENDS4[0]}),
+        (terminating, True, {BACKENDS4[1]}),
+        ({**terminating, "serving": False}, False, set()),
+    ]
+    for generation, (old, new_is_ready, served_by) in enumerate(steps, start=2):
+        slice_ = endpoint_slice("web-4", *BACKENDS4[:2], generation=generation)
+        slice_["endpoints"][0]["conditions"] = old
+        slice_["endpoints"][1]["conditions"] = {"ready": new_is_ready}
+        serving.write("web.yaml", NODE, WEB, slice_, WEB6)
+        serving.applied("EndpointSlice/default/web-4", generation)
+        if served_by:
+            assert answers(sandbox, SERVICE4) == served_by
+        else:
+            assert refused(sandbox, SERVICE4, 80)
+
+
+def test_external_traffic_policy_local_asks_the_endpoints_of_the_node_that_is_asked(
+    sandbox: Sandbox, serving: AgentUnderTest
+) -> None:
+    """The second node's address is nobody's here: what is not refused for want of endpoints finds no way there."""
+    other = node("w2", "172.18.0.77")
+    local = {**WEB, "spec": {**WEB["spec"], "externalTrafficPolicy": "Local"}}
+    slice_ = endpoint_slice("web-4", *BACKENDS4[:2], generation=2)
+    for endpoint in slice_["endpoints"]:
+        endpoint["nodeName"] = "w1"
+    serving.write("web.yaml", NODE, other, local, slice_, WEB6)
+    serving.applied("EndpointSlice/default/web-4", 2)
+    assert answers(sandbox, NODE4, 32000) == set(BACKENDS4[:2])
+    assert answers(sandbox, SERVICE4) == set(BACKENDS4[:2])
+    assert refused(sandbox, "172.18.0.77", 32000)
+    shown = serving.run("service", "list").stdout
+    assert {line.split()[1] for line in shown.splitlines() if ":32000/TCP" in line} == {"NodePort"}
+
+    slice_["metadata"]["generation"] = 3
+    slice_["endpoints"][1]["nodeName"] = "w2"
+    serving.write("web.yaml", NODE, other, local, slice_, WEB6)
+    serving.applied("EndpointSlice/default/web-4", 3)
+    assert answers(sandbox, NODE4, 32000) == {BACKENDS4[0]}
+    assert answers(sandbox, "172.18.0.77", 32000) == {BACKENDS4[1]}
+
+    slice_["metadata"]["generation"] = 4
+    serving.write("web.yaml", NODE, other, WEB, slice_, WEB6)
+    serving.applied("EndpointSlice/default/web-4", 4)
+    assert answers(sandbox, "172.18.0.77", 32000) == answers(sandbox, NODE4, 32000) == set(BACKENDS4[:2])

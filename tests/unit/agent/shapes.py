@@ -39,10 +39,23 @@ def endpoint_slice(service_name: str = "web", name: str = "", **fields: Any) -> 
     }
 
 
-def node(name: str, *addresses: str, kind: str = "InternalIP") -> dict[str, Any]:
-    """A Node with addresses of one type."""
+def node(name: str, *addresses: str, kind: str = "InternalIP", zone: str = "") -> dict[str, Any]:
+    """A Node with addresses of one type, and the label of its zone."""
     listed = [{"type": kind, "address": address} for address in addresses]
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"addresses": listed}}
+    labels = {"topology.kubernetes.io/zone": zone} if zone else {}
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"addresses": listed}}
+
+
+def endpoint(
+    address: str, node: str = "", *, nodes: tuple[str, ...] = (), zones: tuple[str, ...] = (), **conditions: bool
+) -> dict[str, Any]:
+    """An endpoint on a node, with hints for nodes and zones; ready, unless conditions are given."""
+    hints = {
+        kind: [{"name": name} for name in names] for kind, names in (("forNodes", nodes), ("forZones", zones)) if names
+    }
+    said = {"nodeName": node, "hints": hints, "conditions": conditions}
+    return {"addresses": [address], **{field: value for field, value in said.items() if value}}
 
 
 def the_service(name: str = "web", **spec: Any) -> Service:
@@ -53,8 +66,8 @@ def the_slice(service_name: str = "web", name: str = "", **fields: Any) -> Endpo
     return read(endpoint_slice(service_name, name, **fields), EndpointSlice)
 
 
-def the_node(name: str, *addresses: str, kind: str = "InternalIP") -> Node:
-    return read(node(name, *addresses, kind=kind), Node)
+def the_node(name: str, *addresses: str, kind: str = "InternalIP", zone: str = "") -> Node:
+    return read(node(name, *addresses, kind=kind, zone=zone), Node)
 
 
 def read(raw: dict[str, Any], kind: type[Kind]) -> Kind:

@@ -29,6 +29,11 @@ def test_a_node_has_no_namespace() -> None:
     assert read(node("w1", "172.18.0.3"), Node).key == "w1"
 
 
+def test_a_node_says_its_zone_by_a_label() -> None:
+    assert read(node("w1", zone="a"), Node).zone == "a"
+    assert read(node("w1"), Node).zone == ""
+
+
 @pytest.mark.parametrize(
     ("spec", "ips"),
     [
@@ -107,6 +112,16 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "spec.type",
         "not allowed ('Nodeport'); valid: ClusterIP, NodePort, LoadBalancer, ExternalName",
     ),
+    "unknown internal policy": (
+        service(internalTrafficPolicy="local"),
+        "spec.internalTrafficPolicy",
+        "not allowed ('local'); valid: Cluster, Local",
+    ),
+    "unknown external policy": (
+        service(externalTrafficPolicy="Node"),
+        "spec.externalTrafficPolicy",
+        "not allowed ('Node'); valid: Cluster, Local",
+    ),
     "cluster IP that is none": (
         service(clusterIPs=["10.96.0.10", "10.96.0"]),
         "spec.clusterIPs[1]",
@@ -146,6 +161,11 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         endpoint_slice(endpoints=[{"addresses": ["10.1.1.1"], "conditions": {"ready": "yes"}}]),
         "endpoints[0].conditions.ready",
         "expected `bool`, got `str` ('yes')",
+    ),
+    "hint without a name": (
+        endpoint_slice(endpoints=[{"addresses": ["10.1.1.1"], "hints": {"forZones": [{}]}}]),
+        "endpoints[0].hints.forZones[0].name",
+        "missing",
     ),
     "node address that is none": (
         node("w1", "w1.example"),

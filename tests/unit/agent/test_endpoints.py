@@ -1,4 +1,4 @@
-"""Who may serve a Service port, as kube-proxy chooses."""
+"""Which endpoints a Service port has, as kube-proxy finds them. Which of them are chosen: test_policies.py."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import pytest
 
 from socklb.api.objects import EndpointSlice, IPFamily, ServicePort
 from socklb.datapath.layout import endpoint_text
-from socklb.endpoints import backends
+from socklb.endpoints import Place, anywhere, candidates
 from tests.unit.agent.shapes import the_slice
 
 
 def chosen(port: ServicePort, *slices: EndpointSlice, family: IPFamily = "IPv4") -> list[str]:
-    return [endpoint_text(backend) for backend in backends(port, family, slices)]
+    return [endpoint_text(backend) for backend in anywhere(candidates(port, family, slices), Place("w1"))]
 
 
 def endpoints(*addresses: str, **conditions: Any) -> list[dict[str, Any]]:
@@ -28,10 +28,8 @@ TWO = endpoints("10.1.1.1", "10.1.1.2")
         ({"ready": True}, True),
         ({}, True),
         ({"ready": False}, False),
-        ({"ready": False, "serving": True, "terminating": True}, False),
-        ({"ready": True, "serving": True, "terminating": True}, True),
     ],
-    ids=["ready", "nothing said", "not ready", "terminating", "published though terminating"],
+    ids=["ready", "nothing said", "not ready"],
 )
 def test_ready_endpoints_serve(conditions: dict[str, Any], serves: bool) -> None:
     slice_ = the_slice(endpoints=endpoints("10.1.1.1", **conditions))

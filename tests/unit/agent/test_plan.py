@@ -4,36 +4,12 @@ from typing import Any
 
 import pytest
 
-from socklb.api.objects import EndpointSlice, Node, Service
-from socklb.api.source import Change
-from socklb.datapath.layout import Difference
-from socklb.plan import Plan, plan_node, plan_service
-from socklb.state import State
+from socklb.endpoints import Place
+from socklb.frontends import Surroundings, plan_node, plan_service
+from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import gone, packed, present, readable, the_node, the_service, the_slice
 
-
-class Cluster:
-    """A state and its plan."""
-
-    def __init__(self, *objects: Service | EndpointSlice | Node) -> None:
-        self.state, self.plan = State(), Plan()
-        self.change(present(*objects))
-
-    def change(self, *changes: tuple[Change, ...]) -> Difference:
-        before = self.plan.full()
-        difference = self.plan.update(self.state, self.state.apply(c for part in changes for c in part))
-        self._check(before.frontends, difference)
-        return difference
-
-    def _check(self, before: dict[Any, Any], difference: Difference) -> None:
-        """A difference, applied to what was, gives what should be; and it says nothing in vain."""
-        after = {f: b for f, b in (before | dict(difference.put)).items() if f not in difference.delete}
-        assert after == self.plan.full().frontends
-        assert all(before.get(f) != b for f, b in difference.put.items())
-        assert difference.delete <= before.keys()
-
-
-NOTHING = Difference({}, *[frozenset()] * 5)
+ANYWHERE = Surroundings(Place("w1"), {})
 V6 = {"addressType": "IPv6", "endpoints": [{"addresses": ["fd00::1"]}]}
 NODE_PORT = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 32000}]}
 PLANNED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
@@ -86,12 +62,12 @@ PLANNED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
 def test_what_a_service_asks_for(spec: dict[str, Any], frontends: dict[str, list[str]]) -> None:
     ports = [{"port": 8080}, {"name": "t", "port": 1053}, {"name": "u", "port": 1153, "protocol": "UDP"}]
     slices = [the_slice(ports=ports), the_slice(name="v6", ports=ports, **V6)]
-    assert readable(plan_service(the_service(**spec), slices).frontends) == frontends
+    assert readable(plan_service(the_service(**spec), slices, ANYWHERE).frontends) == frontends
 
 
 def test_the_cluster_ips_are_known_addresses() -> None:
     dual = the_service(clusterIPs=["10.96.0.10", "fd00:10:96::a"])
-    assert plan_service(dual, []).addresses == packed("10.96.0.10", "fd00:10:96::a")
+    assert plan_service(dual, [], ANYWHERE).addresses == packed("10.96.0.10", "fd00:10:96::a")
 
 
 @pytest.mark.parametrize("label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])
@@ -121,7 +97,7 @@ def test_what_says_the_same_makes_no_difference() -> None:
     two = [{"addresses": ["10.1.1.1"]}, {"addresses": ["10.1.1.2"]}]
     cluster = Cluster(the_service(), the_slice(endpoints=two), the_node("w1", "172.18.0.3"))
     same = (the_service(), the_slice(endpoints=two[::-1], generation=2), the_node("w1", "172.18.0.3"))
-    assert cluster.change(present(*same)) == NOTHING
+    assert cluster.change(present(*same)) == NO_CHANGE
 
 
 def test_an_endpoint_more_changes_its_own_frontends_only() -> None:
@@ -130,7 +106,7 @@ def test_an_endpoint_more_changes_its_own_frontends_only() -> None:
     grown = the_slice(endpoints=[{"addresses": ["10.244.1.2"]}, {"addresses": ["10.244.2.2"]}])
     difference = cluster.change(present(grown))
     assert readable(dict(difference.put)) == {"10.96.0.10:80/TCP": ["10.244.1.2:8080", "10.244.2.2:8080"]}
-    assert difference == NOTHING._replace(put=difference.put)
+    assert difference == NO_CHANGE._replace(put=difference.put)
 
 
 def test_the_last_endpoint_that_goes_leaves_the_frontend_to_refuse() -> None:
@@ -145,7 +121,7 @@ def test_a_port_that_goes_is_deleted_and_its_address_stays() -> None:
     cluster = Cluster(both, the_slice())
     difference = cluster.change(present(the_service(ports=[{"port": 80, "name": "a"}])))
     assert readable(dict.fromkeys(difference.delete, ())) == {"10.96.0.10:81/TCP": []}
-    assert difference == NOTHING._replace(delete=difference.delete)
+    assert difference == NO_CHANGE._replace(delete=difference.delete)
 
 
 def test_a_service_that_goes_takes_frontends_and_addresses_along() -> None:
@@ -168,19 +144,21 @@ def test_an_address_stays_while_one_service_or_node_has_it() -> None:
     cluster = Cluster(a, b, the_node("w1", "172.18.0.3"), the_node("w2", "172.18.0.3"))
     assert cluster.change(gone(a)).remove_addresses == frozenset()
     assert cluster.change(gone(b)).remove_addresses == packed("10.96.0.10")
-    assert cluster.change(gone(the_node("w1"))) == NOTHING
+    assert cluster.change(gone(the_node("w1"))) == NO_CHANGE
     assert cluster.change(gone(the_node("w2"))).remove_node_addresses == packed("172.18.0.3")
 
 
 def test_a_node_that_changes_its_address() -> None:
     cluster = Cluster(the_node("w1", "172.18.0.3", "fd00::3"))
     difference = cluster.change(present(the_node("w1", "172.18.0.3", "fd00::4")))
-    assert difference == NOTHING._replace(add_node_addresses=packed("fd00::4"), remove_node_addresses=packed("fd00::3"))
+    assert difference == NO_CHANGE._replace(
+        add_node_addresses=packed("fd00::4"), remove_node_addresses=packed("fd00::3")
+    )
 
 
 def test_an_address_that_moves_between_services_in_one_batch_makes_no_difference() -> None:
     cluster = Cluster(the_service("a"))
-    assert cluster.change(gone(the_service("a")), present(the_service("b"))) == NOTHING
+    assert cluster.change(gone(the_service("a")), present(the_service("b"))) == NO_CHANGE
     assert list(cluster.plan.services) == ["default/b"]
 
 
@@ -188,7 +166,7 @@ class TestTwoServicesClaimOneFrontend:
     def test_the_one_that_had_it_keeps_it(self) -> None:
         cluster = Cluster(the_service("b"), the_slice("b"))
         newcomer = the_slice("a", endpoints=[{"addresses": ["10.9.9.9"]}])
-        assert cluster.change(present(the_service("a"), newcomer)) == NOTHING
+        assert cluster.change(present(the_service("a"), newcomer)) == NO_CHANGE
 
     def test_the_other_is_reported(self) -> None:
         cluster = Cluster(the_service("b"))
@@ -208,8 +186,8 @@ class TestTwoServicesClaimOneFrontend:
     def test_what_happens_to_the_waiting_one_makes_no_difference(self) -> None:
         cluster = Cluster(the_service("b"), the_slice("b"))
         cluster.change(present(the_service("a"), the_slice("a")))
-        assert cluster.change(present(the_slice("a", endpoints=[{"addresses": ["10.9.9.9"]}]))) == NOTHING
-        assert cluster.change(gone(the_service("a"))) == NOTHING
+        assert cluster.change(present(the_slice("a", endpoints=[{"addresses": ["10.9.9.9"]}]))) == NO_CHANGE
+        assert cluster.change(gone(the_service("a"))) == NO_CHANGE
         assert cluster.plan.problems == ()
 
     def test_the_first_one_goes_on_changing(self) -> None:
