@@ -34,7 +34,7 @@ def bpffs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("bpffs")
     subprocess.run(["mount", "-t", "bpf", "bpf", directory], check=True)
     yield directory
-    subprocess.run(["umount", directory], check=True)
+    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test may hold it open
 
 
 @pytest.fixture(scope="session")
