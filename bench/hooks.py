@@ -23,7 +23,18 @@ from bench.table import print_table
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.layout import Backend, Difference, Frontend, pack_address
 from socklb.datapath.node import NodeDatapath
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, PORT, Sandbox, running, serve, sh, udp_client, wait_for_servers
+from tests.datapath.sandbox import (
+    BACKENDS4,
+    BACKENDS6,
+    PORT,
+    Sandbox,
+    mounted_bpffs,
+    running,
+    serve,
+    sh,
+    udp_client,
+    wait_for_servers,
+)
 
 ROUNDS = 15
 OPERATIONS = 1000
@@ -139,10 +150,7 @@ def places() -> Generator[dict[str, tuple[Sandbox, Path]]]:
     """
     with ExitStack() as opened:
         scratch = opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-"))
-        bpffs = Path(scratch, "bpf")
-        bpffs.mkdir()
-        subprocess.run(["mount", "-t", "bpf", "bpf", bpffs], check=True)
-        opened.callback(subprocess.run, ["umount", bpffs], check=True)
+        bpffs = opened.enter_context(mounted_bpffs(Path(scratch, "bpf")))
         found: dict[str, tuple[Sandbox, Path]] = {}
         for name in ("socklb", "empty"):
             place = Sandbox(f"socklb-bench-{name}")

@@ -7,7 +7,6 @@ table itself, so neither `socklb status` nor its polling is in the figure.
 from __future__ import annotations
 
 import statistics
-import subprocess
 import tempfile
 import time
 from contextlib import ExitStack, closing
@@ -19,7 +18,7 @@ from socklb.datapath.layout import Frontend, pack_address
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.pins import Pins
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, service
-from tests.datapath.sandbox import BACKENDS4, Sandbox
+from tests.datapath.sandbox import BACKENDS4, Sandbox, mounted_bpffs
 
 SERVICES = 500
 ENDPOINTS = 4
@@ -33,10 +32,7 @@ def main() -> None:
     """Measure and print."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-")))
-        bpffs = scratch / "bpf"
-        bpffs.mkdir()
-        subprocess.run(["mount", "-t", "bpf", "bpf", bpffs], check=True)
-        opened.callback(subprocess.run, ["umount", bpffs], check=True)
+        bpffs = opened.enter_context(mounted_bpffs(scratch / "bpf"))
         place = Sandbox("socklb-bench-sync")
         opened.callback(place.remove)
         opened.callback(lambda: Pins(bpffs).remove())

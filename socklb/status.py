@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from socklb import __version__, control
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
-from socklb.datapath.layout import ANY4, ANY6, endpoint_text, frontend_text
+from socklb.datapath.layout import ANY4, ANY6, Backend, Frontend, endpoint_text, frontend_text
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
@@ -24,31 +25,40 @@ NO_AGENT: dict[str, Any] = {
 }
 
 
-def collect(config: Config) -> dict[str, Any]:
-    """Give the status as one document, whether or not an agent runs."""
+Row = dict[str, Any]
+
+
+def collect(config: Config) -> tuple[dict[str, Any], list[Row]]:
+    """Give the status as one document, and the rows of `services`, whether or not an agent runs."""
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
-    rows = services(config) if pins.exist() else []
-    return {
+    frontends = view.read_frontends(pins.maps) if pins.exist() else {}
+    rows = _rows(config, frontends) if pins.exist() else []
+    status = {
         **(control.ask(Path(config.socket), "status") or NO_AGENT),
         "node": config.node,
         "cgroup": str(cgroup),
         "manifests": config.manifests,
         "hooks": [asdict(hook) for hook in hooks.inspect(cgroup, pins.links)],
-        "maps": [asdict(fill) for fill in view.fill(pins.maps)] if pins.exist() else [],
+        "maps": [asdict(fill) for fill in view.fill(pins.maps, frontends)] if pins.exist() else [],
         "services": {
             "services": len({row["service"] for row in rows if row["service"]}),
             "frontends": len(rows),
             "without_backends": sum(1 for row in rows if not row["backends"]),
         },
     }
+    return status, rows
 
 
-def services(config: Config) -> list[dict[str, Any]]:
+def services(config: Config) -> list[Row]:
     """Give every frontend that the kernel serves, with its backends and, if the agent runs, its Service."""
+    return _rows(config, view.read_frontends(Pins(Path(config.bpffs)).maps))
+
+
+def _rows(config: Config, frontends: Mapping[Frontend, tuple[Backend, ...]]) -> list[Row]:
     names = control.ask(Path(config.socket), "services") or {}
     node_addresses = _node_addresses(Pins(Path(config.bpffs)).maps)
-    rows: list[dict[str, Any]] = []
-    for frontend, backends in view.read_frontends(Pins(Path(config.bpffs)).maps).items():
+    rows: list[Row] = []
+    for frontend, backends in frontends.items():
         text = frontend_text(frontend)
         rows.append(
             {

@@ -8,7 +8,7 @@ from typing import Any
 
 from socklb import config
 from socklb.cli.output import Verbs, columns, json, say
-from socklb.status import collect, services
+from socklb.status import Row, collect
 
 NO_AGENT = 3
 SERVED_BY = (  # what serves which Service types; kept honest by tests/cluster
@@ -31,13 +31,13 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the status; exit code 3 says that no agent runs."""
     settings = config.load(arguments.config)
-    found = collect(settings)
+    found, rows = collect(settings)
     if arguments.json:
         json(found)
     else:
         _summary(found)
         if arguments.verbose:
-            _details(settings, found)
+            _details(found, rows)
     return 0 if found["agent"]["running"] else NO_AGENT
 
 
@@ -76,7 +76,7 @@ def _source(found: dict[str, Any]) -> str:
     return f"{state}, revision {found['applied']['revision']}"
 
 
-def _details(settings: config.Config, found: dict[str, Any]) -> None:
+def _details(found: dict[str, Any], rows: list[Row]) -> None:
     say("\nServed by:")
     columns(SERVED_BY, "  ")
     say("\nHooks:")
@@ -85,7 +85,7 @@ def _details(settings: config.Config, found: dict[str, Any]) -> None:
         say("\nTables:")
         columns([(m["name"], f"{m['used']} of {m['capacity']}") for m in found["maps"]], "  ")
         say("\nBackends:")
-        columns([_served(row) for row in services(settings)], "  ")
+        columns([_served(row) for row in rows], "  ")
 
 
 def _hook(hook: dict[str, Any]) -> tuple[str, str, str]:
@@ -100,5 +100,5 @@ def _hook(hook: dict[str, Any]) -> tuple[str, str, str]:
     return hook["name"], f"program {hook['program_id']}", "effective"
 
 
-def _served(row: dict[str, Any]) -> tuple[str, str, str]:
+def _served(row: Row) -> tuple[str, str, str]:
     return row["service"] or "-", row["frontend"], " ".join(row["backends"]) or "none: refused"

@@ -1,7 +1,7 @@
 """A thin binding to libbpf: open, load, pin and attach objects; read and write maps in batches.
 
     with Object.open(path) as obj:
-        obj.pin_maps(Path("/sys/fs/bpf/socklb/v1/maps"))
+        obj.pin_maps(Path("/sys/fs/bpf/socklb/v1/maps"), layout.MAPS)
         obj.load()
         fd = obj.program("connect4").fd
 
@@ -53,7 +53,6 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_link_update": (INT, [INT, INT, Pointer]),
     "bpf_obj_get": (INT, [STR]),
     "bpf_obj_get_info_by_fd": (INT, [INT, Pointer, ct.POINTER(U32)]),
-    "bpf_map_update_elem": (INT, [INT, Pointer, Pointer, ct.c_uint64]),
     "bpf_map_update_batch": (INT, [INT, Pointer, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_map_delete_batch": (INT, [INT, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_map_lookup_batch": (INT, [INT, Pointer, Pointer, Pointer, Pointer, ct.POINTER(U32), Pointer]),
@@ -70,18 +69,16 @@ class BpfError(SocklbError):
     refused.
     """
 
-    def __init__(self, action: str, error: int, log: str = "", hint: str = "") -> None:
+    def __init__(self, action: str, error: int, log: str = "") -> None:
         self.errno = error
         self.log = log
         reason = reason_line(log)
         text = f"{action}: {os.strerror(error)}" + (f": {reason}" if reason else "")
-        if error in (errno.EPERM, errno.EACCES):
-            hint = missing_capabilities() or hint
-        super().__init__(text, hint=hint)
+        super().__init__(text, hint=missing_capabilities() if error in (errno.EPERM, errno.EACCES) else "")
 
 
 def reason_line(log: str) -> str:
-    """Give the one line of a libbpf log that says why: the verifier's last word, or else libbpf's last line.
+    """Give the one line of a libbpf log that says why: the verifier's last word, or else libbpf's first line.
 
     libbpf's advice on "ulimit -l" is left out: on kernels from 5.11 on it is never the reason (commit 5b029a32cfe4).
     """

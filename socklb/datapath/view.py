@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +52,8 @@ def _read_set(rows: RowTable, backends: RowTable, row: int, key: bytes) -> tuple
     return None
 
 
-def fill(directory: Path) -> list[Fill]:
-    """Say how full each table is."""
-    frontends = read_frontends(directory)
+def fill(directory: Path, frontends: Mapping[Frontend, tuple[Backend, ...]]) -> list[Fill]:
+    """Say how full each table is; `frontends` as `read_frontends` gave them."""
     fills = [
         Fill("frontends", len(frontends), _capacity(_frontends(directory))),
         Fill(

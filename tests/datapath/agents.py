@@ -101,11 +101,10 @@ class AgentUnderTest:
         return self.until(lambda status: status["applied"]["objects"].get(name) == generation)
 
 
-def service(name: str, *cluster_ips: str, node_port: int | None = None, port: int = 80) -> dict[str, Any]:
+def service(name: str, *cluster_ips: str, node_port: int | None = None) -> dict[str, Any]:
     """Give a Service with one port, over TCP and UDP."""
     ports = [
-        {"name": protocol.lower(), "port": port, "targetPort": 8080, "protocol": protocol}
-        for protocol in ("TCP", "UDP")
+        {"name": protocol.lower(), "port": 80, "targetPort": 8080, "protocol": protocol} for protocol in ("TCP", "UDP")
     ]
     if node_port is not None:
         ports[0]["nodePort"] = node_port
@@ -119,7 +118,7 @@ def service(name: str, *cluster_ips: str, node_port: int | None = None, port: in
     }
 
 
-def endpoint_slice(name: str, *addresses: str, generation: int = 1, of: str = "") -> dict[str, Any]:
+def endpoint_slice(name: str, *addresses: str, generation: int = 1) -> dict[str, Any]:
     """Give an EndpointSlice of ready endpoints on port 8080."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -128,7 +127,7 @@ def endpoint_slice(name: str, *addresses: str, generation: int = 1, of: str = ""
             "name": name,
             "namespace": "default",
             "generation": generation,
-            "labels": {"kubernetes.io/service-name": of or name.rpartition("-")[0]},
+            "labels": {"kubernetes.io/service-name": name.rpartition("-")[0]},
         },
         "addressType": "IPv6" if addresses and ":" in addresses[0] else "IPv4",
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],

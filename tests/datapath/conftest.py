@@ -13,7 +13,7 @@ import pytest
 
 from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 from socklb.datapath.tables import Tables
-from tests.datapath.sandbox import Sandbox, running, serve, wait_for_servers
+from tests.datapath.sandbox import Sandbox, mounted_bpffs, running, serve, wait_for_servers
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,10 +31,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def bpffs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = tmp_path_factory.mktemp("bpffs")
-    subprocess.run(["mount", "-t", "bpf", "bpf", directory], check=True)
-    yield directory
-    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test may hold it open
+    with mounted_bpffs(tmp_path_factory.mktemp("bpffs")) as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -191,3 +191,14 @@ def wait_for_servers(place: Sandbox) -> None:
             return
 
     place.run(connect, hooked=False)
+
+
+@contextlib.contextmanager
+def mounted_bpffs(directory: Path) -> Iterator[Path]:
+    """Mount a BPF file system of our own; lazily unmounted, for a failed test may hold it open."""
+    directory.mkdir(exist_ok=True)
+    sh("mount", "-t", "bpf", "bpf", str(directory))
+    try:
+        yield directory
+    finally:
+        sh("umount", "--lazy", str(directory))

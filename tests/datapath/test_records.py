@@ -37,7 +37,9 @@ def services() -> list[str]:
 
 
 def used_slots(node: NodeDatapath) -> int:
-    return next(fill.used for fill in view.fill(node.pins.maps) if fill.name == "sockets")
+    return next(
+        fill.used for fill in view.fill(node.pins.maps, view.read_frontends(node.pins.maps)) if fill.name == "sockets"
+    )
 
 
 @pytest.fixture

@@ -18,7 +18,11 @@ NODE_MAPS = ("frontends", "backends", "service_addrs", "node_addrs")
 
 
 def held(node: NodeDatapath) -> dict[str, int]:
-    return {fill.name: fill.used for fill in view.fill(node.pins.maps) if fill.name in NODE_MAPS}
+    return {
+        fill.name: fill.used
+        for fill in view.fill(node.pins.maps, view.read_frontends(node.pins.maps))
+        if fill.name in NODE_MAPS
+    }
 
 
 class TestReadBack:
