@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from bench.table import print_table
 from socklb.datapath import hooks, libbpf
-from socklb.datapath.layout import Backend, Difference, Frontend, pack_address
 from socklb.datapath.node import NodeDatapath
+from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.sandbox import (
     BACKENDS4,
     BACKENDS6,
@@ -173,7 +173,7 @@ def attach_socklb(opened: ExitStack, place: Sandbox, bpffs: Path) -> Path:
     node = opened.enter_context(NodeDatapath(bpffs, place.cgroup))
     opened.callback(node.pins.remove)
     addresses = [SERVICE, *(f"10.97.{n >> 8}.{n & 255}" for n in range(SERVICES - 1))]
-    served_by = tuple(Backend(pack_address(address), PORT) for address in BACKENDS4)
+    served_by = Serving(tuple(Backend(pack_address(address), PORT) for address in BACKENDS4))
     node.tables.apply(
         Difference(
             put={

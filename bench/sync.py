@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench.table import print_table
 from socklb.datapath import layout
-from socklb.datapath.layout import Frontend, pack_address
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.pins import Pins
+from socklb.serving import Frontend, pack_address
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, service
 from tests.datapath.sandbox import BACKENDS4, Sandbox, mounted_bpffs
 

@@ -19,6 +19,9 @@
 #ifndef MAX_BACKENDS
 #define MAX_BACKENDS (1 << 18)
 #endif
+#ifndef MAX_OWN_ADDRESSES
+#define MAX_OWN_ADDRESSES (1 << 10)
+#endif
 #ifndef MAX_NODE_ADDRESSES
 #define MAX_NODE_ADDRESSES (1 << 14)
 #endif
@@ -85,6 +88,15 @@ struct {
 	__type(key, struct address);
 	__type(value, __u8);
 } node_addrs SEC(".maps");
+
+/* Those of this node: a NodePort may be served otherwise there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_OWN_ADDRESSES);
+	__type(key, struct address);
+	__type(value, __u8);
+} own_addrs SEC(".maps");
 
 #if SOCKET_SLOTS
 /* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live

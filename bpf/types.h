@@ -35,14 +35,15 @@ struct frontend_key {
 	__u8 pad;
 };
 
-/* One row of a frontend. `set` is the only word that changes while the row is published, and it is written by one
- * 64-bit store: base << 32 | count. The key is repeated here because a row, unlike a hash element, is never given to
+/* One row of a frontend. Two words change while the row is published, each by one 64-bit store: `set` is
+ * base << 32 | count, `options` is flags << 32 | seconds of session affinity. The key is repeated here because a row, unlike a hash element, is never given to
  * another key while a reader may hold it.
  */
 struct frontend {
 	struct frontend_key key;
 	__u32 pad;
 	__u64 set;
+	__u64 options;
 };
 
 /* One row of a backend set: rows base .. base + count - 1 belong to one set and do not change while it is published. */

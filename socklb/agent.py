@@ -21,9 +21,9 @@ from socklb.api.manifests import ManifestFolder
 from socklb.api.source import Batch, Problem, Source
 from socklb.config import Config
 from socklb.datapath import mounts
-from socklb.datapath.layout import Difference, frontend_text
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.plan import Plan
+from socklb.serving import Difference, frontend_text
 from socklb.state import State
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Agent:
             difference = self._against_the_kernel()
         elif not self.synced:
             difference = self._without_losses(difference)
-        self._datapath.tables.apply(difference)
+        self._datapath.tables.apply(difference.for_sockets())
         if not self._attached:
             self._datapath.attach()
             self._attached = True
@@ -92,8 +92,12 @@ class Agent:
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
-        served = self._datapath.tables.backends_of
-        known = {frontend: now for frontend, now in difference.put.items() if now or not served(frontend)}
+        served = self._datapath.tables.serving
+        known = {
+            frontend: now
+            for frontend, now in difference.put.items()
+            if now.backends or not ((before := served(frontend)) and before.backends)
+        }
         return difference._replace(put=known)
 
     def _against_the_kernel(self) -> Difference:
@@ -102,10 +106,8 @@ class Agent:
         return Difference(
             put=wanted.frontends,
             delete=tables.frontends - wanted.frontends.keys(),
-            add_addresses=wanted.addresses,
-            remove_addresses=frozenset(tables.service_addresses) - wanted.addresses,
-            add_node_addresses=wanted.node_addresses,
-            remove_node_addresses=frozenset(tables.node_addresses) - wanted.node_addresses,
+            add=wanted.addresses,
+            remove=tables.addresses.without(wanted.addresses),
         )
 
     def _note(self, batch: Batch) -> None:

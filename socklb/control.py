@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from socklb import __version__
-from socklb.datapath.layout import frontend_text
+from socklb.serving import frontend_text
 
 if TYPE_CHECKING:
     from socklb.agent import Agent

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from socklb.api.addresses import parse_address
 from socklb.api.objects import Endpoint, EndpointHints, EndpointSlice, Hint, IPFamily, ServicePort
-from socklb.datapath.layout import Backend
+from socklb.serving import Backend
 
 
 class Place(NamedTuple):

@@ -13,10 +13,10 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from socklb.api.addresses import is_ipv4, parse_address
+from socklb.api.addresses import parse_address
 from socklb.api.objects import EndpointSlice, IPFamily, Node, Service, ServicePort
-from socklb.datapath.layout import ANY4, ANY6, Backend, Frontend
 from socklb.endpoints import Candidate, Place, anywhere, candidates, on_each_node
+from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, is_ipv4
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
 # kube-proxy leaves Services with one of these labels alone, whatever the value.
@@ -33,7 +33,7 @@ class Surroundings(NamedTuple):
 class ServicePlan(NamedTuple):
     """What one Service asks for. `addresses` are its ClusterIPs, whose other ports are refused."""
 
-    frontends: dict[Frontend, tuple[Backend, ...]]
+    frontends: dict[Frontend, Serving]
     addresses: frozenset[bytes]
 
 
@@ -45,7 +45,7 @@ def plan_service(service: Service, slices: Iterable[EndpointSlice], around: Surr
     if service.spec.type == "ExternalName" or not OTHERS_LABELS.isdisjoint(service.metadata.labels):
         return NOTHING
     cluster_ips = [parse_address(ip) for ip in service.spec.cluster_ips]
-    frontends: dict[Frontend, tuple[Backend, ...]] = {}
+    frontends: dict[Frontend, Serving] = {}
     for port in service.spec.ports:
         if port.protocol in PROTOCOLS:
             for family in ("IPv4", "IPv6"):
@@ -74,13 +74,13 @@ def depends_on_zone(slices: Iterable[EndpointSlice]) -> bool:
 
 def _inside(
     service: Service, port: ServicePort, cluster_ips: Sequence[bytes], offered: Sequence[Candidate], here: Place
-) -> dict[Frontend, tuple[Backend, ...]]:
+) -> dict[Frontend, Serving]:
     """Give the frontends at ClusterIPs."""
     if not cluster_ips:
         return {}
     local = service.spec.internalTrafficPolicy == "Local"
     chosen = on_each_node(offered).get(here.node, ()) if local else anywhere(offered, here)
-    return {Frontend(address, port.port, PROTOCOLS[port.protocol]): chosen for address in cluster_ips}
+    return {Frontend(address, port.port, PROTOCOLS[port.protocol]): Serving(chosen) for address in cluster_ips}
 
 
 def _has_node_port(service: Service, port: ServicePort, family: IPFamily, cluster_ips: Sequence[bytes]) -> bool:
@@ -91,14 +91,16 @@ def _has_node_port(service: Service, port: ServicePort, family: IPFamily, cluste
 
 def _outside(
     service: Service, port: ServicePort, family: IPFamily, offered: Sequence[Candidate], around: Surroundings
-) -> dict[Frontend, tuple[Backend, ...]]:
+) -> dict[Frontend, Serving]:
     """Give the frontends of a NodePort."""
     protocol = PROTOCOLS[port.protocol]
     if not depends_on_nodes(service):
         any_address = ANY4 if family == "IPv4" else ANY6
-        return {Frontend(any_address, port.nodePort, protocol): anywhere(offered, around.here)}
+        return {Frontend(any_address, port.nodePort, protocol): Serving(anywhere(offered, around.here))}
     chosen = _at_addresses(on_each_node(offered), around.nodes)
-    return {Frontend(address, port.nodePort, protocol): chosen[address] for address in _of_family(family, chosen)}
+    return {
+        Frontend(address, port.nodePort, protocol): Serving(chosen[address]) for address in _of_family(family, chosen)
+    }
 
 
 def _at_addresses(

@@ -14,7 +14,6 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from socklb.api.source import Problem
-from socklb.datapath.layout import Backend, Difference, Frontend, frontend_text
 from socklb.endpoints import Place
 from socklb.frontends import (
     NOTHING,
@@ -25,15 +24,15 @@ from socklb.frontends import (
     plan_node,
     plan_service,
 )
+from socklb.serving import Addresses, Difference, Frontend, Serving, frontend_text
 from socklb.state import Affected, State
 
 
 class Tables(NamedTuple):
     """Everything that should be in the kernel."""
 
-    frontends: dict[Frontend, tuple[Backend, ...]]
-    addresses: frozenset[bytes]
-    node_addresses: frozenset[bytes]
+    frontends: dict[Frontend, Serving]
+    addresses: Addresses
 
 
 class Plan:
@@ -64,14 +63,15 @@ class Plan:
     def full(self) -> Tables:
         """Give everything, for the comparison with what the kernel holds at start."""
         frontends = {f: self.services[holder].frontends[f] for f, (holder, *_) in self._claims.items()}
-        return Tables(frontends, frozenset(self._addresses), frozenset(self._node_addresses))
+        return Tables(frontends, Addresses(frozenset(self._addresses), frozenset(self._node_addresses), self._own))
 
     def update(self, state: State, affected: Affected) -> Difference:
         """Plan the affected Services and Nodes anew and give the difference."""
+        own = self._own
         moved_nodes, nodes_matter = self._update_nodes(state, affected.nodes)
         zone_matters = self._update_zone(state)
         concerned = affected.services | nodes_matter | zone_matters
-        before: dict[Frontend, tuple[Backend, ...] | None] = {}
+        before: dict[Frontend, Serving | None] = {}
         moved: Counter[bytes] = Counter()
         for key in sorted(concerned):  # sorted: the same Service wins a contest after every restart
             new = self._plan(key, state)
@@ -86,11 +86,25 @@ class Plan:
         return Difference(
             {f: now for f, now in after.items() if now is not None and now != before[f]},
             frozenset(f for f, now in after.items() if now is None and before[f] is not None),
-            *_recount(self._addresses, moved),
-            *_recount(self._node_addresses, moved_nodes),
+            *self._moved_addresses(moved, moved_nodes, own),
         )
 
-    def _serving(self, frontend: Frontend) -> tuple[Backend, ...] | None:
+    @property
+    def _own(self) -> frozenset[bytes]:
+        return self.nodes.get(self._here.node, frozenset())
+
+    def _moved_addresses(
+        self, services: Counter[bytes], nodes: Counter[bytes], own_before: frozenset[bytes]
+    ) -> tuple[Addresses, Addresses]:
+        """Give the addresses that came and those that went."""
+        new_services, old_services = _recount(self._addresses, services)
+        new_nodes, old_nodes = _recount(self._node_addresses, nodes)
+        return (
+            Addresses(new_services, new_nodes, self._own - own_before),
+            Addresses(old_services, old_nodes, own_before - self._own),
+        )
+
+    def _serving(self, frontend: Frontend) -> Serving | None:
         claims = self._claims.get(frontend)
         return self.services[claims[0]].frontends[frontend] if claims else None
 

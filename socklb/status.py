@@ -11,10 +11,10 @@ from typing import Any
 from socklb import __version__, control
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
-from socklb.datapath.layout import ANY4, ANY6, Backend, Frontend, endpoint_text, frontend_text
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
+from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text
 
 NO_AGENT: dict[str, Any] = {
     "agent": {"running": False, "pid": None, "version": __version__, "started": None},
@@ -54,18 +54,18 @@ def services(config: Config) -> list[Row]:
     return _rows(config, view.read_frontends(Pins(Path(config.bpffs)).maps))
 
 
-def _rows(config: Config, frontends: Mapping[Frontend, tuple[Backend, ...]]) -> list[Row]:
+def _rows(config: Config, frontends: Mapping[Frontend, Serving]) -> list[Row]:
     names = control.ask(Path(config.socket), "services") or {}
     node_addresses = _node_addresses(Pins(Path(config.bpffs)).maps)
     rows: list[Row] = []
-    for frontend, backends in frontends.items():
+    for frontend, serving in frontends.items():
         text = frontend_text(frontend)
         rows.append(
             {
                 "service": names.get(text),
                 "type": "NodePort" if frontend.address in node_addresses else "ClusterIP",
                 "frontend": text,
-                "backends": [endpoint_text(backend) for backend in backends],
+                "backends": [endpoint_text(backend) for backend in serving.backends],
             }
         )
     return sorted(rows, key=lambda row: (row["service"] or "", row["frontend"]))

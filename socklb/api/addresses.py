@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socklb.datapath.layout import V4_PREFIX, pack_address
+from socklb.serving import pack_address
 
 
 def parse_address(text: str) -> bytes:
@@ -18,11 +18,6 @@ def parse_address(text: str) -> bytes:
         return pack_address(text)
     except ValueError:
         return pack_address(_without_leading_zeros(text))
-
-
-def is_ipv4(address: bytes) -> bool:
-    """Tell the family of an address of 16 bytes; ::ffff:a.b.c.d is IPv4, as in Kubernetes."""
-    return address.startswith(V4_PREFIX)
 
 
 def _without_leading_zeros(text: str) -> str:

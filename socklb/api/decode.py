@@ -14,10 +14,10 @@ from typing import Any, cast
 
 import msgspec
 
-from socklb.api.addresses import is_ipv4, parse_address
+from socklb.api.addresses import parse_address
 from socklb.api.objects import EndpointSlice, Node, Object, Service
-from socklb.datapath.layout import ANY4, ANY6
 from socklb.errors import SocklbError
+from socklb.serving import ANY4, ANY6, is_ipv4
 
 KINDS = {
     ("v1", "Service"): Service,

@@ -34,6 +34,14 @@ class ServicePort(Struct, frozen=True, gc=False):
     nodePort: PortOrNone = 0  # noqa: N815
 
 
+class ClientIPConfig(Struct, frozen=True, gc=False):
+    timeoutSeconds: Annotated[int, Meta(ge=1, le=86400)] = 10800  # noqa: N815
+
+
+class SessionAffinityConfig(Struct, frozen=True, gc=False):
+    clientIP: ClientIPConfig = ClientIPConfig()  # noqa: N815
+
+
 class ServiceSpec(Struct, frozen=True, gc=False):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     clusterIP: str = ""  # noqa: N815
@@ -42,6 +50,11 @@ class ServiceSpec(Struct, frozen=True, gc=False):
     ports: tuple[ServicePort, ...] = ()
     internalTrafficPolicy: TrafficPolicy = "Cluster"  # noqa: N815
     externalTrafficPolicy: TrafficPolicy = "Cluster"  # noqa: N815
+    externalIPs: tuple[str, ...] = ()  # noqa: N815
+    loadBalancerSourceRanges: tuple[str, ...] = ()  # noqa: N815
+    healthCheckNodePort: PortOrNone = 0  # noqa: N815
+    sessionAffinity: Literal["None", "ClientIP"] = "None"  # noqa: N815
+    sessionAffinityConfig: SessionAffinityConfig = SessionAffinityConfig()  # noqa: N815
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
@@ -49,9 +62,23 @@ class ServiceSpec(Struct, frozen=True, gc=False):
         return tuple(ip for ip in self.clusterIPs or (self.clusterIP,) if ip not in {"", "None"})
 
 
+class LoadBalancerIngress(Struct, frozen=True, gc=False):
+    ip: str = ""  # a load balancer that has a hostname alone is none of ours
+    ipMode: Literal["VIP", "Proxy"] = "VIP"  # noqa: N815
+
+
+class LoadBalancerStatus(Struct, frozen=True, gc=False):
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(Struct, frozen=True, gc=False):
+    loadBalancer: LoadBalancerStatus = LoadBalancerStatus()  # noqa: N815
+
+
 class Service(Struct, frozen=True, gc=False):
     metadata: ObjectMeta
     spec: ServiceSpec
+    status: ServiceStatus = ServiceStatus()
 
     kind: ClassVar[str] = "Service"
 

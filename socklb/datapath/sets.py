@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from socklb.datapath import barrier, layout
-from socklb.datapath.layout import Backend
 from socklb.datapath.maps import RowTable
 from socklb.datapath.rows import Rows
+from socklb.serving import Backend
 
 
 @dataclass
@@ -39,17 +39,18 @@ class BackendSets:
             self._by_base[base].users += 1
         self.rows.adopt((base, self._count(base)) for base in self._by_base)
 
-    def acquire(self, rows: bytes) -> int | None:
-        """Give the set of these rows, written if it is new, and count one more user.
+    def acquire(self, backends: tuple[Backend, ...]) -> int | None:
+        """Give the set of these backends, written if it is new, and count one more user.
 
         Raises:
             NoRoomError: the table has no range of that length.
         """
-        if not rows:
+        if not backends:
             return None
+        rows = layout.pack_backends(backends)
         base = self._by_rows.get(rows)
         if base is None:
-            count = len(rows) // layout.BACKEND_ROW.size
+            count = len(backends)
             base = self.rows.take(count)
             self._table.write(base, rows)
             self._writes += count

@@ -1,8 +1,8 @@
 """The tables of one node, as frontends and the backends that serve them.
 
     tables = Tables(Path("/sys/fs/bpf/socklb/v1/maps"))
-    tables.backends_of(frontend)          # read back from the kernel when the tables were opened
-    tables.apply(Difference(put={frontend: backends}))
+    tables.serving(frontend)          # read back from the kernel when the tables were opened
+    tables.apply(Difference(put={frontend: Serving(backends)}))
 
 A reader in the kernel sees a frontend's old set or its new one, never a mix and never another frontend's: a set is
 written to rows that nothing leads to, then published by one 64-bit store, and rows that were withdrawn are reused only
@@ -16,19 +16,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from socklb.datapath import barrier, layout
 from socklb.datapath.address_filter import AddressFilter
-from socklb.datapath.layout import Backend, Difference, Frontend
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.rows import NoRoomError, Rows
 from socklb.datapath.sets import BackendSets
+from socklb.serving import Addresses, Difference, Frontend, Serving
 
 
 @dataclass
 class _Published:
     row: int
+    options: int
     base: int | None  # None: no backends
 
 
@@ -41,16 +43,15 @@ class Tables:
         self._frontend_rows = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
         self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
         self._filter_words = RowTable(directory, "address_filter", layout.FILTER_WORD.size)
-        self._service_addrs = HashTable(directory, "service_addrs", 16, 1)
-        self._node_addrs = HashTable(directory, "node_addrs", 16, 1)
+        names = ("service_addrs", "node_addrs", "own_addrs")  # as in `Addresses`
+        self._address_tables = [HashTable(directory, name, 16, 1) for name in names]
         self._published: dict[Frontend, _Published] = {}
         self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
         self._sets = BackendSets(self._backends)
         self._filter = AddressFilter(self._filter_words)
-        self.waiting: dict[Frontend, tuple[Backend, ...]] = {}
+        self.waiting: dict[Frontend, Serving] = {}
         self.writes: Counter[str] = Counter()
-        self.service_addresses = {key for key, _ in self._service_addrs.items()}
-        self.node_addresses = {key for key, _ in self._node_addrs.items()}
+        self._addresses = [{key for key, _ in table.items()} for table in self._address_tables]
         self._read_back()
 
     def close(self) -> None:
@@ -60,8 +61,7 @@ class Tables:
             self._frontend_rows,
             self._backends,
             self._filter_words,
-            self._service_addrs,
-            self._node_addrs,
+            *self._address_tables,
         ):
             table.close()
 
@@ -70,10 +70,15 @@ class Tables:
         """Every frontend that is served."""
         return frozenset(self._published)
 
-    def backends_of(self, frontend: Frontend) -> tuple[Backend, ...] | None:
-        """Give the backends that serve a frontend, or None if it is not served."""
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses that are known."""
+        return Addresses(*map(frozenset, self._addresses))
+
+    def serving(self, frontend: Frontend) -> Serving | None:
+        """Give how a frontend is served, or None if it is not."""
         published = self._published.get(frontend)
-        return None if published is None else self._sets.read(published.base)
+        return published and layout.unpack_options(published.options, self._sets.read(published.base))
 
     def apply(self, difference: Difference) -> None:
         """Bring a difference to the kernel. Afterwards `waiting` holds what found no room."""
@@ -86,15 +91,15 @@ class Tables:
         if self.waiting and (difference.delete or difference.put):
             self._put(dict(self.waiting))
 
-    def _put(self, wanted: Mapping[Frontend, tuple[Backend, ...]]) -> None:
+    def _put(self, wanted: Mapping[Frontend, Serving]) -> None:
         """Fill all sets, publish those of known frontends, then make the new frontends known."""
         self.waiting = {}
         ready: dict[Frontend, int | None] = {}
-        for frontend, backends in wanted.items():
+        for frontend, serving in wanted.items():
             try:
-                ready[frontend] = self._sets.acquire(layout.pack_backends(backends))
+                ready[frontend] = self._sets.acquire(serving.backends)
             except NoRoomError:
-                self.waiting[frontend] = backends
+                self.waiting[frontend] = serving
         self.writes["backends"] += self._sets.take_writes()
         barrier.order_stores()
         new: list[Frontend] = []
@@ -103,21 +108,25 @@ class Tables:
             if known is None:
                 new.append(frontend)
                 continue
-            if base != known.base:
-                self._publish(known.row, base)
-            self._sets.release(known.base)
-            known.base = base
+            self._publish(known, base, layout.pack_options(wanted[frontend]))
         self._make_known(new, ready, wanted)
 
-    def _publish(self, row: int, base: int | None) -> None:
-        self._frontend_rows.publish(row, layout.SET_OFFSET, self._sets.word(base))
-        self.writes["rows"] += 1
+    def _publish(self, known: _Published, base: int | None, options: int) -> None:
+        """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
+        if options != known.options:
+            self._frontend_rows.publish(known.row, layout.OPTIONS_OFFSET, options)
+            self.writes["rows"] += 1
+        if base != known.base:
+            self._frontend_rows.publish(known.row, layout.SET_OFFSET, self._sets.word(base))
+            self.writes["rows"] += 1
+        self._sets.release(known.base)
+        known.base, known.options = base, options
 
     def _make_known(
         self,
         new: list[Frontend],
         ready: Mapping[Frontend, int | None],
-        wanted: Mapping[Frontend, tuple[Backend, ...]],
+        wanted: Mapping[Frontend, Serving],
     ) -> None:
         placed: list[tuple[Frontend, int]] = []
         for frontend in new:
@@ -126,8 +135,8 @@ class Tables:
             except NoRoomError:
                 self._drop(frontend, ready[frontend], wanted[frontend])
                 continue
-            key = layout.pack_frontend(frontend)
-            self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(ready[frontend])))
+            key, options = layout.pack_frontend(frontend), layout.pack_options(wanted[frontend])
+            self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(ready[frontend]), options))
             self.writes["rows"] += 1
             self._filter.add(frontend.address)
             placed.append((frontend, row))
@@ -138,21 +147,18 @@ class Tables:
         done = self._frontends.put(items)
         self.writes["frontends"] += done
         for frontend, row in placed[:done]:
-            self._published[frontend] = _Published(row, ready[frontend])
+            self._published[frontend] = _Published(row, layout.pack_options(wanted[frontend]), ready[frontend])
         for frontend, row in placed[done:]:
             self._rows.give_back(row)
             self._filter.remove(frontend.address)
             self._drop(frontend, ready[frontend], wanted[frontend])
 
-    def _drop(self, frontend: Frontend, base: int | None, backends: tuple[Backend, ...]) -> None:
+    def _drop(self, frontend: Frontend, base: int | None, serving: Serving) -> None:
         self._sets.release(base)
-        self.waiting[frontend] = backends
+        self.waiting[frontend] = serving
 
     def _add(self, difference: Difference) -> None:
-        for table, known, added in (
-            (self._service_addrs, self.service_addresses, difference.add_addresses),
-            (self._node_addrs, self.node_addresses, difference.add_node_addresses),
-        ):
+        for table, known, added in zip(self._address_tables, self._addresses, difference.add, strict=True):
             new = sorted(added - known)
             if new:
                 for address in new:
@@ -174,10 +180,7 @@ class Tables:
             self._rows.give_back(published.row)
             self._sets.release(published.base)
             self._filter.remove(frontend.address)
-        for table, known, removed in (
-            (self._service_addrs, self.service_addresses, difference.remove_addresses),
-            (self._node_addrs, self.node_addresses, difference.remove_node_addresses),
-        ):
+        for table, known, removed in zip(self._address_tables, self._addresses, difference.remove, strict=True):
             old = removed & known
             if old:
                 table.delete(old)
@@ -191,14 +194,13 @@ class Tables:
 
         Rows that no hash element leads to, and ranges that no row leads to, are free.
         """
-        words: dict[Frontend, tuple[int, int]] = {}
+        sets: list[tuple[int, int]] = []
         for key, value in self._frontends.items():
             (row,) = layout.ROW_INDEX.unpack(value)
-            _, word = layout.FRONTEND_ROW.unpack(self._frontend_rows.read(row))
-            words[layout.unpack_frontend(key)] = (row, word)
-        self._sets.adopt(layout.unpack_set(word) for _, word in words.values())
-        self._rows.adopt((row, 1) for row, _ in words.values())
-        for frontend, (row, word) in words.items():
+            _, word, options = layout.FRONTEND_ROW.unpack(self._frontend_rows.read(row))
             base, count = layout.unpack_set(word)
-            self._published[frontend] = _Published(row, base if count else None)
-        self._filter.adopt([*(f.address for f in words), *self.service_addresses, *self.node_addresses])
+            sets.append((base, count))
+            self._published[layout.unpack_frontend(key)] = _Published(row, options, base if count else None)
+        self._sets.adopt(sets)
+        self._rows.adopt((published.row, 1) for published in self._published.values())
+        self._filter.adopt(chain((frontend.address for frontend in self._published), *self._addresses))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from socklb.datapath import layout
-from socklb.datapath.layout import Backend, Frontend
 from socklb.datapath.maps import HashTable, PinnedMap, RowTable
+from socklb.serving import Frontend, Serving
 
 TRIES = 10
 
@@ -23,46 +23,46 @@ class Fill:
     capacity: int
 
 
-def read_frontends(directory: Path) -> dict[Frontend, tuple[Backend, ...]]:
-    """Give every frontend with the backends that serve it."""
+def read_frontends(directory: Path) -> dict[Frontend, Serving]:
+    """Give every frontend and how it is served."""
     with ExitStack() as opened:
         frontends = opened.enter_context(closing(_frontends(directory)))
         rows = opened.enter_context(closing(RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)))
         backends = opened.enter_context(closing(RowTable(directory, "backends", layout.BACKEND_ROW.size)))
-        found: dict[Frontend, tuple[Backend, ...]] = {}
+        found: dict[Frontend, Serving] = {}
         for key, value in frontends.items():
             (row,) = layout.ROW_INDEX.unpack(value)
-            served_by = _read_set(rows, backends, row, key)
-            if served_by is not None:
-                found[layout.unpack_frontend(key)] = served_by
+            serving = _read_serving(rows, backends, row, key)
+            if serving is not None:
+                found[layout.unpack_frontend(key)] = serving
         return found
 
 
-def _read_set(rows: RowTable, backends: RowTable, row: int, key: bytes) -> tuple[Backend, ...] | None:
-    """Read a set that did not change meanwhile; None if the row went to another frontend."""
+def _read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Serving | None:
+    """Read a row and a set that did not change meanwhile; None if the row went to another frontend."""
     for _ in range(TRIES):
         before = rows.read(row)
-        row_key, word = layout.FRONTEND_ROW.unpack(before)
+        row_key, word, options = layout.FRONTEND_ROW.unpack(before)
         if row_key != key:
             return None
         base, count = layout.unpack_set(word)
         found = layout.unpack_backends(backends.read(base, count))
         if rows.read(row) == before:
-            return found
+            return layout.unpack_options(options, found)
     return None
 
 
-def fill(directory: Path, frontends: Mapping[Frontend, tuple[Backend, ...]]) -> list[Fill]:
+def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
     """Say how full each table is; `frontends` as `read_frontends` gave them."""
     fills = [
         Fill("frontends", len(frontends), _capacity(_frontends(directory))),
         Fill(
             "backends",
-            sum(map(len, set(frontends.values()))),
+            sum(map(len, {serving.backends for serving in frontends.values()})),
             _capacity(PinnedMap(directory, "backends", 4, layout.BACKEND_ROW.size)),
         ),
     ]
-    for name in ("service_addrs", "node_addrs"):
+    for name in ("service_addrs", "node_addrs", "own_addrs"):
         with closing(HashTable(directory, name, 16, 1)) as table:
             fills.append(Fill(name, sum(1 for _ in table.items()), table.capacity))
     return fills + list(_sockets(directory))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 
-from socklb.datapath.layout import Backend, Difference, Frontend, pack_address
+from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, PORT
 
 SERVICE4, SERVICE6 = "10.96.0.10", "fd00:10:96::a"
 
 
-def backends(*addresses: str) -> tuple[Backend, ...]:
-    return tuple(Backend(pack_address(address), PORT) for address in addresses)
+def serving(*addresses: str, affinity: int = 0, least_loaded: bool = False) -> Serving:
+    return Serving(tuple(Backend(pack_address(address), PORT) for address in addresses), affinity, least_loaded)
 
 
 def frontend(address: str, protocol: int = socket.IPPROTO_TCP, port: int = 80) -> Frontend:
@@ -22,6 +22,6 @@ def web(addresses4: tuple[str, ...] = BACKENDS4[:2], addresses6: tuple[str, ...]
     """A dual-stack Service on port 80, TCP and UDP."""
     put = {}
     for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-        put[frontend(SERVICE4, protocol)] = backends(*addresses4)
-        put[frontend(SERVICE6, protocol)] = backends(*addresses6)
-    return Difference(put=put, add_addresses=frozenset({pack_address(SERVICE4), pack_address(SERVICE6)}))
+        put[frontend(SERVICE4, protocol)] = serving(*addresses4)
+        put[frontend(SERVICE6, protocol)] = serving(*addresses6)
+    return Difference(put=put, add=Addresses(services=frozenset({pack_address(SERVICE4), pack_address(SERVICE6)})))

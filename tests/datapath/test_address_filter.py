@@ -8,12 +8,12 @@ from contextlib import closing
 import pytest
 
 from socklb.datapath import layout
-from socklb.datapath.layout import Difference, pack_address
 from socklb.datapath.maps import RowTable
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
+from socklb.serving import Addresses, Difference, pack_address
 from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
-from tests.datapath.services import SERVICE4, backends, frontend, web
+from tests.datapath.services import SERVICE4, frontend, serving, web
 
 
 def words(node: NodeDatapath) -> RowTable:
@@ -52,7 +52,7 @@ def test_two_addresses_that_share_a_bit_do_not_take_it_from_each_other(
     sandbox: Sandbox, datapath: NodeDatapath
 ) -> None:
     first, second = two_addresses_with_one_bit()
-    put = {frontend(first): backends(BACKENDS4[0]), frontend(second): backends(BACKENDS4[1])}
+    put = {frontend(first): serving(BACKENDS4[0]), frontend(second): serving(BACKENDS4[1])}
     datapath.tables.apply(Difference(put=put))
     datapath.tables.apply(Difference(delete=frozenset({frontend(first)})))
     assert sandbox.run(lambda: ask_tcp(second, 80))[0] == BACKENDS4[1]
@@ -61,12 +61,12 @@ def test_two_addresses_that_share_a_bit_do_not_take_it_from_each_other(
 def test_a_bit_lives_as_long_as_anything_with_its_address(datapath: NodeDatapath) -> None:
     node = frozenset({pack_address("172.18.0.9")})
     datapath.tables.apply(web())
-    datapath.tables.apply(Difference(add_node_addresses=node))
+    datapath.tables.apply(Difference(add=Addresses(nodes=node)))
     expected = {f.address for f in web().put} | node
     assert bits(datapath) == {layout.filter_bit(address) for address in expected}
     datapath.tables.apply(Difference(delete=frozenset(web().put)))
     assert bits(datapath) == {layout.filter_bit(address) for address in expected}, "the ClusterIPs are still refused"
-    datapath.tables.apply(Difference(remove_addresses=web().add_addresses, remove_node_addresses=node))
+    datapath.tables.apply(Difference(remove=Addresses(web().add.services, node)))
     assert bits(datapath) == set()
 
 

@@ -108,9 +108,9 @@ def test_five_hundred_services_are_right_after_start_and_a_changed_file_costs_it
     agent.start()
     held = {f: b for f, b in view.read_frontends(Pins(agent.bpffs).maps).items() if f.protocol == socket.IPPROTO_TCP}
     assert len(held) == 500
-    for frontend, backends in held.items():
+    for frontend, serving in held.items():
         n = frontend.address[14] << 8 | frontend.address[15]
-        assert {b.address[-1] for b in backends} == {(n + i) % 8 + 1 for i in range(4)}
+        assert {b.address[-1] for b in serving.backends} == {(n + i) % 8 + 1 for i in range(4)}
     before = agent.until(lambda _: True)["writes"]
     agent.write("s7.yaml", service("s7", "10.97.0.7"), endpoint_slice("s7-4", BACKENDS4[0], generation=2))
     after = agent.applied("EndpointSlice/default/s7-4", 2)["writes"]

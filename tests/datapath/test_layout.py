@@ -57,7 +57,7 @@ def offsets_of(packed: struct.Struct, count: int) -> list[int]:
 # the fields of each Python struct, and how far into its field the low byte of a value stands (big-endian: at the end)
 STRUCTS = [
     ("frontend_key", layout.FRONTEND_KEY, {"address": 0, "port": 1, "protocol": 0}),
-    ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0}),
+    ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0, "options": 0}),
     ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
     ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1}),
     ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),
@@ -81,8 +81,9 @@ def test_every_other_member_is_padding(objects: Path) -> None:
         assert set(members) - set(fields) <= {"pad"}
 
 
-def test_the_publishing_word_is_where_the_object_has_it(objects: Path) -> None:
-    assert struct_layout(objects / "socklb.bpf.o", "frontend")[1]["set"] == layout.SET_OFFSET
+def test_the_words_that_change_are_where_the_object_has_them(objects: Path) -> None:
+    _, members = struct_layout(objects / "socklb.bpf.o", "frontend")
+    assert (members["set"], members["options"]) == (layout.SET_OFFSET, layout.OPTIONS_OFFSET)
 
 
 def test_every_map_of_the_object_is_pinned(datapath: NodeDatapath) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import hooks, libbpf
-from socklb.datapath.layout import Difference
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
+from socklb.serving import Difference
 from tests.datapath.load import Load, load
 from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4, web

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import view
-from socklb.datapath.layout import Difference
 from socklb.datapath.node import NodeDatapath
+from socklb.serving import Difference
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, udp_client
-from tests.datapath.services import SERVICE4, SERVICE6, backends, frontend
+from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving
 
 SLOTS = 64
 SOCKETS = 5 * SLOTS
@@ -25,7 +25,7 @@ def one_service_a_socket() -> Difference:
     """Every socket asks for a Service of its own, so that a mixed-up record would be seen."""
     udp, tcp = socket.IPPROTO_UDP, socket.IPPROTO_TCP
     put = {
-        frontend(vip, protocol): backends(BACKENDS4[n % 8] if vip.startswith("10.") else BACKENDS6[n % 8])
+        frontend(vip, protocol): serving(BACKENDS4[n % 8] if vip.startswith("10.") else BACKENDS6[n % 8])
         for n, vip in enumerate(services())
         for protocol in (tcp, udp)
     }
@@ -71,7 +71,7 @@ def test_more_live_sockets_than_slots_and_each_knows_its_service(
 
 
 def test_a_slot_is_given_back_when_its_socket_closes(sandbox: Sandbox, datapath: NodeDatapath) -> None:
-    datapath.tables.apply(Difference(put={frontend(SERVICE4): backends(BACKENDS4[0])}))
+    datapath.tables.apply(Difference(put={frontend(SERVICE4): serving(BACKENDS4[0])}))
 
     def open_and_close() -> list[int]:
         with socket.create_connection((SERVICE4, 80), 5):
@@ -96,7 +96,7 @@ def test_a_socket_without_memory_for_its_record_is_served_all_the_same(
 
     with NodeDatapath(bpffs, sandbox.cgroup, build("-DSOCKET_SLOTS=1")) as node:
         node.attach()
-        node.tables.apply(Difference(put={frontend(SERVICE6, socket.IPPROTO_UDP): backends(BACKENDS6[0])}))
+        node.tables.apply(Difference(put={frontend(SERVICE6, socket.IPPROTO_UDP): serving(BACKENDS6[0])}))
         answer, exhausted, peer = sandbox.run(connect)
     node.pins.remove()
     assert exhausted

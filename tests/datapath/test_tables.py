@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import view
-from socklb.datapath.layout import Difference, pack_address
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
+from socklb.serving import Addresses, Difference, pack_address
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
-from tests.datapath.services import SERVICE4, SERVICE6, backends, frontend, web
+from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving, web
 
 NODE_MAPS = ("frontends", "backends", "service_addrs", "node_addrs")
 
@@ -30,8 +30,8 @@ class TestReadBack:
         datapath.tables.apply(web())
         again = Tables(datapath.pins.maps)
         assert again.frontends == frozenset(web().put)
-        assert all(again.backends_of(f) == b for f, b in web().put.items())
-        assert again.service_addresses == set(web().add_addresses)
+        assert all(again.serving(f) == b for f, b in web().put.items())
+        assert again.addresses == web().add
         again.close()
 
     def test_it_writes_nothing_that_is_right_already(self, datapath: NodeDatapath) -> None:
@@ -45,33 +45,33 @@ class TestReadBack:
         datapath.tables.apply(web())
         again = Tables(datapath.pins.maps)
         other = frontend("10.96.0.11")
-        again.apply(Difference(put={other: backends(*BACKENDS4[4:])}))
-        assert view.read_frontends(datapath.pins.maps) == {**web().put, other: backends(*BACKENDS4[4:])}
+        again.apply(Difference(put={other: serving(*BACKENDS4[4:])}))
+        assert view.read_frontends(datapath.pins.maps) == {**web().put, other: serving(*BACKENDS4[4:])}
         again.close()
 
 
 class TestDifference:
     def test_a_changed_set_costs_its_own_rows_alone(self, tables: Tables) -> None:
-        tables.apply(Difference(put={frontend(f"10.96.1.{n}"): backends(BACKENDS4[n % 8]) for n in range(200)}))
+        tables.apply(Difference(put={frontend(f"10.96.1.{n}"): serving(BACKENDS4[n % 8]) for n in range(200)}))
         before = tables.writes.copy()
-        tables.apply(Difference(put={frontend("10.96.1.7"): backends(*BACKENDS4[:3])}))
+        tables.apply(Difference(put={frontend("10.96.1.7"): serving(*BACKENDS4[:3])}))
         assert tables.writes - before == {"backends": 3, "rows": 1}
 
     def test_equal_sets_are_kept_once(self, datapath: NodeDatapath) -> None:
-        datapath.tables.apply(Difference(put={frontend(f"10.96.1.{n}"): backends(*BACKENDS4[:4]) for n in range(50)}))
+        datapath.tables.apply(Difference(put={frontend(f"10.96.1.{n}"): serving(*BACKENDS4[:4]) for n in range(50)}))
         assert held(datapath)["backends"] == 4
 
     def test_what_is_deleted_leaves_nothing_behind(self, datapath: NodeDatapath) -> None:
         datapath.tables.apply(web())
-        datapath.tables.apply(Difference(delete=frozenset(web().put), remove_addresses=web().add_addresses))
+        datapath.tables.apply(Difference(delete=frozenset(web().put), remove=web().add))
         assert held(datapath) == {"frontends": 0, "backends": 0, "service_addrs": 0, "node_addrs": 0}
 
     def test_ten_thousand_frontends_and_more_than_one_batch(self, datapath: NodeDatapath) -> None:
-        put = {frontend(f"10.97.{n >> 8}.{n & 255}"): backends(BACKENDS4[n % 8]) for n in range(10_000)}
+        put = {frontend(f"10.97.{n >> 8}.{n & 255}"): serving(BACKENDS4[n % 8]) for n in range(10_000)}
         addresses = frozenset(pack_address(f"10.97.{n >> 8}.{n & 255}") for n in range(10_000))
-        datapath.tables.apply(Difference(put=put, add_addresses=addresses))
+        datapath.tables.apply(Difference(put=put, add=Addresses(services=addresses)))
         assert view.read_frontends(datapath.pins.maps) == put
-        datapath.tables.apply(Difference(delete=frozenset(put), remove_addresses=addresses))
+        datapath.tables.apply(Difference(delete=frozenset(put), remove=Addresses(services=addresses)))
         assert held(datapath)["frontends"] == 0
 
 
@@ -85,14 +85,14 @@ class TestFull:
         node.pins.remove()
 
     def test_frontends_beyond_the_table_wait_and_the_others_serve(self, sandbox: Sandbox, node: NodeDatapath) -> None:
-        put = {frontend(f"10.96.1.{n}"): backends(BACKENDS4[0]) for n in range(6)}
+        put = {frontend(f"10.96.1.{n}"): serving(BACKENDS4[0]) for n in range(6)}
         node.tables.apply(Difference(put=put))
         assert len(node.tables.waiting) == 2
         served = next(iter(node.tables.frontends))
         assert sandbox.run(lambda: ask_tcp(socket.inet_ntoa(served.address[12:]), 80))[0] == BACKENDS4[0]
 
     def test_what_waits_gets_room_as_soon_as_there_is_some(self, node: NodeDatapath) -> None:
-        put = {frontend(f"10.96.1.{n}"): backends(BACKENDS4[0]) for n in range(5)}
+        put = {frontend(f"10.96.1.{n}"): serving(BACKENDS4[0]) for n in range(5)}
         node.tables.apply(Difference(put=put))
         (waiting,) = node.tables.waiting
         gone = next(iter(node.tables.frontends))
@@ -102,13 +102,13 @@ class TestFull:
 
     def test_a_set_without_room_leaves_the_old_one_at_work(self, sandbox: Sandbox, node: NodeDatapath) -> None:
         first, second = frontend(SERVICE4), frontend(SERVICE6)
-        node.tables.apply(Difference(put={first: backends(*BACKENDS4[:4]), second: backends(*BACKENDS6[:3])}))
-        node.tables.apply(Difference(put={first: backends(*BACKENDS4[3:8])}))
+        node.tables.apply(Difference(put={first: serving(*BACKENDS4[:4]), second: serving(*BACKENDS6[:3])}))
+        node.tables.apply(Difference(put={first: serving(*BACKENDS4[3:8])}))
         assert list(node.tables.waiting) == [first]
         assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:4]
 
     def test_rows_are_used_again_after_readers_have_left(self, node: NodeDatapath) -> None:
         for n in range(50):
-            node.tables.apply(Difference(put={frontend(SERVICE4): backends(*BACKENDS4[n % 5 : n % 5 + 3])}))
+            node.tables.apply(Difference(put={frontend(SERVICE4): serving(*BACKENDS4[n % 5 : n % 5 + 3])}))
             assert not node.tables.waiting
-        assert node.tables.backends_of(frontend(SERVICE4)) == backends(*BACKENDS4[4:7])
+        assert node.tables.serving(frontend(SERVICE4)) == serving(*BACKENDS4[4:7])

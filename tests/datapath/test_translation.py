@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
-from socklb.datapath.layout import ANY4, ANY6, Difference, Frontend, pack_address
 from socklb.datapath.node import OBJECT_FILES
 from socklb.datapath.tables import Tables
+from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, pack_address
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, ask_tcp, ask_udp, udp_client
-from tests.datapath.services import SERVICE4, SERVICE6, backends, frontend, web
+from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving, web
 
 pytestmark = pytest.mark.parametrize("object_file", OBJECT_FILES, ids=["6.1", "5.12", "5.10"])
 
@@ -123,8 +123,8 @@ def test_a_node_port_is_served_on_node_addresses_alone(
     node_port = Frontend(any_address, 32000, socket.IPPROTO_TCP)
     tables.apply(
         Difference(
-            put={node_port: backends(*served_by)},
-            add_node_addresses=frozenset({pack_address(NODE4), pack_address(NODE6)}),
+            put={node_port: serving(*served_by)},
+            add=Addresses(nodes=frozenset({pack_address(NODE4), pack_address(NODE6)})),
         )
     )
     answer, peer = sandbox.run(lambda: ask_tcp(node, 32000))
@@ -138,8 +138,8 @@ def test_the_protocol_is_part_of_the_key(sandbox: Sandbox, tables: Tables) -> No
     tables.apply(
         Difference(
             put={
-                frontend(SERVICE4, socket.IPPROTO_TCP): backends(BACKENDS4[0]),
-                frontend(SERVICE4, socket.IPPROTO_UDP): backends(BACKENDS4[1]),
+                frontend(SERVICE4, socket.IPPROTO_TCP): serving(BACKENDS4[0]),
+                frontend(SERVICE4, socket.IPPROTO_UDP): serving(BACKENDS4[1]),
             }
         )
     )
@@ -165,7 +165,7 @@ def test_a_udp_socket_stays_with_its_backend_while_the_set_stands(sandbox: Sandb
 def test_one_udp_socket_talks_to_several_services_at_once(sandbox: Sandbox, tables: Tables) -> None:
     services = {f"10.96.1.{n}": address for n, address in enumerate(BACKENDS4)}
     udp = socket.IPPROTO_UDP
-    tables.apply(Difference(put={frontend(vip, udp): backends(address) for vip, address in services.items()}))
+    tables.apply(Difference(put={frontend(vip, udp): serving(address) for vip, address in services.items()}))
 
     def ask_all() -> set[tuple[str, str]]:
         with udp_client(SERVICE4) as client:
@@ -182,7 +182,7 @@ def test_of_two_services_on_one_backend_the_reply_comes_from_the_one_asked_last(
 ) -> None:
     first, second = "10.96.1.1", "10.96.1.2"
     udp = socket.IPPROTO_UDP
-    tables.apply(Difference(put={frontend(vip, udp): backends(BACKENDS4[0]) for vip in (first, second)}))
+    tables.apply(Difference(put={frontend(vip, udp): serving(BACKENDS4[0]) for vip in (first, second)}))
 
     def ask_in_turn() -> list[str]:
         with udp_client(first) as client:
@@ -210,7 +210,7 @@ def test_getpeername_keeps_the_service_after_the_service_is_gone(sandbox: Sandbo
 
     def hold() -> str:
         with socket.create_connection((SERVICE4, 80), 5) as client:
-            tables.apply(Difference(delete=frozenset(web().put), remove_addresses=web().add_addresses))
+            tables.apply(Difference(delete=frozenset(web().put), remove=web().add))
             return client.getpeername()[0]
 
     assert sandbox.run(hold) == SERVICE4

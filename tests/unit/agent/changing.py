@@ -4,12 +4,12 @@ from typing import Any
 
 from socklb.api.objects import EndpointSlice, Node, Service
 from socklb.api.source import Change
-from socklb.datapath.layout import Difference
 from socklb.plan import Plan
+from socklb.serving import Difference
 from socklb.state import Affected, State
 from tests.unit.agent.shapes import present, readable
 
-NO_CHANGE = Difference({}, *[frozenset()] * 5)
+NO_CHANGE = Difference({})
 
 
 class Cluster:

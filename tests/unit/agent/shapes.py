@@ -7,7 +7,7 @@ import yaml
 from socklb.api.decode import read_object
 from socklb.api.objects import EndpointSlice, Node, Service
 from socklb.api.source import Change
-from socklb.datapath.layout import Backend, Frontend, endpoint_text, frontend_text, pack_address
+from socklb.serving import Frontend, Serving, endpoint_text, frontend_text, pack_address
 
 Kind = TypeVar("Kind")
 
@@ -88,11 +88,11 @@ def manifest(*documents: Any) -> str:
     return yaml.safe_dump_all(documents, sort_keys=False)
 
 
-def readable(frontends: dict[Frontend, tuple[Backend, ...]]) -> dict[str, list[str]]:
+def readable(frontends: dict[Frontend, Serving]) -> dict[str, list[str]]:
     """`{"10.96.0.10:80/TCP": ["10.244.1.2:8080"]}`; NodePorts stand at 0.0.0.0 and [::]."""
     return {
-        frontend_text(frontend): [endpoint_text(backend) for backend in backends]
-        for frontend, backends in frontends.items()
+        frontend_text(frontend): [endpoint_text(backend) for backend in serving.backends]
+        for frontend, serving in frontends.items()
     }
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from socklb.api.addresses import is_ipv4, parse_address
-from socklb.datapath.layout import address_text
+from socklb.api.addresses import parse_address
+from socklb.serving import address_text, is_ipv4
 
 
 @pytest.mark.parametrize(

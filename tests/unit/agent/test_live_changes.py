@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from socklb import plan
+from socklb.serving import frontend_text
 from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import endpoint, gone, packed, present, readable, the_node, the_service, the_slice
 
@@ -68,18 +69,18 @@ class TestAClusterIPIsReusedAtOnce:
 
     def test_in_the_next_batch(self) -> None:
         cluster = Cluster(the_service("m"), the_slice("m"))
-        assert cluster.change(gone(the_service("m"))).remove_addresses == packed("10.96.0.10")
+        assert cluster.change(gone(the_service("m"))).remove.services == packed("10.96.0.10")
         difference = cluster.change(present(the_service("a"), the_slice("a", endpoints=[endpoint("10.1.1.1")])))
         assert readable(dict(difference.put)) == {CLUSTER_IP: [A]}
-        assert difference.add_addresses == packed("10.96.0.10")
+        assert difference.add.services == packed("10.96.0.10")
 
     def test_by_a_service_on_another_port(self) -> None:
         cluster = Cluster(the_service("m"), the_slice("m"))
         other = the_service("a", ports=[{"port": 81}])
         difference = cluster.change(gone(the_service("m")), present(other, the_slice("a")))
         assert readable(dict(difference.put)) == {"10.96.0.10:81/TCP": ["10.244.1.2:8080"]}
-        assert list(readable(dict.fromkeys(difference.delete, ()))) == [CLUSTER_IP]
-        assert (difference.add_addresses, difference.remove_addresses) == (frozenset(), frozenset())
+        assert [*map(frontend_text, difference.delete)] == [CLUSTER_IP]
+        assert (difference.add.services, difference.remove.services) == (frozenset(), frozenset())
 
 
 class TestExternalTrafficPolicyLocal:
@@ -87,7 +88,7 @@ class TestExternalTrafficPolicyLocal:
         cluster = Cluster(W1, ONE_EACH, the_service(**LOCAL))
         difference = cluster.change(present(W2))
         assert readable(dict(difference.put)) == {AT_W2: [B]}
-        assert difference.add_node_addresses == packed("172.18.0.4")
+        assert difference.add.nodes == packed("172.18.0.4")
 
     def test_a_node_that_comes_without_endpoints_refuses(self) -> None:
         cluster = Cluster(W1, ONE_EACH, the_service(**LOCAL))
@@ -96,7 +97,7 @@ class TestExternalTrafficPolicyLocal:
 
     def test_a_node_that_goes_is_asked_no_more(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        assert list(readable(dict.fromkeys(cluster.change(gone(W2)).delete, ()))) == [AT_W2]
+        assert [*map(frontend_text, cluster.change(gone(W2)).delete)] == [AT_W2]
 
     def test_a_node_that_changes_its_address(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))

@@ -6,6 +6,7 @@ import pytest
 
 from socklb.endpoints import Place
 from socklb.frontends import Surroundings, plan_node, plan_service
+from socklb.serving import Addresses, frontend_text
 from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import gone, packed, present, readable, the_node, the_service, the_slice
 
@@ -75,7 +76,7 @@ def test_a_service_of_another_proxy_is_left_alone_while_it_has_the_label(label: 
     ours, theirs = the_service(), the_service(metadata={"labels": {label: ""}})
     cluster = Cluster(ours, the_slice())
     assert len(cluster.change(present(theirs)).delete) == 1
-    assert cluster.plan.full().addresses == frozenset()
+    assert cluster.plan.full().addresses == Addresses()
     assert len(cluster.change(present(ours)).put) == 1
 
 
@@ -89,8 +90,8 @@ def test_the_first_objects_are_all_new() -> None:
     cluster = Cluster()
     difference = cluster.change(present(the_service(), the_slice(), the_node("w1", "172.18.0.3")))
     assert readable(dict(difference.put)) == {"10.96.0.10:80/TCP": ["10.244.1.2:8080"]}
-    assert difference.add_addresses == packed("10.96.0.10")
-    assert difference.add_node_addresses == packed("172.18.0.3")
+    assert difference.add.services == packed("10.96.0.10")
+    assert difference.add.nodes == packed("172.18.0.3")
 
 
 def test_what_says_the_same_makes_no_difference() -> None:
@@ -120,7 +121,7 @@ def test_a_port_that_goes_is_deleted_and_its_address_stays() -> None:
     both = the_service(ports=[{"port": 80, "name": "a"}, {"port": 81, "name": "b"}])
     cluster = Cluster(both, the_slice())
     difference = cluster.change(present(the_service(ports=[{"port": 80, "name": "a"}])))
-    assert readable(dict.fromkeys(difference.delete, ())) == {"10.96.0.10:81/TCP": []}
+    assert [*map(frontend_text, difference.delete)] == ["10.96.0.10:81/TCP"]
     assert difference == NO_CHANGE._replace(delete=difference.delete)
 
 
@@ -128,8 +129,8 @@ def test_a_service_that_goes_takes_frontends_and_addresses_along() -> None:
     cluster = Cluster(the_service(**NODE_PORT), the_slice())
     difference = cluster.change(gone(the_service()))
     assert len(difference.delete) == 2
-    assert difference.remove_addresses == packed("10.96.0.10")
-    assert cluster.plan.full() == ({}, frozenset(), frozenset())
+    assert difference.remove.services == packed("10.96.0.10")
+    assert cluster.plan.full() == ({}, Addresses())
     assert cluster.plan.services == {}
 
 
@@ -141,18 +142,18 @@ def test_a_service_that_changes_its_type_to_external_name_and_back() -> None:
 
 def test_an_address_stays_while_one_service_or_node_has_it() -> None:
     a, b = the_service("a", ports=[{"port": 80}]), the_service("b", ports=[{"port": 81}])
-    cluster = Cluster(a, b, the_node("w1", "172.18.0.3"), the_node("w2", "172.18.0.3"))
-    assert cluster.change(gone(a)).remove_addresses == frozenset()
-    assert cluster.change(gone(b)).remove_addresses == packed("10.96.0.10")
-    assert cluster.change(gone(the_node("w1"))) == NO_CHANGE
-    assert cluster.change(gone(the_node("w2"))).remove_node_addresses == packed("172.18.0.3")
+    cluster = Cluster(a, b, the_node("w2", "172.18.0.3"), the_node("w3", "172.18.0.3"))
+    assert cluster.change(gone(a)).remove.services == frozenset()
+    assert cluster.change(gone(b)).remove.services == packed("10.96.0.10")
+    assert cluster.change(gone(the_node("w2"))) == NO_CHANGE
+    assert cluster.change(gone(the_node("w3"))).remove.nodes == packed("172.18.0.3")
 
 
 def test_a_node_that_changes_its_address() -> None:
-    cluster = Cluster(the_node("w1", "172.18.0.3", "fd00::3"))
-    difference = cluster.change(present(the_node("w1", "172.18.0.3", "fd00::4")))
+    cluster = Cluster(the_node("w2", "172.18.0.3", "fd00::3"))
+    difference = cluster.change(present(the_node("w2", "172.18.0.3", "fd00::4")))
     assert difference == NO_CHANGE._replace(
-        add_node_addresses=packed("fd00::4"), remove_node_addresses=packed("fd00::3")
+        add=Addresses(nodes=packed("fd00::4")), remove=Addresses(nodes=packed("fd00::3"))
     )
 
 
@@ -212,3 +213,10 @@ class TestTwoServicesClaimOneFrontend:
         cluster.change(present(the_service("a")))
         cluster.change(gone(the_service("c")))
         assert [problem.object for problem in cluster.plan.problems] == ["Service/default/a"]
+
+
+def test_the_addresses_of_our_own_node_are_told_apart() -> None:
+    cluster = Cluster(the_node("w1", "172.18.0.3"), the_node("w2", "172.18.0.4"))
+    assert cluster.plan.full().addresses.own == packed("172.18.0.3")
+    difference = cluster.change(present(the_node("w1", "172.18.0.5")))
+    assert (difference.add.own, difference.remove.own) == (packed("172.18.0.5"), packed("172.18.0.3"))

@@ -1,0 +1,137 @@
+"""What a node is to serve: frontends, how each of them is served, and what changes. The plan says it, both paths do it.
+
+    Difference(put={Frontend(pack_address("10.96.0.10"), 80, IPPROTO_TCP): Serving(backends)})
+
+Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d; ports are in host order.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+V4_PREFIX = bytes(10) + b"\xff\xff"
+ANY4 = V4_PREFIX + bytes(4)
+ANY6 = bytes(16)
+PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP", socket.IPPROTO_SCTP: "SCTP"}
+SOCKET_PROTOCOLS = {socket.IPPROTO_TCP, socket.IPPROTO_UDP}
+
+
+class Frontend(NamedTuple):
+    """What a client asks for: address (16 bytes), port, IP protocol number.
+
+    A NodePort has the unspecified address of its family, `ANY4` or `ANY6`.
+    """
+
+    address: bytes
+    port: int
+    protocol: int
+
+
+class Backend(NamedTuple):
+    """Where a connection goes: address (16 bytes) and port."""
+
+    address: bytes
+    port: int
+
+
+class Serving(NamedTuple):
+    """How one frontend is served.
+
+    backends: who answers clients inside the cluster; nobody: they are refused.
+    affinity: for so many seconds after its last request a client gets the same backend again; 0: it may get any.
+    least_loaded: a TCP connection goes to the less loaded of two random backends.
+    own_node_only: of a NodePort, `backends` are for the addresses of this node. Those of another node have a frontend
+        of their own where that node has endpoints, and are refused where they have none (externalTrafficPolicy Local).
+    sockets_only: such a frontend of another node: its packets are that node's business.
+    outside: who answers clients outside the cluster, which keep their address (externalTrafficPolicy Local). None: the
+        same as inside, with their address masqueraded.
+    sources: the only networks from which clients may come; None: from everywhere. Sockets do not know their address
+        yet when they connect, so such a frontend is served on the packet alone.
+    """
+
+    backends: tuple[Backend, ...] = ()
+    affinity: int = 0
+    least_loaded: bool = False
+    own_node_only: bool = False
+    sockets_only: bool = False
+    outside: tuple[Backend, ...] | None = None
+    sources: tuple[str, ...] | None = None
+
+
+class Addresses(NamedTuple):
+    """Addresses that are more than one frontend.
+
+    services: ClusterIPs, whose ports without a frontend are refused.
+    nodes: addresses of all nodes of the cluster, where NodePorts are asked for.
+    own: those of this node.
+    """
+
+    services: frozenset[bytes] = frozenset()
+    nodes: frozenset[bytes] = frozenset()
+    own: frozenset[bytes] = frozenset()
+
+    def without(self, others: Addresses) -> Addresses:
+        """Give those that `others` has not."""
+        return Addresses(*(mine - theirs for mine, theirs in zip(self, others, strict=True)))
+
+
+class Difference(NamedTuple):
+    """What is to change on the node."""
+
+    put: Mapping[Frontend, Serving] = MappingProxyType({})
+    delete: frozenset[Frontend] = frozenset()
+    add: Addresses = Addresses()
+    remove: Addresses = Addresses()
+
+    def for_sockets(self) -> Difference:
+        """Give what the socket hooks are to know of it. What they no longer serve is deleted there."""
+        return self._where(lambda frontend, serving: frontend.protocol in SOCKET_PROTOCOLS and serving.sources is None)
+
+    def for_packets(self) -> Difference:
+        """Give what the packet path is to know of it."""
+        return self._where(lambda _, serving: not serving.sockets_only)
+
+    def _where(self, belongs: Callable[[Frontend, Serving], bool]) -> Difference:
+        put = {frontend: serving for frontend, serving in self.put.items() if belongs(frontend, serving)}
+        return self._replace(put=put, delete=self.delete | (self.put.keys() - put.keys()))
+
+
+def pack_address(text: str) -> bytes:
+    """Give the 16 bytes of an IPv4 or IPv6 address in text.
+
+    Raises:
+        ValueError: `text` is neither.
+    """
+    for family, prefix in ((socket.AF_INET, V4_PREFIX), (socket.AF_INET6, b"")):
+        try:
+            return prefix + socket.inet_pton(family, text)
+        except OSError:
+            continue
+    raise ValueError(f"{text!r} is not an IPv4 or IPv6 address")
+
+
+def is_ipv4(address: bytes) -> bool:
+    """Say whether an address of 16 bytes is an IPv4 address."""
+    return address.startswith(V4_PREFIX)
+
+
+def address_text(address: bytes) -> str:
+    """Give an address of 16 bytes in text, IPv4-mapped ones as IPv4."""
+    if is_ipv4(address):
+        return socket.inet_ntop(socket.AF_INET, address[12:])
+    return socket.inet_ntop(socket.AF_INET6, address)
+
+
+def frontend_text(frontend: Frontend) -> str:
+    """Give a frontend as people write it: 10.96.0.10:80/TCP, [fd00::a]:80/UDP."""
+    name = PROTOCOLS.get(frontend.protocol, str(frontend.protocol))
+    return f"{endpoint_text(Backend(frontend.address, frontend.port))}/{name}"
+
+
+def endpoint_text(backend: Backend) -> str:
+    """Give address and port as people write them."""
+    host = address_text(backend.address)
+    return f"[{host}]:{backend.port}" if ":" in host else f"{host}:{backend.port}"
