@@ -25,6 +25,19 @@ static __always_inline struct address any_address(const struct address *a)
 	return (struct address){ { 0, 0, is_ipv4(a) ? bpf_htonl(0xffff) : 0, 0 } };
 }
 
+/* 127.0.0.0/8 and ::1. */
+static __always_inline int is_loopback(const struct address *a)
+{
+	if (is_ipv4(a))
+		return (a->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !(a->word[0] | a->word[1] | a->word[2]) && a->word[3] == bpf_htonl(1);
+}
+
+static __always_inline int is_unspecified(const struct address *a)
+{
+	return !(a->word[0] | a->word[1] | a->word[3]) && (!a->word[2] || a->word[2] == bpf_htonl(0xffff));
+}
+
 /* Without branches between the words: each would double the paths that the verifier walks. */
 static __always_inline int same_address(const struct address *a, const struct address *b)
 {

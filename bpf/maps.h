@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tables. The agent writes the first five, the hooks write the last two.
+/* The tables. The agent writes the first eight, the hooks write the others.
  *
  * A hash element is reused at once by the kernel, also for another key, while a reader may still hold it. So nothing is
  * read from a hash element but an index, and the row behind the index says which key it belongs to; for the address
@@ -18,6 +18,13 @@
 #endif
 #ifndef MAX_BACKENDS
 #define MAX_BACKENDS (1 << 18)
+#endif
+/* Backends whose connections are counted, and clients that are remembered for session affinity. */
+#ifndef MAX_LOADS
+#define MAX_LOADS (1 << 16)
+#endif
+#ifndef MAX_CLIENTS
+#define MAX_CLIENTS (1 << 16)
 #endif
 #ifndef MAX_OWN_ADDRESSES
 #define MAX_OWN_ADDRESSES (1 << 10)
@@ -97,6 +104,42 @@ struct {
 	__type(key, struct address);
 	__type(value, __u8);
 } own_addrs SEC(".maps");
+
+/* What the hooks must know of the node. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct node);
+} this_node SEC(".maps");
+
+/* How many connections from this node each counted backend has. Mapped: the agent gives a number to another backend only
+ * when nothing is counted there.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_LOADS);
+	__type(key, __u32);
+	__type(value, __u64);
+} loads SEC(".maps");
+
+/* Who was given what, for session affinity. Forgetting the one longest unseen costs a client its affinity, no more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_CLIENTS);
+	__type(key, struct client);
+	__type(value, struct affine);
+} affinity SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bookkeeping);
+} bookkeeping SEC(".maps");
 
 #if SOCKET_SLOTS
 /* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live

@@ -10,13 +10,40 @@
 #ifndef SOCKLB_RECORDS_H
 #define SOCKLB_RECORDS_H
 
+#include <linux/in.h>
+
 #include "address.h"
 #include "maps.h"
+
+static __always_inline int same_frontend(const struct peer *a, const struct peer *b)
+{
+	return a->frontend_port == b->frontend_port && same_address(&a->frontend, &b->frontend);
+}
 
 static __always_inline int same_peer(const struct peer *a, const struct peer *b)
 {
 	return !((a->backend_port ^ b->backend_port) | (a->frontend_port ^ b->frontend_port) |
 		 !same_address(&a->backend, &b->backend) | !same_address(&a->frontend, &b->frontend));
+}
+
+static __always_inline struct bookkeeping *books(void)
+{
+	__u32 first = 0;
+
+	return bpf_map_lookup_elem(&bookkeeping, &first);
+}
+
+/* Connections are counted where a record has a slot: only then is the release sure to find what it counted. */
+static __always_inline void count(const struct peer *peer, __u32 protocol, __u64 one)
+{
+	__u32 number = peer->note;
+	__u64 *load;
+
+	if (protocol != IPPROTO_TCP || !number)
+		return;
+	load = bpf_map_lookup_elem(&loads, &number);
+	if (load)
+		__sync_fetch_and_add(load, one);
 }
 
 #if SOCKET_SLOTS
@@ -42,12 +69,14 @@ static __always_inline struct peer *slot_record(__u64 cookie, int claim)
 	return &slot->peer;
 }
 
-static __always_inline void release_slot(__u64 cookie)
+static __always_inline void release_slot(__u64 cookie, __u32 protocol)
 {
 	struct socket_slot *slot = slot_of(cookie);
 
-	if (slot && slot->cookie == cookie)
+	if (slot && slot->cookie == cookie) {
+		count(&slot->peer, protocol, -1);
 		slot->cookie = 0;
+	}
 }
 #else
 static __always_inline struct peer *slot_record(__u64 cookie, int claim)
@@ -55,16 +84,33 @@ static __always_inline struct peer *slot_record(__u64 cookie, int claim)
 	return NULL;
 }
 
-static __always_inline void release_slot(__u64 cookie)
+static __always_inline void release_slot(__u64 cookie, __u32 protocol)
 {
 }
 #endif
 
-static __always_inline struct more_peers *more_of(struct bpf_sock_addr *ctx, __u64 flags)
+/* The socket's records outside the slot table. While no record ever was there, the kernel need not be asked. */
+static __always_inline struct more_peers *more_of(struct bpf_sock_addr *ctx)
 {
+	struct bookkeeping *kept = books();
 	struct bpf_sock *sk = ctx->sk;
 
-	return sk ? bpf_sk_storage_get(&more_peers, sk, NULL, flags) : NULL;
+	return kept && kept->spilled && sk ? bpf_sk_storage_get(&more_peers, sk, NULL, 0) : NULL;
+}
+
+static __always_inline struct more_peers *make_more(struct bpf_sock_addr *ctx)
+{
+	struct more_peers *more = more_of(ctx);
+	struct bookkeeping *kept = books();
+	struct bpf_sock *sk = ctx->sk;
+
+	if (more || !kept || !sk)
+		return more;
+	__sync_fetch_and_add(&kept->spilled, 1);
+	more = bpf_sk_storage_get(&more_peers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!more)
+		__sync_fetch_and_add(&kept->lost, 1);
+	return more;
 }
 
 /* Keep `old` behind the front record, in the place of `now` if that is there already, else of the oldest. */
@@ -82,24 +128,30 @@ static __always_inline void keep_behind(struct more_peers *more, const struct pe
 /* The socket's peer from now on is `peer`. `connected` sockets have no other. */
 static __always_inline void remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
 {
-	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 1);
+	struct peer *slot = slot_record(bpf_get_socket_cookie(ctx), 1), *front = slot;
 	struct more_peers *more = NULL;
 
 	if (!front) {
-		more = more_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+		more = make_more(ctx);
 		if (!more)
 			return;
 		front = &more->front;
 	}
 	if (!connected) {
-		if (same_peer(front, peer))
+		if (same_peer(front, peer)) {
+			front->note = peer->note;
 			return;
+		}
 		if (front->backend_port) {
 			if (!more)
-				more = more_of(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+				more = make_more(ctx);
 			if (more)
 				keep_behind(more, peer, front);
 		}
+	}
+	if (slot) {
+		count(slot, ctx->protocol, -1);
+		count(peer, ctx->protocol, 1);
 	}
 	*front = *peer;
 }
@@ -107,11 +159,32 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct pee
 /* The socket talks past all Services from now on: its peer is what it asked for. */
 static __always_inline void forget(struct bpf_sock_addr *ctx)
 {
+	struct bookkeeping *kept = books();
 	struct bpf_sock *sk = ctx->sk;
 
-	release_slot(bpf_get_socket_cookie(ctx));
-	if (sk)
+	release_slot(bpf_get_socket_cookie(ctx), ctx->protocol);
+	if (kept && kept->spilled && sk)
 		bpf_sk_storage_delete(&more_peers, sk);
+}
+
+/* The record of this socket about the frontend that `asked` names. */
+static __always_inline struct peer *known_peer(struct bpf_sock_addr *ctx, const struct peer *asked)
+{
+	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
+	struct more_peers *more;
+
+	if (front && same_frontend(front, asked))
+		return front;
+	more = more_of(ctx);
+	if (!more)
+		return NULL;
+	if (same_frontend(&more->front, asked))
+		return &more->front;
+	for (int i = 0; i < OLDER_PEERS; i++) {
+		if (same_frontend(&more->behind[i], asked))
+			return &more->behind[i];
+	}
+	return NULL;
 }
 
 static __always_inline int restore(const struct peer *peer, struct address *address, __be16 *port)
@@ -131,7 +204,7 @@ static __always_inline int recall(struct bpf_sock_addr *ctx, struct address *add
 
 	if (front && restore(front, address, port))
 		return 1;
-	more = more_of(ctx, 0);
+	more = more_of(ctx);
 	if (!more)
 		return 0;
 	if (restore(&more->front, address, port))

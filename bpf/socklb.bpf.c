@@ -2,7 +2,7 @@
 /* socklb: Services are resolved when a socket connects or sends, before the first packet exists.
  *
  * connect and sendmsg swap a Service address for a backend's; recvmsg and getpeername put it back, so that the
- * application sees what it asked for; sock_release gives the socket's record back. A hook that returns 0 fails the
+ * application sees what it asked for; sock_release gives the socket's record back; post_bind keeps NodePorts free. A hook that returns 0 fails the
  * system call, 1 lets it go on.
  */
 #include <linux/bpf.h>
@@ -31,8 +31,7 @@ static __always_inline int outbound4(struct bpf_sock_addr *ctx, int connected)
 
 	switch (translate(ctx, &request, connected)) {
 	case REFUSED:
-		refuse();
-		return 0;
+		return fail(ECONNREFUSED);
 	case TRANSLATED:
 		ctx->user_ip4 = request.address.word[3];
 		ctx->user_port = request.port;
@@ -49,8 +48,7 @@ static __always_inline int outbound6(struct bpf_sock_addr *ctx, int connected)
 
 	switch (translate(ctx, &request, connected)) {
 	case REFUSED:
-		refuse();
-		return 0;
+		return fail(ECONNREFUSED);
 	case TRANSLATED:
 		set_ipv6(ctx, &request.address);
 		ctx->user_port = request.port;
@@ -135,6 +133,30 @@ int getpeername6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
-	release_slot(bpf_get_socket_cookie(ctx));
+	release_slot(bpf_get_socket_cookie(ctx), ctx->protocol);
 	return 1;
+}
+
+/* NodePorts, and the ports of other Service addresses that the node has, belong to the Service. */
+static __always_inline int bound(struct bpf_sock *ctx, const struct address *address)
+{
+	struct frontend_key key = { *address, bpf_htons(ctx->src_port), ctx->protocol, 0 };
+
+	return is_taken(ctx, &key) ? fail(EADDRINUSE) : 1;
+}
+
+SEC("cgroup/post_bind4")
+int post_bind4(struct bpf_sock *ctx)
+{
+	struct address address = ipv4(ctx->src_ip4);
+
+	return bound(ctx, &address);
+}
+
+SEC("cgroup/post_bind6")
+int post_bind6(struct bpf_sock *ctx)
+{
+	struct address address = { { ctx->src_ip6[0], ctx->src_ip6[1], ctx->src_ip6[2], ctx->src_ip6[3] } };
+
+	return bound(ctx, &address);
 }

@@ -7,6 +7,7 @@
 #include <linux/in.h>
 
 #include "address.h"
+#include "choose.h"
 #include "maps.h"
 #include "records.h"
 
@@ -38,68 +39,79 @@ static __always_inline int same_key(const struct frontend_key *a, const struct f
 	return same_address(&a->address, &b->address) && a->port == b->port && a->protocol == b->protocol;
 }
 
-static __always_inline struct frontend *find_frontend(const struct frontend_key *key)
+/* Give the frontend of a key, or none (its pointer is NULL). */
+static __always_inline struct found find_frontend(const struct frontend_key *key)
 {
+	struct found found = { NULL, 0 };
+
 #pragma unroll
 	for (int i = 0; i < LOOKUP_TRIES; i++) {
-		__u32 *row = bpf_map_lookup_elem(&frontends, key), index;
+		__u32 *row = bpf_map_lookup_elem(&frontends, key);
 		struct frontend *frontend;
 
 		if (!row)
-			return NULL;
-		index = *(volatile __u32 *)row;
-		frontend = bpf_map_lookup_elem(&frontend_rows, &index);
-		if (frontend && same_key(&frontend->key, key))
-			return frontend;
+			return found;
+		found.row = *(volatile __u32 *)row;
+		frontend = bpf_map_lookup_elem(&frontend_rows, &found.row);
+		if (frontend && same_key(&frontend->key, key)) {
+			found.frontend = frontend;
+			return found;
+		}
 	}
-	return NULL;
+	return found;
 }
 
-/* A NodePort that every node serves alike is kept once, under the unspecified address of its family. */
-static __always_inline struct frontend *find_node_port(const struct frontend_key *key)
+static __always_inline int is_nodes_own(__u64 netns)
+{
+	__u32 first = 0;
+	struct node *node = bpf_map_lookup_elem(&this_node, &first);
+
+	return node && node->netns && node->netns == netns;
+}
+
+/* Whether an address is one of this node: its own ones, and loopback for processes in the node's own network. */
+static __always_inline int is_own(struct bpf_sock_addr *ctx, const struct address *address)
+{
+	if (is_loopback(address))
+		return is_nodes_own(bpf_get_netns_cookie(ctx));
+	return !!bpf_map_lookup_elem(&own_addrs, address);
+}
+
+/* A NodePort is kept once, under the unspecified address of its family. `elsewhere` is set where it exists but not at
+ * this node's address.
+ */
+static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, const struct frontend_key *key,
+						   int *elsewhere)
 {
 	struct frontend_key any = *key;
+	struct found found = { NULL, 0 };
+	int own = is_own(ctx, &key->address);
 
-	if (!bpf_map_lookup_elem(&node_addrs, &key->address))
-		return NULL;
+	if (!own && !bpf_map_lookup_elem(&node_addrs, &key->address))
+		return found;
 	any.address = any_address(&key->address);
-	return find_frontend(&any);
-}
-
-/* UDP sockets keep their backend as long as the set stands: cookies are sequential, so they are spread by Fibonacci
- * hashing (multiply by 2^64 / phi, keep the high half). TCP takes any.
- */
-static __always_inline __u32 draw(struct bpf_sock_addr *ctx)
-{
-	if (ctx->protocol == IPPROTO_UDP)
-		return (bpf_get_socket_cookie(ctx) * 0x9e3779b97f4a7c15ULL) >> 32;
-	return bpf_get_prandom_u32();
-}
-
-static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const struct frontend *frontend)
-{
-	__u64 set = *(volatile __u64 *)&frontend->set;
-	__u32 count = set, index;
-
-	if (!count)
-		return NULL;
-	index = (set >> 32) + draw(ctx) % count;
-	return bpf_map_lookup_elem(&backends, &index);
+	found = find_frontend(&any);
+	*elsewhere = found.frontend && !own && found.frontend->options >> 32 & OWN_NODE_ONLY;
+	return found;
 }
 
 /* The application is told "connection refused", as by a host without a listener. Kernels before 6.1 keep the choice from
- * these hooks, and it is told EPERM there. (bpf_set_retval() exists since 5.18, but was opened to sock_addr hooks by the
- * series "expose bpf_{g,s}et_retval to more cgroup hooks".) Its number stands here because older headers lack its name.
+ * these hooks, and would tell it EPERM; there it goes on untranslated, for the packet path to refuse. (bpf_set_retval()
+ * exists since 5.18, but was opened to these hooks by the series "expose bpf_{g,s}et_retval to more cgroup hooks".) Its
+ * number stands here because older headers lack its name.
  */
 #ifndef CAN_SET_ERRNO
 #define CAN_SET_ERRNO 1
 #endif
 static int (*const set_retval)(int) = (void *)187;
 
-static __always_inline void refuse(void)
+/* What a hook returns that fails its system call with this error. */
+static __always_inline int fail(int error)
 {
-	if (CAN_SET_ERRNO)
-		set_retval(-ECONNREFUSED);
+	if (!CAN_SET_ERRNO)
+		return 1;
+	set_retval(-error);
+	return 0;
 }
 
 static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, int connected)
@@ -113,27 +125,50 @@ static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, int connecte
 static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct request *request, int connected)
 {
 	struct frontend_key key = { request->address, request->port, ctx->protocol, 0 };
-	struct frontend *frontend;
+	struct peer peer = { .frontend = key.address, .frontend_port = key.port };
 	struct backend *backend;
-	struct peer peer;
+	struct found found;
+	int elsewhere = 0;
 
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return PASS;
-	if (!may_be_ours(&key.address))
+	if (!may_be_ours(&key.address) && !(is_loopback(&key.address) && is_own(ctx, &key.address)))
 		return pass(ctx, connected);
-	frontend = find_frontend(&key);
-	if (!frontend)
-		frontend = find_node_port(&key);
-	if (!frontend)
+	found = find_frontend(&key);
+	if (!found.frontend)
+		found = find_node_port(ctx, &key, &elsewhere);
+	if (!found.frontend)
 		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, connected);
-	backend = choose(ctx, frontend);
+	backend = elsewhere ? NULL : choose(ctx, &found, &peer);
 	if (!backend)
 		return REFUSED;
-	peer = (struct peer){ key.address, backend->address, key.port, backend->port };
+	peer.backend = backend->address;
+	peer.backend_port = backend->port;
 	remember(ctx, &peer, connected);
 	request->address = peer.backend;
 	request->port = peer.backend_port;
 	return TRANSLATED;
+}
+
+/* Whether a port that a process of the node wants to listen at belongs to a Service: clients would never reach it. */
+static __always_inline int is_taken(struct bpf_sock *ctx, const struct frontend_key *key)
+{
+	struct frontend_key any = *key;
+
+	if (!is_nodes_own(bpf_get_netns_cookie(ctx)))
+		return 0;
+	if (find_frontend(key).frontend)
+		return 1;
+	any.address = any_address(&key->address);
+	if (is_unspecified(&key->address)) {
+		struct frontend_key any4 = *key; /* :: is for IPv4 too */
+
+		any4.address = ipv4(0);
+		return !is_ipv4(&key->address) && find_frontend(&any4).frontend;
+	}
+	if (!is_loopback(&key->address) && !bpf_map_lookup_elem(&own_addrs, &key->address))
+		return 0;
+	return !!find_frontend(&any).frontend;
 }
 
 #endif

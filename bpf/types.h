@@ -25,9 +25,7 @@ static inline __attribute__((always_inline)) __u32 filter_bit(const struct addre
 	return hash >> 43;
 }
 
-/* What a client asks for. A NodePort that every node serves alike has the unspecified address of its family:
- * ::ffff:0.0.0.0 or ::.
- */
+/* What a client asks for. A NodePort has the unspecified address of its family: ::ffff:0.0.0.0 or ::. */
 struct frontend_key {
 	struct address address;
 	__be16 port;
@@ -46,26 +44,35 @@ struct frontend {
 	__u64 options;
 };
 
-/* One row of a backend set: rows base .. base + count - 1 belong to one set and do not change while it is published. */
+/* Flags of a frontend. */
+#define LEAST_LOADED 1 /* TCP: take the less loaded of two random backends */
+#define OWN_NODE_ONLY 2 /* a NodePort that is refused at addresses of other nodes */
+
+/* One row of a backend set: rows base .. base + count - 1 belong to one set, in ascending order of address and port, and
+ * do not change while it is published. `load` is where the backend's connections are counted, 0: they are not.
+ */
 struct backend {
 	struct address address;
 	__be16 port;
-	__u8 pad[6];
+	__u16 pad;
+	__u32 load;
 };
 
-/* What a socket asked for and what it was given. */
+/* What a socket asked for and what it was given. `note`, UDP: the row of the backend, where it is looked for first when
+ * the socket asks again; TCP: where the connection is counted, 0 if it is not.
+ */
 struct peer {
 	struct address frontend;
 	struct address backend;
 	__be16 frontend_port;
 	__be16 backend_port;
+	__u32 note;
 };
 
 /* A socket's record, in a table indexed by socket cookie. cookie == 0: free. */
 struct socket_slot {
 	__u64 cookie;
 	struct peer peer;
-	__u32 pad;
 };
 
 /* What has no place in the slot table: the record of a socket whose slot belongs to another live socket (`front`), and
@@ -76,6 +83,35 @@ struct more_peers {
 	__u32 next;
 	struct peer front;
 	struct peer behind[OLDER_PEERS];
+};
+
+/* Session affinity: which backend a network namespace was given last at the frontend of a row. */
+struct client {
+	__u64 netns; /* its cookie */
+	__u32 row;
+	__u32 pad;
+};
+
+/* The client stands in the value too: a hash element may go to another one while it is read. */
+struct affine {
+	struct client client;
+	__u64 seen; /* ns of CLOCK_MONOTONIC */
+	struct address address;
+	__be16 port;
+	__u8 pad[6];
+};
+
+/* What the agent tells the hooks about the node. */
+struct node {
+	__u64 netns; /* cookie of the node's own network namespace; 0: not known */
+};
+
+/* What happened to records: `spilled`, how many found their slot taken and went to sk_storage; `lost`, how many found no
+ * memory there either, so that their socket sees the backend's address instead of the Service's.
+ */
+struct bookkeeping {
+	__u64 spilled;
+	__u64 lost;
 };
 
 #endif

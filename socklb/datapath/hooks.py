@@ -24,6 +24,8 @@ HOOKS = {
     "connect6": 11,
     "sendmsg4": 14,
     "sendmsg6": 15,
+    "post_bind4": 12,
+    "post_bind6": 13,
 }
 
 

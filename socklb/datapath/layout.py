@@ -7,6 +7,7 @@ Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d; ports are in ne
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from socklb.serving import Backend, Frontend, Serving
 
@@ -18,16 +19,27 @@ MAPS = (
     "service_addrs",
     "node_addrs",
     "own_addrs",
+    "this_node",
+    "loads",
+    "affinity",
+    "bookkeeping",
     "sockets",
     "more_peers",
 )
 FRONTEND_KEY = struct.Struct("!16sHBx")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
 BACKEND_ROW = struct.Struct("!16sH6x")
+LOAD_OFFSET = 20  # of the number in a backend row, native
 ROW_INDEX = struct.Struct("=I")
-PEER = struct.Struct("!16s16sHH")
-SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s4x")
+PEER = struct.Struct("!16s16sHHI")
+SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s")
 MORE_PEERS = struct.Struct(f"=I{PEER.size}s{8 * PEER.size}s")
+CLIENT = struct.Struct("=QI4x")
+AFFINE = struct.Struct(f"={CLIENT.size}sQ16sH6x")
+NODE = struct.Struct("=Q")
+BOOKKEEPING = struct.Struct("=QQ")
+LOAD = struct.Struct("=Q")
+LOAD_NUMBER = struct.Struct("=I")
 PRESENT = b"\x01"
 FILTER_WORD = struct.Struct("=Q")
 U64 = (1 << 64) - 1
@@ -46,7 +58,7 @@ def unpack_frontend(raw: bytes) -> Frontend:
 
 
 def pack_backends(backends: tuple[Backend, ...]) -> bytes:
-    """Give consecutive rows of `struct backend`, in ascending order: the hooks search them."""
+    """Give consecutive rows of `struct backend`, in ascending order: the hooks search them. Nothing is counted."""
     return b"".join([BACKEND_ROW.pack(*backend) for backend in sorted(backends)])
 
 
@@ -62,6 +74,19 @@ def filter_bit(address: bytes) -> int:
     hash_ ^= (zero << 32 | one) * 0xFF51AFD7ED558CCD & U64
     hash_ = (hash_ ^ hash_ >> 33) * 0x9E3779B97F4A7C15 & U64
     return hash_ >> 43
+
+
+def with_loads(rows: bytes, loads: Iterable[int]) -> bytes:
+    """Give backend rows in which the numbers stand under which each backend's connections are counted."""
+    numbered = bytearray(rows)
+    for offset, load in zip(range(LOAD_OFFSET, len(rows), BACKEND_ROW.size), loads, strict=True):
+        LOAD_NUMBER.pack_into(numbered, offset, load)
+    return bytes(numbered)
+
+
+def loads_of(rows: bytes) -> list[int]:
+    """Give the numbers that stand in backend rows."""
+    return [LOAD_NUMBER.unpack_from(rows, offset)[0] for offset in range(LOAD_OFFSET, len(rows), BACKEND_ROW.size)]
 
 
 LEAST_LOADED, OWN_NODE_ONLY = 1, 2  # flags of a frontend

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import socket
+import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from socklb.datapath import hooks, layout, libbpf, mounts
+from socklb.datapath.maps import RowTable
 from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
 from socklb.errors import SocklbError
 
+SO_NETNS_COOKIE = 71  # socket(7); kernel 5.14, commit e8b9eab99232
 OBJECTS = Path(__file__).parent  # the wheel carries them here
 # Best first: errno of our choice (6.1), compare-and-swap in programs (5.12, commit 5ffa25502b5a), neither.
 OBJECT_FILES = ("socklb.bpf.o", "socklb-5.12.bpf.o", "socklb-5.10.bpf.o")
@@ -43,6 +47,9 @@ class NodeDatapath:
             opened.callback(self._object.close)
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
+            self.netns = _netns_cookie()
+            with closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)) as this_node:
+                this_node.publish(0, 0, self.netns)
             self._opened = opened.pop_all()
 
     def attach(self) -> None:
@@ -56,6 +63,15 @@ class NodeDatapath:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.close()
+
+
+def _netns_cookie() -> int:
+    """Give the cookie of this process' network namespace, the node's; 0 before kernel 5.14, which cannot say."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
 
 
 def _load(directory: Path, pins: Pins) -> libbpf.Object:

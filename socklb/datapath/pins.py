@@ -1,4 +1,4 @@
-"""Where maps and links stay when no agent runs: <bpffs>/socklb/v1/{maps,links}, and who may write there."""
+"""Where maps and links stay when no agent runs: <bpffs>/socklb/v2/{maps,links}, and who may write there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from socklb.datapath import hooks
 from socklb.errors import SocklbError
 
-SCHEMA = 1  # of bpf/types.h and bpf/maps.h; another one gets another directory
+SCHEMA = 2  # of bpf/types.h and bpf/maps.h; another one gets another directory
 
 
 class Pins:

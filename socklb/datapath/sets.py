@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from socklb.datapath import barrier, layout
+from socklb.datapath.loads import Loads, split
 from socklb.datapath.maps import RowTable
 from socklb.datapath.rows import Rows
 from socklb.serving import Backend
@@ -14,32 +15,42 @@ from socklb.serving import Backend
 @dataclass
 class _Set:
     rows: bytes
+    counted: bool
     users: int
 
 
 class BackendSets:
-    """Ranges of the backend table by their content. A set is named by its first row; the empty one is None."""
+    """Ranges of the backend table by their content. A set is named by its first row; the empty one is None.
 
-    def __init__(self, table: RowTable) -> None:
+    In a counted set every backend has a number where its connections are counted.
+    """
+
+    def __init__(self, table: RowTable, loads: RowTable) -> None:
         self._table = table
+        self._loads = Loads(loads)
         self._by_base: dict[int, _Set] = {}
-        self._by_rows: dict[bytes, int] = {}
+        self._by_rows: dict[tuple[bytes, bool], int] = {}
         self._writes = 0
         self.rows = Rows(table.capacity, barrier.wait_for_readers)
 
     def adopt(self, published: Iterable[tuple[int, int]]) -> None:
         """Take over the sets (base, count) that frontends lead to already, one entry a frontend."""
+        counted: list[bytes] = []
         for base, count in published:
             if not count:
                 continue
             if base not in self._by_base:
-                rows = self._table.read(base, count)
-                self._by_base[base] = _Set(rows, 0)
-                self._by_rows.setdefault(rows, base)
+                found = self._table.read(base, count)
+                if numbered := any(layout.loads_of(found)):
+                    counted += split(found)
+                rows = layout.with_loads(found, [0] * count)
+                self._by_base[base] = _Set(rows, numbered, 0)
+                self._by_rows.setdefault((rows, numbered), base)
             self._by_base[base].users += 1
+        self._loads.adopt(counted)
         self.rows.adopt((base, self._count(base)) for base in self._by_base)
 
-    def acquire(self, backends: tuple[Backend, ...]) -> int | None:
+    def acquire(self, backends: tuple[Backend, ...], *, counted: bool) -> int | None:
         """Give the set of these backends, written if it is new, and count one more user.
 
         Raises:
@@ -48,14 +59,13 @@ class BackendSets:
         if not backends:
             return None
         rows = layout.pack_backends(backends)
-        base = self._by_rows.get(rows)
+        base = self._by_rows.get((rows, counted))
         if base is None:
-            count = len(backends)
-            base = self.rows.take(count)
-            self._table.write(base, rows)
-            self._writes += count
-            self._by_base[base] = _Set(rows, 0)
-            self._by_rows[rows] = base
+            base = self.rows.take(len(backends))
+            self._table.write(base, self._loads.acquire(rows) if counted else rows)
+            self._writes += len(backends)
+            self._by_base[base] = _Set(rows, counted, 0)
+            self._by_rows[rows, counted] = base
         self._by_base[base].users += 1
         return base
 
@@ -67,8 +77,10 @@ class BackendSets:
         known.users -= 1
         if not known.users:
             del self._by_base[base]
-            if self._by_rows.get(known.rows) == base:
-                del self._by_rows[known.rows]
+            if self._by_rows.get((known.rows, known.counted)) == base:
+                del self._by_rows[known.rows, known.counted]
+            if known.counted:
+                self._loads.release(known.rows)
             self.rows.give_back(base)
 
     def read(self, base: int | None) -> tuple[Backend, ...]:

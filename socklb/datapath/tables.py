@@ -47,7 +47,8 @@ class Tables:
         self._address_tables = [HashTable(directory, name, 16, 1) for name in names]
         self._published: dict[Frontend, _Published] = {}
         self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
-        self._sets = BackendSets(self._backends)
+        self._loads = RowTable(directory, "loads", layout.LOAD.size)
+        self._sets = BackendSets(self._backends, self._loads)
         self._filter = AddressFilter(self._filter_words)
         self.waiting: dict[Frontend, Serving] = {}
         self.writes: Counter[str] = Counter()
@@ -61,6 +62,7 @@ class Tables:
             self._frontend_rows,
             self._backends,
             self._filter_words,
+            self._loads,
             *self._address_tables,
         ):
             table.close()
@@ -97,7 +99,7 @@ class Tables:
         ready: dict[Frontend, int | None] = {}
         for frontend, serving in wanted.items():
             try:
-                ready[frontend] = self._sets.acquire(serving.backends)
+                ready[frontend] = self._sets.acquire(serving.backends, counted=serving.least_loaded)
             except NoRoomError:
                 self.waiting[frontend] = serving
         self.writes["backends"] += self._sets.take_writes()

@@ -217,7 +217,7 @@ class TestStatus:
     def test_it_shows_hooks_tables_and_backends(self, serving: AgentUnderTest) -> None:
         shown = serving.run("status", "--verbose")
         assert shown.returncode == 0, shown.stderr
-        for text in ("9 of 9 attached and effective", "in sync", "default/web", f"{BACKENDS4[0]}:8080", "frontends"):
+        for text in ("11 of 11 attached and effective", "in sync", "default/web", f"{BACKENDS4[0]}:8080", "frontends"):
             assert text in shown.stdout
 
     def test_without_an_agent_it_shows_what_the_kernel_serves_and_exits_with_3(self, serving: AgentUnderTest) -> None:

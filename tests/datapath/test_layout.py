@@ -59,7 +59,11 @@ STRUCTS = [
     ("frontend_key", layout.FRONTEND_KEY, {"address": 0, "port": 1, "protocol": 0}),
     ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0, "options": 0}),
     ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
-    ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1}),
+    ("client", layout.CLIENT, {"netns": 0, "row": 0}),
+    ("affine", layout.AFFINE, {"client": 0, "seen": 0, "address": 0, "port": 1}),
+    ("node", layout.NODE, {"netns": 0}),
+    ("bookkeeping", layout.BOOKKEEPING, {"spilled": 0, "lost": 0}),
+    ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1, "note": 0}),
     ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),
     ("more_peers", layout.MORE_PEERS, {"next": 0, "front": 0, "behind": 0}),
 ]

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which backend of a set a socket gets. */
+#ifndef SOCKLB_CHOOSE_H
+#define SOCKLB_CHOOSE_H
+
+#include <linux/in.h>
+
+#include "address.h"
+#include "maps.h"
+#include "records.h"
+
+#define NS_PER_SECOND 1000000000ULL
+/* Enough to search a set as large as the table of backends, 2^24 rows at most. */
+#define SEARCH_STEPS 24
+
+/* A frontend as it was when it was looked up. */
+struct found {
+	struct frontend *frontend;
+	__u32 row;
+};
+
+/* One published set. */
+struct set {
+	__u32 base;
+	__u32 count;
+};
+
+static __always_inline struct backend *backend_at(__u32 row)
+{
+	return bpf_map_lookup_elem(&backends, &row);
+}
+
+static __always_inline __u64 high_half(const struct address *a)
+{
+	return (__u64)bpf_ntohl(a->word[0]) << 32 | bpf_ntohl(a->word[1]);
+}
+
+static __always_inline __u64 low_half(const struct address *a)
+{
+	return (__u64)bpf_ntohl(a->word[2]) << 32 | bpf_ntohl(a->word[3]);
+}
+
+static __always_inline int comes_before(const struct backend *a, const struct address *address, __be16 port)
+{
+	__u64 high = high_half(&a->address), low = low_half(&a->address);
+	__u64 other_high = high_half(address), other_low = low_half(address);
+
+	if (high != other_high)
+		return high < other_high;
+	if (low != other_low)
+		return low < other_low;
+	return bpf_ntohs(a->port) < bpf_ntohs(port);
+}
+
+static __always_inline int is_backend(const struct backend *backend, const struct address *address, __be16 port)
+{
+	return backend->port == port && same_address(&backend->address, address);
+}
+
+/* The backend's row if it is one of the set. Rows are in ascending order. */
+static __always_inline struct backend *search(struct set set, const struct address *address, __be16 port, __u32 *row)
+{
+	__u32 low = set.base, high = set.base + set.count;
+	struct backend *backend;
+
+	for (int i = 0; i < SEARCH_STEPS && low < high; i++) {
+		__u32 middle = low + (high - low) / 2;
+
+		backend = backend_at(middle);
+		if (!backend)
+			return NULL;
+		if (comes_before(backend, address, port))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	backend = backend_at(low);
+	if (!backend || low >= set.base + set.count || !is_backend(backend, address, port))
+		return NULL;
+	*row = low;
+	return backend;
+}
+
+/* What this UDP socket was given here before, if it still serves: other endpoints may come and go without moving it. */
+static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, struct set set, struct peer *asked)
+{
+	struct peer *known = known_peer(ctx, asked);
+	struct backend *backend;
+
+	if (!known)
+		return NULL;
+	asked->note = known->note;
+	backend = asked->note - set.base < set.count ? backend_at(asked->note) : NULL;
+	if (backend && is_backend(backend, &known->backend, known->backend_port))
+		return backend;
+	return search(set, &known->backend, known->backend_port, &asked->note);
+}
+
+/* Any, for UDP by the socket's cookie: they are sequential, so they are spread by Fibonacci hashing (multiply by
+ * 2^64 / phi, keep the high half), and a socket whose record was lost keeps its backend as long as the set stands.
+ */
+static __always_inline struct backend *any(struct bpf_sock_addr *ctx, struct set set, __u32 *row)
+{
+	__u32 draw = ctx->protocol == IPPROTO_UDP ? (bpf_get_socket_cookie(ctx) * 0x9e3779b97f4a7c15ULL) >> 32
+						  : bpf_get_prandom_u32();
+
+	*row = set.base + draw % set.count;
+	return backend_at(*row);
+}
+
+static __always_inline __u64 load_of(const struct backend *backend)
+{
+	__u32 number = backend->load;
+	__u64 *load = bpf_map_lookup_elem(&loads, &number);
+
+	return number && load ? *(volatile __u64 *)load : 0;
+}
+
+/* The less loaded of two, which is far better than one and needs no look at all of them ("the power of two choices"). */
+static __always_inline struct backend *less_loaded(struct bpf_sock_addr *ctx, struct set set, __u32 *row)
+{
+	struct backend *one = any(ctx, set, row), *other;
+	__u32 other_row;
+
+	if (set.count < 2)
+		return one;
+	other_row = set.base + (*row - set.base + 1 + bpf_get_prandom_u32() % (set.count - 1)) % set.count;
+	other = backend_at(other_row);
+	if (one && other && load_of(other) < load_of(one)) {
+		*row = other_row;
+		return other;
+	}
+	return one;
+}
+
+static __always_inline struct backend *choose_freely(struct bpf_sock_addr *ctx, __u64 options, struct set set,
+						     struct peer *asked)
+{
+	struct backend *backend = NULL;
+
+	if (ctx->protocol == IPPROTO_UDP)
+		backend = given_before(ctx, set, asked);
+	else if (options >> 32 & LEAST_LOADED)
+		return less_loaded(ctx, set, &asked->note);
+	return backend ? backend : any(ctx, set, &asked->note);
+}
+
+/* What this pod was given last, if that is not too long ago and still serves. Whoever reads a torn value gets an address
+ * that is no backend of the set, or one that is.
+ */
+static __always_inline struct backend *given_last(const struct client *client, __u64 seconds, struct set set,
+						  __u32 *row)
+{
+	struct affine *last = bpf_map_lookup_elem(&affinity, client);
+	struct address address;
+
+	if (!last || last->client.netns != client->netns || last->client.row != client->row ||
+	    bpf_ktime_get_ns() - last->seen > seconds * NS_PER_SECOND)
+		return NULL;
+	address = last->address;
+	return search(set, &address, last->port, row);
+}
+
+/* Session affinity: a pod is a client, and so are all processes of the node's own network together. */
+static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *ctx, const struct found *found,
+							 __u64 options, struct set set, struct peer *asked)
+{
+	struct client client = { bpf_get_netns_cookie(ctx), found->row, 0 };
+	struct backend *backend = given_last(&client, options & 0xffffffff, set, &asked->note);
+	struct affine now = { client, bpf_ktime_get_ns() };
+
+	if (!backend)
+		backend = choose_freely(ctx, options, set, asked);
+	if (backend) {
+		now.address = backend->address;
+		now.port = backend->port;
+		bpf_map_update_elem(&affinity, &client, &now, BPF_ANY);
+	}
+	return backend;
+}
+
+/* A backend for what was `asked`, whose note is filled in; none if nobody serves. */
+static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const struct found *found, struct peer *asked)
+{
+	__u64 word = *(volatile __u64 *)&found->frontend->set;
+	__u64 options = *(volatile __u64 *)&found->frontend->options;
+	struct set set = { word >> 32, word };
+	struct backend *backend;
+
+	if (!set.count)
+		return NULL;
+	if (options & 0xffffffff)
+		backend = choose_for_client(ctx, found, options, set, asked);
+	else
+		backend = choose_freely(ctx, options, set, asked);
+	if (backend && ctx->protocol == IPPROTO_TCP)
+		asked->note = options >> 32 & LEAST_LOADED ? backend->load : 0;
+	return backend;
+}
+
+#endif

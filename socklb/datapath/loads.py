@@ -1,0 +1,67 @@
+"""Who has which number in the table of loads, where the hooks count the connections of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from socklb.datapath import layout
+from socklb.datapath.maps import RowTable
+
+NOT_COUNTED = 0
+
+
+class Loads:
+    """Numbers for backends, each a row of (address, port). A backend keeps its number while any set has it.
+
+    A number goes to another backend only when nothing is counted there: sockets that were given the last one still
+    count themselves out. Without a free number a backend is not counted, and taken as idle.
+    """
+
+    def __init__(self, table: RowTable) -> None:
+        self._table = table
+        self._numbers: dict[bytes, int] = {}
+        self._users: dict[bytes, int] = {}
+        self._free = list(range(table.capacity - 1, NOT_COUNTED, -1))
+
+    def adopt(self, rows: Iterable[bytes]) -> None:
+        """Take over the rows of the counted sets that the tables hold already."""
+        for row in rows:
+            (number,) = layout.loads_of(row)
+            key = row[: layout.LOAD_OFFSET]
+            self._users[key] = self._users.get(key, 0) + 1
+            self._numbers[key] = number
+        taken = set(self._numbers.values())
+        self._free = [number for number in self._free if number not in taken]
+
+    def acquire(self, rows: bytes) -> bytes:
+        """Give the rows with their numbers, and count one more user of each."""
+        return layout.with_loads(rows, [self._acquire(row) for row in split(rows)])
+
+    def release(self, rows: bytes) -> None:
+        """Count one user less of each row."""
+        for row in split(rows):
+            key = row[: layout.LOAD_OFFSET]
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key]
+                if number := self._numbers.pop(key):
+                    self._free.insert(0, number)
+
+    def _acquire(self, row: bytes) -> int:
+        key = row[: layout.LOAD_OFFSET]
+        self._users[key] = self._users.get(key, 0) + 1
+        if key not in self._numbers:
+            self._numbers[key] = self._idle_number()
+        return self._numbers[key]
+
+    def _idle_number(self) -> int:
+        for i in range(len(self._free) - 1, -1, -1):
+            if not any(self._table.read(self._free[i])):
+                return self._free.pop(i)
+        return NOT_COUNTED
+
+
+def split(rows: bytes) -> list[bytes]:
+    """Give the rows one by one."""
+    size = layout.BACKEND_ROW.size
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,0 +1,210 @@
+"""NodePorts: on node addresses and on loopback, kept free for the Service, and per node under the policy Local."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from socklb.datapath import layout
+from socklb.datapath.maps import RowTable
+from socklb.datapath.node import SO_NETNS_COOKIE, NodeDatapath
+from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, pack_address
+from tests.datapath.sandbox import (
+    BACKENDS4,
+    BACKENDS6,
+    NODE4,
+    NODE6,
+    Sandbox,
+    ask_tcp,
+    ask_udp,
+    enter_network,
+    sh,
+    udp_client,
+)
+from tests.datapath.services import SERVICE4, frontend, serving, web
+
+PORT = 32000
+OTHER_NODE = "172.18.0.3"
+PROTOCOLS = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+
+
+@pytest.fixture
+def node(sandbox: Sandbox, datapath: NodeDatapath) -> NodeDatapath:
+    """A datapath whose node is the sandbox's network, with a NodePort for each protocol and family."""
+    with contextlib.closing(RowTable(datapath.pins.maps, "this_node", layout.NODE.size)) as this_node:
+        this_node.publish(0, 0, sandbox.run(netns_cookie))
+    put = {Frontend(ANY4, PORT, protocol): serving(BACKENDS4[0]) for protocol in PROTOCOLS}
+    put |= {Frontend(ANY6, PORT, protocol): serving(BACKENDS6[0]) for protocol in PROTOCOLS}
+    nodes = frozenset(map(pack_address, (NODE4, NODE6, OTHER_NODE)))
+    own = frozenset(map(pack_address, (NODE4, NODE6)))
+    datapath.tables.apply(Difference(put=put, add=Addresses(nodes=nodes, own=own)))
+    return datapath
+
+
+def netns_cookie() -> int:
+    with socket.socket() as client:
+        return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
+
+
+def in_a_pod(sandbox: Sandbox, work: Callable[[], object]) -> object:
+    """Do something in a network namespace that is not the node's, but below its cgroup."""
+    name = f"{sandbox.name}-pod"
+    sh("ip", "netns", "add", name)
+    sh("ip", "-n", name, "link", "set", "lo", "up")
+
+    def enter_and_work() -> object:
+        enter_network(name)
+        return work()
+
+    try:
+        return sandbox.run(enter_and_work)
+    finally:
+        sh("ip", "netns", "delete", name)
+
+
+def error_of(work: Callable[[], object]) -> int | None:
+    try:
+        work()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+class TestLoopback:
+    """kube-proxy's nftables mode does not serve it, KEP-6032 by a userspace proxy for TCP."""
+
+    @pytest.mark.parametrize(
+        ("address", "backend"),
+        [
+            ("127.0.0.1", BACKENDS4[0]),
+            ("127.1.2.3", BACKENDS4[0]),
+            ("::1", BACKENDS6[0]),
+            ("::ffff:127.0.0.1", BACKENDS4[0]),
+        ],
+    )
+    def test_serves_node_ports_to_processes_of_the_node(
+        self, sandbox: Sandbox, node: NodeDatapath, address: str, backend: str
+    ) -> None:
+        assert sandbox.run(lambda: ask_tcp(address, PORT)) == (backend, f"{address} {PORT}")
+
+        def ask() -> tuple[str, str]:
+            with udp_client(address) as client:
+                return ask_udp(client, address, PORT)
+
+        assert sandbox.run(ask) == (backend, f"{address} {PORT}")
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+    def test_of_a_pod_is_the_pods_own(self, sandbox: Sandbox, node: NodeDatapath, address: str) -> None:
+        def listen_and_ask() -> str:
+            server = socket.create_server((address, PORT), family=family(address))
+            with server, socket.create_connection((address, PORT), 5) as client:
+                return "own" if server.accept()[1] == client.getsockname() else "other"
+
+        assert in_a_pod(sandbox, listen_and_ask) == "own"
+
+    def test_at_ports_of_no_service_is_left_alone(self, sandbox: Sandbox, node: NodeDatapath) -> None:
+        def listen_and_ask() -> bool:
+            server = socket.create_server(("127.0.0.1", PORT + 7))
+            with server, socket.create_connection(("127.0.0.1", PORT + 7), 5) as client:
+                return server.accept()[1] == client.getsockname()
+
+        assert sandbox.run(listen_and_ask)
+
+
+def family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def bind(address: str, port: int, kind: socket.SocketKind) -> Callable[[], None]:
+    def work() -> None:
+        with socket.socket(family(address), kind) as server:
+            server.bind((address, port))
+
+    return work
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
+class TestANodePort:
+    @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "::1", NODE4, NODE6])
+    def test_cannot_be_bound_by_a_process_of_the_node(
+        self, sandbox: Sandbox, node: NodeDatapath, address: str, kind: socket.SocketKind
+    ) -> None:
+        assert sandbox.run(lambda: error_of(bind(address, PORT, kind))) == errno.EADDRINUSE
+        assert sandbox.run(lambda: error_of(bind(address, PORT + 1, kind))) is None
+
+    @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1"])
+    def test_can_be_bound_in_a_pod(
+        self, sandbox: Sandbox, node: NodeDatapath, address: str, kind: socket.SocketKind
+    ) -> None:
+        assert in_a_pod(sandbox, lambda: error_of(bind(address, PORT, kind))) is None
+
+    def test_can_be_bound_at_an_address_that_is_no_nodes(
+        self, sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
+    ) -> None:
+        assert sandbox.run(lambda: error_of(bind(BACKENDS4[3], PORT, kind))) is None
+
+    def test_of_ipv4_alone_is_taken_for_a_dual_stack_listener_too(
+        self, sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
+    ) -> None:
+        node.tables.apply(Difference(put={Frontend(ANY4, PORT + 2, p): serving(BACKENDS4[0]) for p in PROTOCOLS}))
+        assert sandbox.run(lambda: error_of(bind("::", PORT + 2, kind))) == errno.EADDRINUSE
+
+    def test_can_be_bound_again_when_its_service_is_gone(
+        self, sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
+    ) -> None:
+        node.tables.apply(Difference(delete=node.tables.frontends))
+        assert sandbox.run(lambda: error_of(bind("0.0.0.0", PORT, kind))) is None
+
+    @pytest.mark.parametrize("object_file", ["socklb-5.12.bpf.o", "socklb-5.10.bpf.o"])
+    def test_can_be_bound_where_programs_cannot_choose_the_error(
+        self, sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
+    ) -> None:
+        """The only other error they have is EPERM, which nobody would understand."""
+        assert sandbox.run(lambda: error_of(bind("0.0.0.0", PORT, kind))) is None
+
+
+class TestAServiceAddressThatTheNodeHas:
+    def test_cannot_be_bound_at_the_services_port(self, sandbox: Sandbox, node: NodeDatapath) -> None:
+        node.tables.apply(Difference(put={frontend(BACKENDS4[3]): serving(BACKENDS4[0])}))
+        assert sandbox.run(lambda: error_of(bind(BACKENDS4[3], 80, socket.SOCK_STREAM))) == errno.EADDRINUSE
+        assert sandbox.run(lambda: error_of(bind(BACKENDS4[3], 81, socket.SOCK_STREAM))) is None
+
+
+class TestExternalTrafficPolicyLocal:
+    @pytest.fixture(autouse=True)
+    def local(self, node: NodeDatapath) -> None:
+        put = {
+            Frontend(ANY4, PORT, socket.IPPROTO_TCP): Serving(serving(*BACKENDS4[:2]).backends, own_node_only=True),
+            Frontend(pack_address("172.18.0.4"), PORT, socket.IPPROTO_TCP): serving(BACKENDS4[5]),
+        }
+        node.tables.apply(Difference(put=put, add=Addresses(nodes=frozenset({pack_address("172.18.0.4")}))))
+
+    def test_the_own_node_gives_any_endpoint(self, sandbox: Sandbox) -> None:
+        assert {sandbox.run(lambda: ask_tcp(NODE4, PORT))[0] for _ in range(20)} == set(BACKENDS4[:2])
+        assert sandbox.run(lambda: ask_tcp("127.0.0.1", PORT))[0] in BACKENDS4[:2]
+
+    def test_another_node_gives_its_own_endpoints(self, sandbox: Sandbox) -> None:
+        assert {sandbox.run(lambda: ask_tcp("172.18.0.4", PORT))[0] for _ in range(5)} == {BACKENDS4[5]}
+
+    def test_another_node_without_endpoints_refuses(self, sandbox: Sandbox, node: NodeDatapath) -> None:
+        def connect() -> None:
+            socket.create_connection((OTHER_NODE, PORT), 5).close()
+
+        assert sandbox.run(lambda: error_of(connect)) == errno.ECONNREFUSED
+        anybody = {Frontend(ANY4, PORT, socket.IPPROTO_TCP): serving(BACKENDS4[0])}
+        node.tables.apply(Difference(put=anybody))  # the control: under Cluster every node serves
+        assert sandbox.run(lambda: error_of(connect)) is None
+
+    def test_is_read_back_by_the_next_agent(self, node: NodeDatapath) -> None:
+        found = node.tables.serving(Frontend(ANY4, PORT, socket.IPPROTO_TCP))
+        assert found == Serving(serving(*BACKENDS4[:2]).backends, own_node_only=True)
+        assert node.tables.addresses.own == {pack_address(NODE4), pack_address(NODE6)}
+
+
+def test_cluster_ips_are_served_beside_node_ports(sandbox: Sandbox, node: NodeDatapath) -> None:
+    node.tables.apply(web())
+    assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[1] == f"{SERVICE4} 80"
