@@ -1,8 +1,59 @@
-"""`python -m bench`: measure everything, as root on a machine with the kit set up."""
+"""`python -m bench`: measure everything, as root on a machine with the kit set up.
+
+python -m bench                                         # every figure that is stated in README.md
+python -m bench latency --services 10,1000 --cycles 20  # a part, or less of it
+"""
 
 from __future__ import annotations
 
-from bench import hooks, sync
+import argparse
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
 
-for part in (hooks, sync):
-    part.main()
+from bench import control, hooks, latency, sync
+
+PARTS = {
+    "latency": "socket operations through socklb and through kube-proxy's rules, against no Service",
+    "hooks": "nanoseconds of every hook beside an empty hook",
+    "control": "CPU and memory of the agent",
+    "sync": "from a folder of manifests to the kernel",
+}
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure every figure that is stated.")
+    parser.set_defaults(services=latency.SERVICES, cycles=latency.CYCLES)
+    parts = parser.add_subparsers(dest="part", metavar="PART")
+    for name, purpose in PARTS.items():
+        part = parts.add_parser(name, help=purpose)
+        if name == "latency":
+            part.add_argument("--services", type=counts, metavar="N,…", help="numbers of Services, as in 10,1000")
+            part.add_argument("--cycles", type=int, metavar="N", help=f"turns of every column: {latency.CYCLES}")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    run = {
+        "latency": lambda: latency.main(arguments.services, arguments.cycles),
+        "hooks": hooks.main,
+        "control": control.main,
+        "sync": sync.main,
+    }
+    for name in [arguments.part] if arguments.part else PARTS:
+        run[name]()
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Read numbers of Services."""
+    return tuple(sorted(int(part) for part in text.split(",")))
+
+
+def stop(number: int, _: FrameType | None) -> NoReturn:
+    """End by an exception, as Ctrl-C does, so that what was made is removed."""
+    sys.exit(f"stopped by signal {number}")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,10 +13,11 @@ import statistics
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bench.table import print_table
@@ -64,9 +65,15 @@ def main() -> None:
                         figures[case.label, hook, name].append(spent / runs)
     print_table(
         f"ns a run, median [minimum] of {ROUNDS} rounds of {OPERATIONS}; {SERVICES} Services",
-        ("case", "hook", "socklb", "empty"),
+        ("case", "hook", "socklb", "empty", "goal"),
         [
-            (case.label, hook, cell(figures[case.label, hook, "socklb"]), cell(figures[case.label, hook, "empty"]))
+            (
+                case.label,
+                hook,
+                cell(figures[case.label, hook, "socklb"]),
+                cell(figures[case.label, hook, "empty"]),
+                case.goals.get(hook, ""),
+            )
             for case in CASES
             for hook in case.hooks
         ],
@@ -129,13 +136,19 @@ class Case(NamedTuple):
     label: str
     hooks: tuple[str, ...]
     work: Callable[[], None]
+    goals: Mapping[str, str] = MappingProxyType({})  # nanoseconds
 
 
 CASES = (
-    Case("TCP, fresh socket, Service", ("connect4", "sock_release"), fresh_tcp),
+    Case(
+        "TCP, fresh socket, Service",
+        ("connect4", "sock_release"),
+        fresh_tcp,
+        {"connect4": "260", "sock_release": "110"},
+    ),
     Case("UDP, fresh socket, Service", ("connect4",), connect_udp_fresh),
-    Case("UDP, same socket, Service", ("connect4",), partial(connect_udp, (SERVICE, 80))),
-    Case("UDP, same socket, no Service", ("connect4",), partial(connect_udp, (DIRECT, PORT))),
+    Case("UDP, same socket, Service", ("connect4",), partial(connect_udp, (SERVICE, 80)), {"connect4": "150"}),
+    Case("UDP, same socket, no Service", ("connect4",), partial(connect_udp, (DIRECT, PORT)), {"connect4": "80"}),
     Case("UDP, fresh socket, Service", ("sendmsg4", "recvmsg4"), ask_udp_fresh),
     Case("UDP, same socket, Service", ("sendmsg4", "recvmsg4"), ask_udp),
     Case("UDP, connected", ("getpeername4",), names),

@@ -82,17 +82,21 @@ static __always_inline struct backend *search(struct set set, const struct addre
 }
 
 /* What this UDP socket was given here before, if it still serves: other endpoints may come and go without moving it. */
-static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, struct set set, struct peer *asked)
+static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, struct set set, struct peer *asked,
+						    int *remembered)
 {
-	struct peer *known = known_peer(ctx, asked);
+	int newest = 0;
+	struct peer *known = known_peer(ctx, asked, &newest);
 	struct backend *backend;
 
 	if (!known)
 		return NULL;
 	asked->note = known->note;
 	backend = asked->note - set.base < set.count ? backend_at(asked->note) : NULL;
-	if (backend && is_backend(backend, &known->backend, known->backend_port))
+	if (backend && is_backend(backend, &known->backend, known->backend_port)) {
+		*remembered = newest;
 		return backend;
+	}
 	return search(set, &known->backend, known->backend_port, &asked->note);
 }
 
@@ -134,12 +138,12 @@ static __always_inline struct backend *less_loaded(struct bpf_sock_addr *ctx, st
 }
 
 static __always_inline struct backend *choose_freely(struct bpf_sock_addr *ctx, __u64 options, struct set set,
-						     struct peer *asked)
+						     struct peer *asked, int *remembered)
 {
 	struct backend *backend = NULL;
 
 	if (ctx->protocol == IPPROTO_UDP)
-		backend = given_before(ctx, set, asked);
+		backend = given_before(ctx, set, asked, remembered);
 	else if (options >> 32 & LEAST_LOADED)
 		return less_loaded(ctx, set, &asked->note);
 	return backend ? backend : any(ctx, set, &asked->note);
@@ -168,9 +172,10 @@ static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *c
 	struct client client = { bpf_get_netns_cookie(ctx), found->row, 0 };
 	struct backend *backend = given_last(&client, options & 0xffffffff, set, &asked->note);
 	struct affine now = { client, bpf_ktime_get_ns() };
+	int remembered = 0;
 
 	if (!backend)
-		backend = choose_freely(ctx, options, set, asked);
+		backend = choose_freely(ctx, options, set, asked, &remembered);
 	if (backend) {
 		now.address = backend->address;
 		now.port = backend->port;
@@ -179,8 +184,11 @@ static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *c
 	return backend;
 }
 
-/* A backend for what was `asked`, whose note is filled in; none if nobody serves. */
-static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const struct found *found, struct peer *asked)
+/* A backend for what was `asked`, whose note is filled in; none if nobody serves. `remembered`: the socket's newest record
+ * says so already.
+ */
+static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const struct found *found, struct peer *asked,
+					      int *remembered)
 {
 	__u64 word = *(volatile __u64 *)&found->frontend->set;
 	__u64 options = *(volatile __u64 *)&found->frontend->options;
@@ -192,7 +200,7 @@ static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const s
 	if (options & 0xffffffff)
 		backend = choose_for_client(ctx, found, options, set, asked);
 	else
-		backend = choose_freely(ctx, options, set, asked);
+		backend = choose_freely(ctx, options, set, asked, remembered);
 	if (backend && ctx->protocol == IPPROTO_TCP)
 		asked->note = options >> 32 & LEAST_LOADED ? backend->load : 0;
 	return backend;

@@ -167,14 +167,16 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 		bpf_sk_storage_delete(&more_peers, sk);
 }
 
-/* The record of this socket about the frontend that `asked` names. */
-static __always_inline struct peer *known_peer(struct bpf_sock_addr *ctx, const struct peer *asked)
+/* The record of this socket about the frontend that `asked` names. `newest`: it stands in front of all others. */
+static __always_inline struct peer *known_peer(struct bpf_sock_addr *ctx, const struct peer *asked, int *newest)
 {
 	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
 	struct more_peers *more;
 
-	if (front && same_frontend(front, asked))
+	if (front && same_frontend(front, asked)) {
+		*newest = 1;
 		return front;
+	}
 	more = more_of(ctx);
 	if (!more)
 		return NULL;

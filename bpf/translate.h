@@ -128,7 +128,7 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 	struct peer peer = { .frontend = key.address, .frontend_port = key.port };
 	struct backend *backend;
 	struct found found;
-	int elsewhere = 0;
+	int elsewhere = 0, remembered = 0;
 
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return PASS;
@@ -139,12 +139,13 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 		found = find_node_port(ctx, &key, &elsewhere);
 	if (!found.frontend)
 		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, connected);
-	backend = elsewhere ? NULL : choose(ctx, &found, &peer);
+	backend = elsewhere ? NULL : choose(ctx, &found, &peer, &remembered);
 	if (!backend)
 		return REFUSED;
 	peer.backend = backend->address;
 	peer.backend_port = backend->port;
-	remember(ctx, &peer, connected);
+	if (!remembered)
+		remember(ctx, &peer, connected);
 	request->address = peer.backend;
 	request->port = peer.backend_port;
 	return TRANSLATED;

@@ -22,6 +22,8 @@ from socklb.api.source import Batch, Problem, Source
 from socklb.config import Config
 from socklb.datapath import mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
+from socklb.datapath.sizes import Sizes
+from socklb.health.health import Health
 from socklb.plan import Plan
 from socklb.serving import Difference, frontend_text
 from socklb.state import State
@@ -38,9 +40,10 @@ async def serve(config: Config) -> None:
     cgroup = Path(config.cgroup) if config.cgroup else mounts.find_or_mount_cgroup2()
     objects = Path(config.objects) if config.objects else OBJECTS
     source = ManifestFolder(Path(config.manifests))
-    with NodeDatapath(Path(config.bpffs), cgroup, objects) as datapath:
+    sizes = Sizes(config.max_frontends, config.max_backends)
+    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes) as datapath:
         agent = Agent(config, source, datapath)
-        async with control.answering(Path(config.socket), agent):
+        async with control.answering(Path(config.socket), agent), agent.health.answering():
             await until_stopped(agent.follow())
     log.info("stopped; the hooks go on serving what they have")
 
@@ -69,7 +72,8 @@ class Agent:
         self._datapath = datapath
         self._attached = False
         self._state = State()
-        self.plan = Plan(config.node)
+        self.health = Health(config, self, datapath, find_leftovers=list)
+        self.plan = Plan(config.node, external_ips=config.external_ips)
 
     async def follow(self) -> None:
         """Apply whatever the source says, as it says it."""
@@ -79,7 +83,9 @@ class Agent:
 
     def take(self, batch: Batch) -> None:
         """Bring one batch into the kernel, and let the hooks run once there is something to serve."""
-        difference = self.plan.update(self._state, self._state.apply(batch.changes))
+        self.health.begin()
+        affected = self._state.apply(batch.changes)
+        difference = self.plan.update(self._state, affected)
         if batch.complete and not self.synced:
             difference = self._against_the_kernel()
         elif not self.synced:
@@ -89,6 +95,7 @@ class Agent:
             self._datapath.attach()
             self._attached = True
         self._note(batch)
+        self.health.applied(self._state, affected, batch)
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
@@ -137,7 +144,7 @@ class Agent:
             Problem("", 0, "", f"no room in the tables for {frontend_text(frontend)}")
             for frontend in self._datapath.tables.waiting
         ]
-        return [*self._source.problems, *self.plan.problems, *full]
+        return [*self._source.problems, *self.plan.problems, *full, *self.health.problems]
 
     def writes(self) -> dict[str, int]:
         """Give how many elements and rows were written to each table since the start."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from socklb.api.addresses import Network
+from socklb.datapath.sizes import Sizes
 from socklb.errors import SocklbError
+from socklb.health import addresses
 
 DEFAULT_PATH = Path("/etc/socklb/socklb.toml")
 
@@ -20,6 +24,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cgroup: the node's cgroup-v2 root; found in /proc/self/mountinfo if absent.
     objects: the folder of the eBPF objects; the package's own if absent.
     socket: where the agent answers `socklb status`.
+    health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
+    metrics_address: where Prometheus asks for /metrics; empty: nowhere.
+    max_frontends, max_backends: how many the tables have room for; they keep the size that they have already.
+    pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from those outside, keeps
+        traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
+    native_cidrs: further networks that pods reach with their own address.
+    external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
     """
 
     node: str
@@ -28,6 +39,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cgroup: str | None = None
     objects: str | None = None
     socket: str = "/run/socklb/agent.sock"
+    health_address: str = "[::]:10256"
+    metrics_address: str = "127.0.0.1:10249"
+    max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().frontends
+    max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().backends
+    external_ips: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    native_cidrs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a key that has the right type and says nothing of use."""
+        for key in ("external_ips", "pod_cidrs", "native_cidrs"):
+            for text in getattr(self, key):
+                try:
+                    Network.parse(text)
+                except ValueError as error:
+                    raise ValueError(f"{error} - at `$.{key}`") from None
 
 
 def load(path: Path) -> Config:
@@ -38,7 +65,7 @@ def load(path: Path) -> Config:
     """
     keys = ", ".join(field.name for field in msgspec.structs.fields(Config))
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Config)
+        found = msgspec.toml.decode(path.read_bytes(), type=Config)
     except OSError as error:
         raise SocklbError(
             f"cannot read the configuration: {error.strerror}",
@@ -49,3 +76,6 @@ def load(path: Path) -> Config:
         raise SocklbError(
             f"the configuration is not right: {error}", value=path, valid=f"TOML with the keys {keys}"
         ) from error
+    addresses.parse("health_address", found.health_address)
+    addresses.parse("metrics_address", found.metrics_address)
+    return found

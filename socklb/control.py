@@ -50,6 +50,7 @@ def _status(agent: Agent) -> dict[str, Any]:
         "applied": {"revision": agent.revision, "objects": agent.applied},
         "problems": [problem._asdict() for problem in agent.problems()],
         "writes": agent.writes(),
+        "listening": agent.health.listening,
     }
 
 

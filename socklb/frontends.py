@@ -1,26 +1,33 @@
-"""What one object asks for: a Service its frontends and who answers there, a Node its addresses. Pure.
+"""What one object asks for: a Service its frontends and how each is served, a Node its addresses. Pure.
 
     plan_service(service, slices, Surroundings(Place("w1", "zone-a"), {"w1": frozenset({address})}))
 
-Where a NodePort is asked for, the policy Cluster takes one frontend for all nodes, Local one for each address of each
-node: it is served by that node's own endpoints, whoever asks, and refused where there are none.
-SCTP ports, ExternalName and headless Services and those of another proxy have no frontends.
+A NodePort has one frontend for all nodes. With externalTrafficPolicy Local that one is for our own node, and each other
+node with endpoints has frontends besides, for the sockets that ask it.
+ExternalName and headless Services and those of another proxy have no frontends. loadBalancerClass says who gives a
+Service its address, not who serves it there: it decides nothing here, as in kube-proxy.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from socklb.api.addresses import parse_address
-from socklb.api.objects import EndpointSlice, IPFamily, Node, Service, ServicePort
+from socklb.api.addresses import Network, parse_address
+from socklb.api.objects import EndpointSlice, Node, Service, ServicePort
+from socklb.api.source import Problem
+from socklb.asked import Asked, family_of, refused_external_ips, where_asked
 from socklb.endpoints import Candidate, Place, anywhere, candidates, on_each_node
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, is_ipv4
+from socklb.errors import SocklbError
+from socklb.serving import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Serving
 
-PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
+PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
+ANY = {"IPv4": ANY4, "IPv6": ANY6}
 # kube-proxy leaves Services with one of these labels alone, whatever the value.
 OTHERS_LABELS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"}
+BALANCE = "socklb.io/balance"
+LEAST_LOADED = "least-loaded"
 
 
 class Surroundings(NamedTuple):
@@ -28,6 +35,7 @@ class Surroundings(NamedTuple):
 
     here: Place
     nodes: Mapping[str, frozenset[bytes]]  # addresses by name
+    external_ips: tuple[Network, ...] = ()  # where externalIPs are served
 
 
 class ServicePlan(NamedTuple):
@@ -35,25 +43,28 @@ class ServicePlan(NamedTuple):
 
     frontends: dict[Frontend, Serving]
     addresses: frozenset[bytes]
+    problems: tuple[Problem, ...] = ()
 
 
 NOTHING = ServicePlan({}, frozenset())
 
 
-def plan_service(service: Service, slices: Iterable[EndpointSlice], around: Surroundings) -> ServicePlan:
-    """Give the frontends of a Service with their backends, and its ClusterIPs."""
-    if service.spec.type == "ExternalName" or not OTHERS_LABELS.isdisjoint(service.metadata.labels):
+def plan_service(service: Service, slices: Collection[EndpointSlice], around: Surroundings) -> ServicePlan:
+    """Give the frontends of a Service, how each is served, its ClusterIPs, and what is not served."""
+    spec = service.spec
+    if spec.type == "ExternalName" or spec.headless or not OTHERS_LABELS.isdisjoint(service.metadata.labels):
         return NOTHING
-    cluster_ips = [parse_address(ip) for ip in service.spec.cluster_ips]
-    frontends: dict[Frontend, Serving] = {}
-    for port in service.spec.ports:
-        if port.protocol in PROTOCOLS:
-            for family in ("IPv4", "IPv6"):
-                offered = candidates(port, family, slices)
-                frontends.update(_inside(service, port, _of_family(family, cluster_ips), offered, around.here))
-                if _has_node_port(service, port, family, cluster_ips):
-                    frontends.update(_outside(service, port, family, offered, around))
-    return ServicePlan(frontends, frozenset(cluster_ips))
+    everywhere_asked = list(where_asked(service, around.external_ips))
+    return ServicePlan(
+        {
+            frontend: serving
+            for asked in everywhere_asked
+            for port in spec.ports
+            for frontend, serving in _serve(service, port, asked, candidates(port, asked.family, slices), around)
+        },
+        frozenset(ip for asked in everywhere_asked for ip in asked.cluster_ips),
+        (*refused_external_ips(service, around.external_ips), *_balance_problem(service)),
+    )
 
 
 def plan_node(node: Node) -> frozenset[bytes]:
@@ -68,55 +79,57 @@ def depends_on_nodes(service: Service) -> bool:
 
 
 def depends_on_zone(slices: Iterable[EndpointSlice]) -> bool:
-    """Whether this node's zone decides about the backends."""
-    return any(endpoint.hints.forZones for slice_ in slices for endpoint in slice_.endpoints)
+    """Whether this node's zone may decide about the backends: hints count where all ready endpoints have them."""
+    first_ready = (next((e for e in slice_.endpoints if e.conditions.ready), None) for slice_ in slices)
+    return any(endpoint is not None and endpoint.hints.forZones for endpoint in first_ready)
 
 
-def _inside(
-    service: Service, port: ServicePort, cluster_ips: Sequence[bytes], offered: Sequence[Candidate], here: Place
-) -> dict[Frontend, Serving]:
-    """Give the frontends at ClusterIPs."""
-    if not cluster_ips:
-        return {}
-    local = service.spec.internalTrafficPolicy == "Local"
-    chosen = on_each_node(offered).get(here.node, ()) if local else anywhere(offered, here)
-    return {Frontend(address, port.port, PROTOCOLS[port.protocol]): Serving(chosen) for address in cluster_ips}
+def _serve(
+    service: Service, port: ServicePort, asked: Asked, offered: list[Candidate], around: Surroundings
+) -> Iterator[tuple[Frontend, Serving]]:
+    """Give the frontends of one port in one address family."""
+    spec, protocol = service.spec, PROTOCOLS[port.protocol]
+    least_loaded = service.metadata.annotations.get(BALANCE) == LEAST_LOADED
+    everywhere = Serving(anywhere(offered, around.here), spec.affinity_seconds, least_loaded)
+    local = on_each_node(offered) if "Local" in (spec.internalTrafficPolicy, spec.externalTrafficPolicy) else {}
+    own = local.get(around.here.node, ())
+    inside = everywhere._replace(backends=own) if spec.internalTrafficPolicy == "Local" else everywhere
+    yield from ((Frontend(ip, port.port, protocol), inside) for ip in asked.cluster_ips)
+    if asked.outside:
+        outside = everywhere._replace(outside=own) if spec.externalTrafficPolicy == "Local" else everywhere
+        yield from ((Frontend(ip, port.port, protocol), outside) for ip in asked.external_ips)
+        at_ingress = outside._replace(sources=asked.sources)
+        yield from ((Frontend(ip, port.port, protocol), at_ingress) for ip in asked.ingress)
+        if asked.node_ports and port.nodePort:
+            yield from _at_nodes(Frontend(ANY[asked.family], port.nodePort, protocol), outside, local, around)
 
 
-def _has_node_port(service: Service, port: ServicePort, family: IPFamily, cluster_ips: Sequence[bytes]) -> bool:
-    # An object from the API server has ipFamilies; one written by hand may leave them out.
-    families = service.spec.ipFamilies or [_family(ip) for ip in cluster_ips] or ["IPv4"]
-    return bool(port.nodePort) and service.spec.type in {"NodePort", "LoadBalancer"} and family in families
+def _at_nodes(
+    node_port: Frontend, outside: Serving, local: Mapping[str, tuple[Backend, ...]], around: Surroundings
+) -> Iterator[tuple[Frontend, Serving]]:
+    if outside.outside is None:
+        yield node_port, outside
+        return
+    yield node_port, outside._replace(own_node_only=True)
+    if node_port.protocol in SOCKET_PROTOCOLS:
+        for address, backends in _on_other_nodes(local, around).items():
+            if ANY[family_of(address)] == node_port.address:
+                there = outside._replace(backends=backends, outside=None, sockets_only=True)
+                yield node_port._replace(address=address), there
 
 
-def _outside(
-    service: Service, port: ServicePort, family: IPFamily, offered: Sequence[Candidate], around: Surroundings
-) -> dict[Frontend, Serving]:
-    """Give the frontends of a NodePort."""
-    protocol = PROTOCOLS[port.protocol]
-    if not depends_on_nodes(service):
-        any_address = ANY4 if family == "IPv4" else ANY6
-        return {Frontend(any_address, port.nodePort, protocol): Serving(anywhere(offered, around.here))}
-    chosen = _at_addresses(on_each_node(offered), around.nodes)
-    return {
-        Frontend(address, port.nodePort, protocol): Serving(chosen[address]) for address in _of_family(family, chosen)
-    }
-
-
-def _at_addresses(
-    chosen: Mapping[str, tuple[Backend, ...]], nodes: Mapping[str, frozenset[bytes]]
-) -> dict[bytes, tuple[Backend, ...]]:
-    """Give what was chosen on each node by the nodes' addresses; where a node takes over another's, both count."""
+def _on_other_nodes(local: Mapping[str, tuple[Backend, ...]], around: Surroundings) -> dict[bytes, tuple[Backend, ...]]:
+    """Give what other nodes chose, by their addresses; where one takes over another's address, both choices count."""
+    own = around.nodes.get(around.here.node, frozenset[bytes]())
     found: dict[bytes, tuple[Backend, ...]] = {}
-    for node, addresses in nodes.items():
-        for address in addresses:
-            found[address] = tuple(sorted({*found.get(address, ()), *chosen.get(node, ())}))
+    for node, backends in local.items():
+        for address in around.nodes.get(node, frozenset[bytes]()) - own:
+            found[address] = tuple(sorted({*found.get(address, ()), *backends}))
     return found
 
 
-def _of_family(family: IPFamily, addresses: Iterable[bytes]) -> list[bytes]:
-    return [address for address in addresses if _family(address) == family]
-
-
-def _family(address: bytes) -> IPFamily:
-    return "IPv4" if is_ipv4(address) else "IPv6"
+def _balance_problem(service: Service) -> Iterator[Problem]:
+    value = service.metadata.annotations.get(BALANCE, LEAST_LOADED)
+    if value != LEAST_LOADED:
+        error = SocklbError("not known, so endpoints are taken at random", value=value, valid=LEAST_LOADED)
+        yield Problem("", 0, f"metadata.annotations[{BALANCE}]", str(error), f"Service/{service.key}")

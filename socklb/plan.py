@@ -3,16 +3,19 @@
     difference = plan.update(state, state.apply(batch.changes))
 
 A frontend belongs to one Service. If a second one claims it, the first keeps it until it lets go, and `problems`
-says so. The cost of a change is that of the Services it is about. Addresses of a Node are about those with a NodePort
-and externalTrafficPolicy Local; the zone of our own Node is about those whose endpoints have hints for zones.
+says so. A NodePort's frontends at other nodes belong to the Service that has the NodePort.
+The cost of a change is that of the Services it is about. Addresses of a Node are about those with a NodePort and
+externalTrafficPolicy Local; the zone of our own Node is about those whose endpoints have hints for zones.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+from socklb.api.addresses import Network
 from socklb.api.source import Problem
 from socklb.endpoints import Place
 from socklb.frontends import (
@@ -24,8 +27,8 @@ from socklb.frontends import (
     plan_node,
     plan_service,
 )
-from socklb.serving import Addresses, Difference, Frontend, Serving, frontend_text
-from socklb.state import Affected, State
+from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, frontend_text, is_ipv4
+from socklb.state import Affected, State, put
 
 
 class Tables(NamedTuple):
@@ -38,50 +41,51 @@ class Tables(NamedTuple):
 class Plan:
     """The plans of all Services and Nodes, and who has which frontend."""
 
-    def __init__(self, node: str) -> None:
-        """Begin with nothing, for the node of this name."""
+    def __init__(self, node: str, *, external_ips: Iterable[str] = ()) -> None:
+        """Begin with nothing, for the node of this name. externalIPs are served in networks of `external_ips`."""
         self._here = Place(node)
+        self._external_ips = tuple(map(Network.parse, external_ips))
         self._on_nodes: set[str] = set()  # Services that depend on the addresses of Nodes
         self._on_zone: set[str] = set()  # Services that depend on our zone
         self.services: dict[str, ServicePlan] = {}
         self.nodes: dict[str, frozenset[bytes]] = {}
         self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first has it
         self._contested: set[Frontend] = set()
+        self._problems: dict[str, tuple[Problem, ...]] = {}  # by Service
         self._addresses: Counter[bytes] = Counter()  # by how many Services say so
         self._node_addresses: Counter[bytes] = Counter()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Frontends that a Service claims and another one has."""
-        return tuple(
-            Problem("", 0, "spec.ports", f"{frontend_text(frontend)} belongs to Service {holder}", f"Service/{loser}")
-            for frontend in sorted(self._contested)
-            for holder, *losers in [self._claims[frontend]]
-            for loser in losers
-        )
+        """What Services ask for and do not get: by the configuration, or because another one has it."""
+        own = (problem for _, problems in sorted(self._problems.items()) for problem in problems)
+        return (*own, *self._contests())
 
     def full(self) -> Tables:
         """Give everything, for the comparison with what the kernel holds at start."""
-        frontends = {f: self.services[holder].frontends[f] for f, (holder, *_) in self._claims.items()}
-        return Tables(frontends, Addresses(frozenset(self._addresses), frozenset(self._node_addresses), self._own))
+        served = ((frontend, self._serving(frontend)) for frontend in self._claims)
+        return Tables(
+            {frontend: serving for frontend, serving in served if serving is not None},
+            Addresses(frozenset(self._addresses), frozenset(self._node_addresses), self._own),
+        )
 
     def update(self, state: State, affected: Affected) -> Difference:
         """Plan the affected Services and Nodes anew and give the difference."""
         own = self._own
         moved_nodes, nodes_matter = self._update_nodes(state, affected.nodes)
         zone_matters = self._update_zone(state)
-        concerned = affected.services | nodes_matter | zone_matters
         before: dict[Frontend, Serving | None] = {}
         moved: Counter[bytes] = Counter()
-        for key in sorted(concerned):  # sorted: the same Service wins a contest after every restart
+        # Sorted: the same Service wins a contest after every restart.
+        for key in sorted(affected.services | nodes_matter | zone_matters):
             new = self._plan(key, state)
             old = self.services.get(key, NOTHING)
-            for frontend in old.frontends.keys() | new.frontends.keys():
-                if old.frontends.get(frontend) != new.frontends.get(frontend):
-                    before.setdefault(frontend, self._serving(frontend))
+            for frontend in self._touched(key, old, new):
+                before.setdefault(frontend, self._serving(frontend))
             self._exchange(key, old, new)
-            moved.update(new.addresses - old.addresses)
-            moved.subtract(old.addresses - new.addresses)
+            if new.addresses != old.addresses:
+                moved.update(new.addresses - old.addresses)
+                moved.subtract(old.addresses - new.addresses)
         after = {frontend: self._serving(frontend) for frontend in before}
         return Difference(
             {f: now for f, now in after.items() if now is not None and now != before[f]},
@@ -105,17 +109,38 @@ class Plan:
         )
 
     def _serving(self, frontend: Frontend) -> Serving | None:
-        claims = self._claims.get(frontend)
-        return self.services[claims[0]].frontends[frontend] if claims else None
+        return next((self.services[key].frontends[frontend] for key in self._entitled(frontend)), None)
+
+    def _entitled(self, frontend: Frontend) -> Iterator[str]:
+        """Give the Services that claim a frontend; those that claim it at another node if they have the NodePort."""
+        for key in self._claims.get(frontend, ()):
+            if not self.services[key].frontends[frontend].sockets_only or self._claims[_node_port(frontend)][0] == key:
+                yield key
+
+    def _touched(self, key: str, old: ServicePlan, new: ServicePlan) -> Iterator[Frontend]:
+        """Give the frontends that may be served differently when `new` takes the place of `old`."""
+        for frontend in old.frontends.keys() | new.frontends.keys():
+            if old.frontends.get(frontend) != new.frontends.get(frontend):
+                yield frontend
+        for frontend in self._contested & (old.frontends.keys() - new.frontends.keys()):
+            holder, heir, *_ = self._claims[frontend]
+            if holder == key:
+                yield from (f for f in self.services[heir].frontends if _node_port(f) == frontend)
+
+    def _contests(self) -> Iterator[Problem]:
+        for frontend in sorted(self._contested):
+            entitled = tuple(self._entitled(frontend))
+            for loser in entitled[1:]:
+                message = f"{frontend_text(frontend)} belongs to Service {entitled[0]}"
+                yield Problem("", 0, "spec.ports", message, f"Service/{loser}")
 
     def _exchange(self, key: str, old: ServicePlan, new: ServicePlan) -> None:
         for frontend in old.frontends.keys() - new.frontends.keys():
             self._set_claims(frontend, tuple(k for k in self._claims[frontend] if k != key))
         for frontend in new.frontends.keys() - old.frontends.keys():
             self._set_claims(frontend, (*self._claims.get(frontend, ()), key))
-        self.services.pop(key, None)
-        if new is not NOTHING:
-            self.services[key] = new
+        put(self.services, key, new if new is not NOTHING else None)
+        put(self._problems, key, new.problems or None)
 
     def _set_claims(self, frontend: Frontend, claims: tuple[str, ...]) -> None:
         if claims:
@@ -132,7 +157,8 @@ class Plan:
         service, slices = state.services.get(key), state.slices(key)
         _include(self._on_nodes, key, when=service is not None and depends_on_nodes(service))
         _include(self._on_zone, key, when=service is not None and depends_on_zone(slices))
-        return plan_service(service, slices, Surroundings(self._here, self.nodes)) if service else NOTHING
+        around = Surroundings(self._here, self.nodes, self._external_ips)
+        return plan_service(service, slices, around) if service else NOTHING
 
     def _update_nodes(self, state: State, names: AbstractSet[str]) -> tuple[Counter[bytes], AbstractSet[str]]:
         """Take over Nodes; give by how many more of them each address is used, and the Services to plan anew."""
@@ -152,6 +178,10 @@ class Plan:
         node = state.nodes.get(self._here.node)
         before, self._here = self._here, Place(self._here.node, node.zone if node else "")
         return self._on_zone if self._here != before else frozenset[str]()
+
+
+def _node_port(frontend: Frontend) -> Frontend:
+    return frontend._replace(address=ANY4 if is_ipv4(frontend.address) else ANY6)
 
 
 def _include(names: set[str], name: str, *, when: bool) -> None:

@@ -41,10 +41,10 @@ class State:
                 case Change("EndpointSlice", key, EndpointSlice() | None as slice_):
                     services |= self._file_slice(key, slice_)
                 case Change("Service", key, Service() | None as service):
-                    _set(self.services, key, service)
+                    put(self.services, key, service)
                     services.add(key)
                 case Change("Node", key, Node() | None as node):
-                    _set(self.nodes, key, node)
+                    put(self.nodes, key, node)
                     nodes.add(key)
                 case _:
                     raise TypeError(f"{change.kind} {change.key} with {type(change.object).__name__}")
@@ -68,7 +68,8 @@ class State:
         return {service for service in (before, after) if service is not None}
 
 
-def _set(objects: dict[str, Value], key: str, value: Value | None) -> None:
+def put(objects: dict[str, Value], key: str, value: Value | None) -> None:
+    """Keep a value by its key; None: it is gone."""
     if value is None:
         objects.pop(key, None)
     else:

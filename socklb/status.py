@@ -22,6 +22,7 @@ NO_AGENT: dict[str, Any] = {
     "applied": {"revision": 0, "objects": {}},
     "problems": [],
     "writes": {},
+    "listening": {},
 }
 
 

@@ -2,22 +2,19 @@
 
     read_object({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": …})
 
-What would mislead the agent is refused, with the path of the field. This is no full validation: the API server does
-that, and a folder of manifests has none. Loopback addresses, for one, are allowed here and not there.
+What would mislead the agent is refused, with the path of the field (`checks.py`). This is no full validation: the API
+server does that, and a folder of manifests has none. Loopback addresses, for one, are allowed here and not there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 
-from socklb.api.addresses import parse_address
+from socklb.api.checks import ObjectError, check
 from socklb.api.objects import EndpointSlice, Node, Object, Service
-from socklb.errors import SocklbError
-from socklb.serving import ANY4, ANY6, is_ipv4
 
 KINDS = {
     ("v1", "Service"): Service,
@@ -39,15 +36,11 @@ VALID = {
     "externalTrafficPolicy": "Cluster, Local",
     "addressType": "IPv4, IPv6, FQDN",
     "addresses": "1 to 100 addresses",
+    "healthCheckNodePort": "1 to 65535",
+    "sessionAffinity": "None, ClientIP",
+    "timeoutSeconds": "1 to 86400",
+    "ipMode": "VIP, Proxy",
 }
-
-
-class ObjectError(SocklbError):
-    """One field of one object is not usable; `field` is its path, as in `spec.ports[0].port`."""
-
-    def __init__(self, field: str, message: str, *, value: object = None, valid: str = "") -> None:
-        super().__init__(message, value=value, valid=valid)
-        self.field = field
 
 
 def read_object(raw: Any) -> Object | None:
@@ -64,7 +57,7 @@ def read_object(raw: Any) -> Object | None:
         found = msgspec.convert(raw, model)
     except msgspec.ValidationError as error:
         raise _as_object_error(raw, str(error)) from None
-    _check(found)
+    check(found)
     return found
 
 
@@ -120,54 +113,3 @@ def _value_at(raw: Any, field: str) -> Any:
         except (TypeError, KeyError, IndexError):
             return None
     return raw
-
-
-def _check(found: Object) -> None:
-    match found:
-        case Service():
-            _check_service(found)
-        case EndpointSlice():
-            _check_slice(found)
-        case Node():
-            for i, address in enumerate(found.status.addresses):
-                if address.type in {"InternalIP", "ExternalIP"}:
-                    _check_address(f"status.addresses[{i}].address", address.address)
-
-
-def _check_service(service: Service) -> None:
-    spec = service.spec
-    for field, ip in _cluster_ip_fields(service):
-        if _check_address(field, ip) in {ANY4, ANY6}:
-            raise ObjectError(field, "stands for every address", value=ip, valid="one address")
-    if not spec.ports and spec.cluster_ips:
-        raise ObjectError("spec.ports", "missing", valid="at least one port")
-    seen: set[tuple[int, str]] = set()
-    for i, port in enumerate(spec.ports):
-        if (port.port, port.protocol) in seen:
-            raise ObjectError(f"spec.ports[{i}].port", "twice in this Service", value=port.port)
-        seen.add((port.port, port.protocol))
-
-
-def _cluster_ip_fields(service: Service) -> Iterable[tuple[str, str]]:
-    if service.spec.clusterIPs:
-        named = ((f"spec.clusterIPs[{i}]", ip) for i, ip in enumerate(service.spec.clusterIPs))
-    else:
-        named = (("spec.clusterIP", service.spec.clusterIP),)
-    return ((field, ip) for field, ip in named if ip in service.spec.cluster_ips)
-
-
-def _check_slice(slice_: EndpointSlice) -> None:
-    if slice_.addressType == "FQDN":
-        return
-    for i, endpoint in enumerate(slice_.endpoints):
-        for j, text in enumerate(endpoint.addresses):
-            field = f"endpoints[{i}].addresses[{j}]"
-            if is_ipv4(_check_address(field, text)) != (slice_.addressType == "IPv4"):
-                raise ObjectError(field, "not of addressType", value=text, valid=f"an {slice_.addressType} address")
-
-
-def _check_address(field: str, text: str) -> bytes:
-    try:
-        return parse_address(text)
-    except ValueError:
-        raise ObjectError(field, "no address", value=text, valid="an IPv4 or IPv6 address") from None

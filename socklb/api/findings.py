@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
-from socklb.api.decode import ObjectError, identify, read_object, type_of
+from socklb.api.checks import ObjectError
+from socklb.api.decode import identify, read_object, type_of
 from socklb.api.objects import Object
 from socklb.errors import SocklbError
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from socklb.api.decode import ObjectError
+from socklb.api.checks import ObjectError
 from socklb.api.documents import DocumentError, load_json, load_yaml, split_yaml
 from socklb.api.findings import Finding, ObjectId, findings
 from socklb.api.objects import Object

@@ -25,6 +25,7 @@ class ObjectMeta(Struct, frozen=True, gc=False):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     generation: int | None = None
+    deletionTimestamp: str = ""  # noqa: N815
 
 
 class ServicePort(Struct, frozen=True, gc=False):
@@ -60,6 +61,16 @@ class ServiceSpec(Struct, frozen=True, gc=False):
     def cluster_ips(self) -> tuple[str, ...]:
         """The addresses of either field; none for a headless Service."""
         return tuple(ip for ip in self.clusterIPs or (self.clusterIP,) if ip not in {"", "None"})
+
+    @property
+    def headless(self) -> bool:
+        """Whether it says that it has no ClusterIP: then nothing proxies it. A field left out says nothing."""
+        return "None" in (self.clusterIPs or (self.clusterIP,))
+
+    @property
+    def affinity_seconds(self) -> int:
+        """How long a client keeps its endpoint; 0: it may get another each time."""
+        return self.sessionAffinityConfig.clientIP.timeoutSeconds if self.sessionAffinity == "ClientIP" else 0
 
 
 class LoadBalancerIngress(Struct, frozen=True, gc=False):
@@ -141,6 +152,14 @@ class EndpointSlice(Struct, frozen=True, gc=False):
         return f"{self.metadata.namespace}/{name}" if name else None
 
 
+class Taint(Struct, frozen=True, gc=False):
+    key: str
+
+
+class NodeSpec(Struct, frozen=True, gc=False):
+    taints: tuple[Taint, ...] = ()
+
+
 class NodeAddress(Struct, frozen=True, gc=False):
     type: str
     address: str
@@ -152,6 +171,7 @@ class NodeStatus(Struct, frozen=True, gc=False):
 
 class Node(Struct, frozen=True, gc=False):
     metadata: ObjectMeta
+    spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
     kind: ClassVar[str] = "Node"

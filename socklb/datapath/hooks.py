@@ -124,17 +124,30 @@ def inspect(cgroup: Path, links: Path) -> list[Hook]:
     return [_inspect(name, cgroup, cgroup_id, links / name) for name in HOOKS]
 
 
-def _inspect(name: str, cgroup: Path, cgroup_id: int, pin: Path) -> Hook:
+def attached(cgroup: Path, links: Path) -> dict[str, bool]:
+    """Say for every hook whether it is attached to the node's cgroup, without the walk that shows it effective."""
+    with _opened(cgroup) as cgroup_fd:
+        cgroup_id = os.fstat(cgroup_fd).st_ino
+    return {name: (info := _pinned_info(links / name)) is not None and info.cgroup_id == cgroup_id for name in HOOKS}
+
+
+def _pinned_info(pin: Path) -> LinkInfo | None:
     if not pin.exists():
-        return Hook(name, attached=False, effective=False, program_id=None)
+        return None
     link = libbpf.get_pinned(pin)
     try:
-        info = link_info(link, pin)
+        return link_info(link, pin)
     finally:
         os.close(link)
-    attached = info.cgroup_id == cgroup_id
-    bypassed = tuple(_bypassed(cgroup, HOOKS[name], info.prog_id)) if attached else ()
-    return Hook(name, attached, attached and not bypassed, int(info.prog_id), bypassed)
+
+
+def _inspect(name: str, cgroup: Path, cgroup_id: int, pin: Path) -> Hook:
+    info = _pinned_info(pin)
+    if info is None:
+        return Hook(name, attached=False, effective=False, program_id=None)
+    here = info.cgroup_id == cgroup_id
+    bypassed = tuple(_bypassed(cgroup, HOOKS[name], info.prog_id)) if here else ()
+    return Hook(name, here, here and not bypassed, int(info.prog_id), bypassed)
 
 
 def _bypassed(cgroup: Path, attach_type: int, program_id: int) -> Iterator[str]:

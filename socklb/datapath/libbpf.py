@@ -17,7 +17,7 @@ from __future__ import annotations
 import ctypes as ct
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__find_map_by_name": (Pointer, [Pointer, STR]),
     "bpf_object__find_program_by_name": (Pointer, [Pointer, STR]),
     "bpf_map__set_pin_path": (INT, [Pointer, STR]),
+    "bpf_map__set_max_entries": (INT, [Pointer, U32]),
     "bpf_program__fd": (INT, [Pointer]),
     "bpf_program__get_expected_attach_type": (INT, [Pointer]),
     "bpf_program__attach_cgroup": (Pointer, [Pointer, INT]),
@@ -197,6 +198,12 @@ class Object:
             if handle:
                 pin = directory / name
                 call(f"pin path {pin}", "bpf_map__set_pin_path", handle, os.fsencode(pin))
+
+    def resize_maps(self, entries: Mapping[str, int]) -> None:
+        """Have the named maps made with room for so many entries."""
+        for name, count in entries.items():
+            handle = call(f"find map {name}", "bpf_object__find_map_by_name", self._handle, name.encode())
+            call(f"resize map {name}", "bpf_map__set_max_entries", handle, count)
 
     def load(self) -> None:
         """Create the maps and have the kernel verify and take the programs."""

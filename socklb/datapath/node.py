@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from contextlib import ExitStack, closing
@@ -10,8 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from socklb.datapath import hooks, layout, libbpf, mounts
-from socklb.datapath.maps import RowTable
+from socklb.datapath.maps import RowTable, map_info
 from socklb.datapath.pins import Pins
+from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
 from socklb.errors import SocklbError
 
@@ -29,7 +31,7 @@ class NodeDatapath:
         datapath.attach()
     """
 
-    def __init__(self, bpffs: Path, cgroup: Path, objects: Path = OBJECTS) -> None:
+    def __init__(self, bpffs: Path, cgroup: Path, objects: Path = OBJECTS, sizes: Sizes = Sizes()) -> None:  # noqa: B008
         """Become the node's only writer, create or take over the maps, and read back what they hold.
 
         Raises:
@@ -43,7 +45,8 @@ class NodeDatapath:
             self.pins.make()
             self.pins.lock()
             opened.callback(self.pins.unlock)
-            self._object = _load(objects, self.pins)
+            self.sizes = _pinned_sizes(self.pins.maps, sizes)
+            self._object = _load(objects, self.pins, self.sizes)
             opened.callback(self._object.close)
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
@@ -55,6 +58,7 @@ class NodeDatapath:
     def attach(self) -> None:
         """Let the hooks run: attach them, or swap the programs that an earlier agent left."""
         hooks.attach(self._object, self.cgroup, self.pins.links)
+        self.pins.remove_older()
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +67,17 @@ class NodeDatapath:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened.close()
+
+
+def _pinned_sizes(maps: Path, wanted: Sizes) -> Sizes:
+    """Give the sizes of the tables that are pinned, which nothing may disturb, and of the others the wanted ones."""
+    found = wanted.by_table()
+    for name in found:
+        if (maps / name).exists():
+            descriptor = libbpf.get_pinned(maps / name)
+            found[name] = int(map_info(descriptor, name).max_entries)
+            os.close(descriptor)
+    return Sizes(found["frontends"], found["backends"])
 
 
 def _netns_cookie() -> int:
@@ -74,7 +89,7 @@ def _netns_cookie() -> int:
             return 0
 
 
-def _load(directory: Path, pins: Pins) -> libbpf.Object:
+def _load(directory: Path, pins: Pins, sizes: Sizes) -> libbpf.Object:
     """Load the first object that the kernel takes. Trying beats asking for its version: vendors port features back."""
     first: libbpf.BpfError | None = None
     for name in OBJECT_FILES:
@@ -84,6 +99,7 @@ def _load(directory: Path, pins: Pins) -> libbpf.Object:
         obj = libbpf.Object.open(path)
         try:
             obj.pin_maps(pins.maps, layout.MAPS)
+            obj.resize_maps(sizes.by_table())
             obj.load()
         except libbpf.BpfError as error:
             obj.close()

@@ -53,15 +53,24 @@ class Pins:
         """Say whether anything is pinned."""
         return self.maps.is_dir() and any(self.maps.iterdir())
 
+    def remove_older(self) -> None:
+        """Detach and unpin what a version with another schema left, now that ours serves."""
+        for directory in self.root.iterdir():
+            if directory != self.maps.parent:
+                _remove(directory)
+
     def remove(self) -> list[Path]:
         """Detach every hook and unpin everything, of every schema. Give what was unpinned."""
-        for links in self.root.glob("*/links"):
-            hooks.detach(links)
-        pins = [path for path in sorted(self.root.rglob("*")) if not path.is_dir()]
-        for pin in pins:
-            pin.unlink()
-        for directory in sorted(self.root.rglob("*"), reverse=True):
-            directory.rmdir()
-        if self.root.is_dir():
-            self.root.rmdir()
-        return pins
+        return _remove(self.root) if self.root.is_dir() else []
+
+
+def _remove(root: Path) -> list[Path]:
+    for links in root.rglob("links"):
+        hooks.detach(links)
+    pins = [path for path in sorted(root.rglob("*")) if not path.is_dir()]
+    for pin in pins:
+        pin.unlink()
+    for directory in sorted(root.rglob("*"), reverse=True):
+        directory.rmdir()
+    root.rmdir()
+    return pins

@@ -24,6 +24,7 @@ from socklb.datapath.address_filter import AddressFilter
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.rows import NoRoomError, Rows
 from socklb.datapath.sets import BackendSets
+from socklb.datapath.view import Fill
 from socklb.serving import Addresses, Difference, Frontend, Serving
 
 
@@ -53,6 +54,7 @@ class Tables:
         self.waiting: dict[Frontend, Serving] = {}
         self.writes: Counter[str] = Counter()
         self._addresses = [{key for key, _ in table.items()} for table in self._address_tables]
+        self._homeless: list[set[bytes]] = [set() for _ in names]  # addresses that found no room, table by table
         self._read_back()
 
     def close(self) -> None:
@@ -77,6 +79,25 @@ class Tables:
         """The addresses that are known."""
         return Addresses(*map(frozenset, self._addresses))
 
+    @property
+    def without_backends(self) -> int:
+        """How many frontends are refused for want of a backend."""
+        return sum(1 for published in self._published.values() if published.base is None)
+
+    @property
+    def addresses_waiting(self) -> int:
+        """How many addresses found no room."""
+        return sum(map(len, self._homeless))
+
+    def fill(self) -> list[Fill]:
+        """Say how full the tables are, from memory."""
+        of_addresses = zip(self._address_tables, self._addresses, strict=True)
+        return [
+            Fill("frontends", len(self._published), self._frontends.capacity),
+            Fill("backends", self._sets.rows.used, self._backends.capacity),
+            *(Fill(table.name, len(known), table.capacity) for table, known in of_addresses),
+        ]
+
     def serving(self, frontend: Frontend) -> Serving | None:
         """Give how a frontend is served, or None if it is not."""
         published = self._published.get(frontend)
@@ -88,8 +109,10 @@ class Tables:
         for frontend in difference.delete:
             wanted.pop(frontend, None)
         self._put(wanted)
-        self._add(difference)
+        self._add(difference.add)
         self._delete(difference)
+        if self.addresses_waiting:
+            self._add(Addresses())
         if self.waiting and (difference.delete or difference.put):
             self._put(dict(self.waiting))
 
@@ -159,15 +182,19 @@ class Tables:
         self._sets.release(base)
         self.waiting[frontend] = serving
 
-    def _add(self, difference: Difference) -> None:
-        for table, known, added in zip(self._address_tables, self._addresses, difference.add, strict=True):
-            new = sorted(added - known)
+    def _add(self, added: Addresses) -> None:
+        """Make addresses known, and those that found no room before."""
+        columns = zip(self._address_tables, self._addresses, self._homeless, added, strict=True)
+        for table, known, homeless, addresses in columns:
+            new = sorted((addresses | homeless) - known)
+            homeless.clear()
             if new:
                 for address in new:
                     self._filter.add(address)
                 done = table.put([(address, layout.PRESENT) for address in new])
                 for address in new[done:]:
                     self._filter.remove(address)
+                    homeless.add(address)
                 known.update(new[:done])
                 self.writes["addresses"] += done
 
@@ -182,7 +209,9 @@ class Tables:
             self._rows.give_back(published.row)
             self._sets.release(published.base)
             self._filter.remove(frontend.address)
-        for table, known, removed in zip(self._address_tables, self._addresses, difference.remove, strict=True):
+        columns = zip(self._address_tables, self._addresses, self._homeless, difference.remove, strict=True)
+        for table, known, homeless, removed in columns:
+            homeless.difference_update(removed)
             old = removed & known
             if old:
                 table.delete(old)

@@ -6,12 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from socklb.datapath import layout
 from socklb.datapath.maps import HashTable, PinnedMap, RowTable
 from socklb.serving import Frontend, Serving
 
 TRIES = 10
+
+
+class Bookkeeping(NamedTuple):
+    """What happened to sockets' records since the tables were made: see `struct bookkeeping` in bpf/types.h."""
+
+    spilled: int
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -65,14 +73,20 @@ def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
     for name in ("service_addrs", "node_addrs", "own_addrs"):
         with closing(HashTable(directory, name, 16, 1)) as table:
             fills.append(Fill(name, sum(1 for _ in table.items()), table.capacity))
-    return fills + list(_sockets(directory))
+    return fills + list(sockets(directory))
 
 
-def _sockets(directory: Path) -> Iterator[Fill]:
+def sockets(directory: Path) -> Iterator[Fill]:
     """Count the sockets that have a slot; kernels before 5.12 have no slots."""
     if (directory / "sockets").exists():
         with closing(RowTable(directory, "sockets", layout.SOCKET_SLOT.size)) as table:
             yield Fill("sockets", table.count_words(), table.capacity)
+
+
+def bookkeeping(directory: Path) -> Bookkeeping:
+    """Read the counters of the records."""
+    with closing(RowTable(directory, "bookkeeping", layout.BOOKKEEPING.size)) as table:
+        return Bookkeeping(*layout.BOOKKEEPING.unpack(table.read(0)))
 
 
 def _frontends(directory: Path) -> HashTable:

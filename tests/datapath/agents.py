@@ -32,7 +32,7 @@ class AgentUnderTest:
     def configure(self, **more: str) -> None:
         """Write the configuration."""
         keys = {"node": "w1", "manifests": self.manifests, "bpffs": self.bpffs, "cgroup": self.cgroup}
-        keys |= {"socket": self.socket, **more}
+        keys |= {"socket": self.socket, "health_address": "127.0.0.1:0", "metrics_address": "127.0.0.1:0", **more}
         self.config.write_text("".join(f'{key} = "{value}"\n' for key, value in keys.items()))
 
     def command(self, *verb: str) -> list[str]:

@@ -59,11 +59,9 @@ STRUCTS = [
     ("frontend_key", layout.FRONTEND_KEY, {"address": 0, "port": 1, "protocol": 0}),
     ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0, "options": 0}),
     ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
-    ("client", layout.CLIENT, {"netns": 0, "row": 0}),
-    ("affine", layout.AFFINE, {"client": 0, "seen": 0, "address": 0, "port": 1}),
     ("node", layout.NODE, {"netns": 0}),
     ("bookkeeping", layout.BOOKKEEPING, {"spilled": 0, "lost": 0}),
-    ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1, "note": 0}),
+    ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1, "note": 3}),
     ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),
     ("more_peers", layout.MORE_PEERS, {"next": 0, "front": 0, "behind": 0}),
 ]
@@ -82,12 +80,16 @@ def test_size_and_offsets_are_those_of_the_object(
 def test_every_other_member_is_padding(objects: Path) -> None:
     for name, _, fields in STRUCTS:
         _, members = struct_layout(objects / "socklb.bpf.o", name)
-        assert set(members) - set(fields) <= {"pad"}
+        assert set(members) - set(fields) <= {"pad", "load"}
 
 
 def test_the_words_that_change_are_where_the_object_has_them(objects: Path) -> None:
     _, members = struct_layout(objects / "socklb.bpf.o", "frontend")
     assert (members["set"], members["options"]) == (layout.SET_OFFSET, layout.OPTIONS_OFFSET)
+
+
+def test_the_number_of_a_backends_load_is_where_the_object_has_it(objects: Path) -> None:
+    assert struct_layout(objects / "socklb.bpf.o", "backend")[1]["load"] == layout.LOAD_OFFSET
 
 
 def test_every_map_of_the_object_is_pinned(datapath: NodeDatapath) -> None:

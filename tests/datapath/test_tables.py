@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from socklb.datapath import view
 from socklb.datapath.node import NodeDatapath
+from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
 from socklb.serving import Addresses, Difference, pack_address
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
@@ -77,9 +79,8 @@ class TestDifference:
 
 class TestFull:
     @pytest.fixture
-    def node(self, sandbox: Sandbox, bpffs: Path, build) -> NodeDatapath:  # noqa: ANN001
-        objects = build("-DMAX_FRONTENDS=4", "-DMAX_BACKENDS=8")
-        with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+    def node(self, sandbox: Sandbox, bpffs: Path, objects: Path) -> Iterator[NodeDatapath]:
+        with NodeDatapath(bpffs, sandbox.cgroup, objects, Sizes(frontends=4, backends=8)) as node:
             node.attach()
             yield node
         node.pins.remove()
@@ -112,3 +113,28 @@ class TestFull:
             node.tables.apply(Difference(put={frontend(SERVICE4): serving(*BACKENDS4[n % 5 : n % 5 + 3])}))
             assert not node.tables.waiting
         assert node.tables.serving(frontend(SERVICE4)) == serving(*BACKENDS4[4:7])
+
+    def test_an_address_without_room_waits_until_another_goes(self, node: NodeDatapath) -> None:
+        addresses = [pack_address(f"10.96.1.{n}") for n in range(5)]
+        node.tables.apply(Difference(add=Addresses(services=frozenset(addresses))))
+        assert node.tables.addresses_waiting == 1
+        here = next(iter(node.tables.addresses.services))
+        node.tables.apply(Difference(remove=Addresses(services=frozenset({here}))))
+        assert not node.tables.addresses_waiting
+        assert node.tables.addresses.services == set(addresses) - {here}
+
+    def test_an_address_that_waits_and_goes_is_forgotten(self, node: NodeDatapath) -> None:
+        addresses = frozenset(pack_address(f"10.96.1.{n}") for n in range(5))
+        node.tables.apply(Difference(add=Addresses(services=addresses)))
+        node.tables.apply(Difference(remove=Addresses(services=addresses)))
+        assert not node.tables.addresses_waiting
+        assert not node.tables.addresses.services
+
+    def test_tables_keep_their_size_when_the_next_agent_wants_another(
+        self, sandbox: Sandbox, bpffs: Path, objects: Path, node: NodeDatapath
+    ) -> None:
+        node.tables.apply(Difference(put={frontend(SERVICE4): serving(BACKENDS4[0])}))
+        node.pins.unlock()
+        with NodeDatapath(bpffs, sandbox.cgroup, objects, Sizes(frontends=64, backends=64)) as after:
+            assert after.sizes == Sizes(frontends=4, backends=8)
+            assert after.tables.frontends == {frontend(SERVICE4)}

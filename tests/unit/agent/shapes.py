@@ -12,13 +12,17 @@ from socklb.serving import Frontend, Serving, endpoint_text, frontend_text, pack
 Kind = TypeVar("Kind")
 
 
-def service(name: str = "web", *, metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-    """One TCP port 80 on ClusterIP 10.96.0.10, unless said otherwise."""
+def service(
+    name: str = "web", *, metadata: dict[str, Any] | None = None, ingress: tuple[Any, ...] | str = (), **spec: Any
+) -> dict[str, Any]:
+    """One TCP port 80 on ClusterIP 10.96.0.10, unless said otherwise. `ingress`: a load balancer's, or its address."""
+    listed = [{"ip": ingress}] if isinstance(ingress, str) else list(ingress)
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, **(metadata or {})},
         "spec": {"clusterIPs": ["10.96.0.10"], "ports": [{"port": 80}], **spec},
+        **({"status": {"loadBalancer": {"ingress": listed}}} if listed else {}),
     }
 
 
@@ -92,6 +96,18 @@ def readable(frontends: dict[Frontend, Serving]) -> dict[str, list[str]]:
     """`{"10.96.0.10:80/TCP": ["10.244.1.2:8080"]}`; NodePorts stand at 0.0.0.0 and [::]."""
     return {
         frontend_text(frontend): [endpoint_text(backend) for backend in serving.backends]
+        for frontend, serving in frontends.items()
+    }
+
+
+def details(frontends: dict[Frontend, Serving]) -> dict[str, dict[str, Any]]:
+    """`{"10.96.0.10:80/TCP": {"backends": ["10.244.1.2:8080"], "affinity": 60}}`: all that is not as usual."""
+    return {
+        frontend_text(frontend): {
+            field: [endpoint_text(backend) for backend in value] if field in {"backends", "outside"} else value
+            for field, value in serving._asdict().items()
+            if field == "backends" or value != Serving._field_defaults[field]
+        }
         for frontend, serving in frontends.items()
     }
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from socklb.api.addresses import parse_address
+from socklb.api.addresses import Network, parse_address
 from socklb.serving import address_text, is_ipv4
 
 
@@ -46,3 +46,57 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("text", "ipv4"), [("10.0.0.1", True), ("::ffff:10.0.0.1", True), ("fd00::1", False)])
 def test_a_mapped_address_is_ipv4(text: str, ipv4: bool) -> None:
     assert is_ipv4(parse_address(text)) is ipv4
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.1.2.3/8", "10.0.0.0/8"),
+        ("010.000.000.000/08", "10.0.0.0/8"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("192.0.2.1/32", "192.0.2.1/32"),
+        ("fd00::1/8", "fd00::/8"),
+        ("::/0", "::/0"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+    ],
+)
+def test_a_network_is_read_without_its_host_bits(text: str, meaning: str) -> None:
+    assert str(Network.parse(text)) == meaning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "10.0.0.0",
+        "10.0.0.0/",
+        "/8",
+        "10.0.0.0/33",
+        "::/129",
+        "10.0.0.0/+8",
+        "10.0.0.0/²",
+        "x/8",
+        "10.0.0.0/255.0.0.0",
+    ],
+)
+def test_what_is_no_network_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a CIDR"):
+        Network.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "has"),
+    [
+        ("10.0.0.0/8", "10.255.255.255", True),
+        ("10.0.0.0/8", "11.0.0.0", False),
+        ("0.0.0.0/0", "192.0.2.1", True),
+        ("::/0", "fd00::1", True),
+        ("::/0", "192.0.2.1", False),
+        ("0.0.0.0/0", "fd00::1", False),
+        ("192.0.2.1/32", "::ffff:192.0.2.1", True),
+    ],
+)
+def test_a_network_has_the_addresses_of_its_family(network: str, address: str, has: bool) -> None:
+    assert Network.parse(network).has(parse_address(address)) is has

@@ -20,15 +20,24 @@ def test_two_keys_are_enough(tmp_path: Path) -> None:
     assert (found.node, found.bpffs, found.cgroup) == ("w1", "/sys/fs/bpf", None)
 
 
+def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(GOOD)
+    assert load(path).external_ips == ()
+    path.write_text(GOOD + 'external_ips = ["198.51.100.0/24", "2001:db8::/32"]\n')
+    assert load(path).external_ips == ("198.51.100.0/24", "2001:db8::/32")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ('node = "w1"\n', "`manifests`"),
         (GOOD + 'manifest = "x"\n', "`manifest`"),
         (GOOD + "bpffs = 7\n", "`$.bpffs`"),
+        (GOOD + 'external_ips = ["198.51.100.7"]\n', "'198.51.100.7' is not a CIDR - at `$.external_ips`"),
         (GOOD + "bpffs", "key/value pair"),
     ],
-    ids=["a key is missing", "an unknown key", "a wrong type", "no TOML"],
+    ids=["a key is missing", "an unknown key", "a wrong type", "no network", "no TOML"],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "socklb.toml"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from socklb.api.decode import ObjectError, identify, read_object
+from socklb.api.checks import ObjectError
+from socklb.api.decode import identify, read_object
 from socklb.api.objects import EndpointSlice, Node, Service
 from tests.unit.agent.shapes import endpoint_slice, node, read, service
 
@@ -137,6 +138,77 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "spec.clusterIPs[0]",
         "stands for every address ('0.0.0.0'); valid: one address",
     ),
+    "node port twice": (
+        service(ports=[{"port": 80, "nodePort": 32000}, {"port": 81, "nodePort": 32000}]),
+        "spec.ports[1].nodePort",
+        "twice in this Service (32000)",
+    ),
+    "health check port too large": (
+        service(healthCheckNodePort=70000),
+        "spec.healthCheckNodePort",
+        f"expected `int` <= 65535 (70000); valid: {PORTS}",
+    ),
+    "external IP that is none": (
+        service(externalIPs=["198.51.100.7", "198.51.100.0/24"]),
+        "spec.externalIPs[1]",
+        "no address ('198.51.100.0/24'); valid: an IPv4 or IPv6 address",
+    ),
+    "external IP that would stand for every NodePort": (
+        service(externalIPs=["::"]),
+        "spec.externalIPs[0]",
+        "stands for every address ('::'); valid: one address",
+    ),
+    "external IPs as text": (
+        service(externalIPs="198.51.100.7"),
+        "spec.externalIPs",
+        "expected `array`, got `str` ('198.51.100.7')",
+    ),
+    "source range without a prefix": (
+        service(loadBalancerSourceRanges=["10.0.0.0/8", "10.0.0.1"]),
+        "spec.loadBalancerSourceRanges[1]",
+        "no CIDR ('10.0.0.1'); valid: a network, as in 10.0.0.0/8",
+    ),
+    "source range with too long a prefix": (
+        service(loadBalancerSourceRanges=["10.0.0.0/33"]),
+        "spec.loadBalancerSourceRanges[0]",
+        "no CIDR ('10.0.0.0/33'); valid: a network, as in 10.0.0.0/8",
+    ),
+    "unknown affinity": (
+        service(sessionAffinity="clientIP"),
+        "spec.sessionAffinity",
+        "not allowed ('clientIP'); valid: None, ClientIP",
+    ),
+    "affinity for no time": (
+        service(sessionAffinityConfig={"clientIP": {"timeoutSeconds": 0}}),
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        "expected `int` >= 1 (0); valid: 1 to 86400",
+    ),
+    "affinity for more than a day": (
+        service(sessionAffinityConfig={"clientIP": {"timeoutSeconds": 86401}}),
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        "expected `int` <= 86400 (86401); valid: 1 to 86400",
+    ),
+    "annotation that is a number": (
+        service(metadata={"annotations": {"a": 1}}),
+        "metadata.annotations[...]",
+        "expected `str`, got `int`",
+    ),
+    "load balancer's address that is none": (
+        service(ingress=({"hostname": "lb.example"}, {"ip": "lb.example"})),
+        "status.loadBalancer.ingress[1].ip",
+        "no address ('lb.example'); valid: an IPv4 or IPv6 address",
+    ),
+    "load balancer's address that would stand for every NodePort": (
+        service(ingress="0.0.0.0"),
+        "status.loadBalancer.ingress[0].ip",
+        "stands for every address ('0.0.0.0'); valid: one address",
+    ),
+    "unknown ipMode": (
+        service(ingress=({"ip": "192.0.2.1", "ipMode": "DSR"},)),
+        "status.loadBalancer.ingress[0].ipMode",
+        "not allowed ('DSR'); valid: VIP, Proxy",
+    ),
+    "status as text": ({**service(), "status": "fine"}, "status", "expected `object`, got `str` ('fine')"),
     "label that is a number": (
         service(metadata={"labels": {"a": 1}}),
         "metadata.labels[...]",
@@ -180,6 +252,15 @@ def test_what_would_mislead_is_refused_with_its_field(raw: Any, field: str, mess
     with pytest.raises(ObjectError) as refused:
         read_object(raw)
     assert (refused.value.field, str(refused.value)) == (field, message)
+
+
+def test_tcp_and_udp_may_have_one_port_and_one_node_port() -> None:
+    both = [{"name": p, "port": 80, "nodePort": 32000, "protocol": p} for p in ("TCP", "UDP")]
+    assert read_object(service(ports=both))
+
+
+def test_ports_without_a_node_port_have_none_in_common() -> None:
+    assert read_object(service(ports=[{"port": 80, "nodePort": 0}, {"port": 81}]))
 
 
 def test_an_fqdn_slice_may_hold_names() -> None:

@@ -11,7 +11,7 @@ from tests.unit.agent.shapes import endpoint, gone, packed, present, readable, t
 
 A, B = "10.1.1.1:8080", "10.1.1.2:8080"
 CLUSTER_IP, NODE_PORT = "10.96.0.10:80/TCP", "0.0.0.0:32000/TCP"
-AT_W1, AT_W2 = "172.18.0.3:32000/TCP", "172.18.0.4:32000/TCP"
+AT_W2, INGRESS = "172.18.0.4:32000/TCP", "192.0.2.1:80/TCP"
 W1, W2 = the_node("w1", "172.18.0.3", zone="a"), the_node("w2", "172.18.0.4", zone="b")
 PORTS = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 32000}]}
 LOCAL = {**PORTS, "externalTrafficPolicy": "Local"}
@@ -22,13 +22,21 @@ STEPS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "ClusterIP": ({}, {CLUSTER_IP}),
     "ExternalName": ({"type": "ExternalName"}, set()),
     "NodePort": (PORTS, {CLUSTER_IP, NODE_PORT}),
-    "NodePort, Local": (LOCAL, {CLUSTER_IP, AT_W1, AT_W2}),
+    "NodePort, Local": (LOCAL, {CLUSTER_IP, NODE_PORT, AT_W2}),
+    "LoadBalancer": ({**PORTS, "type": "LoadBalancer", "ingress": "192.0.2.1"}, {CLUSTER_IP, NODE_PORT, INGRESS}),
+    "an ingress address left over": ({**PORTS, "ingress": "192.0.2.1"}, {CLUSTER_IP, NODE_PORT}),
+    "an external IP": ({"externalIPs": ["198.51.100.1"]}, {CLUSTER_IP, "198.51.100.1:80/TCP"}),
     "another node port": ({**PORTS, "ports": [{"port": 80, "nodePort": 32001}]}, {CLUSTER_IP, "0.0.0.0:32001/TCP"}),
     "another port": ({"ports": [{"port": 81}]}, {"10.96.0.10:81/TCP"}),
     "a port more": (
         {"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}]},
         {CLUSTER_IP, "10.96.0.10:81/TCP"},
     ),
+    "TCP and UDP on one number": (
+        {"ports": [{"port": 80, "name": "t"}, {"port": 80, "name": "u", "protocol": "UDP"}]},
+        {CLUSTER_IP, "10.96.0.10:80/UDP"},
+    ),
+    "dual stack": ({"clusterIPs": ["10.96.0.10", "fd00::a"]}, {CLUSTER_IP, "[fd00::a]:80/TCP"}),
     "another protocol": ({"ports": [{"port": 80, "protocol": "UDP"}]}, {"10.96.0.10:80/UDP"}),
     "headless": ({"clusterIPs": ["None"]}, set()),
     "another address": ({"clusterIPs": ["10.96.0.11"]}, {"10.96.0.11:80/TCP"}),
@@ -90,10 +98,10 @@ class TestExternalTrafficPolicyLocal:
         assert readable(dict(difference.put)) == {AT_W2: [B]}
         assert difference.add.nodes == packed("172.18.0.4")
 
-    def test_a_node_that_comes_without_endpoints_refuses(self) -> None:
+    def test_a_node_that_comes_without_endpoints_has_nothing_and_refuses(self) -> None:
         cluster = Cluster(W1, ONE_EACH, the_service(**LOCAL))
-        cluster.change(present(the_node("w3", "172.18.0.5")))
-        assert cluster.frontends["172.18.0.5:32000/TCP"] == []
+        assert not cluster.change(present(the_node("w3", "172.18.0.5"))).put
+        assert cluster.details[NODE_PORT]["own_node_only"]
 
     def test_a_node_that_goes_is_asked_no_more(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
@@ -102,17 +110,33 @@ class TestExternalTrafficPolicyLocal:
     def test_a_node_that_changes_its_address(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
         cluster.change(present(the_node("w2", "172.18.0.9")))
-        assert cluster.frontends == {CLUSTER_IP: [A, B], AT_W1: [A], "172.18.0.9:32000/TCP": [B]}
+        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B], "172.18.0.9:32000/TCP": [B]}
+
+    def test_our_own_node_changes_its_address(self) -> None:
+        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
+        difference = cluster.change(present(the_node("w1", "172.18.0.9")))
+        assert (difference.put, difference.delete) == ({}, frozenset())
+        assert (difference.add.own, difference.remove.own) == (packed("172.18.0.9"), packed("172.18.0.3"))
+
+    def test_our_own_node_takes_over_anothers_address(self) -> None:
+        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
+        cluster.change(present(the_node("w1", "172.18.0.3", "172.18.0.4")))
+        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B]}
 
     def test_an_address_that_goes_from_node_to_node_in_one_batch(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
         cluster.change(present(the_node("w1", "172.18.0.4"), the_node("w2", "172.18.0.3")))
-        assert cluster.frontends == {CLUSTER_IP: [A, B], AT_W1: [B], AT_W2: [A]}
+        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B], "172.18.0.3:32000/TCP": [B]}
 
     def test_the_last_endpoint_of_a_node_that_goes_leaves_it_to_refuse(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
         cluster.change(present(the_slice(endpoints=[endpoint("10.1.1.1", "w1")])))
-        assert cluster.frontends == {CLUSTER_IP: [A], AT_W1: [A], AT_W2: []}
+        assert cluster.frontends == {CLUSTER_IP: [A], NODE_PORT: [A]}
+
+    def test_the_last_endpoint_of_our_own_node_that_goes_leaves_nobody_for_clients_from_outside(self) -> None:
+        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
+        cluster.change(present(the_slice(endpoints=[endpoint("10.1.1.2", "w2")])))
+        assert cluster.details[NODE_PORT] == {"backends": [B], "outside": [], "own_node_only": True}
 
     def test_a_node_that_says_the_same_again_makes_no_difference(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
@@ -135,6 +159,12 @@ class TestZones:
         assert cluster.frontends == {CLUSTER_IP: [B]}
         cluster.change(gone(W1))
         assert cluster.frontends == {CLUSTER_IP: [A, B]}
+
+    def test_a_first_endpoint_that_is_not_ready_and_has_no_hint_hides_nothing(self) -> None:
+        zoned = [endpoint("10.1.1.1", zones=("a",)), endpoint("10.1.1.2", zones=("b",))]
+        cluster = Cluster(W1, the_slice(endpoints=[endpoint("10.1.1.9", ready=False), *zoned]), the_service())
+        cluster.change(present(the_node("w1", "172.18.0.3", zone="b")))
+        assert cluster.frontends == {CLUSTER_IP: [B]}
 
     def test_another_nodes_zone_makes_no_difference(self) -> None:
         cluster = Cluster(W1, W2, ZONED, the_service())

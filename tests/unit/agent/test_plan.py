@@ -52,7 +52,7 @@ PLANNED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
         {"ports": [{"port": 80, "name": "nobody"}]},
         {"10.96.0.10:80/TCP": []},
     ),
-    "SCTP: nothing": ({"ports": [{"port": 80, "protocol": "SCTP"}]}, {}),
+    "SCTP": ({"ports": [{"port": 80, "protocol": "SCTP"}]}, {"10.96.0.10:80/SCTP": []}),
     "ExternalName: nothing, in spite of a ClusterIP": ({"type": "ExternalName"}, {}),
     "headless: nothing": ({"clusterIPs": ["None"]}, {}),
     "leading zeros": ({"clusterIPs": ["010.096.000.010"]}, {"10.96.0.10:80/TCP": ["10.244.1.2:8080"]}),
@@ -64,6 +64,11 @@ def test_what_a_service_asks_for(spec: dict[str, Any], frontends: dict[str, list
     ports = [{"port": 8080}, {"name": "t", "port": 1053}, {"name": "u", "port": 1153, "protocol": "UDP"}]
     slices = [the_slice(ports=ports), the_slice(name="v6", ports=ports, **V6)]
     assert readable(plan_service(the_service(**spec), slices, ANYWHERE).frontends) == frontends
+
+
+def test_a_service_without_a_selector_has_the_endpoints_that_somebody_wrote() -> None:
+    selected = plan_service(the_service(selector={"app": "web"}), [the_slice()], ANYWHERE)
+    assert plan_service(the_service(), [the_slice()], ANYWHERE) == selected
 
 
 def test_the_cluster_ips_are_known_addresses() -> None:

@@ -68,7 +68,7 @@ def test_without_the_objects_it_says_what_to_run(checkout: Path) -> None:
 def test_every_dependency_and_every_object_is_in_it(checkout: Path) -> None:
     build(checkout)
     lib = checkout / "build/agent/lib"
-    for name in ("msgspec", "yaml", "watchfiles", *OBJECTS):
+    for name in ("msgspec", "prometheus_client", "yaml", "watchfiles", *OBJECTS):
         assert (lib / name).exists(), name
     assert not (lib / "pyinfra").exists()
 

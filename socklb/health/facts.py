@@ -1,0 +1,54 @@
+"""What the agent knows of itself at one moment, for metrics and alarms. Made in the agent's event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from socklb.datapath import view
+from socklb.datapath.node import NodeDatapath
+from socklb.health.alarms import Alarm, alarms
+
+if TYPE_CHECKING:
+    from socklb.agent import Agent
+
+
+class Facts(NamedTuple):
+    """See the module; `records` are the kernel's counters."""
+
+    services: int
+    frontends: int
+    without_backends: int
+    waiting: int
+    fills: Sequence[view.Fill]
+    writes: Mapping[str, int]
+    records: view.Bookkeeping
+    problems: int
+    alarms: Sequence[Alarm]
+
+
+def gather(agent: Agent, datapath: NodeDatapath, leftovers: Sequence[str]) -> Facts:
+    """Ask the agent and the tables, from memory: a large node's tables are not read for it."""
+    tables, fills = datapath.tables, datapath.tables.fill()
+    return Facts(
+        services=len(agent.plan.services),
+        frontends=next(fill.used for fill in fills if fill.name == "frontends"),
+        without_backends=tables.without_backends,
+        waiting=len(tables.waiting),
+        fills=fills,
+        writes=agent.writes(),
+        records=view.bookkeeping(datapath.pins.maps),
+        problems=len(agent.problems()),
+        alarms=standing(datapath, leftovers),
+    )
+
+
+def standing(datapath: NodeDatapath, leftovers: Sequence[str]) -> list[Alarm]:
+    """Give the alarms that stand on this node."""
+    return alarms(
+        datapath.tables.fill(),
+        frontends_waiting=len(datapath.tables.waiting),
+        addresses_waiting=datapath.tables.addresses_waiting,
+        lost=view.bookkeeping(datapath.pins.maps).lost,
+        leftovers=leftovers,
+    )

@@ -1,0 +1,200 @@
+"""Small HTTP servers, as many as there are addresses to listen at, in threads of their own.
+
+    with HttpServer() as server:
+        listener = server.listen(ListenAddress("::", 10256), respond)
+        server.close(listener)
+
+One thread accepts for all of them; at most MAX_CONNECTIONS others answer. A connection that is older than PATIENCE, or
+the oldest where all threads are taken, is cut off: clients that send slowly, or nothing, keep nobody out. Each
+connection gets one answer. There is no TLS and no request body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple, Self
+
+from socklb.health.addresses import ListenAddress
+
+MAX_CONNECTIONS = 32
+PATIENCE = 5.0  # seconds
+BACKLOG = 128
+
+log = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """What a client is told."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+Respond = Callable[[str, str], Answer]  # of the path, and of the header Accept
+
+
+class Listener(NamedTuple):
+    """An address that is listened at."""
+
+    socket: socket.socket
+    address: ListenAddress
+    respond: Respond
+
+
+class HttpServer:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._waker = socket.socketpair()
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._connections: dict[socket.socket, float] = {}  # oldest first, with the time of accept
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
+
+    def listen(self, address: ListenAddress, respond: Respond) -> Listener:
+        """Answer at an address from now on. `::` stands for every address of the host, IPv4 too, or only those.
+
+        Raises:
+            OSError: it is taken, or not of this host.
+        """
+        server = _listening(address)
+        listener = Listener(server, ListenAddress(*server.getsockname()[:2]), respond)
+        self._selector.register(server, selectors.EVENT_READ, listener)  # the thread that waits takes it up (epoll)
+        return listener
+
+    def close(self, listener: Listener) -> None:
+        """Listen there no longer. The port is free at once."""
+        self._selector.unregister(listener.socket)
+        listener.socket.close()
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select(PATIENCE if self._connections else None):
+                if isinstance(key.data, Listener):
+                    self._take(key.data)
+            self._cut_off(before=time.monotonic() - PATIENCE)
+
+    def _take(self, listener: Listener) -> None:
+        with self._changed:
+            while len(self._connections) >= MAX_CONNECTIONS:
+                _shut_down(next(iter(self._connections)))
+                self._changed.wait(PATIENCE)
+        try:
+            connection, client = listener.socket.accept()
+        except BlockingIOError:
+            return  # the client went away
+        except OSError as error:
+            if listener.socket.fileno() >= 0:  # else it was closed just now
+                log.warning("no connection at %s: %s", listener.address, error)
+                time.sleep(0.1)  # without a free descriptor it stays ready
+            return
+        with self._changed:
+            self._connections[connection] = time.monotonic()
+        threading.Thread(target=self._serve, args=(connection, client, listener.respond), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, client: Any, respond: Respond) -> None:
+        try:
+            with connection, contextlib.suppress(OSError):  # the client may go at any moment
+                _Handler(connection, client, respond)
+                _shut_down(connection)
+        finally:
+            with self._changed:
+                del self._connections[connection]
+                self._changed.notify()
+
+    def _cut_off(self, before: float) -> None:
+        with self._changed:
+            for connection, since in self._connections.items():
+                if since <= before:
+                    _shut_down(connection)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every port. A client that is being answered is cut off."""
+        self._stopping = True
+        self._waker.send(b"!")
+        self._thread.join(2 * PATIENCE)
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.data, Listener):
+                self.close(key.data)
+        self._cut_off(before=time.monotonic())
+        self._selector.close()
+        for end in (self._wake, self._waker):
+            end.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "socklb", ""
+    timeout = PATIENCE  # for one read or write
+
+    def __init__(self, connection: socket.socket, client: Any, respond: Respond) -> None:
+        self._respond = respond
+        super().__init__(connection, client, None)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        """Give the answer."""
+        self._give(with_body=True)
+
+    def do_HEAD(self) -> None:
+        """Give its headers."""
+        self._give(with_body=False)
+
+    def _give(self, *, with_body: bool) -> None:
+        path, _, _ = self.path.partition("?")
+        try:
+            answer = self._respond(path, self.headers.get("Accept", ""))
+        except Exception:
+            log.exception("no answer to %s", path)
+            answer = Answer(500, b"the agent's log says why\n")
+        self.send_response(answer.status)
+        headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (as the base class spells it)
+        """Probes come every few seconds: they are no news."""
+
+
+def _listening(address: ListenAddress) -> socket.socket:
+    if address.host == "::" and not socket.has_dualstack_ipv6():  # a kernel without IPv6
+        address = ListenAddress("0.0.0.0", address.port)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        # A successor, or another Service, may listen while old connections are still in TIME_WAIT.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address.host != "::")
+        server.bind(address)
+        server.listen(BACKLOG)
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

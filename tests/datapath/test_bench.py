@@ -1,0 +1,50 @@
+"""The bench runs, prints every column, and leaves nothing behind. What it measures is not asserted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from socklb.datapath import mounts
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = (sys.executable, "-m", "bench", *arguments)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def left_behind(pid: int) -> list[str]:
+    """Cgroups carry the number of the process that made them; nothing else of the bench has a name but its mounts."""
+    root = mounts.cgroup2_root(mounts.read_mounts())
+    assert root is not None
+    held = [place for place in Path("/proc/mounts").read_text().split() if f"socklb-bench-{pid}-" in place]
+    return [*map(str, root.glob(f"socklb-bench-{pid}*")), *held, *map(str, Path("/tmp").glob(f"socklb-bench-{pid}-*"))]
+
+
+def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects: Path) -> None:
+    with start("latency", "--services", "10,20", "--cycles", "3") as bench:
+        printed, said = bench.communicate(timeout=120)
+    assert bench.returncode == 0, said
+    lines = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")]
+    rows = [line for line in lines if "µs" in line[1]]
+    assert len(rows) == 2 * 7, printed
+    assert all("±" in cell for row in rows for cell in row[2:6]), printed
+    assert left_behind(bench.pid) == []
+
+
+def test_a_bench_that_is_stopped_half_way_leaves_nothing_behind(objects: Path) -> None:
+    with start("latency", "--services", "10", "--cycles", "2000") as bench:
+        assert bench.stderr is not None
+        said = ""
+        while not said.endswith("2000 cycles ..."):
+            said += bench.stderr.read(1)
+            assert bench.poll() is None, said
+        assert left_behind(bench.pid) != []
+        bench.send_signal(signal.SIGTERM)
+        bench.communicate(timeout=60)
+    assert bench.returncode == 1
+    assert left_behind(bench.pid) == []

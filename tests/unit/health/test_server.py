@@ -1,0 +1,50 @@
+"""The server alone: where it listens."""
+
+import http.client
+import socket
+
+import pytest
+
+from socklb.health.addresses import ListenAddress
+from socklb.health.server import Answer, HttpServer
+
+
+def ask(host: str, port: int, method: str = "GET") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request(method, "/")
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_the_unspecified_address_is_both_families() -> None:
+    with HttpServer() as server:
+        port = server.listen(ListenAddress("::", 0), lambda _path, _accept: Answer(200, b"yes")).address.port
+        assert [ask(host, port) for host in ("127.0.0.1", "::1")] == [(200, b"yes")] * 2
+        assert ask("127.0.0.1", port, "HEAD") == (200, b"")
+        assert ask("127.0.0.1", port, "POST")[0] == 501
+
+
+def test_without_ipv6_it_is_ipv4_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without IPv6 cannot be had here, so its answer is put in."""
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with HttpServer() as server:
+        assert server.listen(ListenAddress("::", 0), lambda _path, _accept: Answer(200, b"")).address.host == "0.0.0.0"
+
+
+def test_a_page_that_fails_is_an_error_of_its_own() -> None:
+    def broken(_path: str, _accept: str) -> Answer:
+        raise ZeroDivisionError
+
+    with HttpServer() as server:
+        port = server.listen(ListenAddress("127.0.0.1", 0), broken).address.port
+        assert [ask("127.0.0.1", port)[0] for _ in range(3)] == [500] * 3
+
+
+def test_after_its_end_nobody_listens() -> None:
+    with HttpServer() as server:
+        port = server.listen(ListenAddress("127.0.0.1", 0), lambda _path, _accept: Answer(200, b"")).address.port
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
