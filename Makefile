@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-TIERS := $(wildcard tests/unit tests/datapath tests/cluster tests/nodes tests/labs)
+TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/cluster tests/nodes tests/labs)
 PYTEST_ARGS ?=
 
 help:  ## print this list

@@ -24,6 +24,8 @@ from socklb.datapath import mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
 from socklb.health.health import Health
+from socklb.packets.leftovers import leftovers
+from socklb.packets.path import PacketPath
 from socklb.plan import Plan
 from socklb.serving import Difference, frontend_text
 from socklb.state import State
@@ -43,7 +45,7 @@ async def serve(config: Config) -> None:
     sizes = Sizes(config.max_frontends, config.max_backends)
     with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes) as datapath:
         agent = Agent(config, source, datapath)
-        async with control.answering(Path(config.socket), agent), agent.health.answering():
+        async with control.answering(Path(config.socket), agent), agent.health.answering(), agent.packets.kept_whole():
             await until_stopped(agent.follow())
     log.info("stopped; the hooks go on serving what they have")
 
@@ -72,7 +74,8 @@ class Agent:
         self._datapath = datapath
         self._attached = False
         self._state = State()
-        self.health = Health(config, self, datapath, find_leftovers=list)
+        self.packets = PacketPath(config)
+        self.health = Health(config, self, datapath, find_leftovers=leftovers if config.packet_path else list)
         self.plan = Plan(config.node, external_ips=config.external_ips)
 
     async def follow(self) -> None:
@@ -87,15 +90,27 @@ class Agent:
         affected = self._state.apply(batch.changes)
         difference = self.plan.update(self._state, affected)
         if batch.complete and not self.synced:
-            difference = self._against_the_kernel()
-        elif not self.synced:
-            difference = self._without_losses(difference)
+            self._serve_all()
+        else:
+            self._serve(difference if self.synced else self._without_losses(difference))
+        self._note(batch)
+        self.health.applied(self._state, affected, batch)
+
+    def _serve(self, difference: Difference) -> None:
+        self._serve_sockets(difference)
+        self.packets.apply(difference.for_packets())
+
+    def _serve_all(self) -> None:
+        """Everything is known: entries of an earlier agent that nobody wants are pruned."""
+        self._serve_sockets(self._against_the_kernel())
+        wanted = self.plan.full()
+        self.packets.sync(Difference(wanted.frontends).for_packets().put, wanted.addresses)
+
+    def _serve_sockets(self, difference: Difference) -> None:
         self._datapath.tables.apply(difference.for_sockets())
         if not self._attached:
             self._datapath.attach()
             self._attached = True
-        self._note(batch)
-        self.health.applied(self._state, affected, batch)
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
@@ -108,7 +123,7 @@ class Agent:
         return difference._replace(put=known)
 
     def _against_the_kernel(self) -> Difference:
-        """Compare all that should be with all that is: entries of an earlier agent that nobody wants are pruned now."""
+        """Compare all that should be with all that is."""
         wanted, tables = self.plan.full(), self._datapath.tables
         return Difference(
             put=wanted.frontends,
@@ -144,7 +159,7 @@ class Agent:
             Problem("", 0, "", f"no room in the tables for {frontend_text(frontend)}")
             for frontend in self._datapath.tables.waiting
         ]
-        return [*self._source.problems, *self.plan.problems, *full, *self.health.problems]
+        return [*self._source.problems, *self.plan.problems, *full, *self.packets.problems, *self.health.problems]
 
     def writes(self) -> dict[str, int]:
         """Give how many elements and rows were written to each table since the start."""

@@ -27,7 +27,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
     max_frontends, max_backends: how many the tables have room for; they keep the size that they have already.
-    pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from those outside, keeps
+    packet_path: whether nftables serves what no socket hook sees; false where another program does, such as kube-proxy.
+    pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
     native_cidrs: further networks that pods reach with their own address.
     external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
@@ -44,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().frontends
     max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().backends
     external_ips: tuple[str, ...] = ()
+    packet_path: bool = True
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
 

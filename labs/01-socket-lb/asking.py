@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 from labs.engine.cluster import V4, Cluster
@@ -24,10 +22,6 @@ def client_node(cluster: Cluster) -> str:
 def asked_node(cluster: Cluster) -> str:
     """The node whose NodePort is asked: not the client's own."""
     return [node for node in cluster.nodes if node != client_node(cluster)][-1]
-
-
-def backend_on(cluster: Cluster, node: str) -> Endpoint:
-    return next(end for pod, end in cluster.backends(WEB).items() if cluster.pods[pod].node == node)
 
 
 def third_node(cluster: Cluster) -> str:
@@ -71,27 +65,9 @@ def peer(env: Env, protocol: str, service: Endpoint) -> Any:
     )
 
 
-@contextmanager
-def tracking(env: Env, node: str) -> Generator[None]:
-    env.run(node, "nft", "-f", "-", stdin="track.nft")
-    try:
-        yield
-    finally:
-        env.run(node, "nft", "delete", "table", "inet", "socklb-lab")
-
-
 def forget(env: Env, node: str) -> None:
-    """Entries outlive the tracking; the next look must find only what comes after it."""
+    """Entries outlive their connections for minutes; the next look must find only what comes after it."""
     env.quietly(node, "conntrack", "-D", "-s", env.cluster.pod_address(CLIENT))
-
-
-def until_served_on(env: Env, node: str) -> None:
-    """A backend is chosen at random: ask until it is one on this node. A connection that fails ends it too."""
-    for attempt in range(1, MANY + 1):
-        done = env.quietly(CLIENT, *CURL, url(node_port(env.cluster)))
-        if done.exit or is_on(env.cluster, done, node) or attempt == MANY:
-            env.screen.command(done)
-            return
 
 
 def is_on(cluster: Cluster, done: Output, node: str) -> bool:

@@ -15,7 +15,7 @@ from labs.engine.env import Env
 from labs.engine.evidence import StepEvidence
 from labs.engine.model import Lab
 from labs.engine.packet import Endpoint
-from labs.engine.packet_path import connections, rewriting, rewriting_rules, translated
+from labs.engine.packet_path import connections, translated
 from labs.engine.places import Output
 
 from .asking import (
@@ -25,7 +25,6 @@ from .asking import (
     MANY,
     WEB,
     asked_node,
-    backend_on,
     client_node,
     forget,
     is_on,
@@ -33,8 +32,6 @@ from .asking import (
     peer,
     record_service,
     third_node,
-    tracking,
-    until_served_on,
     uplink,
     url,
 )
@@ -78,9 +75,11 @@ def ask_from_outside_the_hook(env: Env) -> None:
     service = node_port(env.cluster)
     record_service(env)
     asked = asked_node(env.cluster)
+    forget(env, asked)
     with env.capture("pod", CLIENT, "eth0", ON_POD), env.capture("asked", asked, *uplink(env, asked)):
         done = env.run(CLIENT, *CURL, url(service), hooked=False)
-    env.record("exit", done.exit)
+    env.record("answer", done.out.strip())
+    env.record("entries", connections(env.run, asked, env.cluster.pod_address(CLIENT)))
     env.show("pod")
 
 
@@ -89,8 +88,10 @@ def service_address_is_on_the_wire(seen: StepEvidence) -> Iterator[Claim]:
     service = seen.endpoint("service")
     yield control(seen.capture("pod"), service)
     yield control(seen.capture("asked"), service, f"it reaches {seen['asked']}, the node that was asked")
+    yield within("a pod answers", [seen["answer"]], seen.endpoints("backends"))
+    entry = next(filter(translated, seen["entries"]), "")
     yield true(
-        "nobody there answers: the nodes translate no packets", seen["exit"] == 7, f"curl ended with {seen['exit']}"
+        f"for {seen['asked']} translates every packet, and remembers how", bool(entry), entry or "no entry says so"
     )
 
 
@@ -194,25 +195,14 @@ def watch_the_nodes(env: Env) -> None:
     env.record("client", client)
     env.record("third", third)
     env.record("backends", env.cluster.backends(WEB))
-    track_connections(env, third)
+    for node in env.cluster.nodes:
+        forget(env, node)
     watch_one_connection(env, third)
-    ask = {node: env.run if node == third else env.quietly for node in env.cluster.nodes}  # shown once
-    env.record("entries", [entry for node in ask for entry in connections(ask[node], node, client)])
-    env.record("rules", [rule for node in ask for rule in rewriting_rules(ask[node], node)])
-    translating = env.run(third, "unshare", "--net", "sh", "-c", "nft -f - && nft list ruleset", stdin="dnat.nft")
-    env.record("rules_elsewhere", rewriting(translating.out))
-
-
-def track_connections(env: Env, third: str) -> None:
-    """What a node that tracks connections keeps of one straight to a pod (the control), and of one by the Service."""
-    client = env.cluster.pod_address(CLIENT)
-    with tracking(env, third):
-        env.run(CLIENT, *CURL, url(backend_on(env.cluster, third)))
-        env.record("control", connections(env.run, third, client))
-        forget(env, third)
-        until_served_on(env, third)
-        env.record("tracked", connections(env.run, third, client))
-    forget(env, third)
+    ask = {
+        node: env.run if node == asked_node(env.cluster) else env.quietly for node in env.cluster.nodes
+    }  # shown once
+    entries = (entry for node in ask for entry in connections(ask[node], node, client))
+    env.record("entries", [*filter(translated, entries)])
 
 
 def watch_one_connection(env: Env, third: str) -> None:
@@ -242,11 +232,8 @@ def nothing_is_translated_on_the_way(seen: StepEvidence) -> Iterator[Claim]:
     )
     yield sees(asked, Endpoint(seen["client"]), f"{asked.place}, which was asked, sees the client's ping")
     yield absent(f"{asked.place} sees nothing of the connection", tcp(asked), control=tcp(outside_asked))
-    yield absent("no node has a conntrack entry for it", seen["entries"], control=seen["control"])
-    entry = next(iter(seen["tracked"]), "")
-    holds = bool(entry) and not translated(entry)
-    yield true("where a node is made to track it, no address changes", holds, entry or "no entry")
-    yield absent("no node has a rule that rewrites a destination", seen["rules"], control=seen["rules_elsewhere"])
+    before = [*filter(translated, seen.of(outside.key)["entries"])]
+    yield absent("no node has a conntrack entry that translates it", seen["entries"], control=before)
 
 
 # 7. ------------------------------------------------------------------------------------------------------------------
@@ -266,14 +253,6 @@ def all_pods_answered(seen: StepEvidence) -> Iterator[Claim]:
     served = seen["served"]
     yield equal(f"each of {MANY} connections is answered", sum(served.values()), MANY)
     yield equal("by every pod of the Service, and by no other", sorted(served), sorted(seen["backends"]))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-@lab.reset
-def stop_tracking(env: Env) -> None:
-    """What an interrupted step 6 leaves behind."""
-    for node in env.cluster.nodes:
-        env.quietly(node, "sh", "-c", "nft list table inet socklb-lab && nft delete table inet socklb-lab")
 
 
 # What the checks share -----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""What a node's packet path does to connections: its entries for them, and its rules that change addresses.
+"""What a node's packet path does to connections: the entries that it keeps for them.
 
-Both are looked up in the node's own tables with the tools that a reader has. A node without such a tool, or one that
-does not let it read, stops the lab: an empty answer would look like "nothing there".
+They are looked up with the tool that a reader has. A node without it, or one that does not let it read, stops the lab:
+an empty answer would look like "nothing there".
 """
 
 import re
@@ -9,10 +9,6 @@ from collections.abc import Callable
 
 from labs.engine.errors import CannotRunError
 from labs.engine.places import Output
-
-# A rule that changes where a packet goes, as `nft list ruleset` and as `iptables-save` write it.
-_REWRITES = re.compile(r"\b(dnat|redirect)\b|-j (DNAT|REDIRECT)\b")
-
 
 Ask = Callable[..., Output]  # env.run or env.quietly
 
@@ -26,16 +22,6 @@ def translated(connection: str) -> bool:
     """Whether replies run between other addresses than the connection's own, as its conntrack entry tells."""
     ends = re.findall(r"\b(?:src|dst)=(\S+)", connection)
     return ends != ends[::-1]
-
-
-def rewriting_rules(ask: Ask, node: str) -> list[str]:
-    """The rules of the node that change a destination address."""
-    looks = (("nft", "list", "ruleset"), ("iptables-save", "-t", "nat"))
-    return [f"{node}: {rule}" for look in looks for rule in rewriting(_answer(ask(node, *look)))]
-
-
-def rewriting(ruleset: str) -> list[str]:
-    return [line.strip() for line in ruleset.splitlines() if _REWRITES.search(line)]
 
 
 def _answer(done: Output) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
+from pyinfra.context import inventory as hosts
 
 from inventory.hosts import short_name
 from roles.agent.facts import CONFIG, PROGRAM, UNIT
@@ -21,10 +22,18 @@ BUNDLE = HERE.parents[1] / "build" / "agent.tar"
 def agent() -> None:
     systemd = host.get_fact(Init) == "systemd"
     bundle(name="Bundle", tar=str(BUNDLE))
-    put_files(
-        name="Configuration",
-        files={CONFIG: render(HERE, "socklb.toml", node=short_name(host), manifests=MANIFESTS)},
-    )
+    put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings())})
     if systemd:
         put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})
     service(name="Service", systemd=systemd)
+
+
+def settings() -> dict[str, object]:
+    """What the template needs: this node, and the networks of the whole cluster."""
+    cidrs = {cidr for node in hosts.get_group("nodes") for cidr in node.data.pod_cidrs}
+    return {
+        "node": short_name(host),
+        "manifests": MANIFESTS,
+        "pod_cidrs": sorted(cidrs),
+        "external_ips": host.data.get("external_ips", []),
+    }

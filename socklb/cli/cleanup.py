@@ -8,6 +8,8 @@ from pathlib import Path
 from socklb import config
 from socklb.cli.output import Verbs, say
 from socklb.datapath.pins import Pins
+from socklb.packets.nft import LibraryMissingError
+from socklb.packets.packets import Packets
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -18,14 +20,29 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove all pins of this node, unless an agent is at work."""
-    pins = Pins(Path(config.load(arguments.config).bpffs))
+    found = config.load(arguments.config)
+    pins = Pins(Path(found.bpffs))
     if not pins.root.is_dir():
+        if found.packet_path and remove_packet_rules():
+            say("removed the nftables table; Services are no longer served on this node")
+            return 0
         say(f"nothing to do: {pins.root} does not exist")
         return 0
     pins.lock()
     try:
         removed = pins.remove()
+        if found.packet_path:
+            remove_packet_rules()
     finally:
         pins.unlock()
     say(f"removed {len(removed)} pins below {pins.root}; Services are no longer served on this node")
     return 0
+
+
+def remove_packet_rules() -> bool:
+    """Remove the nftables table; say whether there was one. Without libnftables there is none."""
+    try:
+        with Packets() as packets:
+            return packets.remove()
+    except LibraryMissingError:
+        return False

@@ -33,7 +33,8 @@ class AgentUnderTest:
         """Write the configuration."""
         keys = {"node": "w1", "manifests": self.manifests, "bpffs": self.bpffs, "cgroup": self.cgroup}
         keys |= {"socket": self.socket, "health_address": "127.0.0.1:0", "metrics_address": "127.0.0.1:0", **more}
-        self.config.write_text("".join(f'{key} = "{value}"\n' for key, value in keys.items()))
+        lines = [f'{key} = "{value}"\n' for key, value in keys.items()]
+        self.config.write_text("".join([*lines, "packet_path = false\n"]))  # it runs in the machine's own network
 
     def command(self, *verb: str) -> list[str]:
         """Give the command line of a verb."""

@@ -58,11 +58,9 @@ def test_tcpdump_reads_the_same_packets_from_the_files_that_are_kept(run: Run) -
         assert re.findall(r"IP6? (\S+ > \S+:) ", text) == ours
 
 
-def test_nothing_is_left_running_or_switched_on_in_the_nodes(run: Run, cluster: Cluster) -> None:
+def test_nothing_is_left_running_in_the_nodes(run: Run, cluster: Cluster) -> None:
     for node in cluster.nodes.values():
         assert "tcpdump" not in node.output("ps", "-eo", "comm")
-        assert "socklb-lab" not in node.output("nft", "list", "ruleset")
-        assert node.output("conntrack", "-L") == ""
 
 
 def test_recorded_evidence_can_be_judged_again(run: Run) -> None:
@@ -85,10 +83,8 @@ def test_evidence_that_was_tampered_with_is_not_believed(run: Run) -> None:
         file.write_bytes(whole)
 
 
-def test_reset_removes_what_was_recorded_and_what_a_step_left_on_a_node(run: Run, cluster: Cluster) -> None:
-    cluster.node("cp").output("nft", "add", "table", "inet", "socklb-lab")
+def test_reset_removes_what_was_recorded(run: Run) -> None:
     assert lab("reset", "01").returncode == 0
-    assert cluster.node("cp").output("nft", "list", "ruleset") == ""
     assert not STATE.exists()
     assert lab("check", "01").returncode == 1, "false before it is done"
 
@@ -120,7 +116,14 @@ def test_exec_passes_input_output_and_exit_status_on(cluster: Cluster) -> None:
 def test_exec_unhooked_is_the_same_network_outside_the_hook(cluster: Cluster) -> None:
     curl = ("curl", "-s", "--max-time", "2", "http://10.96.0.10/")
     assert lab("exec", "client", "--", *curl).returncode == 0
-    assert lab("exec", "client", "--unhooked", "--", *curl).returncode == 7
+    assert lab("exec", "client", "--unhooked", "--", *curl).returncode == 0  # by the packet path
+    connect = (
+        "import socket; kept = socket.create_connection(('10.96.0.10', 80), 2); print(open('/proc/net/tcp').read())"
+    )
+    sockets = ("python3", "-c", connect)
+    service = "0A00600A:0050"  # as /proc/net/tcp writes 10.96.0.10:80
+    assert service not in lab("exec", "client", "--", *sockets).stdout
+    assert service in lab("exec", "client", "--unhooked", "--", *sockets).stdout
     address = ("ip", "-br", "address", "show", "eth0")
     assert lab("exec", "client", "--unhooked", "--", *address).stdout == lab("exec", "client", "--", *address).stdout
 

@@ -1,9 +1,9 @@
-"""Rules and connection entries, as the real tools print them."""
+"""Connection entries, as the real tool prints them."""
 
 import pytest
 
 from labs.engine.errors import CannotRunError
-from labs.engine.packet_path import connections, rewriting, translated
+from labs.engine.packet_path import connections, translated
 from labs.engine.places import Output
 
 
@@ -11,33 +11,6 @@ def entry(target: str, port: int, back_to: str = "10.244.1.2") -> str:
     """The line of `conntrack -L` for a connection of 10.244.1.2 to `target`, answered by 10.244.0.2:8080."""
     asked = f"src=10.244.1.2 dst={target} sport=1 dport={port}"
     return f"tcp 6 119 TIME_WAIT {asked} src=10.244.0.2 dst={back_to} sport=8080 dport=1 [ASSURED] use=1"
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "ip daddr 10.96.0.10 tcp dport 80 dnat to 10.244.2.3:8080",
-        "tcp dport 80 dnat ip to 10.244.2.3:8080",
-        "tcp dport 80 redirect to :8080",
-        "-A KUBE-SEP-X -p tcp -m tcp -j DNAT --to-destination 10.244.2.3:8080",
-        "-A PREROUTING -p tcp -j REDIRECT --to-ports 8080",
-    ],
-)
-def test_rules_that_change_a_destination_are_found(rule: str) -> None:
-    assert rewriting(f"table ip nat {{\n\t\t{rule}\n}}") == [rule]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "type nat hook prerouting priority dstnat; policy accept;",
-        ":PREROUTING ACCEPT [0:0]",
-        "ip saddr 10.244.0.0/16 masquerade",
-        "-A POSTROUTING -s 10.244.0.0/16 -j MASQUERADE",
-    ],
-)
-def test_other_lines_are_not(line: str) -> None:
-    assert rewriting(line) == []
 
 
 @pytest.mark.parametrize(

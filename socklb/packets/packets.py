@@ -1,0 +1,170 @@
+"""The packet path: what no socket hook sees is served by nftables, one transaction a change.
+
+    packets = Packets(pod_cidrs, native_cidrs)
+    packets.apply(difference.for_packets())     # additions only, until everything was read
+    packets.sync(frontends, addresses)          # everything; what an earlier agent left and nobody wants is pruned
+    packets.apply(difference.for_packets())
+    packets.close()                             # the table goes on serving
+
+What fails leaves the table as it was and raises SocklbError; the next call reads the table back and makes it whole.
+The balance `least_loaded` is random here: what is live is known of sockets only.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from socklb.packets.commands import Change
+from socklb.packets.elements import (
+    ADDRESS_SETS,
+    Element,
+    address_elements,
+    frontend_of,
+    network_elements,
+    tokens_in,
+)
+from socklb.packets.forget import Forgetter
+from socklb.packets.nft import Nft
+from socklb.packets.table import Table
+from socklb.packets.wanted import Wanted
+from socklb.serving import Addresses, Difference, Frontend, Serving
+
+NOTHING = frozenset[Element]()
+
+
+class Packets:
+    """The packet path of the node whose network namespace this process is in."""
+
+    def __init__(self, pod_cidrs: Sequence[str] = (), native_cidrs: Sequence[str] = ()) -> None:
+        """Load nftables; nothing is changed yet.
+
+        Raises:
+            SocklbError: there is no libnftables.
+        """
+        self._fixed = network_elements("pods", pod_cidrs) | network_elements("native", native_cidrs)
+        self._nft = Nft()
+        self._table = Table(self._nft)
+        self._wanted = Wanted()
+        self._known = False  # whether the table is what the fields below say
+        self._synced = False
+        self._present: dict[Frontend, frozenset[Element]] = {}
+        self._addresses: set[Element] = set()  # those present in the sets of addresses
+        self._forgetter = Forgetter()
+        self.written = 0  # elements, since the start
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def sync(self, frontends: Mapping[Frontend, Serving], addresses: Addresses) -> None:
+        """Serve this and nothing else.
+
+        Raises:
+            SocklbError: nftables refused.
+        """
+        self._synced = True
+        wanted = self._wanted
+        self._change(
+            Difference(
+                frontends,
+                frozenset(wanted.frontends.keys() - frontends.keys()),
+                addresses.without(wanted.addresses),
+                wanted.addresses.without(addresses),
+            ),
+            everything=True,
+        )
+
+    def apply(self, difference: Difference) -> None:
+        """Bring a difference into the table.
+
+        Raises:
+            SocklbError: nftables refused.
+        """
+        self._change(difference, everything=self._synced and not self._known)
+
+    def repair(self) -> bool:
+        """Make the table whole again if somebody removed it; say whether that was so.
+
+        Raises:
+            SocklbError: nftables refused.
+        """
+        if not self._synced or (self._known and self._table.whole()):
+            return False
+        self._known = False
+        self._change(Difference(), everything=True)
+        return True
+
+    @property
+    def problem(self) -> str:
+        """What could not be done besides the table; empty if nothing."""
+        return self._forgetter.problem
+
+    def close(self) -> None:
+        """Let go of nftables; the table stays and goes on serving."""
+        self._forgetter.close()
+        self._nft.close()
+
+    def remove(self) -> bool:
+        """Remove the table; say whether there was one.
+
+        Raises:
+            SocklbError: nftables refused.
+        """
+        return self._table.remove()
+
+    def _change(self, difference: Difference, *, everything: bool) -> None:
+        known, self._known = self._known, False
+        if not known:
+            self._read_back()
+        touched = self._wanted.update(difference)
+        if everything or not known:
+            touched |= self._wanted.everything()
+        if everything:
+            touched |= self._present.keys()
+        if self._table.outdated and not self._synced:
+            return  # it goes on serving as it is: half of what it has is no replacement
+        gone, new = self._moved_addresses(difference, everything=everything or not known)
+        after = {frontend: self._elements(frontend, known) for frontend in touched}
+        changes = [Change(self._present.get(frontend, NOTHING), after[frontend]) for frontend in touched]
+        self.written += self._table.write([Change(gone, NOTHING), *changes, Change(NOTHING, new)])
+        self._note(after, gone, new)
+        self._known = True
+        self._forgetter.changed({f: self._wanted.serving(f) for f in touched if f.protocol == socket.IPPROTO_UDP})
+
+    def _read_back(self) -> None:
+        present: dict[Frontend, set[Element]] = defaultdict(set)
+        self._addresses = set()
+        for element in self._table.take_over():
+            if element.table[:-1] in ADDRESS_SETS:
+                self._addresses.add(element)
+            else:
+                present[frontend_of(element)].add(element)
+        self._present = {frontend: frozenset(elements) for frontend, elements in present.items()}
+
+    def _elements(self, frontend: Frontend, known: bool) -> frozenset[Element]:
+        left = {} if known else tokens_in(self._present.get(frontend, NOTHING))
+        return self._wanted.elements(frontend, left)
+
+    def _moved_addresses(self, difference: Difference, *, everything: bool) -> tuple[set[Element], set[Element]]:
+        """Give the elements of address sets that go and those that come."""
+        if not everything:
+            wanted, unwanted = address_elements(difference.add), address_elements(difference.remove)
+            return unwanted & self._addresses, wanted - self._addresses
+        wanted = address_elements(self._wanted.addresses) | self._fixed
+        return self._addresses - wanted if self._synced else set(), wanted - self._addresses
+
+    def _note(self, after: Mapping[Frontend, frozenset[Element]], gone: set[Element], new: set[Element]) -> None:
+        self._addresses = self._addresses - gone | new if gone or new else self._addresses
+        for frontend, elements in after.items():
+            if elements:
+                self._present[frontend] = elements
+            else:
+                self._present.pop(frontend, None)

@@ -1,0 +1,37 @@
+"""The table without its elements, from the .nft files beside this one. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+from socklb.packets import chains
+from socklb.packets.nft import TABLE
+
+FAMILIES = (
+    {"@IP@": "ip", "@ADDRESS@": "ipv4_addr", "@V@": "4", "@NFPROTO@": "ipv4"},
+    {"@IP@": "ip6", "@ADDRESS@": "ipv6_addr", "@V@": "6", "@NFPROTO@": "ipv6"},
+)
+
+
+def skeleton() -> str:
+    """Give the commands that make the table, with a chain that names this very skeleton."""
+    return f"add table {TABLE}\n{_text()}add chain {TABLE} {mark()}\n"
+
+
+def mark() -> str:
+    """Name the skeleton: one that differs in anything has another name."""
+    known = _text() + chains.chain(chains.chooser(4, 1)) + chains.chain(chains.chooser(4, 1, 1))
+    return f"skeleton-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
+
+
+def _text() -> str:
+    files = resources.files("socklb.packets")
+    family = files.joinpath("family.nft").read_text()
+    return files.joinpath("table.nft").read_text() + "".join(_for_family(family, words) for words in FAMILIES)
+
+
+def _for_family(text: str, words: dict[str, str]) -> str:
+    for name, word in words.items():
+        text = text.replace(name, word)
+    return text

@@ -1,0 +1,143 @@
+"""A node between a client and pods, as network namespaces that lead nowhere else.
+
+client (172.31.0.9, fd00:31::9) -- node (172.31.0.2, fd00:31::2) -- bridge cni0 -- pods a and b; far: another node's pod
+
+The names are of this process, so that two runs do not meet. Nothing of the host but the namespaces' names is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes as ct
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+CLIENT, NODE, OTHER_NODE = "172.31.0.9", "172.31.0.2", "172.31.0.3"
+CLIENT6, NODE6 = "fd00:31::9", "fd00:31::2"
+PODS = {"a": "10.244.1.2", "b": "10.244.1.3", "far": "10.244.2.2"}
+PODS6 = {"a": "fd00:10:244:1::2", "b": "fd00:10:244:1::3", "far": "fd00:10:244:2::2"}
+POD_CIDRS = ["10.244.0.0/16", "fd00:10:244::/48"]
+VIRTUAL = ["10.96.0.0/16", "192.0.2.0/24"]
+VIRTUAL6 = ["fd00:10:96::/108", "2001:db8::/64"]
+CLONE_NEWNET = 0x40000000
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+class Network:
+    """The namespaces, and what runs in them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def build(self) -> None:
+        """Make it. What fails half way is removed by `remove` too."""
+        for place in ("node", "client", *PODS):
+            ip("netns", "add", self.of(place))
+            self.run(place, "sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0")  # addresses work at once
+            self.run(place, "ip", "link", "set", "lo", "up")
+        self._wire()
+        self.run("node", "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        self._route()
+
+    def of(self, place: str) -> str:
+        return f"{self.name}-{place}"
+
+    def _wire(self) -> None:
+        self.run("node", "ip", "link", "add", "cni0", "type", "bridge")
+        for place in ("a", "b"):
+            self._link(place, PODS[place] + "/24", PODS6[place] + "/64")
+            self.run("node", "ip", "link", "set", "dev", place, "master", "cni0", "up")
+            # With br_netfilter a pod's packet to itself is bridged; CNI's hairpinMode does this.
+            self.run("node", "ip", "link", "set", "dev", place, "type", "bridge_slave", "hairpin", "on")
+        self._address("node", "cni0", "10.244.1.1/24", "fd00:10:244:1::1/64")
+        self.run("node", "ip", "link", "add", "eth0", "type", "bridge")
+        for place, address, address6 in (("client", CLIENT, CLIENT6), ("far", OTHER_NODE, "fd00:31::3")):
+            self._link(place, address + "/24", address6 + "/64")
+            self.run("node", "ip", "link", "set", "dev", place, "master", "eth0", "up")
+        self._address("node", "eth0", NODE + "/24", NODE6 + "/64")
+        self._address("far", "lo", PODS["far"] + "/32", PODS6["far"] + "/128")
+
+    def _link(self, place: str, *addresses: str) -> None:
+        self.run(
+            "node", "ip", "link", "add", "name", place, "type", "veth", "peer", "name", "eth0", "netns", self.of(place)
+        )
+        self._address(place, "eth0", *addresses)
+
+    def _address(self, place: str, link: str, *addresses: str) -> None:
+        for address in addresses:
+            self.run(place, "ip", "address", "add", address, "dev", link, *(["nodad"] if ":" in address else []))
+        self.run(place, "ip", "link", "set", link, "up")
+
+    def _route(self) -> None:
+        for place in ("a", "b"):
+            self.run(place, "ip", "route", "add", "default", "via", "10.244.1.1")
+            self.run(place, "ip", "-6", "route", "add", "default", "via", "fd00:10:244:1::1")
+        for destination in (*VIRTUAL, *VIRTUAL6):
+            via = NODE6 if ":" in destination else NODE
+            self.run("client", "ip", "route", "add", destination, "via", via)
+            # A node has a default route, by which its own packets to virtual addresses find an output.
+            self.run("node", "ip", "route", "add", destination, "via", CLIENT6 if ":" in destination else CLIENT)
+        self.run("node", "ip", "route", "add", "10.244.2.0/24", "via", OTHER_NODE)
+        self.run("node", "ip", "-6", "route", "add", "fd00:10:244:2::/64", "via", "fd00:31::3")
+        self.run("far", "ip", "route", "add", "10.244.1.0/24", "via", NODE, "src", PODS["far"])
+        self.run("far", "ip", "-6", "route", "add", "fd00:10:244:1::/64", "via", NODE6, "src", PODS6["far"])
+
+    def argv(self, place: str, *command: str) -> list[str]:
+        return ["ip", "netns", "exec", self.of(place), *command]
+
+    def run(self, place: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(self.argv(place, *command), capture_output=True, text=True, timeout=30, check=False)
+        assert not check or done.returncode == 0, f"{place}: {command}: {done.stdout}{done.stderr}"
+        return done
+
+    def output(self, place: str, *command: str) -> str:
+        return self.run(place, *command).stdout.strip()
+
+    def start(self, place: str, *command: str, ready: str = "") -> subprocess.Popen[bytes]:
+        """Start something that ends with the network; wait for the line that says it is ready."""
+        process = subprocess.Popen(self.argv(place, *command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._running.append(process)
+        assert process.stdout is not None
+        while ready:
+            line = process.stdout.readline().decode()
+            assert line, f"{command} ended"
+            if ready in line:
+                break
+        return process
+
+    @contextlib.contextmanager
+    def inside(self, place: str) -> Iterator[None]:
+        """Bring this thread into a namespace for a while: what it opens there stays there."""
+        libc = ct.CDLL(None, use_errno=True)
+        with (
+            Path("/proc/self/task", str(_thread_id()), "ns/net").open() as home,
+            Path("/run/netns", self.of(place)).open() as there,
+        ):
+            assert not libc.setns(there.fileno(), CLONE_NEWNET)
+            try:
+                yield
+            finally:
+                assert not libc.setns(home.fileno(), CLONE_NEWNET)
+
+    def remove(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.communicate()
+        for place in ("client", *PODS, "node"):
+            subprocess.run(["ip", "netns", "delete", self.of(place)], check=False, capture_output=True)
+
+
+def _thread_id() -> int:
+    import threading
+
+    return threading.get_native_id()
+
+
+def name() -> str:
+    return f"socklb-test-pk{os.getpid()}"

@@ -1,0 +1,61 @@
+"""What runs in the namespaces: a server that tells who it is and whom it sees, and clients. Each is a Python script."""
+
+SERVER = """
+import selectors, socket, sys
+name = sys.argv[1]
+selector = selectors.DefaultSelector()
+for address in sys.argv[2:]:  # not any address: a datagram's reply comes from where it was sent to
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        server = socket.socket(family, kind)
+        server.bind((address, 8080))
+        if kind == socket.SOCK_STREAM:
+            server.listen(1024)
+        selector.register(server, selectors.EVENT_READ)
+print("ready", flush=True)
+while True:
+    for key, _ in selector.select():
+        if key.fileobj.type == socket.SOCK_STREAM:
+            connection, client = key.fileobj.accept()
+            with connection:
+                connection.sendall(f"{name} {client[0]}".encode())
+        else:
+            _, client = key.fileobj.recvfrom(100)
+            key.fileobj.sendto(f"{name} {client[0]}".encode(), client)
+"""
+# argv: tcp or udp, address, port, how often, own port (0: any); prints an answer or an error a line
+CLIENT = """
+import errno, socket, sys
+kind, address, port, times, own = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+for _ in range(times):
+    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as client:
+        client.settimeout(3 if times > 1 else 2)
+        if own:
+            client.bind(("", own))
+        try:
+            client.connect((address, port))
+            if kind == "udp":
+                client.send(b"?")
+            print(client.recv(100).decode())
+        except TimeoutError:
+            print("TIMEOUT")
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+"""
+# argv: address, port; an SCTP INIT with its checksum, from a raw socket, for the kernel may have no SCTP sockets
+INIT = """
+import socket, struct, sys
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+chunk = struct.pack(">BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
+header = struct.pack(">HHI", 5000, int(sys.argv[2]), 0)
+packet = header + struct.pack("<I", crc32c(header + bytes(4) + chunk)) + chunk
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP) as raw:
+    raw.sendto(packet, (sys.argv[1], 0))
+"""
