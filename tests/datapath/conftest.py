@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath.node import OBJECT_FILES, NodeDatapath
+from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
+from tests.datapath.agents import AgentUnderTest
 from tests.datapath.sandbox import Sandbox, mounted_bpffs, running, serve, wait_for_servers
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,15 @@ def datapath(sandbox: Sandbox, bpffs: Path, objects: Path, object_file: str, tmp
 @pytest.fixture
 def tables(datapath: NodeDatapath) -> Tables:
     return datapath.tables
+
+
+@pytest.fixture
+def agent(sandbox: Sandbox, bpffs: Path, objects: Path, tmp_path: Path) -> Iterator[AgentUnderTest]:
+    """An agent of the sandbox, not started yet."""
+    found = AgentUnderTest(tmp_path, sandbox.cgroup, bpffs)
+    yield found
+    found.stop()
+    Pins(bpffs).remove()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,6 @@ WEB = service("web", SERVICE4, SERVICE6, node_port=32000)
 WEB4 = endpoint_slice("web-4", *BACKENDS4[:2])
 WEB6 = endpoint_slice("web-6", *BACKENDS6[:2])
 NODE = node("w1", NODE4, NODE6)
-
-
-@pytest.fixture
-def agent(sandbox: Sandbox, bpffs: Path, objects: Path, tmp_path: Path) -> Iterator[AgentUnderTest]:
-    found = AgentUnderTest(tmp_path, sandbox.cgroup, bpffs)
-    yield found
-    found.stop()
-    Pins(bpffs).remove()
 
 
 @pytest.fixture

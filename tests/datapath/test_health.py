@@ -7,9 +7,8 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from socklb.datapath.pins import Pins
 from socklb.health.server import MAX_CONNECTIONS
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox
+from tests.datapath.sandbox import BACKENDS4, NODE4
 from tests.datapath.services import SERVICE4
 
 WAIT = 20.0
 ON_NODE, TWO_ON_NODE = ["w1", "w2"], ["w1", "w1"]
 TAINTED = {"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}}
-
-
-@pytest.fixture
-def agent(sandbox: Sandbox, bpffs: Path, objects: Path, tmp_path: Path) -> Iterator[AgentUnderTest]:
-    found = AgentUnderTest(tmp_path, sandbox.cgroup, bpffs)
-    yield found
-    found.stop()
-    Pins(bpffs).remove()
 
 
 @pytest.fixture

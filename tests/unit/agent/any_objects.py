@@ -123,3 +123,15 @@ def spoilt(draw: st.DrawFn, good: Drawn) -> dict[str, Any]:
     else:
         place[key] = draw(JSON | st.just("1.2.3.4/5"))
     return raw
+
+
+# Any document at all: nonsense, and objects with something wrong in them.
+ANYTHING = st.one_of(
+    JSON,
+    spoilt(any_service()),
+    spoilt(any_slice("web", "web-a")),
+    spoilt(any_node()),
+    st.fixed_dictionaries(
+        {"kind": st.just("List"), "apiVersion": st.just("v1"), "items": st.lists(spoilt(any_service()))}
+    ),
+)
