@@ -18,6 +18,7 @@ from pathlib import Path
 import socklb.agent
 from bench import objects
 from bench.node import room_for
+from socklb import memory
 from socklb.datapath import libbpf
 from socklb.datapath.node import NodeDatapath
 from socklb.plan import Plan
@@ -29,6 +30,7 @@ AGENT = socklb.agent.Agent  # not run; its modules' memory is the agent's too
 
 def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
     """Measure and print."""
+    memory.collect_less_often()
     with NodeDatapath(bpffs, cgroup, sizes=room_for(count, endpoints)) as node:
         state, plan = State(), Plan("node-1")
         cpu, wall = bring(node, state, plan, count, endpoints)
@@ -36,7 +38,7 @@ def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
             "cpu": cpu,
             "wall": wall,
             "rss": resident(),
-            "maps": sum(memory(pin) for pin in node.pins.maps.iterdir()),
+            "maps": sum(locked(pin) for pin in node.pins.maps.iterdir()),
             "change": change(node, state, plan, count, endpoints),
         }
         if node.tables.waiting:
@@ -68,7 +70,7 @@ def resident() -> int:
     return 1024 * int(number_after("VmRSS", Path("/proc/self/status").read_text()))
 
 
-def memory(pin: Path) -> int:
+def locked(pin: Path) -> int:
     """Give the bytes that the kernel says a map takes."""
     descriptor = libbpf.get_pinned(pin)
     try:

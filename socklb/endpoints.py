@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import starmap
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
-from socklb.api.addresses import parse_address
+from socklb.api.addresses import parse_addresses
 from socklb.api.objects import Endpoint, EndpointHints, EndpointSlice, Hint, IPFamily, ServicePort
 from socklb.serving import Backend
 
 NO_HINTS = EndpointHints()
+# Backend._make() without a frame of Python, for there are a million backends at the start.
+_new_backend: Callable[[tuple[bytes, int]], Backend] = partial(tuple.__new__, Backend)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Place(NamedTuple):
@@ -31,30 +34,30 @@ class Place(NamedTuple):
     zone: str = ""
 
 
-Candidate = tuple[Endpoint, int]  # and its number for one Service port; plain, for there are a million at the start
+Offer = tuple[int, Sequence[Endpoint]]  # a number for one Service port, and endpoints that have it; never none
 
 
-def candidates(port: ServicePort, family: IPFamily, slices: Iterable[EndpointSlice]) -> list[Candidate]:
+def candidates(port: ServicePort, family: IPFamily, slices: Iterable[EndpointSlice]) -> list[Offer]:
     """Give what the slices offer for one Service port in one address family, in whatever condition it is."""
     return [
-        (endpoint, number)
+        (number, slice_.endpoints)
         for slice_ in slices
-        if slice_.addressType == family
+        if slice_.addressType == family and slice_.endpoints
         for number in _numbers(port, slice_)
-        for endpoint in slice_.endpoints
     ]
 
 
-def anywhere(offered: Sequence[Candidate], here: Place) -> tuple[Backend, ...]:
+def anywhere(offered: Sequence[Offer], here: Place) -> tuple[Backend, ...]:
     """Choose in the whole cluster, near to `here` if the hints ask for it: the policy Cluster."""
     return _backends(_near(_ready(offered), here) or _serving_to_the_end(offered))
 
 
-def on_each_node(offered: Sequence[Candidate]) -> dict[str, tuple[Backend, ...]]:
+def on_each_node(offered: Sequence[Offer]) -> dict[str, tuple[Backend, ...]]:
     """Choose on each node for itself, whatever the hints: the policy Local. Nodes where nobody serves are left out."""
-    by_node: defaultdict[str, list[Candidate]] = defaultdict(list)
-    for candidate in offered:
-        by_node[candidate[0].nodeName].append(candidate)
+    by_node: defaultdict[str, list[Offer]] = defaultdict(list)
+    for number, endpoints in offered:
+        for endpoint in endpoints:
+            by_node[endpoint.nodeName].append((number, (endpoint,)))
     chosen = {node: _backends(_ready(its_own) or _serving_to_the_end(its_own)) for node, its_own in by_node.items()}
     return {node: backends for node, backends in chosen.items() if backends}
 
@@ -64,38 +67,42 @@ def _numbers(port: ServicePort, slice_: EndpointSlice) -> list[int]:
     return [p.port for p in slice_.ports if p.port and p.name == name and p.protocol == protocol]
 
 
-def _ready(offered: Sequence[Candidate]) -> Sequence[Candidate]:
-    return [candidate for candidate in offered if candidate[0].conditions.ready]
+def _ready(offered: Sequence[Offer]) -> Sequence[Offer]:
+    return [(n, ready) for n, endpoints in offered if (ready := [e for e in endpoints if e.conditions.ready])]
 
 
-def _serving_to_the_end(offered: Sequence[Candidate]) -> Sequence[Candidate]:
-    return [candidate for candidate in offered if candidate[0].conditions.serving_to_the_end]
+def _serving_to_the_end(offered: Sequence[Offer]) -> Sequence[Offer]:
+    return _those(lambda endpoint: endpoint.conditions.serving_to_the_end, offered)
 
 
-def _near(ready: Sequence[Candidate], here: Place) -> Sequence[Candidate]:
+def _near(ready: Sequence[Offer], here: Place) -> Sequence[Offer]:
     """Give those that hints mean for this node, else for its zone, else all.
 
     Hints of one kind count only when every ready endpoint has some and one at least is for us: otherwise they are being
     written just now, or there is nothing near. What trafficDistribution says is for the controller that writes them.
     """
-    if not ready or ready[0][0].hints == NO_HINTS:  # most Services have none
+    if not ready or ready[0][1][0].hints == NO_HINTS:  # most Services have none
         return ready
     for_us = _meant_for(here.node, ready, lambda hints: hints.forNodes)
     return for_us or _meant_for(here.zone, ready, lambda hints: hints.forZones) or ready
 
 
-def _meant_for(
-    name: str, ready: Sequence[Candidate], kind: Callable[[EndpointHints], tuple[Hint, ...]]
-) -> Sequence[Candidate]:
-    if not all(kind(endpoint.hints) for endpoint, _ in ready):
+def _meant_for(name: str, ready: Sequence[Offer], kind: Callable[[EndpointHints], tuple[Hint, ...]]) -> Sequence[Offer]:
+    if not all(kind(endpoint.hints) for _, endpoints in ready for endpoint in endpoints):
         return ()
-    return [candidate for candidate in ready if any(hint.name == name for hint in kind(candidate[0].hints))]
+    return _those(lambda endpoint: any(hint.name == name for hint in kind(endpoint.hints)), ready)
 
 
-def _backends(chosen: Iterable[Candidate]) -> tuple[Backend, ...]:
+def _those(wanted: Callable[[Endpoint], bool], offered: Sequence[Offer]) -> Sequence[Offer]:
+    return [(n, found) for n, endpoints in offered if (found := list(filter(wanted, endpoints)))]
+
+
+def _backends(chosen: Iterable[Offer]) -> tuple[Backend, ...]:
     """Give each backend once, in an order that does not depend on that of slices and endpoints.
 
     A controller that only deals endpoints out anew to its slices changes nothing.
     """
-    found = {(parse_address(endpoint.addresses[0]), number) for endpoint, number in chosen}
-    return tuple(starmap(Backend, sorted(found)))
+    found: set[tuple[bytes, int]] = set()
+    for number, endpoints in chosen:
+        found.update(zip(parse_addresses([endpoint.addresses[0] for endpoint in endpoints]), repeat(number)))
+    return tuple(map(_new_backend, sorted(found)))

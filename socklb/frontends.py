@@ -18,7 +18,7 @@ from socklb.api.addresses import Network, parse_address
 from socklb.api.objects import EndpointSlice, Node, Service, ServicePort
 from socklb.api.source import Problem
 from socklb.asked import Asked, family_of, refused_external_ips, where_asked
-from socklb.endpoints import Candidate, Place, anywhere, candidates, on_each_node
+from socklb.endpoints import Offer, Place, anywhere, candidates, on_each_node
 from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Serving
 
@@ -54,17 +54,14 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
     spec = service.spec
     if spec.type == "ExternalName" or spec.headless or not OTHERS_LABELS.isdisjoint(service.metadata.labels):
         return NOTHING
-    everywhere_asked = list(where_asked(service, around.external_ips))
-    return ServicePlan(
-        {
-            frontend: serving
-            for asked in everywhere_asked
-            for port in spec.ports
-            for frontend, serving in _serve(service, port, asked, candidates(port, asked.family, slices), around)
-        },
-        frozenset(ip for asked in everywhere_asked for ip in asked.cluster_ips),
-        (*refused_external_ips(service, around.external_ips), *_balance_problem(service)),
-    )
+    frontends: dict[Frontend, Serving] = {}
+    addresses: list[bytes] = []
+    for asked in where_asked(service, around.external_ips):
+        addresses += asked.cluster_ips
+        for port in spec.ports:
+            frontends.update(_serve(service, port, asked, candidates(port, asked.family, slices), around))
+    problems = (*refused_external_ips(service, around.external_ips), *_balance_problem(service))
+    return ServicePlan(frontends, frozenset(addresses), problems)
 
 
 def plan_node(node: Node) -> frozenset[bytes]:
@@ -80,12 +77,17 @@ def depends_on_nodes(service: Service) -> bool:
 
 def depends_on_zone(slices: Iterable[EndpointSlice]) -> bool:
     """Whether this node's zone may decide about the backends: hints count where all ready endpoints have them."""
-    first_ready = (next((e for e in slice_.endpoints if e.conditions.ready), None) for slice_ in slices)
-    return any(endpoint is not None and endpoint.hints.forZones for endpoint in first_ready)
+    for slice_ in slices:
+        for endpoint in slice_.endpoints:
+            if endpoint.conditions.ready:
+                if endpoint.hints.forZones:
+                    return True
+                break
+    return False
 
 
 def _serve(
-    service: Service, port: ServicePort, asked: Asked, offered: list[Candidate], around: Surroundings
+    service: Service, port: ServicePort, asked: Asked, offered: list[Offer], around: Surroundings
 ) -> Iterator[tuple[Frontend, Serving]]:
     """Give the frontends of one port in one address family."""
     spec, protocol = service.spec, PROTOCOLS[port.protocol]
@@ -94,7 +96,8 @@ def _serve(
     local = on_each_node(offered) if "Local" in (spec.internalTrafficPolicy, spec.externalTrafficPolicy) else {}
     own = local.get(around.here.node, ())
     inside = everywhere._replace(backends=own) if spec.internalTrafficPolicy == "Local" else everywhere
-    yield from ((Frontend(ip, port.port, protocol), inside) for ip in asked.cluster_ips)
+    for ip in asked.cluster_ips:
+        yield Frontend(ip, port.port, protocol), inside
     if asked.outside:
         outside = everywhere._replace(outside=own) if spec.externalTrafficPolicy == "Local" else everywhere
         yield from ((Frontend(ip, port.port, protocol), outside) for ip in asked.external_ips)
@@ -128,8 +131,9 @@ def _on_other_nodes(local: Mapping[str, tuple[Backend, ...]], around: Surroundin
     return found
 
 
-def _balance_problem(service: Service) -> Iterator[Problem]:
+def _balance_problem(service: Service) -> tuple[Problem, ...]:
     value = service.metadata.annotations.get(BALANCE, LEAST_LOADED)
-    if value != LEAST_LOADED:
-        error = SocklbError("not known, so endpoints are taken at random", value=value, valid=LEAST_LOADED)
-        yield Problem("", 0, f"metadata.annotations[{BALANCE}]", str(error), f"Service/{service.key}")
+    if value == LEAST_LOADED:
+        return ()
+    error = SocklbError("not known, so endpoints are taken at random", value=value, valid=LEAST_LOADED)
+    return (Problem("", 0, f"metadata.annotations[{BALANCE}]", str(error), f"Service/{service.key}"),)

@@ -43,12 +43,11 @@ class Plan:
 
     def __init__(self, node: str, *, external_ips: Iterable[str] = ()) -> None:
         """Begin with nothing, for the node of this name. externalIPs are served in networks of `external_ips`."""
-        self._here = Place(node)
-        self._external_ips = tuple(map(Network.parse, external_ips))
         self._on_nodes: set[str] = set()  # Services that depend on the addresses of Nodes
         self._on_zone: set[str] = set()  # Services that depend on our zone
         self.services: dict[str, ServicePlan] = {}
         self.nodes: dict[str, frozenset[bytes]] = {}
+        self._around = Surroundings(Place(node), self.nodes, tuple(map(Network.parse, external_ips)))
         self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first has it
         self._contested: set[Frontend] = set()
         self._problems: dict[str, tuple[Problem, ...]] = {}  # by Service
@@ -75,17 +74,20 @@ class Plan:
         moved_nodes, nodes_matter = self._update_nodes(state, affected.nodes)
         zone_matters = self._update_zone(state)
         before: dict[Frontend, Serving | None] = {}
-        moved: Counter[bytes] = Counter()
+        came: list[bytes] = []
+        went: list[bytes] = []
         # Sorted: the same Service wins a contest after every restart.
         for key in sorted(affected.services | nodes_matter | zone_matters):
             new = self._plan(key, state)
             old = self.services.get(key, NOTHING)
             for frontend in self._touched(key, old, new):
-                before.setdefault(frontend, self._serving(frontend))
+                if frontend not in before:
+                    before[frontend] = self._serving(frontend)
             self._exchange(key, old, new)
-            if new.addresses != old.addresses:
-                moved.update(new.addresses - old.addresses)
-                moved.subtract(old.addresses - new.addresses)
+            came += new.addresses - old.addresses
+            went += old.addresses - new.addresses
+        moved = Counter(came)
+        moved.subtract(went)
         after = {frontend: self._serving(frontend) for frontend in before}
         return Difference(
             {f: now for f, now in after.items() if now is not None and now != before[f]},
@@ -95,7 +97,7 @@ class Plan:
 
     @property
     def _own(self) -> frozenset[bytes]:
-        return self.nodes.get(self._here.node, frozenset())
+        return self.nodes.get(self._around.here.node, frozenset())
 
     def _moved_addresses(
         self, services: Counter[bytes], nodes: Counter[bytes], own_before: frozenset[bytes]
@@ -109,6 +111,12 @@ class Plan:
         )
 
     def _serving(self, frontend: Frontend) -> Serving | None:
+        claims = self._claims.get(frontend)
+        if claims is None:
+            return None
+        first = self.services[claims[0]].frontends[frontend]
+        if not first.sockets_only:  # most
+            return first
         return next((self.services[key].frontends[frontend] for key in self._entitled(frontend)), None)
 
     def _entitled(self, frontend: Frontend) -> Iterator[str]:
@@ -117,15 +125,17 @@ class Plan:
             if not self.services[key].frontends[frontend].sockets_only or self._claims[_node_port(frontend)][0] == key:
                 yield key
 
-    def _touched(self, key: str, old: ServicePlan, new: ServicePlan) -> Iterator[Frontend]:
+    def _touched(self, key: str, old: ServicePlan, new: ServicePlan) -> list[Frontend]:
         """Give the frontends that may be served differently when `new` takes the place of `old`."""
-        for frontend in old.frontends.keys() | new.frontends.keys():
-            if old.frontends.get(frontend) != new.frontends.get(frontend):
-                yield frontend
+        before, after = old.frontends, new.frontends
+        touched = [f for f in before.keys() | after.keys() if before.get(f) != after.get(f)]
+        if not self._contested:
+            return touched
         for frontend in self._contested & (old.frontends.keys() - new.frontends.keys()):
             holder, heir, *_ = self._claims[frontend]
             if holder == key:
-                yield from (f for f in self.services[heir].frontends if _node_port(f) == frontend)
+                touched += (f for f in self.services[heir].frontends if _node_port(f) == frontend)
+        return touched
 
     def _contests(self) -> Iterator[Problem]:
         for frontend in sorted(self._contested):
@@ -157,8 +167,7 @@ class Plan:
         service, slices = state.services.get(key), state.slices(key)
         _include(self._on_nodes, key, when=service is not None and depends_on_nodes(service))
         _include(self._on_zone, key, when=service is not None and depends_on_zone(slices))
-        around = Surroundings(self._here, self.nodes, self._external_ips)
-        return plan_service(service, slices, around) if service else NOTHING
+        return plan_service(service, slices, self._around) if service else NOTHING
 
     def _update_nodes(self, state: State, names: AbstractSet[str]) -> tuple[Counter[bytes], AbstractSet[str]]:
         """Take over Nodes; give by how many more of them each address is used, and the Services to plan anew."""
@@ -175,9 +184,10 @@ class Plan:
 
     def _update_zone(self, state: State) -> AbstractSet[str]:
         """Take over our own zone; give the Services to plan anew."""
-        node = state.nodes.get(self._here.node)
-        before, self._here = self._here, Place(self._here.node, node.zone if node else "")
-        return self._on_zone if self._here != before else frozenset[str]()
+        before = self._around.here
+        node = state.nodes.get(before.node)
+        self._around = self._around._replace(here=Place(before.node, node.zone if node else ""))
+        return self._on_zone if self._around.here != before else frozenset[str]()
 
 
 def _node_port(frontend: Frontend) -> Frontend:
@@ -193,7 +203,7 @@ def _include(names: set[str], name: str, *, when: bool) -> None:
 
 def _recount(counts: Counter[bytes], moved: Counter[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:
     """Add `moved` to `counts` and give the addresses that came and those that went."""
-    before = {address for address in moved if counts[address]}
+    before = counts.keys() & moved.keys()  # there are no zeros in `counts`
     counts.update(moved)
     after = {address for address in moved if counts[address]}
     for address in moved.keys() - after:

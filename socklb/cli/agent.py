@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import logging
 
-from socklb import config
+from socklb import config, memory
 from socklb.agent import serve
 from socklb.cli.output import Verbs
 
@@ -21,5 +21,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change at INFO
+    memory.collect_less_often()
     asyncio.run(serve(config.load(arguments.config)))
     return 0

@@ -32,8 +32,9 @@ class AddressFilter:
     def add(self, address: bytes) -> None:
         """Count one more use."""
         bit = layout.filter_bit(address)
-        self._users[bit] += 1
-        if self._users[bit] == 1:
+        users = self._users.get(bit, 0)
+        self._users[bit] = users + 1
+        if not users:
             self._flip(bit)
 
     def remove(self, address: bytes) -> None:
@@ -45,5 +46,4 @@ class AddressFilter:
             self._flip(bit)
 
     def _flip(self, bit: int) -> None:
-        (word,) = layout.FILTER_WORD.unpack(self._table.read(bit // 64))
-        self._table.publish(bit // 64, 0, word ^ 1 << bit % 64)
+        self._table.publish(bit // 64, 0, self._table.word(bit // 64, 0) ^ 1 << bit % 64)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain
 
 from socklb.serving import Backend, Frontend, Serving
 
@@ -28,7 +30,8 @@ MAPS = (
 )
 FRONTEND_KEY = struct.Struct("!16sHBx")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
-BACKEND_ROW = struct.Struct("!16sH6x")
+BACKEND_FIELDS = "16sH6x"
+BACKEND_ROW = struct.Struct(f"!{BACKEND_FIELDS}")
 LOAD_OFFSET = 20  # of the number in a backend row, native
 ROW_INDEX = struct.Struct("=I")
 PEER = struct.Struct("!16s16sHHI")
@@ -40,6 +43,7 @@ LOAD = struct.Struct("=Q")
 LOAD_NUMBER = struct.Struct("=I")
 PRESENT = b"\x01"
 FILTER_WORD = struct.Struct("=Q")
+ADDRESS_WORDS = struct.Struct("=4I")
 U64 = (1 << 64) - 1
 SET_OFFSET = 24  # of the word in a frontend row that publishes the set
 OPTIONS_OFFSET = 32  # of the word that says how to choose
@@ -57,7 +61,13 @@ def unpack_frontend(raw: bytes) -> Frontend:
 
 def pack_backends(backends: tuple[Backend, ...]) -> bytes:
     """Give consecutive rows of `struct backend`, in ascending order: the hooks search them. Nothing is counted."""
-    return b"".join([BACKEND_ROW.pack(*backend) for backend in sorted(backends)])
+    return _rows_of(len(backends)).pack(*chain.from_iterable(sorted(backends)))
+
+
+@lru_cache(maxsize=64)
+def _rows_of(count: int) -> struct.Struct:
+    """All rows of a set at once: there are a million at the start of a large cluster."""
+    return struct.Struct("!" + BACKEND_FIELDS * count)
 
 
 def unpack_backends(rows: bytes) -> tuple[Backend, ...]:
@@ -67,7 +77,7 @@ def unpack_backends(rows: bytes) -> tuple[Backend, ...]:
 
 def filter_bit(address: bytes) -> int:
     """Give the bit of the address filter that an address has; the same as filter_bit() in bpf/types.h."""
-    zero, one, two, three = struct.unpack("=4I", address)
+    zero, one, two, three = ADDRESS_WORDS.unpack(address)
     hash_ = three << 32 | two
     hash_ ^= (zero << 32 | one) * 0xFF51AFD7ED558CCD & U64
     hash_ = (hash_ ^ hash_ >> 33) * 0x9E3779B97F4A7C15 & U64

@@ -177,6 +177,10 @@ class RowTable(PinnedMap):
         """Store an aligned 64-bit word in row `index`, at once."""
         self._words[(index * self.value_size + offset) // 8] = word
 
+    def word(self, index: int, offset: int) -> int:
+        """Give an aligned 64-bit word of row `index`."""
+        return self._words[(index * self.value_size + offset) // 8]
+
     def count_words(self) -> int:
         """Give how many rows begin with a word that is not zero."""
         step = self.value_size // 8

@@ -13,8 +13,9 @@ class NoRoomError(Exception):
 class Rows:
     """Ranges of rows in a table of `capacity` rows.
 
-    Fresh rows come first, then ranges of the same length that have rested, then whatever gaps there are. A range given
-    back rests until `wait_for_readers` has returned once, which is called only when rows run short.
+    Fresh rows come first, then ranges of the same length that have rested, then the shortest that are long enough, then
+    whatever gaps neighbours make together. A range given back rests until `wait_for_readers` has returned once, which
+    is called only when rows run short.
     """
 
     def __init__(self, capacity: int, wait_for_readers: Callable[[], None]) -> None:
@@ -25,6 +26,8 @@ class Rows:
         self._fresh = (0, capacity)  # first row and row after the last
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._resting: list[tuple[int, int]] = []
+        self._scattered = False  # whether free ranges may be neighbours
+        self.given_back = 0  # ranges since the beginning: until there are more, what found no room finds none
 
     def adopt(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take over the ranges (base, count) that a table holds already; what lies between them is free."""
@@ -40,12 +43,9 @@ class Rows:
         """
         base = self._find(count)
         if base is None and self._resting:
-            self._wait_for_readers()
-            for start, length in self._resting:
-                self._free[length].append(start)
-            self._resting.clear()
+            self._end_rest()
             base = self._find(count)
-        if base is None:
+        if base is None and self._scattered:  # else every gap is known, and a full table would look for them each time
             self._rebuild()
             base = self._find(count)
         if base is None:
@@ -58,6 +58,7 @@ class Rows:
         """Withdraw the range that begins at `base`: no word may lead to it any more."""
         count = self._held.pop(base)
         self.used -= count
+        self.given_back += 1
         self._resting.append((base, count))
 
     def _find(self, count: int) -> int | None:
@@ -65,13 +66,26 @@ class Rows:
         if end - start >= count:
             self._fresh = (start + count, end)
             return start
-        if self._free[count]:
-            return self._free[count].pop()
-        return None
+        lengths = [count] if self._free.get(count) else [n for n, bases in self._free.items() if n > count and bases]
+        if not lengths:
+            return None
+        length = min(lengths)
+        start = self._free[length].pop()
+        if length > count:
+            self._free[length - count].append(start + count)
+        return start
+
+    def _end_rest(self) -> None:
+        self._wait_for_readers()
+        for base, count in self._resting:
+            self._free[count].append(base)
+        self._resting.clear()
+        self._scattered = True
 
     def _rebuild(self) -> None:
         """Make the gaps between held and resting ranges free, the longest one fresh."""
         self._free.clear()
+        self._scattered = False
         gaps: list[tuple[int, int]] = []
         row = 0
         for base, count in sorted([*self._held.items(), *self._resting, (self.capacity, 0)]):

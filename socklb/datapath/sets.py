@@ -12,7 +12,7 @@ from socklb.datapath.rows import Rows
 from socklb.serving import Backend
 
 
-@dataclass
+@dataclass(slots=True)
 class _Set:
     rows: bytes
     counted: bool
@@ -22,15 +22,17 @@ class _Set:
 class BackendSets:
     """Ranges of the backend table by their content. A set is named by its first row; the empty one is None.
 
-    In a counted set every backend has a number where its connections are counted.
+    In a counted set every backend has a number where its connections are counted. `users` is how many frontends have
+    backends.
     """
 
     def __init__(self, table: RowTable, loads: RowTable) -> None:
         self._table = table
         self._loads = Loads(loads)
         self._by_base: dict[int, _Set] = {}
-        self._by_rows: dict[tuple[bytes, bool], int] = {}
+        self._by_rows: dict[bool, dict[bytes, int]] = {False: {}, True: {}}  # plain ones, counted ones
         self._writes = 0
+        self.users = 0
         self.rows = Rows(table.capacity, barrier.wait_for_readers)
 
     def adopt(self, published: Iterable[tuple[int, int]]) -> None:
@@ -45,8 +47,9 @@ class BackendSets:
                     counted += split(found)
                 rows = layout.with_loads(found, [0] * count)
                 self._by_base[base] = _Set(rows, numbered, 0)
-                self._by_rows.setdefault((rows, numbered), base)
+                self._by_rows[numbered].setdefault(rows, base)
             self._by_base[base].users += 1
+            self.users += 1
         self._loads.adopt(counted)
         self.rows.adopt((base, self._count(base)) for base in self._by_base)
 
@@ -59,14 +62,15 @@ class BackendSets:
         if not backends:
             return None
         rows = layout.pack_backends(backends)
-        base = self._by_rows.get((rows, counted))
+        base = self._by_rows[counted].get(rows)
         if base is None:
             base = self.rows.take(len(backends))
             self._table.write(base, self._loads.acquire(rows) if counted else rows)
             self._writes += len(backends)
             self._by_base[base] = _Set(rows, counted, 0)
-            self._by_rows[rows, counted] = base
+            self._by_rows[counted][rows] = base
         self._by_base[base].users += 1
+        self.users += 1
         return base
 
     def release(self, base: int | None) -> None:
@@ -75,10 +79,11 @@ class BackendSets:
             return
         known = self._by_base[base]
         known.users -= 1
+        self.users -= 1
         if not known.users:
             del self._by_base[base]
-            if self._by_rows.get((known.rows, known.counted)) == base:
-                del self._by_rows[known.rows, known.counted]
+            if self._by_rows[known.counted].get(known.rows) == base:
+                del self._by_rows[known.counted][known.rows]
             if known.counted:
                 self._loads.release(known.rows)
             self.rows.give_back(base)

@@ -14,7 +14,7 @@ One writer at a time: the caller holds the lock of `pins.Pins`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from socklb.datapath.view import Fill
 from socklb.serving import Addresses, Difference, Frontend, Serving
 
 
-@dataclass
+@dataclass(slots=True)
 class _Published:
     row: int
     options: int
@@ -52,6 +52,7 @@ class Tables:
         self._sets = BackendSets(self._backends, self._loads)
         self._filter = AddressFilter(self._filter_words)
         self.waiting: dict[Frontend, Serving] = {}
+        self._room_tried = 0
         self.writes: Counter[str] = Counter()
         self._addresses = [{key for key, _ in table.items()} for table in self._address_tables]
         self._homeless: list[set[bytes]] = [set() for _ in names]  # addresses that found no room, table by table
@@ -82,7 +83,7 @@ class Tables:
     @property
     def without_backends(self) -> int:
         """How many frontends are refused for want of a backend."""
-        return sum(1 for published in self._published.values() if published.base is None)
+        return len(self._published) - self._sets.users
 
     @property
     def addresses_waiting(self) -> int:
@@ -105,36 +106,47 @@ class Tables:
 
     def apply(self, difference: Difference) -> None:
         """Bring a difference to the kernel. Afterwards `waiting` holds what found no room."""
-        wanted = {**self.waiting, **difference.put}
         for frontend in difference.delete:
-            wanted.pop(frontend, None)
-        self._put(wanted)
+            self.waiting.pop(frontend, None)
+        self._put(difference.put)
         self._add(difference.add)
         self._delete(difference)
         if self.addresses_waiting:
             self._add(Addresses())
-        if self.waiting and (difference.delete or difference.put):
+        if self.waiting and self._room_made != self._room_tried:
+            self._room_tried = self._room_made
             self._put(dict(self.waiting))
+
+    @property
+    def _room_made(self) -> int:
+        """Give how often room was made. Until it is again, what found none need not be tried: it may be thousands."""
+        return self._rows.given_back + self._sets.rows.given_back
 
     def _put(self, wanted: Mapping[Frontend, Serving]) -> None:
         """Fill all sets, publish those of known frontends, then make the new frontends known."""
-        self.waiting = {}
-        ready: dict[Frontend, int | None] = {}
+        changed: list[tuple[_Published, int | None, int]] = []
+        new: list[tuple[Frontend, int | None]] = []
+        room = self._rows.capacity - self._rows.used
         for frontend, serving in wanted.items():
+            known = self._published.get(frontend)
+            self.waiting[frontend] = serving
+            if known is None and len(new) == room:
+                continue
             try:
-                ready[frontend] = self._sets.acquire(serving.backends, counted=serving.least_loaded)
+                base = self._sets.acquire(serving.backends, counted=serving.least_loaded)
             except NoRoomError:
-                self.waiting[frontend] = serving
+                continue
+            del self.waiting[frontend]
+            if known is None:
+                new.append((frontend, base))
+            else:
+                changed.append((known, base, layout.pack_options(serving)))
         self.writes["backends"] += self._sets.take_writes()
         barrier.order_stores()
-        new: list[Frontend] = []
-        for frontend, base in ready.items():
-            known = self._published.get(frontend)
-            if known is None:
-                new.append(frontend)
-                continue
-            self._publish(known, base, layout.pack_options(wanted[frontend]))
-        self._make_known(new, ready, wanted)
+        for known, base, options in changed:
+            self._publish(known, base, options)
+        if new:
+            self._make_known(new, wanted)
 
     def _publish(self, known: _Published, base: int | None, options: int) -> None:
         """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
@@ -147,40 +159,26 @@ class Tables:
         self._sets.release(known.base)
         known.base, known.options = base, options
 
-    def _make_known(
-        self,
-        new: list[Frontend],
-        ready: Mapping[Frontend, int | None],
-        wanted: Mapping[Frontend, Serving],
-    ) -> None:
-        placed: list[tuple[Frontend, int]] = []
-        for frontend in new:
-            try:
-                row = self._rows.take(1)
-            except NoRoomError:
-                self._drop(frontend, ready[frontend], wanted[frontend])
-                continue
-            key, options = layout.pack_frontend(frontend), layout.pack_options(wanted[frontend])
-            self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(ready[frontend]), options))
-            self.writes["rows"] += 1
+    def _make_known(self, new: Sequence[tuple[Frontend, int | None]], wanted: Mapping[Frontend, Serving]) -> None:
+        placed: list[_Published] = []
+        items: list[tuple[bytes, bytes]] = []
+        for frontend, base in new:
+            row, key = self._rows.take(1), layout.pack_frontend(frontend)
+            options = layout.pack_options(wanted[frontend])
+            self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(base), options))
             self._filter.add(frontend.address)
-            placed.append((frontend, row))
-        if not placed:
-            return
+            placed.append(_Published(row, options, base))
+            items.append((key, layout.ROW_INDEX.pack(row)))
+        self.writes["rows"] += len(placed)
         barrier.order_stores()
-        items = [(layout.pack_frontend(f), layout.ROW_INDEX.pack(row)) for f, row in placed]
         done = self._frontends.put(items)
         self.writes["frontends"] += done
-        for frontend, row in placed[:done]:
-            self._published[frontend] = _Published(row, layout.pack_options(wanted[frontend]), ready[frontend])
-        for frontend, row in placed[done:]:
-            self._rows.give_back(row)
+        self._published.update(zip((frontend for frontend, _ in new[:done]), placed, strict=False))
+        for (frontend, base), published in zip(new[done:], placed[done:], strict=True):
+            self._rows.give_back(published.row)
+            self._sets.release(base)
             self._filter.remove(frontend.address)
-            self._drop(frontend, ready[frontend], wanted[frontend])
-
-    def _drop(self, frontend: Frontend, base: int | None, serving: Serving) -> None:
-        self._sets.release(base)
-        self.waiting[frontend] = serving
+            self.waiting[frontend] = wanted[frontend]
 
     def _add(self, added: Addresses) -> None:
         """Make addresses known, and those that found no room before."""
