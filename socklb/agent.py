@@ -11,8 +11,9 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import aclosing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from socklb.packets.path import PacketPath
 from socklb.plan import Plan
 from socklb.serving import Difference, frontend_text
 from socklb.state import State
+
+NAMED = 10  # frontends without room, one by one
 
 log = logging.getLogger(__name__)
 
@@ -150,16 +153,20 @@ class Agent:
             )
         elif first:
             log.warning("not everything could be read: what the kernel served before is kept until it can be")
-        for frontend in self._datapath.tables.waiting:
-            log.error("no room for %s: what it had is kept", frontend_text(frontend))
+        for text in self._without_room():
+            log.error("no room in the tables for %s: what it had is kept", text)
 
     def problems(self) -> list[Problem]:
         """Give what is wrong now: with what the source says, between Services, and in the tables."""
-        full = [
-            Problem("", 0, "", f"no room in the tables for {frontend_text(frontend)}")
-            for frontend in self._datapath.tables.waiting
-        ]
+        full = [Problem("", 0, "", f"no room in the tables for {text}") for text in self._without_room()]
         return [*self._source.problems, *self.plan.problems, *full, *self.packets.problems, *self.health.problems]
+
+    def _without_room(self) -> Iterator[str]:
+        """Name some frontends that wait for room, and say how many more do: it may be most of a cluster."""
+        waiting = self._datapath.tables.waiting
+        yield from map(frontend_text, islice(waiting, NAMED))
+        if len(waiting) > NAMED:
+            yield f"{len(waiting) - NAMED} more"
 
     def writes(self) -> dict[str, int]:
         """Give how many elements and rows were written to each table since the start."""

@@ -31,6 +31,7 @@ def cni_config(pod_cidrs: Sequence[str]) -> str:
         "bridge": "cni0",
         "isDefaultGateway": True,
         "ipMasq": False,
+        "hairpinMode": True,  # a pod that a Service leads to itself: with br_netfilter its packets are bridged back
         "ipam": {
             "type": "host-local",
             "dataDir": "/run/socklb/cni",  # gone with the namespaces at a reboot

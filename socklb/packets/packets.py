@@ -15,14 +15,17 @@ from __future__ import annotations
 import socket
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
+from socklb.memory import give_back
 from socklb.packets.commands import Change
 from socklb.packets.elements import (
     ADDRESS_SETS,
     Element,
     address_elements,
+    elements_of,
     frontend_of,
     network_elements,
     tokens_in,
@@ -30,7 +33,7 @@ from socklb.packets.elements import (
 from socklb.packets.forget import Forgetter
 from socklb.packets.nft import Nft
 from socklb.packets.table import Table
-from socklb.packets.wanted import Wanted
+from socklb.packets.wanted import Wanted, Written
 from socklb.serving import Addresses, Difference, Frontend, Serving
 
 NOTHING = frozenset[Element]()
@@ -51,7 +54,8 @@ class Packets:
         self._wanted = Wanted()
         self._known = False  # whether the table is what the fields below say
         self._synced = False
-        self._present: dict[Frontend, frozenset[Element]] = {}
+        self._left: dict[Frontend, frozenset[Element]] = {}  # what an earlier agent wrote
+        self._written: dict[Frontend, Written] = {}
         self._addresses: set[Element] = set()  # those present in the sets of addresses
         self._forgetter = Forgetter()
         self.written = 0  # elements, since the start
@@ -128,15 +132,16 @@ class Packets:
         if everything or not known:
             touched |= self._wanted.everything()
         if everything:
-            touched |= self._present.keys()
+            touched |= self._left.keys() | self._written.keys()
         if self._table.outdated and not self._synced:
             return  # it goes on serving as it is: half of what it has is no replacement
         gone, new = self._moved_addresses(difference, everything=everything or not known)
-        after = {frontend: self._elements(frontend, known) for frontend in touched}
-        changes = [Change(self._present.get(frontend, NOTHING), after[frontend]) for frontend in touched]
-        self.written += self._table.write([Change(gone, NOTHING), *changes, Change(NOTHING, new)])
-        self._note(after, gone, new)
+        changes = (self._brought(frontend, known) for frontend in touched)
+        self.written += self._table.write(chain([Change(gone, NOTHING)], changes, [Change(NOTHING, new)]))
+        self._addresses = self._addresses - gone | new if gone or new else self._addresses
         self._known = True
+        if not known:
+            give_back()  # reading back 120,000 backends takes 530 MB for a moment
         self._forgetter.changed({f: self._wanted.serving(f) for f in touched if f.protocol == socket.IPPROTO_UDP})
 
     def _read_back(self) -> None:
@@ -147,11 +152,24 @@ class Packets:
                 self._addresses.add(element)
             else:
                 present[frontend_of(element)].add(element)
-        self._present = {frontend: frozenset(elements) for frontend, elements in present.items()}
+        self._left = {frontend: frozenset(elements) for frontend, elements in present.items()}
+        self._written = {}
 
-    def _elements(self, frontend: Frontend, known: bool) -> frozenset[Element]:
-        left = {} if known else tokens_in(self._present.get(frontend, NOTHING))
-        return self._wanted.elements(frontend, left)
+    def _brought(self, frontend: Frontend, known: bool) -> Change:
+        """Give what is to change at a frontend; from now on that counts as done, and if it fails all is read back."""
+        before, left = self._before(frontend), self._left.pop(frontend, NOTHING)
+        self._written.pop(frontend, None)
+        after = self._wanted.written(frontend, {} if known else tokens_in(left))
+        if after is None:
+            return Change(before, NOTHING)
+        self._written[frontend] = after
+        return Change(before, frozenset(elements_of(frontend, *after)))
+
+    def _before(self, frontend: Frontend) -> frozenset[Element]:
+        """Made again from what they were made of: the elements of a large cluster would take 120 MB."""
+        if frontend in self._written:
+            return frozenset(elements_of(frontend, *self._written[frontend]))
+        return self._left.get(frontend, NOTHING)
 
     def _moved_addresses(self, difference: Difference, *, everything: bool) -> tuple[set[Element], set[Element]]:
         """Give the elements of address sets that go and those that come."""
@@ -160,11 +178,3 @@ class Packets:
             return unwanted & self._addresses, wanted - self._addresses
         wanted = address_elements(self._wanted.addresses) | self._fixed
         return self._addresses - wanted if self._synced else set(), wanted - self._addresses
-
-    def _note(self, after: Mapping[Frontend, frozenset[Element]], gone: set[Element], new: set[Element]) -> None:
-        self._addresses = self._addresses - gone | new if gone or new else self._addresses
-        for frontend, elements in after.items():
-            if elements:
-                self._present[frontend] = elements
-            else:
-                self._present.pop(frontend, None)

@@ -9,8 +9,8 @@ from socklb.packets import chains
 from socklb.packets.nft import TABLE
 
 FAMILIES = (
-    {"@IP@": "ip", "@ADDRESS@": "ipv4_addr", "@V@": "4", "@NFPROTO@": "ipv4"},
-    {"@IP@": "ip6", "@ADDRESS@": "ipv6_addr", "@V@": "6", "@NFPROTO@": "ipv6"},
+    {"@IP@": "ip", "@ADDRESS@": "ipv4_addr", "@V@": "4", "@NFPROTO@": "ipv4", "@LOOPBACK@": "127.0.0.1"},
+    {"@IP@": "ip6", "@ADDRESS@": "ipv6_addr", "@V@": "6", "@NFPROTO@": "ipv6", "@LOOPBACK@": "::1"},
 )
 
 

@@ -1,8 +1,8 @@
-"""What the packet path of this node is to serve. Pure: it knows no nftables, only elements.
+"""What the packet path of this node is to serve. Pure: it knows no nftables.
 
     touched = wanted.update(difference)
     for frontend in touched:
-        wanted.elements(frontend)
+        wanted.written(frontend, {})
 
 A NodePort is a frontend at each address of this node; a Service that has such an address and port for itself goes
 before.
@@ -11,9 +11,19 @@ before.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
-from socklb.packets.elements import OUTSIDE_TOKENS, Element, Tokens, elements_of, family_of
+from socklb.packets.elements import OUTSIDE_TOKENS, Tokens, family_of
 from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving
+
+NO_TOKENS: Tokens = {}
+
+
+class Written(NamedTuple):
+    """What the elements of a frontend are made of; the tokens are its own, and stay as they are."""
+
+    serving: Serving
+    tokens: Tokens
 
 
 class Wanted:
@@ -48,18 +58,18 @@ class Wanted:
             found = self.frontends.get(frontend._replace(address=_any(frontend.address)))
         return found
 
-    def elements(self, frontend: Frontend, left: Tokens) -> frozenset[Element]:
-        """Give the elements of a frontend. `left`: tokens that its clients may have from an earlier agent."""
+    def written(self, frontend: Frontend, left: Tokens) -> Written | None:
+        """Give what the elements of a frontend are made of. `left`: tokens that its clients may have."""
         serving = self.serving(frontend)
         if serving is None or not serving.affinity:
             self._tokens.pop(frontend, None)
         if serving is None:
-            return frozenset()
-        return frozenset(elements_of(frontend, serving, self._keep_tokens(frontend, serving, left)))
+            return None
+        return Written(serving, self._keep_tokens(frontend, serving, left))
 
     def _keep_tokens(self, frontend: Frontend, serving: Serving, left: Tokens) -> Tokens:
         if not serving.affinity:
-            return {}
+            return NO_TOKENS
         before = self._tokens.get(frontend) or left
         self._last_token = max(self._last_token, *(token & ~OUTSIDE_TOKENS for token in before.values()), 0)
         sides = [(backend, False) for backend in serving.backends]

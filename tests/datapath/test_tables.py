@@ -10,9 +10,10 @@ import pytest
 
 from socklb.datapath import view
 from socklb.datapath.node import NodeDatapath
+from socklb.datapath.sets import BackendSets
 from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
-from socklb.serving import Addresses, Difference, pack_address
+from socklb.serving import Addresses, Backend, Difference, pack_address
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving, web
 
@@ -100,6 +101,43 @@ class TestFull:
         node.tables.apply(Difference(delete=frozenset({gone})))
         assert not node.tables.waiting
         assert waiting in node.tables.frontends
+
+    def test_what_waits_is_tried_again_only_when_there_is_room(
+        self, node: NodeDatapath, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else every change would cost as much as everything that waits."""
+        put = {frontend(f"10.96.1.{n}"): serving(*BACKENDS4[n : n + 2]) for n in range(6)}
+        node.tables.apply(Difference(put=put))
+        tried: list[tuple[Backend, ...]] = []
+        acquire = BackendSets.acquire
+
+        def noted(sets: BackendSets, backends: tuple[Backend, ...], *, counted: bool) -> int | None:
+            tried.append(backends)
+            return acquire(sets, backends, counted=counted)
+
+        monkeypatch.setattr(BackendSets, "acquire", noted)
+        served, *_ = node.tables.frontends
+        before = node.tables.writes.copy()
+        node.tables.apply(Difference(add=Addresses(services=frozenset({pack_address("10.96.1.1")}))))
+        assert len(node.tables.waiting) == 2
+        assert not tried
+        assert node.tables.writes - before == {"addresses": 1}
+        node.tables.apply(Difference(delete=frozenset({served})))
+        assert len(tried) == 1
+        assert len(node.tables.waiting) == 1
+
+    def test_those_that_wait_are_not_counted_as_refused(self, node: NodeDatapath) -> None:
+        put = {frontend(f"10.96.1.{n}"): serving(*BACKENDS4[:n]) for n in range(4)}
+        node.tables.apply(Difference(put=put))
+        assert node.tables.without_backends == 1
+        node.tables.apply(Difference(put={frontend("10.96.1.3"): serving(), frontend("10.96.1.9"): serving()}))
+        assert node.tables.without_backends == 2
+        node.tables.apply(Difference(delete=frozenset({frontend("10.96.1.0")})))
+        assert node.tables.without_backends == 2
+        assert not node.tables.waiting
+        again = Tables(node.pins.maps)
+        assert again.without_backends == 2
+        again.close()
 
     def test_a_set_without_room_leaves_the_old_one_at_work(self, sandbox: Sandbox, node: NodeDatapath) -> None:
         first, second = frontend(SERVICE4), frontend(SERVICE6)

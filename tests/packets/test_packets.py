@@ -90,7 +90,7 @@ def test_without_an_endpoint_here_the_outside_gets_no_answer(node: Node, ask: As
 
 
 @KINDS
-@pytest.mark.parametrize("client", ["client", "a"])
+@pytest.mark.parametrize("client", ["client", "a", "node"])
 @pytest.mark.parametrize("address", [NODE, NODE6, EXTERNAL, SERVICE, SERVICE6])
 def test_without_endpoints_it_is_refused(
     node: Node, ask: Ask, client: str, address: str, kind: str, protocol: int
@@ -104,11 +104,29 @@ def test_without_endpoints_it_is_refused(
     assert ask(client, address, 80, kind) == ["ECONNREFUSED"]
 
 
-@pytest.mark.parametrize("client", ["client", "a"])
-def test_an_unknown_port_of_a_cluster_ip_is_refused(node: Node, ask: Ask, client: str) -> None:
-    node.sync({frontend(SERVICE): serving("b")})
-    assert ask(client, SERVICE, 81) == ["ECONNREFUSED"]
-    assert names(ask(client, SERVICE, 80)) == {"b"}
+@KINDS
+@pytest.mark.parametrize("client", ["client", "a", "node"])
+@pytest.mark.parametrize("address", [SERVICE, SERVICE6])
+def test_an_unknown_port_of_a_cluster_ip_is_refused(
+    node: Node, ask: Ask, client: str, address: str, kind: str, protocol: int
+) -> None:
+    six = ":" in address
+    node.sync({frontend(address, 80, protocol): serving("b", six=six)})
+    assert ask(client, address, 81, kind) == ["ECONNREFUSED"]
+    assert names(ask(client, address, 80, kind)) == {"b"}
+    node.apply({frontend(address, 81, protocol): serving("b", six=six)})
+    assert names(ask(client, address, 81, kind)) == {"b"}
+
+
+@KINDS
+def test_a_process_of_the_node_that_may_not_come_gets_no_answer_and_no_error(
+    node: Node, ask: Ask, kind: str, protocol: int
+) -> None:
+    asked = frontend(EXTERNAL, 80, protocol)
+    node.sync({asked: serving("b", "far", sources=("198.51.100.0/24",))})
+    assert ask("node", EXTERNAL, 80, kind) == ["TIMEOUT"]
+    node.apply({asked: serving("b", "far", sources=(f"{NODE}/32",))})
+    assert names(ask("node", EXTERNAL, 80, kind)) <= {"b", "far"}
 
 
 def test_source_ranges_let_only_their_clients_pass(node: Node, ask: Ask) -> None:

@@ -64,6 +64,40 @@ def test_without_a_gap_there_is_no_room_and_nothing_is_lost(readers: Readers) ->
     assert {rows.take(1), rows.take(1)} == {0, 2}
 
 
+def test_a_full_table_looks_for_gaps_once_until_something_is_given_back(
+    readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = 0
+    search = Rows._rebuild
+
+    def counted(rows: Rows) -> None:
+        nonlocal searches
+        searches += 1
+        search(rows)
+
+    monkeypatch.setattr(Rows, "_rebuild", counted)
+    rows = Rows(8, readers.wait)
+    bases = [rows.take(2) for _ in range(4)]
+    rows.give_back(bases[2])
+    for _ in range(100):
+        with pytest.raises(NoRoomError):
+            rows.take(3)
+    assert (searches, readers.waits) == (1, 1)
+    rows.give_back(bases[1])
+    assert rows.take(3) == 2
+    assert (searches, readers.waits) == (2, 2)
+
+
+def test_the_shortest_gap_that_is_long_enough_is_cut(readers: Readers) -> None:
+    rows = Rows(14, readers.wait)
+    bases = [rows.take(length) for length in (5, 1, 4, 4)]
+    rows.give_back(bases[0])
+    rows.give_back(bases[2])
+    assert [rows.take(2) for _ in range(2)] == [6, 8]
+    assert rows.take(5) == 0
+    assert readers.waits == 1
+
+
 def test_what_a_table_holds_already_is_not_handed_out(readers: Readers) -> None:
     rows = Rows(10, readers.wait)
     rows.adopt([(2, 3), (8, 1)])

@@ -44,6 +44,7 @@ def test_a_node_routes_to_the_other_nodes_pods_by_address_of_the_same_family(inv
 def test_pods_are_not_masqueraded() -> None:
     config = json.loads(cni_config(["10.244.1.0/24", "fd00:10:244:1::/64"]))
     assert (config["type"], config["ipMasq"], config["isDefaultGateway"]) == ("bridge", False, True)
+    assert config["hairpinMode"], "with br_netfilter a pod's packet to itself goes back to the port that it came from"
     assert config["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:10:244:1::/64"}]]
 
 
