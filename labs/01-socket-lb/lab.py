@@ -255,6 +255,14 @@ def all_pods_answered(seen: StepEvidence) -> Iterator[Claim]:
     yield equal("by every pod of the Service, and by no other", sorted(served), sorted(seen["backends"]))
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+@lab.reset
+def forget_connections(env: Env) -> None:
+    """What the nodes remember of the connections that they translated."""
+    for node in env.cluster.nodes:
+        forget(env, node)
+
+
 # What the checks share -----------------------------------------------------------------------------------------------
 def status(done: Output) -> Any:
     """`socklb status --json`; where there is no such thing, what was said instead."""

@@ -60,8 +60,12 @@ def test_policy_local_drops_at_a_node_without_endpoints(outside: Place, kind: st
 @FAMILIES
 @KINDS
 def test_outside_is_refused_where_there_are_no_endpoints(outside: Place, kind: str, family: int) -> None:
+    """Asked a few times: the kernel limits how many ICMP errors a second it sends to one address."""
     refused, served = (Request(kind, NODES["w1"][family], port) for port in (EMPTY, SHOWN))
-    assert ask(outside, refused, served) == ["ECONNREFUSED", "client-2"]
+    assert ask(outside, served) == ["client-2"]
+    answers = {answer for _ in range(5) for answer in ask(outside, refused)}
+    assert "ECONNREFUSED" in answers
+    assert answers <= {"ECONNREFUSED", "TIMEOUT"}
 
 
 @pytest.mark.parametrize("address", ["10.96.0.10", "[fd00:10:96::a]"])
