@@ -264,3 +264,9 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_affinity_over_ipv6_is_served_at_random_and_ends_nothing(node: Node, ask: Ask) -> None:
+    """nft 1.0.6 ends the process that hands it rules for affinity with IPv6 keys."""
+    node.sync({frontend(SERVICE6): serving("b", "far", six=True, affinity=100)})
+    assert names(ask("a", SERVICE6, 80, "tcp", 30)) == {"b", "far"}
