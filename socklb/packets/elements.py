@@ -11,8 +11,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from socklb.packets.chains import OUTSIDE_SLOTS, chooser
-from socklb.serving import PROTOCOLS, Addresses, Backend, Frontend, Serving, address_text, is_ipv4, pack_address
+from socklb.packets.chains import OUTSIDE_SLOTS, chooser, family_of
+from socklb.serving import PROTOCOLS, Addresses, Backend, Frontend, Serving, address_text, pack_address
 
 NAMES = {number: name.lower() for number, name in PROTOCOLS.items()}
 NUMBERS = {name: number for number, name in NAMES.items()}
@@ -42,10 +42,10 @@ def elements_of(frontend: Frontend, serving: Serving, tokens: Tokens) -> Iterato
         yield Element(f"refused{family}", asked)
         return
     yield from _guard(family, asked, serving.sources)
-    yield Element(f"frontends{family}", asked, ("jump", chooser(family, len(serving.backends), serving.affinity)))
+    yield Element(f"frontends{family}", asked, ("jump", chooser(frontend, len(serving.backends), serving.affinity)))
     yield from _choices(family, asked, serving.backends, False, tokens if serving.affinity else {})
     if serving.outside is not None:
-        outside = chooser(family, len(serving.outside), serving.affinity, outside=True)
+        outside = chooser(frontend, len(serving.outside), serving.affinity, outside=True)
         yield Element(f"outside_frontends{family}", asked, ("jump", outside) if serving.outside else ("drop",))
         yield from _choices(family, asked, serving.outside, True, tokens if serving.affinity else {})
 
@@ -134,11 +134,6 @@ def _part(listed: Any) -> str | int:
             return f"{address}/{length}"
         case _:
             return listed
-
-
-def family_of(address: bytes) -> int:
-    """Give 4 or 6."""
-    return 4 if is_ipv4(address) else 6
 
 
 def _network_text(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:

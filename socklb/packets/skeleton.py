@@ -7,6 +7,7 @@ from importlib import resources
 
 from socklb.packets import chains
 from socklb.packets.nft import TABLE
+from socklb.serving import ANY4, ANY6, Frontend
 
 FAMILIES = (
     {"@IP@": "ip", "@ADDRESS@": "ipv4_addr", "@V@": "4", "@NFPROTO@": "ipv4", "@LOOPBACK@": "127.0.0.1"},
@@ -21,7 +22,8 @@ def skeleton() -> str:
 
 def mark() -> str:
     """Name the skeleton: one that differs in anything has another name."""
-    known = _text() + chains.chain(chains.chooser(4, 1)) + chains.chain(chains.chooser(4, 1, 1))
+    frontends = Frontend(ANY4, 1, 6), Frontend(ANY6, 1, 6)
+    known = _text() + "".join(chains.chain(chains.chooser(f, 1, seconds)) for f in frontends for seconds in (0, 1))
     return f"skeleton-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
 

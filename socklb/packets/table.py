@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from socklb.packets import chains
-from socklb.packets.commands import ORDER, Change, commands, jumps, transactions
+from socklb.packets.commands import ORDER, Change, Transaction, commands, jumps, transactions
 from socklb.packets.elements import MAPS, Element, parsed
 from socklb.packets.nft import TABLE, Nft
 from socklb.packets.skeleton import mark, skeleton
@@ -52,7 +52,7 @@ class Table:
             return self._replace(changes)
         written = 0
         for change in transactions(changes):
-            self._nft.run(self._missing_chains(change.new) + change.commands)
+            self._nft.run(self._missing_chains(change.new) + change.commands + self._unused_chains(change))
             written += len(change.gone) + len(change.new)
         return written
 
@@ -74,6 +74,17 @@ class Table:
         missing = jumps(elements) - self._chains
         self._chains |= missing
         return "".join(chains.chain(name) for name in sorted(missing))
+
+    def _unused_chains(self, change: Transaction) -> str:
+        """Take away what only one frontend could use; chains that all share stay for the next."""
+        unused = {name for name in jumps(change.gone) - jumps(change.new) if chains.own_clients(name)}
+        if not unused:
+            return ""
+        self._chains -= unused
+        without_chain = {chains.own_clients(name) for name in unused} - set(map(chains.own_clients, self._chains))
+        return "".join(f"delete chain {TABLE} {name}\n" for name in sorted(unused)) + "".join(
+            f"delete map {TABLE} {name}\n" for name in sorted(without_chain)
+        )
 
     def _elements(self, table: str) -> list[Element]:
         kind = "map" if table[:-1] in MAPS else "set"

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from socklb.packets.elements import OUTSIDE_TOKENS, Tokens, family_of
-from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, is_ipv4
+from socklb.packets.chains import family_of
+from socklb.packets.elements import OUTSIDE_TOKENS, Tokens
+from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving
 
 NO_TOKENS: Tokens = {}
 
@@ -56,9 +57,6 @@ class Wanted:
         found = self.frontends.get(frontend)
         if found is None and frontend.address in self.addresses.own:
             found = self.frontends.get(frontend._replace(address=_any(frontend.address)))
-        if found and found.affinity and not is_ipv4(frontend.address):
-            # Keys of two IPv6 addresses and more leave nft 1.0.6 no register for the data: it ends the whole process.
-            return found._replace(affinity=0)
         return found
 
     def written(self, frontend: Frontend, left: Tokens) -> Written | None:

@@ -43,6 +43,9 @@ class Network:
             self.run(place, "ip", "link", "set", "lo", "up")
         self._wire()
         self.run("node", "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        # A redirect to the client, back where its packet came from, would use up what ICMP it may get in a second.
+        for scope in ("all", "default"):
+            self.run("node", "sysctl", "-q", "-w", f"net.ipv4.conf.{scope}.send_redirects=0")
         self._route()
 
     def of(self, place: str) -> str:

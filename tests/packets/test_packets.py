@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
+from socklb.packets.chains import chooser, own_clients
 from socklb.serving import ANY4, ANY6, Frontend
 from tests.packets.conftest import Node, backends, frontend, serving
 from tests.packets.network import CLIENT, NODE, NODE6, PODS, Network
 
 TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
-SERVICE, SERVICE6, EXTERNAL = "10.96.0.10", "fd00:10:96::a", "192.0.2.1"
+SERVICE, SERVICE6, EXTERNAL, EXTERNAL6 = "10.96.0.10", "fd00:10:96::a", "192.0.2.1", "2001:db8::1"
 Ask = Callable[..., list[str]]
+FAMILIES = pytest.mark.parametrize("address", [EXTERNAL, EXTERNAL6])
 KINDS = pytest.mark.parametrize(("kind", "protocol"), [("tcp", TCP), ("udp", UDP)])
 
 
@@ -140,40 +142,73 @@ def test_source_ranges_let_only_their_clients_pass(node: Node, ask: Ask) -> None
 
 
 @KINDS
+@FAMILIES
 @pytest.mark.parametrize("client", ["client", "a"])
 def test_affinity_keeps_a_client_at_its_endpoint_until_that_goes(
-    node: Node, ask: Ask, client: str, kind: str, protocol: int
+    node: Node, ask: Ask, client: str, address: str, kind: str, protocol: int
 ) -> None:
-    asked = frontend(EXTERNAL, 80, protocol)
-    node.sync({asked: serving("b", "far", affinity=100)})
-    (kept,) = names(ask(client, EXTERNAL, 80, kind, 20))
-    node.apply({asked: serving("a", "b", "far", affinity=100)})
-    assert names(ask(client, EXTERNAL, 80, kind, 20)) == {kept}
+    asked, six = frontend(address, 80, protocol), ":" in address
+    node.sync({asked: serving("b", "far", six=six, affinity=100)})
+    (kept,) = names(ask(client, address, 80, kind, 20))
+    node.apply({asked: serving("a", "b", "far", six=six, affinity=100)})
+    assert names(ask(client, address, 80, kind, 20)) == {kept}
     others = {"b", "far"} - {kept}
-    node.apply({asked: serving(*others, affinity=100)})
-    assert names(ask(client, EXTERNAL, 80, kind, 20)) == others
-    node.apply({asked: serving("b", "far", affinity=100)})
-    assert names(ask(client, EXTERNAL, 80, kind, 20)) == others
+    node.apply({asked: serving(*others, six=six, affinity=100)})
+    assert names(ask(client, address, 80, kind, 20)) == others
+    node.apply({asked: serving("b", "far", six=six, affinity=100)})
+    assert names(ask(client, address, 80, kind, 20)) == others
 
 
-def test_affinity_survives_another_agent(node: Node, ask: Ask, network: Network) -> None:
-    wanted = {frontend(EXTERNAL): serving("a", "b", "far", affinity=100)}
+@FAMILIES
+def test_affinity_survives_another_agent(node: Node, ask: Ask, network: Network, address: str) -> None:
+    wanted = {frontend(address): serving("a", "b", "far", six=":" in address, affinity=100)}
     node.sync(wanted)
-    (kept,) = names(ask("client", EXTERNAL, 80, "tcp", 10))
+    (kept,) = names(ask("client", address, 80, "tcp", 10))
     second = Node(network)
     second.sync(wanted)
     assert second.packets.written == 0
-    assert names(ask("client", EXTERNAL, 80, "tcp", 20)) == {kept}
+    assert names(ask("client", address, 80, "tcp", 20)) == {kept}
     second.close()
 
 
-def test_affinity_ends_with_its_time(node: Node, ask: Ask, network: Network) -> None:
-    node.sync({frontend(EXTERNAL): serving("b", "far", affinity=100)})
-    ask("client", EXTERNAL)
-    listed = network.output("node", "nft", "list", "map", "inet", "socklb", "affinity4")
-    assert "timeout 1m40s" in listed
-    network.run("node", "nft", "flush", "map", "inet", "socklb", "affinity4")
-    assert names([ask("client", EXTERNAL)[0] for _ in range(1)]) <= {"b", "far"}
+@FAMILIES
+def test_affinity_ends_with_its_time(node: Node, ask: Ask, network: Network, address: str) -> None:
+    asked = frontend(address)
+    node.sync({asked: serving("b", "far", six=":" in address, affinity=1)})
+    clients = own_clients(chooser(asked, 2, 1)) or "affinity4"
+
+    def is_kept() -> bool:
+        return "expires" in network.output("node", "nft", "list", "map", "inet", "socklb", clients)
+
+    (kept,) = names(ask("client", address, 80, "tcp", 20))
+    assert is_kept()
+    found = set[str]()
+    for _ in range(30):  # each asks as a new client, and comes to the same endpoint 30 times by a chance of 1 to 2^29
+        wait_until(lambda: not is_kept())
+        found |= names(ask("client", address))
+        if found - {kept}:
+            return
+    raise AssertionError(found)
+
+
+def test_affinity_over_ipv6_leaves_nothing_behind_when_switched_off(node: Node, ask: Ask, network: Network) -> None:
+    """Each IPv6 frontend has a map and a chain of its own for it."""
+    asked = frontend(EXTERNAL6)
+    both = serving("b", "far", six=True, affinity=100)._replace(outside=backends("b", six=True))
+
+    def own() -> list[str]:
+        listed = network.output("node", "nft", "list", "table", "inet", "socklb")
+        return [line for line in listed.splitlines() if line.strip().startswith(("map affinity6", "chain keep"))]
+
+    node.sync({asked: both})
+    assert len(own()) == 3
+    node.apply({asked: both._replace(outside=None)})
+    assert len(own()) == 2
+    node.apply({asked: both._replace(outside=None, affinity=0)})
+    assert own() == []
+    node.apply({asked: both})
+    node.apply({}, frozenset({asked}))
+    assert own() == []
 
 
 def test_an_sctp_init_arrives_rewritten(node: Node, network: Network) -> None:
@@ -264,9 +299,3 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def test_affinity_over_ipv6_is_served_at_random_and_ends_nothing(node: Node, ask: Ask) -> None:
-    """nft 1.0.6 ends the process that hands it rules for affinity with IPv6 keys."""
-    node.sync({frontend(SERVICE6): serving("b", "far", six=True, affinity=100)})
-    assert names(ask("a", SERVICE6, 80, "tcp", 30)) == {"b", "far"}

@@ -147,4 +147,4 @@ def test_one_chain_serves_all_frontends_with_as_many_backends() -> None:
     both = elements(A, B) | frozenset(elements_of(other, Serving((B, C)), {}))
     assert jumps(both) == {"choose4-2"}
     assert "numgen random mod 2\n" in chain("choose4-2")
-    assert "timeout 100s" in chain(chooser(6, 3, 100))
+    assert "timeout 100s" in chain(chooser(WEB, 3, 100))
