@@ -2,22 +2,25 @@
 # Makes build/agent.tar, what a node unpacks below /opt/socklb: bin/socklb (a launcher) and lib/ (the wheel and the
 # dependencies that uv.lock names, with their hashes checked). An unchanged tree gives the same bytes.
 # With nothing to do it compares one checksum and ends.
+#
+#   build-agent.sh          for the Python of .venv
+#   build-agent.sh 3.11     for nodes with another one: build/agent-3.11.tar
 set -eu
 
 cd "$(dirname "$0")/.."
-agent=build/agent
 
 main() {
     for object in socklb/datapath/socklb.bpf.o socklb/datapath/socklb-5.12.bpf.o socklb/datapath/socklb-5.10.bpf.o; do
         [ -f $object ] || fail "$object is missing. Run: make build"
     done
     python=$(.venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.executable))')
+    agent=build/agent${1:+-$1}
     key=$( (echo "$python" && input_files | sort | xargs cat && input_files | sort) | sha256sum)
-    if [ -f build/agent.tar ] && [ "$key" = "$(cat build/agent.key 2>/dev/null)" ]; then
+    if [ -f "$agent.tar" ] && [ "$key" = "$(cat "$agent.key" 2>/dev/null)" ]; then
         exit 0
     fi
-    setup/step.sh agent "Packing the agent into build/agent.tar" sh setup/build-agent.sh pack "$python"
-    echo "$key" >build/agent.key
+    setup/step.sh agent "Packing the agent into $agent.tar" sh setup/build-agent.sh pack "$agent" "$python" "$@"
+    echo "$key" >"$agent.key"
 }
 
 input_files() {
@@ -25,22 +28,30 @@ input_files() {
     ls README.md LICENSE bpf/LICENSE pyproject.toml uv.lock setup/build-agent.sh setup/launcher.sh
 }
 
-pack() { # PYTHON
-    rm -rf $agent build/wheel build/agent.tar
-    mkdir -p $agent/bin
+pack() { # FOLDER PYTHON [VERSION]: PYTHON installs, for its own version or for another
+    agent=$1
+    version=${3:-$("$2" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
+    rm -rf "$agent" build/wheel "$agent.tar"
+    mkdir -p "$agent/bin"
     uv build --quiet --wheel --out-dir build/wheel
     uv export --quiet --locked --no-default-groups --no-emit-project --output-file build/requirements.txt
-    uv pip install --quiet --python "$1" --target $agent/lib --require-hashes -r build/requirements.txt
-    uv pip install --quiet --python "$1" --target $agent/lib --no-deps build/wheel/*.whl
-    find $agent/lib/bin -type f ! -name socklb -delete
+    install_for_it "$2" --require-hashes -r build/requirements.txt
+    install_for_it "$2" --no-deps build/wheel/*.whl
+    find "$agent/lib/bin" -type f ! -name socklb -delete
     # What uv notes about this machine and this moment.
-    rm -rf $agent/lib/.lock $agent/lib/*.dist-info/direct_url.json $agent/lib/*.dist-info/uv_cache.json
-    rm -f $agent/lib/*.dist-info/RECORD $agent/lib/*.dist-info/REQUESTED
-    version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    sed -e "s|@PYTHON@|$1|g" -e "s|@VERSION@|$version|g" setup/launcher.sh >$agent/bin/socklb
-    chmod 755 $agent/bin/socklb
-    tar --create --file build/agent.tar --directory $agent --sort=name --format=gnu --mtime=@0 \
+    rm -rf "$agent"/lib/.lock "$agent"/lib/*.dist-info/direct_url.json "$agent"/lib/*.dist-info/uv_cache.json
+    rm -f "$agent"/lib/*.dist-info/RECORD "$agent"/lib/*.dist-info/REQUESTED
+    [ -n "${3:-}" ] && interpreter=python$version || interpreter=$2
+    sed -e "s|@PYTHON@|$interpreter|g" -e "s|@VERSION@|$version|g" setup/launcher.sh >"$agent/bin/socklb"
+    chmod 755 "$agent/bin/socklb"
+    tar --create --file "$agent.tar" --directory "$agent" --sort=name --format=gnu --mtime=@0 \
         --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX bin lib
+}
+
+install_for_it() { # PYTHON ARGUMENT...
+    installer=$1
+    shift
+    uv pip install --quiet --python "$installer" --python-version "$version" --only-binary :all: --target "$agent/lib" "$@"
 }
 
 uv() {
@@ -53,6 +64,6 @@ fail() {
 }
 
 case ${1:-} in
-    pack) pack "$2" ;;
-    *) main ;;
+    pack) shift; pack "$@" ;;
+    *) main "$@" ;;
 esac

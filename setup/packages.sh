@@ -1,12 +1,15 @@
 #!/bin/sh
-# Installs the packages of setup/apt-packages.txt that are missing. With nothing to do it asks dpkg once and ends.
+# Installs the packages of a list, setup/apt-packages.txt if none is named, that are missing. With nothing to do it asks
+# dpkg once and ends.
+#
+#   packages.sh [setup/LIST.txt]
 #
 # No service is started: while apt runs, /usr/sbin/policy-rc.d forbids it (an administrator's own one is left alone), and
 # a unit that a new package would start at the next boot is disabled again, so that no web server turns up on port 80.
 set -eu
 
 cd "$(dirname "$0")/.."
-list=setup/apt-packages.txt
+list=${1:-setup/apt-packages.txt}
 policy=/usr/sbin/policy-rc.d
 policy_mark='made by socklb setup/packages.sh'
 
@@ -16,7 +19,7 @@ main() {
     if [ "$(id -u)" != 0 ]; then
         echo "setup/packages.sh: these packages are missing, and only root can install them:" >&2
         echo "$missing" >&2
-        echo "Run: sudo make setup" >&2
+        echo "Run: sudo setup/packages.sh $list" >&2
         exit 1
     fi
     units_before=$(enabled_units)
@@ -34,7 +37,7 @@ main() {
 }
 
 missing_packages() { # the lines of the list of which no alternative is installed
-    lines=$(sed -e 's/[[:space:]]*#.*//' -e '/^$/d' $list)
+    lines=$(sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$list")
     # shellcheck disable=SC2046 # one word a package; unknown ones are no error here
     installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $(echo "$lines" | tr '|' ' ') 2>/dev/null |
         sed -n 's/ installed$//p' | sort -u | tr '\n' ' ')

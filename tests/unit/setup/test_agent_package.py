@@ -29,12 +29,11 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def build(checkout: Path) -> bytes:
-    done = subprocess.run(
-        ["/bin/sh", str(checkout / "setup/build-agent.sh")], capture_output=True, text=True, check=False
-    )
+def build(checkout: Path, *arguments: str) -> bytes:
+    command = ["/bin/sh", str(checkout / "setup/build-agent.sh"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return (checkout / "build/agent.tar").read_bytes()
+    return checkout.joinpath("build", "-".join(["agent", *arguments]) + ".tar").read_bytes()
 
 
 def test_an_unchanged_tree_gives_the_same_bytes(checkout: Path) -> None:
@@ -54,6 +53,13 @@ def test_it_is_packed_again_only_when_something_changed(checkout: Path) -> None:
     assert b"lib/socklb/extra.py" in build(checkout)
     (checkout / "socklb/extra.py").unlink()
     assert b"lib/socklb/extra.py" not in build(checkout)
+
+
+def test_another_python_gets_an_archive_of_its_own_with_what_was_compiled_for_it(checkout: Path) -> None:
+    build(checkout, "3.14")
+    assert list(checkout.glob("build/agent-3.14/lib/msgspec/*cpython-314*.so"))
+    assert "python3.14" in (checkout / "build/agent-3.14/bin/socklb").read_text()
+    assert not (checkout / "build/agent.tar").exists()
 
 
 def test_without_the_objects_it_says_what_to_run(checkout: Path) -> None:

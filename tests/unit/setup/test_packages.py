@@ -36,9 +36,9 @@ class Distribution:
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
-    def run(self) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         hide_sbin = f"mount --bind {self.folder}/usr-sbin /usr/sbin; PATH={self.folder}/bin:/usr/bin:/bin"
-        start = f"{hide_sbin}; exec sh {self.folder}/project/setup/packages.sh"
+        start = f"{hide_sbin}; exec sh {self.folder}/project/setup/packages.sh {shlex.join(arguments)}"
         command = ["unshare", "--mount", "sh", "-ec", start]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -112,6 +112,15 @@ def test_the_ban_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> None:
     assert not (tmp_path / POLICY).exists()
 
 
-def test_the_list_says_why_each_package_is_there() -> None:
-    for line in (SETUP / "apt-packages.txt").read_text().splitlines():
+@pytest.mark.parametrize("list_of_packages", sorted(SETUP.glob("apt-*.txt")), ids=lambda file: file.name)
+def test_a_list_says_why_each_package_is_there(list_of_packages: Path) -> None:
+    for line in list_of_packages.read_text().splitlines():
         assert not line or line.startswith("#") or " # " in line, f"no reason given: {line}"
+
+
+def test_another_list_can_be_named(tmp_path: Path) -> None:
+    machine = Distribution(tmp_path, "curl # client\n", known="curl debootstrap")
+    (tmp_path / "project/setup/apt-more.txt").write_text("debootstrap # roots\n")
+    assert machine.run("setup/apt-more.txt").returncode == 0
+    (install,) = [line for line in machine.calls().splitlines() if " install " in line]
+    assert install.endswith("install debootstrap")

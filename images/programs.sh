@@ -1,0 +1,120 @@
+#!/bin/sh
+# Builds Kubernetes' programs, and those that a cluster of kind needs beside them, from Go modules; the versions and the
+# checksums of everything they are made from stand in programs/*/go.mod and go.sum. What is there is not built again.
+#
+#   programs.sh                 builds all but e2e.test and ginkgo
+#   programs.sh PROGRAM...      builds these
+#
+# Prints the folder that holds them on stdout, progress on stderr. One cold build of all takes some 15 minutes of CPU
+# time, 2 GB of memory and 8 GB in Go's own caches.
+set -eu
+
+images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
+# shellcheck source=images/names.sh
+. "$images/names.sh"
+programs='kube-apiserver etcd kube-controller-manager kubectl kind kubeadm kubelet kube-scheduler kube-proxy'
+programs="$programs agnhost pause coredns"
+bin=$kubernetes/bin
+log=$kubernetes/build.log
+
+main() {
+    mkdir -p "$bin"
+    exec 9>"$kubernetes/lock"
+    flock 9 # two builds at once would only do the same work twice
+    # shellcheck disable=SC2086 # one word a program
+    [ $# != 0 ] || set -- $programs
+    for program in "$@"; do
+        describe "$program"
+        is_built || build
+    done
+    echo "$bin"
+}
+
+# PROGRAM: sets module (a folder of programs/), package, and key, which changes with whatever it is made from.
+describe() {
+    program=$1
+    case $program in
+        kube-apiserver | kube-controller-manager | kube-scheduler | kube-proxy | kubeadm | kubectl | kubelet)
+            module=kubernetes package=k8s.io/kubernetes/cmd/$program ;;
+        agnhost) module=kubernetes package=k8s.io/kubernetes/test/images/agnhost ;;
+        pause) module=kubernetes package=k8s.io/kubernetes/build/pause/linux ;; # in C
+        e2e.test) module=kubernetes package=k8s.io/kubernetes/test/e2e ;;
+        ginkgo) module=kubernetes package=github.com/onsi/ginkgo/v2/ginkgo ;;
+        etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
+        coredns) module=coredns package=github.com/coredns/coredns ;;
+        kind) module=kind package=sigs.k8s.io/kind ;;
+        *) fail "no program \"$program\"; it knows: $programs e2e.test ginkgo" ;;
+    esac
+    key=$({ cat "$images/programs/$module/go.mod" "$images/programs/$module/go.sum"; version_flags; } | sha256sum)
+}
+
+is_built() {
+    [ -x "$bin/$program" ] && [ "$key" = "$(cat "$kubernetes/keys/$program" 2>/dev/null)" ]
+}
+
+build() {
+    find_go
+    echo "Building $program ($package) ..." >&2
+    started=$(date +%s)
+    (cd "$images/programs/$module" && compile) >"$log" 2>&1 9>&- || {
+        tail -n 30 "$log" >&2
+        fail "$program could not be built; the whole output is in $log"
+    }
+    mv "$bin/.$program" "$bin/$program"
+    mkdir -p "$kubernetes/keys"
+    echo "$key" >"$kubernetes/keys/$program"
+    echo "  done in $(($(date +%s) - started)) s" >&2
+}
+
+compile() {
+    export CGO_ENABLED=0 GOWORK=off GOFLAGS='-trimpath -buildvcs=false'
+    unset GOROOT # it may be an older Go's
+    case $program in
+        pause)
+            "$go" mod download k8s.io/kubernetes
+            source=$("$go" list -m -f '{{.Dir}}' k8s.io/kubernetes)/${package#k8s.io/kubernetes/}/pause.c
+            clang -Os -static -DVERSION="$version" -o "$bin/.pause" "$source" ;;
+        e2e.test) "$go" test -c -ldflags "-s -w $(version_flags)" -o "$bin/.e2e.test" "$package" ;;
+        *) "$go" build -ldflags "-s -w $(version_flags)" -o "$bin/.$program" "$package" ;;
+    esac
+}
+
+version_flags() { # kubeadm compares its own version with the one it is asked for; a module's zip does not carry it
+    base=k8s.io/component-base/version
+    rest=${version#v*.}
+    echo "-X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=${rest%.*} -X $base.gitTreeState=clean" \
+        "-X k8s.io/client-go/pkg/version.gitVersion=$version"
+}
+
+find_go() { # sets go
+    for go in "$(command -v go || true)" /usr/local/go/bin/go "$cache/go/bin/go"; do
+        ! is_new_enough "$go" || return 0
+    done
+    fetch_go
+    go=$cache/go/bin/go
+}
+
+is_new_enough() { # FILE: the modules ask for Go 1.24, and a tool line in go.mod is known from there on
+    found=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
+    printf 'go1.24\n%s\n' "$found" | sort -C -V
+}
+
+fetch_go() { # Go's toolchains are modules too, which any Go can download and verify
+    command -v go >/dev/null || "$images/../setup/packages.sh" setup/apt-go.txt >&2
+    old=$(command -v go)
+    toolchain=golang.org/toolchain@v0.0.1-$go_release.linux-$(dpkg --print-architecture)
+    echo "Fetching $go_release ($("$old" version) is too old) ..." >&2
+    folder=$(cd / && GOFLAGS=-modcacherw "$old" mod download -json "$toolchain" | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')
+    [ -d "$folder" ] || fail "\`$old mod download $toolchain\` brought nothing"
+    rm -rf "$cache/go"
+    cp -r "$folder" "$cache/go"
+    chmod -R u+w "$cache/go"
+    chmod +x "$cache/go/bin/"* "$cache/go/pkg/tool/"*/* # a module's files are not executable
+}
+
+fail() {
+    echo "images/programs.sh: $1" >&2
+    exit 1
+}
+
+main "$@"

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Makes the root file system of an image from Debian packages, as a layer: a gzip'd tar in the cache folder.
+# One that was made from the same list of packages is not made again.
+#
+#   root.sh NAME        prints the path of the layer for NAME/packages.txt on stdout, progress on stderr
+set -eu
+
+images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
+# shellcheck source=images/names.sh
+. "$images/names.sh"
+name=$1
+key=$(cat "$images/$name/packages.txt" "$images/root.sh" | sha256sum | cut -c 1-16)
+layer=$cache/roots/$name-$suite-$key.tar.gz
+work=$cache/roots/$name.partial
+log=$cache/roots/$name.log
+
+main() {
+    mkdir -p "$cache/roots" "$cache/packages"
+    exec 9>"$cache/roots/$name.lock"
+    flock 9
+    [ -f "$layer" ] || make >&2
+    echo "$layer"
+}
+
+make() {
+    command -v debootstrap >/dev/null || fail "no debootstrap on PATH. Run: setup/packages.sh setup/apt-kind.txt"
+    echo "Installing the packages of images/$name/packages.txt into a root of their own ..."
+    started=$(date +%s)
+    rm -rf "$work" "$cache/roots/$name"-*.tar.gz
+    trap 'rm -rf "$work" "$layer.partial"' EXIT
+    trap 'exit 130' INT TERM
+    packages=$(sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$images/$name/packages.txt" | paste -sd ,)
+    unshare --mount debootstrap --variant=minbase --cache-dir="$cache/packages" --include="$packages" \
+        "$suite" "$work" >"$log" 2>&1 9>&- || {
+        tail -n 20 "$log"
+        fail "debootstrap failed; the whole output is in $log"
+    }
+    remove_what_no_image_needs
+    tar -C "$work" --sort=name --numeric-owner --mtime=@0 -c . | gzip -1 >"$layer.partial"
+    mv "$layer.partial" "$layer"
+    echo "  done in $(($(date +%s) - started)) s"
+}
+
+remove_what_no_image_needs() {
+    for folder in var/cache/apt var/lib/apt/lists var/log usr/share/doc usr/share/man usr/share/info usr/share/locale; do
+        rm -rf "${work:?}/$folder"/*
+    done
+    : >"$work/etc/machine-id" # each container gets its own
+    : >"$work/etc/resolv.conf"
+    rm -f "$work/etc/hostname"
+}
+
+fail() {
+    echo "images/root.sh: $1" >&2
+    exit 1
+}
+
+main
