@@ -19,7 +19,7 @@ from typing import Any
 
 from socklb import control
 from socklb.api.manifests import ManifestFolder
-from socklb.api.source import Batch, Problem, Source
+from socklb.api.source import Batch, Problem, Reach, Source
 from socklb.config import Config
 from socklb.datapath import mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
@@ -28,6 +28,7 @@ from socklb.health.health import Health
 from socklb.packets.leftovers import leftovers
 from socklb.packets.path import PacketPath
 from socklb.plan import Plan
+from socklb.routes import NodeRoutes
 from socklb.serving import Difference, frontend_text
 from socklb.state import State
 
@@ -44,13 +45,32 @@ async def serve(config: Config) -> None:
     """
     cgroup = Path(config.cgroup) if config.cgroup else mounts.find_or_mount_cgroup2()
     objects = Path(config.objects) if config.objects else OBJECTS
-    source = ManifestFolder(Path(config.manifests))
+    source = source_of(config)
     sizes = Sizes(config.max_frontends, config.max_backends)
     with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes) as datapath:
         agent = Agent(config, source, datapath)
-        async with control.answering(Path(config.socket), agent), agent.health.answering(), agent.packets.kept_whole():
+        async with (
+            control.answering(Path(config.socket), agent),
+            agent.health.answering(),
+            agent.packets.kept_whole(),
+            agent.routes.kept(),
+        ):
             await until_stopped(agent.follow())
     log.info("stopped; the hooks go on serving what they have")
+
+
+def source_of(config: Config) -> Source:
+    """Give the source of objects that the configuration names.
+
+    Raises:
+        SocklbError: the credentials for the API cannot be used.
+    """
+    if config.manifests:
+        return ManifestFolder(Path(config.manifests))
+    from socklb.api.cluster import KubernetesApi  # noqa: PLC0415  (40 MB of memory that a folder does not need)
+    from socklb.api.connection import Connection  # noqa: PLC0415
+
+    return KubernetesApi(Connection(config.kubeconfig, config.api_servers))
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
@@ -78,6 +98,7 @@ class Agent:
         self._attached = False
         self._state = State()
         self.packets = PacketPath(config)
+        self.routes = NodeRoutes(config)
         self.health = Health(config, self, datapath, find_leftovers=leftovers if config.packet_path else list)
         self.plan = Plan(config.node, external_ips=config.external_ips)
 
@@ -96,6 +117,7 @@ class Agent:
             self._serve_all()
         else:
             self._serve(difference if self.synced else self._without_losses(difference))
+        self.routes.update(self._state, affected.nodes, complete=batch.complete)
         self._note(batch)
         self.health.applied(self._state, affected, batch)
 
@@ -156,10 +178,16 @@ class Agent:
         for text in self._without_room():
             log.error("no room in the tables for %s: what it had is kept", text)
 
+    @property
+    def reach(self) -> Reach:
+        """Whether the source can be asked."""
+        return self._source.reach
+
     def problems(self) -> list[Problem]:
         """Give what is wrong now: with what the source says, between Services, and in the tables."""
         full = [Problem("", 0, "", f"no room in the tables for {text}") for text in self._without_room()]
-        return [*self._source.problems, *self.plan.problems, *full, *self.packets.problems, *self.health.problems]
+        beside = [*self.packets.problems, *self.routes.problems, *self.health.problems]
+        return [*self._source.problems, *self.plan.problems, *full, *beside]
 
     def _without_room(self) -> Iterator[str]:
         """Name some frontends that wait for room, and say how many more do: it may be most of a cluster."""

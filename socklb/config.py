@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the agent and the other verbs need to know.
 
     node: this node's name, as its Node object spells it.
-    manifests: the folder of Kubernetes YAML to serve.
+    manifests: the folder of Kubernetes YAML to serve; empty: the Kubernetes API says what to serve.
+    kubeconfig: how the API is reached; empty: as the ServiceAccount of the pod that the agent runs in.
+    api_servers: addresses of control plane nodes, as in https://172.18.0.2:6443, tried one after the other; empty: the
+        one of the kubeconfig. Never a Service's: the agent is what serves those.
     bpffs: a BPF file system; pins live below it in socklb/.
     cgroup: the node's cgroup-v2 root; found in /proc/self/mountinfo if absent.
     objects: the folder of the eBPF objects; the package's own if absent.
@@ -31,11 +35,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
     native_cidrs: further networks that pods reach with their own address.
+    node_routes: whether the agent keeps a route to each other node's podCIDRs by way of that node's InternalIP, for
+        nodes of one network where nothing else routes between pods.
     external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
     """
 
     node: str
-    manifests: str
+    manifests: str = ""
+    kubeconfig: str = ""
+    api_servers: tuple[str, ...] = ()
     bpffs: str = "/sys/fs/bpf"
     cgroup: str | None = None
     objects: str | None = None
@@ -48,9 +56,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packet_path: bool = True
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
+    node_routes: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a key that has the right type and says nothing of use."""
+        for key in ("kubeconfig", "api_servers"):
+            if self.manifests and getattr(self, key):
+                raise ValueError(f"there can be one source: `manifests` or the API - at `$.{key}`")
+        for text in self.api_servers:
+            if not re.fullmatch(r"https?://[^/\s]+:[0-9]+", text):
+                raise ValueError(f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`")
         for key in ("external_ips", "pod_cidrs", "native_cidrs"):
             for text in getattr(self, key):
                 try:

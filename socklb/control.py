@@ -46,6 +46,7 @@ def _make_way(path: Path) -> None:
 def _status(agent: Agent) -> dict[str, Any]:
     return {
         "agent": {"running": True, "pid": os.getpid(), "version": __version__, "started": agent.started},
+        "source": agent.reach._asdict(),
         "synced": agent.synced,
         "applied": {"revision": agent.revision, "objects": agent.applied},
         "problems": [problem._asdict() for problem in agent.problems()],

@@ -1,4 +1,4 @@
-"""What the cluster says at present: Services with their EndpointSlices, and Nodes.
+"""What the cluster says at present: Services with their EndpointSlices, Nodes, and ServiceCIDRs.
 
     affected = state.apply(batch.changes)
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
-from socklb.api.objects import EndpointSlice, Node, Service
+from socklb.api.objects import EndpointSlice, Node, Service, ServiceCIDR
 from socklb.api.source import Change
 
 Value = TypeVar("Value")
@@ -29,6 +29,7 @@ class State:
     def __init__(self) -> None:
         self.services: dict[str, Service] = {}
         self.nodes: dict[str, Node] = {}
+        self.service_cidrs: dict[str, ServiceCIDR] = {}
         self._slices: dict[str, dict[str, EndpointSlice]] = {}
         self._slice_service: dict[str, str] = {}
 
@@ -46,6 +47,8 @@ class State:
             elif kind == "Node" and (object_ is None or isinstance(object_, Node)):
                 put(self.nodes, key, object_)
                 nodes.add(key)
+            elif kind == "ServiceCIDR" and (object_ is None or isinstance(object_, ServiceCIDR)):
+                put(self.service_cidrs, key, object_)
             else:
                 raise TypeError(f"{kind} {key} with {type(object_).__name__}")
         return Affected(frozenset(services), frozenset(nodes))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from socklb import __version__, control
+from socklb.api.source import Reach
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
 from socklb.datapath.maps import HashTable
@@ -18,6 +19,7 @@ from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, fronten
 
 NO_AGENT: dict[str, Any] = {
     "agent": {"running": False, "pid": None, "version": __version__, "started": None},
+    "source": Reach("the agent's source")._asdict(),
     "synced": False,
     "applied": {"revision": 0, "objects": {}},
     "problems": [],
@@ -38,7 +40,7 @@ def collect(config: Config) -> tuple[dict[str, Any], list[Row]]:
         **(control.ask(Path(config.socket), "status") or NO_AGENT),
         "node": config.node,
         "cgroup": str(cgroup),
-        "manifests": config.manifests,
+        "packet_path": config.packet_path,
         "hooks": [asdict(hook) for hook in hooks.inspect(cgroup, pins.links)],
         "maps": [asdict(fill) for fill in view.fill(pins.maps, frontends)] if pins.exist() else [],
         "services": {

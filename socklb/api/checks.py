@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from socklb.api.addresses import Network, parse_address
-from socklb.api.objects import EndpointSlice, Node, Object, Service, ServicePort
+from socklb.api.objects import EndpointSlice, Node, Object, Service, ServiceCIDR, ServicePort
 from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, is_ipv4
 
@@ -38,6 +38,11 @@ def check(found: Object) -> None:
             for i, address in enumerate(found.status.addresses):
                 if address.type in {"InternalIP", "ExternalIP"}:
                     _check_address(f"status.addresses[{i}].address", address.address)
+            for i, cidr in enumerate(found.spec.podCIDRs):
+                _check_network(f"spec.podCIDRs[{i}]", cidr)
+        case ServiceCIDR():
+            for i, text in enumerate(found.spec.cidrs):
+                _check_network(f"spec.cidrs[{i}]", text)
 
 
 def _check_service(service: Service) -> None:

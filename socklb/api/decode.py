@@ -14,13 +14,15 @@ from typing import Any, cast
 import msgspec
 
 from socklb.api.checks import ObjectError, check
-from socklb.api.objects import EndpointSlice, Node, Object, Service
+from socklb.api.objects import EndpointSlice, Node, Object, Service, ServiceCIDR
 
 KINDS = {
     ("v1", "Service"): Service,
     ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSlice,
     ("v1", "Node"): Node,
+    ("networking.k8s.io/v1", "ServiceCIDR"): ServiceCIDR,
 }
+WITHOUT_NAMESPACE = {Node.kind, ServiceCIDR.kind}
 # What would be valid, by the last name of a field's path.
 VALID = {
     "apiVersion": "a version, as in v1",
@@ -85,7 +87,7 @@ def identify(raw: Any) -> tuple[str, str] | None:
         return None
     if not all(isinstance(text, str) for text in (kind, name, namespace)):
         return None
-    return kind, name if kind == Node.kind else f"{namespace}/{name}"
+    return kind, name if kind in WITHOUT_NAMESPACE else f"{namespace}/{name}"
 
 
 def _as_object_error(raw: Any, reason: str) -> ObjectError:

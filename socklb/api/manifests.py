@@ -21,7 +21,7 @@ from pathlib import Path
 from socklb.api.findings import ObjectId
 from socklb.api.manifest_file import NOTHING, SUFFIXES, FileContent, read_file, signature
 from socklb.api.objects import Object
-from socklb.api.source import Batch, Change, Problem
+from socklb.api.source import Batch, Change, Problem, Reach
 from socklb.api.watch import watch
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ class ManifestFolder:
         own = (self._folder_problem,) if self._folder_problem else ()
         of_files = (problem for _, content in sorted(self._files.items()) for problem in content.problems)
         return (*own, *of_files, *self._duplicate_problems())
+
+    @property
+    def reach(self) -> Reach:
+        """The folder; that it cannot be read is one of its problems."""
+        return Reach(f"folder {self.folder}")
 
     @property
     def complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that the agent reads: Service, EndpointSlice and Node, with the fields it uses.
+"""The Kubernetes objects that the agent reads: Service, EndpointSlice, Node and ServiceCIDR, with the fields it uses.
 
 Fields are spelled as Kubernetes spells them; fields that are not listed here are ignored. `decode.py` makes these
 objects and checks what types cannot say.
@@ -158,6 +158,7 @@ class Taint(Struct, frozen=True, gc=False):
 
 class NodeSpec(Struct, frozen=True, gc=False):
     taints: tuple[Taint, ...] = ()
+    podCIDRs: tuple[str, ...] = ()  # noqa: N815
 
 
 class NodeAddress(Struct, frozen=True, gc=False):
@@ -187,4 +188,20 @@ class Node(Struct, frozen=True, gc=False):
         return self.metadata.name
 
 
-Object = Service | EndpointSlice | Node
+class ServiceCIDRSpec(Struct, frozen=True, gc=False):
+    cidrs: tuple[str, ...] = ()
+
+
+class ServiceCIDR(Struct, frozen=True, gc=False):
+    metadata: ObjectMeta
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
+
+    kind: ClassVar[str] = "ServiceCIDR"
+
+    @property
+    def key(self) -> str:
+        """The name: a ServiceCIDR has no namespace."""
+        return self.metadata.name
+
+
+Object = Service | EndpointSlice | Node | ServiceCIDR

@@ -50,8 +50,21 @@ class Problem(NamedTuple):
         return ": ".join(part for part in (place, self.object, self.field, self.message) if part)
 
 
+class Reach(NamedTuple):
+    """Where objects come from, and since when (Unix time) that is out of reach; None: it is not."""
+
+    where: str
+    lost_since: float | None = None
+    reason: str = ""
+
+
 class Source(Protocol):
     """Where the agent gets its objects from."""
+
+    @property
+    def reach(self) -> Reach:
+        """Whether the source can be asked now."""
+        ...
 
     @property
     def problems(self) -> tuple[Problem, ...]:

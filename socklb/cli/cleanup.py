@@ -10,6 +10,7 @@ from socklb.cli.output import Verbs, say
 from socklb.datapath.pins import Pins
 from socklb.packets.nft import LibraryMissingError
 from socklb.packets.packets import Packets
+from socklb.routes import remove_all
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = config.load(arguments.config)
     pins = Pins(Path(found.bpffs))
     if not pins.root.is_dir():
+        if found.node_routes:
+            remove_all()
         if found.packet_path and remove_packet_rules():
             say("removed the nftables table; Services are no longer served on this node")
             return 0
@@ -33,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         removed = pins.remove()
         if found.packet_path:
             remove_packet_rules()
+        if found.node_routes:
+            remove_all()
     finally:
         pins.unlock()
     say(f"removed {len(removed)} pins below {pins.root}; Services are no longer served on this node")

@@ -11,13 +11,8 @@ from socklb.cli.output import Verbs, columns, json, say
 from socklb.status import Row, collect
 
 NO_AGENT = 3
-SERVED_BY = (  # what serves which Service types; kept honest by tests/cluster
-    ("ClusterIP", "TCP, UDP", "socket: connect, sendmsg"),
-    ("NodePort, from sockets of this node", "TCP, UDP", "socket: connect, sendmsg"),
-    ("NodePort, from outside", "-", "not served yet"),
-    ("externalIPs, LoadBalancer", "-", "not served yet"),
-    ("SCTP", "-", "not served yet"),
-)
+SOCKET = "socket: connect, sendmsg"
+PACKET = {True: "packet: nftables, table inet socklb", False: "not by socklb: packet_path is false"}
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -48,7 +43,7 @@ def _summary(found: dict[str, Any]) -> None:
         [
             ("Node:", found["node"]),
             ("Agent:", _agent(found["agent"])),
-            ("Source:", f"{found['manifests']}: {_source(found)}"),
+            ("Source:", f"{found['source']['where']}: {_source(found)}"),
             ("Hooks:", f"{effective} of {len(found['hooks'])} attached and effective on {found['cgroup']}"),
             (
                 "Services:",
@@ -73,12 +68,32 @@ def _source(found: dict[str, Any]) -> str:
     if not found["agent"]["running"]:
         return "not watched"
     state = "in sync" if found["synced"] else "not in sync: nothing is pruned"
+    lost, reason = found["source"]["lost_since"], found["source"]["reason"]
+    if lost is not None:
+        state += f", but out of reach for {duration(time.time() - lost)} ({reason}); what was known then is served"
     return f"{state}, revision {found['applied']['revision']}"
+
+
+def duration(seconds: float) -> str:
+    """Format as people say it: `12 min 3 s`."""
+    parts = zip((int(seconds) // 3600, int(seconds) // 60 % 60, int(seconds) % 60), ("h", "min", "s"), strict=True)
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
+
+
+def _served_by(packet_path: bool) -> list[tuple[str, str, str]]:
+    """What serves which Service types, and for whom; tests/cluster prove each."""
+    outside = "NodePort, externalIPs, LoadBalancer"
+    return [
+        ("ClusterIP", "TCP, UDP", SOCKET),
+        (f"{outside}, from sockets of this node", "TCP, UDP", SOCKET),
+        (f"{outside}, from outside", "TCP, UDP, SCTP", PACKET[packet_path]),
+        ("all of them, SCTP or forwarded", "TCP, UDP, SCTP", PACKET[packet_path]),
+    ]
 
 
 def _details(found: dict[str, Any], rows: list[Row]) -> None:
     say("\nServed by:")
-    columns(SERVED_BY, "  ")
+    columns(_served_by(found["packet_path"]), "  ")
     say("\nHooks:")
     columns([_hook(hook) for hook in found["hooks"]], "  ")
     if found["maps"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Facts(NamedTuple):
-    """See the module; `records` are the kernel's counters."""
+    """See the module; `records` are the kernel's counters, `out_of_reach` the seconds since the source was in reach."""
 
     services: int
     frontends: int
@@ -23,6 +24,7 @@ class Facts(NamedTuple):
     fills: Sequence[view.Fill]
     writes: Mapping[str, int]
     records: view.Bookkeeping
+    out_of_reach: float
     problems: int
     alarms: Sequence[Alarm]
 
@@ -38,6 +40,7 @@ def gather(agent: Agent, datapath: NodeDatapath, leftovers: Sequence[str]) -> Fa
         fills=fills,
         writes=agent.writes(),
         records=view.bookkeeping(datapath.pins.maps),
+        out_of_reach=max(0.0, time.time() - agent.reach.lost_since) if agent.reach.lost_since is not None else 0.0,
         problems=len(agent.problems()),
         alarms=standing(datapath, leftovers),
     )

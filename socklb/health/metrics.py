@@ -96,6 +96,8 @@ def _of_tables(fills: Iterable[Fill], facts: Facts) -> Iterator[Metric]:
 
 
 def _of_trouble(facts: Facts) -> Iterator[Metric]:
+    text = "Since when the source of Services cannot be asked; 0: it can."
+    yield _gauge("source_out_of_reach_seconds", text, facts.out_of_reach)
     yield _gauge("problems", "What `socklb status` lists under problems.", facts.problems)
     alarm = GaugeMetricFamily("socklb_alarm", "Whether something must be done about this.", labels=["name"])
     stands = {alarm.name for alarm in facts.alarms}

@@ -31,13 +31,15 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('node = "w1"\n', "`manifests`"),
+        ('manifests = "/etc/socklb/manifests"\n', "`node`"),
+        (GOOD + 'kubeconfig = "/etc/socklb/kubeconfig"\n', "one source: `manifests` or the API - at `$.kubeconfig`"),
+        ('node = "w1"\napi_servers = ["172.18.0.2"]\n', "'172.18.0.2' is not like https://172.18.0.2:6443"),
         (GOOD + 'manifest = "x"\n', "`manifest`"),
         (GOOD + "bpffs = 7\n", "`$.bpffs`"),
         (GOOD + 'external_ips = ["198.51.100.7"]\n', "'198.51.100.7' is not a CIDR - at `$.external_ips`"),
         (GOOD + "bpffs", "key/value pair"),
     ],
-    ids=["a key is missing", "an unknown key", "a wrong type", "no network", "no TOML"],
+    ids=["a key is missing", "two sources", "no server", "an unknown key", "a wrong type", "no network", "no TOML"],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "socklb.toml"

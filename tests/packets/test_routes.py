@@ -1,0 +1,146 @@
+"""socklb/routes.py in a node's network namespace: the kernel's routes follow the Nodes."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from socklb import routes
+from socklb.config import Config
+from socklb.routes import NodeRoutes
+from socklb.state import State
+from tests.packets.network import CLONE_NEWNET
+from tests.unit.agent.shapes import gone, node, present, read
+
+NAME = f"socklb-test-rt{os.getpid()}"
+
+
+@pytest.fixture
+def place() -> Iterator[None]:
+    """A node with one link, in a network namespace without a way out; this thread is in it."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    subprocess.run(["ip", "netns", "add", NAME], check=True)
+    with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", NAME).open() as there:
+        setns(there.fileno())
+        try:
+            ip("link", "set", "lo", "up")
+            ip("link", "add", "eth0", "type", "veth", "peer", "name", "far")
+            ip("address", "add", "172.18.0.3/24", "dev", "eth0")
+            ip("address", "add", "fd00:172:18::3/64", "dev", "eth0", "nodad")
+            for link in ("eth0", "far"):
+                ip("link", "set", link, "up")
+            yield
+        finally:
+            setns(home.fileno())
+            subprocess.run(["ip", "netns", "delete", NAME], check=True)
+
+
+def setns(namespace: int) -> None:
+    assert not ct.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET)
+
+
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
+
+
+def shown() -> dict[str, str]:
+    """Our routes as a person sees them."""
+    lines = ip("-4", "route", "show", "proto", routes.PROTOCOL) + ip("-6", "route", "show", "proto", routes.PROTOCOL)
+    return {words[0]: words[2] for line in lines.splitlines() if (words := line.split())}
+
+
+def the_node(number: int, *, last: int = 0) -> Any:
+    """Node wN at 172.18.0.N with pods in 10.244.N.0/24, and the same over IPv6."""
+    raw = node(f"w{number}", f"172.18.0.{last or number}", f"fd00:172:18::{last or number}")
+    return read({**raw, "spec": {"podCIDRs": [f"10.244.{number}.0/24", f"fd00:10:244:{number}::/64"]}}, routes.Node)
+
+
+def way(number: int, last: int = 0) -> dict[str, str]:
+    last = last or number
+    return {f"10.244.{number}.0/24": f"172.18.0.{last}", f"fd00:10:244:{number}::/64": f"fd00:172:18::{last}"}
+
+
+class Agent:
+    """What of the agent keeps routes."""
+
+    def __init__(self) -> None:
+        self.routes = NodeRoutes(Config(node="w3", manifests="/nowhere", node_routes=True))
+        self.state = State()
+
+    def take(self, changes: Any, *, complete: bool = True) -> list[str]:
+        self.routes.update(self.state, self.state.apply(changes).nodes, complete=complete)
+        return [problem.message for problem in self.routes.problems]
+
+
+def test_routes_follow_the_nodes(place: None) -> None:
+    agent = Agent()
+    assert agent.take(present(the_node(3), the_node(4), the_node(5))) == []
+    assert shown() == way(4) | way(5)
+    assert agent.take(present(the_node(5, last=55), the_node(6))) == []
+    assert shown() == way(4) | way(5, last=55) | way(6)
+    assert agent.take(gone(the_node(4))) == []
+    assert shown() == way(5, last=55) | way(6)
+
+
+def test_an_agent_that_starts_keeps_what_the_one_before_made_until_it_knows_better(place: None) -> None:
+    Agent().take(present(the_node(4), the_node(5)))
+    agent = Agent()
+    agent.take(present(the_node(5)), complete=False)
+    assert shown() == way(4) | way(5)
+    agent.take((), complete=True)
+    assert shown() == way(5)
+
+
+def test_routes_that_went_with_their_link_come_back_at_the_next_look(place: None) -> None:
+    agent = Agent()
+    agent.take(present(the_node(4)))
+    ip("link", "set", "eth0", "down")
+    assert shown() == {}
+    agent.routes.repair()
+    assert [problem.message.partition(":")[0] for problem in agent.routes.problems] == ["node routes"] * 2
+    ip("link", "set", "eth0", "up")
+    ip("address", "replace", "fd00:172:18::3/64", "dev", "eth0", "nodad")  # went down with it
+    agent.routes.repair()
+    assert shown() == way(4)
+    assert agent.routes.problems == []
+
+
+def test_a_route_of_somebody_else_is_left_alone_and_named(place: None) -> None:
+    ip("route", "add", "10.244.4.0/24", "via", "172.18.0.9")
+    ip("route", "add", "10.244.5.0/24", "via", "172.18.0.5")
+    agent = Agent()
+    (problem,) = agent.take(present(the_node(4), the_node(5)))
+    assert "the route to 10.244.4.0/24 leads to 172.18.0.9 instead of 172.18.0.4, and is not ours" in problem
+    agent.take(gone(the_node(4), the_node(5)))
+    assert shown() == {}
+    assert "via 172.18.0.9" in ip("route", "show", "10.244.4.0/24")
+    assert "via 172.18.0.5" in ip("route", "show", "10.244.5.0/24")
+
+
+def test_a_node_of_another_network_is_named_and_does_not_keep_the_others_from_their_routes(place: None) -> None:
+    far = node("w4", "192.0.2.4")
+    problems = Agent().take(present(read({**far, "spec": {"podCIDRs": ["10.244.4.0/24"]}}, routes.Node), the_node(5)))
+    assert problems == ["node routes: no route to 10.244.4.0/24: 192.0.2.4 is on no network of this node"]
+    assert shown() == way(5)
+
+
+def test_cleanup_removes_ours_alone(place: None) -> None:
+    ip("route", "add", "10.244.9.0/24", "via", "172.18.0.9")
+    Agent().take(present(the_node(4), the_node(5)))
+    assert sorted(routes.remove_all()) == sorted(way(4) | way(5))
+    assert shown() == {}
+    assert "via 172.18.0.9" in ip("route", "show", "10.244.9.0/24")
+
+
+def test_without_the_key_nothing_is_touched(place: None) -> None:
+    agent = Agent()
+    agent.routes = NodeRoutes(Config(node="w3", manifests="/nowhere"))
+    agent.take(present(the_node(4)))
+    assert shown() == {}
