@@ -6,8 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.cluster import Cluster, HostSettings, deploy
+from tests.support.conformance import Report
 
 KEEP = bool(os.environ.get("SOCKLB_KEEP"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "upstream(behaviour): which test of Kubernetes this one stands for")
+    config.pluginmanager.register(Report("build/conformance.md"))
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def test_an_unknown_inventory_is_an_error_that_names_the_valid_ones() -> None:
     done = pyinfra("inventory", "deploys/cluster.py", "-y", SOCKLB_INVENTORY="lokal")
     assert done.returncode != 0
     assert "SOCKLB_INVENTORY=lokal" in done.stderr
-    assert "Valid: local" in done.stderr
+    assert "Valid: kind, local" in done.stderr
 
 
 @pytest.mark.parametrize(

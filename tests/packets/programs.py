@@ -43,19 +43,3 @@ for _ in range(times):
         except OSError as error:
             print(errno.errorcode[error.errno])
 """
-# argv: address, port; an SCTP INIT with its checksum, from a raw socket, for the kernel may have no SCTP sockets
-INIT = """
-import socket, struct, sys
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-chunk = struct.pack(">BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
-header = struct.pack(">HHI", 5000, int(sys.argv[2]), 0)
-packet = header + struct.pack("<I", crc32c(header + bytes(4) + chunk)) + chunk
-with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP) as raw:
-    raw.sendto(packet, (sys.argv[1], 0))
-"""

@@ -11,6 +11,7 @@ from socklb.packets.chains import chooser, own_clients
 from socklb.serving import ANY4, ANY6, Frontend
 from tests.packets.conftest import Node, backends, frontend, serving
 from tests.packets.network import CLIENT, NODE, NODE6, PODS, Network
+from tests.support.programs import SCTP_INIT
 
 TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
 SERVICE, SERVICE6, EXTERNAL, EXTERNAL6 = "10.96.0.10", "fd00:10:96::a", "192.0.2.1", "2001:db8::1"
@@ -212,11 +213,9 @@ def test_affinity_over_ipv6_leaves_nothing_behind_when_switched_off(node: Node, 
 
 
 def test_an_sctp_init_arrives_rewritten(node: Node, network: Network) -> None:
-    from tests.packets.programs import INIT
-
     node.sync({frontend(EXTERNAL, 80, SCTP): serving("b")})
     watch = network.start("b", "tcpdump", "-i", "eth0", "-n", "-l", "-c", "1", "ip proto 132", ready="listening on")
-    network.run("client", "python3", "-c", INIT, EXTERNAL, "80")
+    network.run("client", "python3", "-c", SCTP_INIT, EXTERNAL, "80", "5000")
     assert watch.stdout is not None
     line = next(text for text in (raw.decode() for raw in watch.stdout) if " sctp" in text)
     assert f"{PODS['b']}.8080: sctp" in line
