@@ -1,12 +1,12 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab test lint format bench cluster teardown clean programs kind-image
+.PHONY: help doctor setup ready build lab test lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/cluster tests/nodes tests/labs)
+TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/cluster tests/nodes tests/labs)
 PYTEST_ARGS ?=
 
 help:  ## print this list
@@ -45,7 +45,13 @@ kind-image: ready  ## build the node image for kind on a machine without a regis
 	@setup/packages.sh setup/apt-kind.txt
 	@images/build.sh node
 
-test: ready  ## run every test: unit, datapath, cluster, nodes, labs
+kind: ready  ## build a kind cluster without kube-proxy and run the agent in it (needs a docker and the node image)
+	@pyinfra -y --fail-percent 0 inventory/kind.py deploys/cluster.py
+
+kind-teardown: setup  ## remove the kind cluster
+	@pyinfra -y inventory/kind.py deploys/teardown.py
+
+test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs
 	@pytest $(TIERS) --junit-xml build/junit.xml $(PYTEST_ARGS)
 
 lint: build  ## check style, types, imports between folders, C format and shell scripts

@@ -44,7 +44,7 @@ def testinfra_spec(host: Host) -> str:
     match kind:
         case "@netns":
             return f"netns://{name}"
-        case "@docker":
+        case "@docker" | "@kind":
             return f"docker://{name}"
         case "@local":
             return "local://"

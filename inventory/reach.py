@@ -28,7 +28,7 @@ def argv(host: Host, *command: str, hooked: bool = True) -> list[str]:
     match kind:
         case "@netns":
             return [*enter_argv(name, hooked), *command]
-        case "@docker":
+        case "@docker" | "@kind":
             return ["docker", "exec", "--interactive", name, *command]
         case "@local":
             return list(command)

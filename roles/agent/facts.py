@@ -5,6 +5,7 @@ from pyinfra.api.facts import FactBase
 HOME = "/opt/socklb"
 PROGRAM = f"{HOME}/bin/socklb"
 CONFIG = "/etc/socklb/socklb.toml"
+KUBECONFIG = "/etc/socklb/kubeconfig"  # on nodes of Kubernetes
 UNIT = "/etc/systemd/system/socklb-agent.service"
 PIDFILE = "/run/socklb/agent.pid"
 STARTED = "/run/socklb/agent.started"  # touched after each start: newer than all that the agent was started with
@@ -39,7 +40,8 @@ class AgentIsCurrent(FactBase[bool]):
     def command(self, systemd: bool) -> str:
         parts = [f"{HOME}/.bundle", CONFIG, *([UNIT] if systemd else [])]
         fresh = " && ".join(f"[ {STARTED} -nt {part} ]" for part in parts)
-        return f"{{ {runs(systemd)} && {fresh} && {SYNCED}; }} 2>/dev/null && echo yes || true"
+        account = f"{{ [ ! -e {KUBECONFIG} ] || [ {STARTED} -nt {KUBECONFIG} ]; }}"
+        return f"{{ {runs(systemd)} && {fresh} && {account} && {SYNCED}; }} 2>/dev/null && echo yes || true"
 
     def process(self, output: list[str]) -> bool:
         return output == ["yes"]

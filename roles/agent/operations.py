@@ -1,16 +1,21 @@
 """The agent's bundle and its service. A restart leaves pins and links alone: connections and connect() go on."""
 
+import base64
 import shlex
 from collections.abc import Generator
 from hashlib import sha256
 from pathlib import Path
 
+import yaml
 from pyinfra.api.command import FileUploadCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from roles.agent.facts import HOME, PIDFILE, PROGRAM, STARTED, SYNCED, AgentIsCurrent, BundleDigest, runs
-from roles.operations import failure
+from inventory.hosts import short_name
+from roles.agent.facts import HOME, KUBECONFIG, PIDFILE, PROGRAM, STARTED, SYNCED, AgentIsCurrent, BundleDigest, runs
+from roles.kubectl import Nodes, cluster
+from roles.kubernetes.facts import Account, AgentAccount
+from roles.operations import failure, write_files
 
 LOG = "/var/log/socklb.log"
 
@@ -31,6 +36,35 @@ def bundle(tar: str) -> Generator[StringCommand | FileUploadCommand, None, None]
     yield StringCommand(f"tar -xf {sent} -C {new} && rm {sent} && echo {digest} >{new}/.bundle")
     yield StringCommand(f"if [ -e {HOME} ]; then mv {HOME} {old}; fi && mv {new} {HOME} && rm -rf {old}")
     yield StringCommand(f"ln -sfn {PROGRAM} /usr/local/bin/socklb")
+
+
+@operation()
+def account() -> Generator[StringCommand | FileUploadCommand, None, None]:
+    """Write the agent's own kubeconfig. It names the control plane by address: a Service would need the agent first."""
+    found = cluster().get_fact(AgentAccount)
+    addresses = [
+        node["addresses"][0] for name, node in cluster().get_fact(Nodes).items() if name == short_name(cluster())
+    ]
+    if found and addresses:
+        yield from write_files({KUBECONFIG: kubeconfig(addresses[0], found)}, mode="600")
+    else:
+        yield failure("the cluster has no token for the agent. Next: kubectl -n kube-system get secret socklb-token")
+
+
+def kubeconfig(server: str, account: Account) -> str:
+    """A kubeconfig with one cluster, one user, one context."""
+    host_part = f"[{server}]" if ":" in server else server
+    authority = base64.b64encode(account.ca.encode()).decode()
+    cluster = {"server": f"https://{host_part}:6443", "certificate-authority-data": authority}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "users": [{"name": "socklb", "user": {"token": account.token}}],
+        "contexts": [{"name": "socklb", "context": {"cluster": "cluster", "user": "socklb"}}],
+        "current-context": "socklb",
+    }
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 @operation()

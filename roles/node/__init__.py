@@ -1,6 +1,7 @@
 """Makes a machine a node: the others by name, forwarding, and native routes to the pods of the other nodes (no tunnel).
 
-The machine itself, in the local cluster a container-like node, comes from the inventory's connector.
+The machine itself, in the local cluster a container-like node, comes from the inventory's connector. A node of
+Kubernetes is known by name already, and its routes are the agent's: Nodes come and go.
 """
 
 from ipaddress import ip_interface, ip_network
@@ -18,10 +19,13 @@ FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 
 @deploy("node")
 def node() -> None:
-    lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
-    names(name="The machines by name", lines=lines)
+    kubernetes = "kubernetes" in host.groups
+    if not kubernetes:
+        lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
+        names(name="The machines by name", lines=lines)
     if "nodes" in host.groups:
         sysctls(name="Forward packets", values=FORWARD)
+    if "nodes" in host.groups and not kubernetes:
         routes(name="Routes to the other nodes' pods", wanted=pod_routes(host, hosts.get_group("nodes")))
 
 

@@ -7,8 +7,9 @@ from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from inventory.connectors import container
+from inventory.connectors import container, kind, kind_cluster
 from inventory.connectors.netns import PREFIX, node_name
+from roles.kubectl import cluster
 from roles.node.facts import Names, Routes, Sysctls
 from roles.operations import failure
 
@@ -49,11 +50,26 @@ def routes(wanted: Mapping[str, str]) -> Generator[StringCommand, None, None]:
 def removed() -> Generator[FunctionCommand | StringCommand, None, None]:
     """Remove a node of the local cluster, whole or half made; with the last one goes all that they shared.
 
-    It runs on this machine, for no command may enter the node: entering would make it.
+    A kind cluster is removed as a whole, by its control plane. It runs on this machine, for no command may enter the
+    node: entering would make it.
     """
-    if not host.name.startswith(PREFIX):
-        yield failure(f"{host.name}: only nodes of the local cluster ({PREFIX}…) can be removed so far")
+    if host.name.startswith(kind.PREFIX):
+        yield from _kind_removed(host.data.kind_cluster)
+    elif not host.name.startswith(PREFIX):
+        yield failure(f"{host.name}: only nodes of the local cluster ({PREFIX}…) and of kind can be removed so far")
     elif container.remains(node_name(host.name)):
         yield FunctionCommand(container.remove, (node_name(host.name),), {})
     else:
         host.noop("nothing is there")
+
+
+def _kind_removed(name: str) -> Generator[FunctionCommand | StringCommand, None, None]:
+    try:
+        removable = host == cluster() and kind_cluster.removable(name)
+    except kind_cluster.ClusterError as error:
+        yield failure(str(error))
+        return
+    if removable:
+        yield FunctionCommand(kind_cluster.remove, (name,), {})
+    else:
+        host.noop("nothing is there, or it goes with the cluster")

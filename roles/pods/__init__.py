@@ -1,4 +1,7 @@
-"""Pods by the CNI protocol: the bridge plugin with addresses from the node's own pod CIDRs, IPv4 and IPv6."""
+"""Pods by the CNI protocol, with addresses from the node's own pod CIDRs, IPv4 and IPv6.
+
+Where a kubelet runs, it makes the pods: there the plugin's configuration is all that is needed.
+"""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +11,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from roles.operations import put_files, tools
-from roles.pods.operations import pods_present
+from roles.pods.operations import cni_network, pods_present
 
 POD = Path(__file__).parent / "files" / "pod.py"
 PACKAGES = {"bridge": "containernetworking-plugins", "host-local": "containernetworking-plugins"}
@@ -16,6 +19,9 @@ PACKAGES = {"bridge": "containernetworking-plugins", "host-local": "containernet
 
 @deploy("pods")
 def pods() -> None:
+    if "kubernetes" in host.groups:
+        cni_network(name="CNI configuration")
+        return
     tools(name="CNI plugins", packages=PACKAGES)
     put_files(name="The command pod", files={"/usr/local/bin/pod": POD.read_text()}, mode="755")
     put_files(name="CNI configuration", files={"/etc/socklb/cni.json": cni_config(host.data.pod_cidrs)})

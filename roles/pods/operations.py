@@ -1,13 +1,19 @@
 """Pods of a node, all in one operation."""
 
+import json
 import shlex
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 
-from pyinfra.api.command import StringCommand
+from pyinfra.api.command import FileUploadCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
+from inventory.hosts import short_name
+from roles.kubectl import Nodes, cluster
+from roles.operations import failure, write_files
 from roles.pods.facts import Pods
+
+CONFLIST = "/etc/cni/net.d/10-socklb.conflist"
 
 
 @operation()
@@ -18,3 +24,29 @@ def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]
         yield StringCommand("pod add", shlex.join(missing))
     else:
         host.noop(f"pods are there: {', '.join(names)}")
+
+
+@operation()
+def cni_network() -> Generator[StringCommand | FileUploadCommand, None, None]:
+    """Give the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node."""
+    nodes = cluster().get_fact(Nodes)
+    name = short_name(host)
+    if name in nodes and nodes[name]["pod_cidrs"]:
+        yield from write_files({CONFLIST: conflist(nodes[name]["pod_cidrs"])})
+    else:
+        yield failure(f"the cluster has no Node {name} with pod CIDRs. Next: kubectl describe node {name}")
+
+
+def conflist(pod_cidrs: Sequence[str]) -> str:
+    """Point to point, for kind's own image has no bridge plugin. No masquerading: that is the agent's."""
+    plugin = {
+        "type": "ptp",
+        "ipMasq": False,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": "/run/cni-ipam-state",  # gone with the pods at a reboot
+            "routes": [{"dst": "::/0" if ":" in cidr else "0.0.0.0/0"} for cidr in pod_cidrs],
+            "ranges": [[{"subnet": cidr}] for cidr in pod_cidrs],
+        },
+    }
+    return json.dumps({"cniVersion": "0.4.0", "name": "socklb", "plugins": [plugin]}, indent=2) + "\n"

@@ -1,7 +1,8 @@
 """testinfra over the inventory: `pytest tests/nodes --inventory local` checks what the deploys left on every node.
 
 The tests take a cluster that is there as it is. Only the local one is built if absent, and then removed at the end.
-A test takes `node` and runs once for each host, or for each host of one group: @pytest.mark.group("nodes").
+A test takes `node` and runs once for each host, or for each host of one group: @pytest.mark.group("nodes"), or
+@pytest.mark.group("nodes", but="kubernetes"). One that is about no host of the inventory is deselected.
 """
 
 import os
@@ -27,8 +28,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "machine" in metafunc.fixturenames:
         inventory = hosts.load(hosts.path(chosen(metafunc.config)))
         mark = metafunc.definition.get_closest_marker("group")
-        found = inventory.get_group(mark.args[0]) if mark else list(inventory)
-        metafunc.parametrize("machine", found, ids=[hosts.short_name(host) for host in found], scope="module")
+        found = list(inventory)
+        if mark:
+            but = inventory.get_group(mark.kwargs.get("but", ""), [])
+            found = [host for host in inventory.get_group(mark.args[0], []) if host not in but]
+        ids = [hosts.short_name(host) for host in found] or ["nowhere"]
+        metafunc.parametrize("machine", found or [None], ids=ids, scope="module")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    nowhere = [item for item in items if isinstance(item, pytest.Function) and item.name.endswith("[nowhere]")]
+    config.hook.pytest_deselected(items=nowhere)
+    items[:] = [item for item in items if item not in nowhere]
 
 
 def chosen(config: pytest.Config) -> str:

@@ -1,4 +1,4 @@
-"""roles/pods and roles/workload."""
+"""roles/pods and roles/workload, where no kubelet runs."""
 
 import json
 from ipaddress import ip_address, ip_network
@@ -11,7 +11,7 @@ from testinfra.host import Host as Node
 
 from roles.workload import MANIFESTS
 
-pytestmark = pytest.mark.group("nodes")
+pytestmark = pytest.mark.group("nodes", but="kubernetes")
 
 
 def pods(node: Node) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def traces() -> list[str]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     ours = [str(place) for place in places if place.exists()]
     ours += [f"{mount} (mount)" for mount in mounts if mount.startswith(("/run/socklb", "/run/netns/socklb"))]
-    return sorted(trace for trace in ours if "socklb-test" not in trace)  # other tests' namespaces
+    others = ("socklb-test", "socklb-docker")  # namespaces of other tests, and of the docker that they use
+    return sorted(trace for trace in ours if not any(other in trace for other in others))
 
 
 @dataclass(frozen=True)

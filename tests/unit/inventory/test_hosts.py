@@ -36,10 +36,11 @@ def named(inventory: Inventory, name: str) -> Host:
     return found
 
 
-def test_groups_and_data_are_what_pyinfra_reads(inventory: Inventory) -> None:
-    command = [sys.executable, "-c", PYINFRAS_OWN_VIEW, str(LOCAL)]
+@pytest.mark.parametrize("name", ["local", "kind"])
+def test_groups_and_data_are_what_pyinfra_reads(name: str) -> None:
+    command = [sys.executable, "-c", PYINFRAS_OWN_VIEW, str(hosts.path(name))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    ours = {host.name: [sorted(set(host.groups)), host.data.dict()] for host in inventory}
+    ours = {host.name: [sorted(set(host.groups)), host.data.dict()] for host in hosts.load(hosts.path(name))}
     assert ours == json.loads(done.stdout)
 
 
@@ -51,6 +52,14 @@ def test_the_local_inventory_has_three_nodes_and_a_machine_outside(inventory: In
     assert group("workers") == ["w1", "w2"]
     assert group("nodes") == ["cp", "w1", "w2"]
     assert group("outside") == ["outside"]
+
+
+def test_the_kind_inventory_names_the_nodes_as_kind_does() -> None:
+    inventory = hosts.load(hosts.path("kind"))
+    names = ["socklb-control-plane", "socklb-worker", "socklb-worker2"]
+    for group in ("nodes", "kubernetes"):
+        assert [hosts.short_name(host) for host in inventory.get_group(group)] == names
+    assert [hosts.short_name(host) for host in inventory.get_group("workers")] == names[1:]
 
 
 def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:
@@ -68,6 +77,7 @@ def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:
     [
         ("@netns/w1", "netns://w1"),
         ("@docker/lab-worker", "docker://lab-worker"),
+        ("@kind/socklb-worker", "docker://socklb-worker"),
         ("@local", "local://"),
         ("node-1.example.com", "ssh://node-1.example.com"),
         ("@ssh/node-1.example.com", "ssh://node-1.example.com"),

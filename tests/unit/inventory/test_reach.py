@@ -28,6 +28,11 @@ SSH_DATA = {"ssh_hostname": "192.0.2.7", "ssh_port": 2222, "ssh_user": "admin", 
             ["docker", "exec", "--interactive", "lab-worker", "echo", "a b"],
             id="docker",
         ),
+        pytest.param(
+            host("@kind/socklb-worker"),
+            ["docker", "exec", "--interactive", "socklb-worker", "echo", "a b"],
+            id="kind",
+        ),
         pytest.param(host("node-1"), ["ssh", "node-1", "--", "echo 'a b'"], id="plain name"),
         pytest.param(host("@ssh/node-1"), ["ssh", "node-1", "--", "echo 'a b'"], id="ssh"),
         pytest.param(

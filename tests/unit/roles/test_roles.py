@@ -62,11 +62,13 @@ def test_services_are_yaml_with_addresses_of_both_families(inventory: Inventory)
 
 
 def test_the_agents_configuration_is_toml() -> None:
-    values = {"manifests": "/etc/socklb/manifests", "pod_cidrs": ["10.244.0.0/16"], "external_ips": []}
+    source = {"kubeconfig": "/etc/socklb/kubeconfig", "node_routes": True}
+    values = {"source": source, "pod_cidrs": ["10.244.0.0/16"], "external_ips": []}
     found = tomllib.loads(render(ROLES / "agent", "socklb.toml", node="w1", **values))
     assert (found["node"], found["pod_cidrs"]) == ("w1", ["10.244.0.0/16"])
+    assert found | source == found
 
 
 def test_a_missing_variable_is_an_error_that_names_it() -> None:
     with pytest.raises(jinja2.UndefinedError, match="'node' is undefined"):
-        render(ROLES / "agent", "socklb.toml", manifests="/etc/socklb/manifests")
+        render(ROLES / "agent", "socklb.toml", source={})

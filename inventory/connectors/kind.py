@@ -1,0 +1,110 @@
+"""The pyinfra connector `@kind/<node>`: a node of a kind cluster, which is made when the first command is run on one.
+
+pyinfra's own @docker would take a name without a container for an image, and pull it. connect() only looks whether
+docker answers: deploys/teardown.py must not make the cluster that it removes.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.connectors.base import DataMeta
+from typing_extensions import TypedDict, override
+
+from inventory.connectors import kind_cluster
+from inventory.connectors.entering import EnteringConnector
+from inventory.connectors.host import lock
+from inventory.connectors.kind_cluster import ClusterError, Wanted
+
+PREFIX = "@kind/"
+
+
+def node_name(host_name: str) -> str:
+    """`@kind/socklb-worker` -> `socklb-worker`."""
+    return host_name.removeprefix(PREFIX)
+
+
+class KindData(TypedDict):
+    kind_cluster: str
+    kind_image: str
+    kind_workers: int
+    kind_api_port: int
+    kube_proxy_mode: str
+    pod_cidrs: list[str]
+    service_cidrs: list[str]
+    adopt: str
+
+
+class KindConnector(EnteringConnector):
+    """Commands run by `docker exec`."""
+
+    data_cls = KindData
+    data_meta = {  # noqa: RUF012
+        "kind_cluster": DataMeta("name of the cluster"),
+        "kind_image": DataMeta("image of its nodes; must be in docker"),
+        "kind_workers": DataMeta("how many workers it has", 2),
+        "kind_api_port": DataMeta("the API server's port on this machine; 0: any that is free", 0),
+        "kube_proxy_mode": DataMeta("none, or iptables or nftables for a cluster that is to be taken over", "none"),
+        "pod_cidrs": DataMeta("networks of all pods, one for each family"),
+        "service_cidrs": DataMeta("networks of all Services, one for each family"),
+        "adopt": DataMeta("yes: a cluster that somebody else made may be changed", "no"),
+    }
+
+    # Of this process, for all nodes: one tries, and one tells what came of it.
+    outcomes: dict[str, ClusterError | None] = {}  # noqa: RUF012
+    told: set[str] = set()  # noqa: RUF012
+
+    def __init__(self, state: State, host: Host) -> None:
+        super().__init__(state, host)
+        self.node = node_name(host.name)
+
+    @override
+    @staticmethod
+    def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+        yield PREFIX + name, {}, []
+
+    @override
+    def connect(self) -> None:
+        try:
+            kind_cluster.docker("version")
+        except ClusterError as error:
+            raise ConnectError(self._said_once(error)) from None
+
+    @override
+    def enter(self) -> list[str]:
+        name = self.data["kind_cluster"]
+        if name not in self.outcomes:
+            with lock():  # the other nodes' greenlets wait here, and find what came of it
+                if name not in self.outcomes:
+                    self.outcomes[name] = self._ensured()
+        if error := self.outcomes[name]:
+            raise ClusterError(self._said_once(error))
+        return ["docker", "exec", "--interactive", self.node]
+
+    def _said_once(self, error: ClusterError) -> str:
+        text = str(error)
+        if text in self.told:
+            return f"{self.node}: as above"
+        self.told.add(text)
+        return text
+
+    def _ensured(self) -> ClusterError | None:
+        try:
+            kind_cluster.ensure(self._wanted(), adopt=self.data["adopt"] == "yes")
+        except ClusterError as error:
+            return error
+        return None
+
+    def _wanted(self) -> Wanted:
+        data = self.data
+        return Wanted(
+            name=data["kind_cluster"],
+            image=data["kind_image"],
+            workers=int(data["kind_workers"]),
+            pod_cidrs=data["pod_cidrs"],
+            service_cidrs=data["service_cidrs"],
+            kube_proxy_mode=data["kube_proxy_mode"],
+            api_port=int(data["kind_api_port"]),
+        )

@@ -1,0 +1,79 @@
+"""The Kubernetes API by kubectl on the control plane's machine, whose administrator's rights are there in a file.
+
+cluster().get_fact(Nodes)["socklb-worker"]["pod_cidrs"]
+"""
+
+import json
+import shlex
+from collections.abc import Generator
+from typing import Any, TypedDict
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.context import inventory as hosts
+
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+FOLDER = "/etc/socklb/kubernetes"  # what was applied
+
+
+def cluster() -> Host:
+    """The host whose kubectl stands for the whole cluster: its first control plane."""
+    return hosts.get_group("control_plane")[0]
+
+
+class KubernetesNode(TypedDict):
+    addresses: list[str]
+    pod_cidrs: list[str]
+    tainted: bool
+
+
+class Nodes(FactBase[dict[str, KubernetesNode]]):
+    """The Nodes of the cluster, by name."""
+
+    taint = "node-role.kubernetes.io/control-plane"
+
+    @staticmethod
+    def default() -> dict[str, KubernetesNode]:
+        return {}
+
+    def command(self) -> str:
+        return f"{KUBECTL} get nodes --output json"
+
+    def process(self, output: list[str]) -> dict[str, KubernetesNode]:
+        nodes: list[Any] = json.loads("".join(output))["items"]
+        return {
+            node["metadata"]["name"]: {
+                "addresses": [
+                    one["address"] for one in node["status"].get("addresses", []) if one["type"] == "InternalIP"
+                ],
+                "pod_cidrs": node["spec"].get("podCIDRs", []),
+                "tainted": any(taint["key"] == self.taint for taint in node["spec"].get("taints", [])),
+            }
+            for node in nodes
+        }
+
+
+class Applied(FactBase[bool]):
+    """Whether the cluster has the objects of this file as the file has them."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self, path: str) -> str:
+        return f"{KUBECTL} diff --filename {shlex.quote(path)} >/dev/null 2>&1 && echo yes || true"
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["yes"]
+
+
+@operation()
+def applied(path: str) -> Generator[StringCommand, None, None]:
+    """Make sure of the objects in a file on this host. One that is no longer in the file stays in the cluster."""
+    if host.get_fact(Applied, path=path):
+        host.noop(f"the cluster has the objects of {path}")
+    else:
+        yield StringCommand(f"{KUBECTL} apply --filename {shlex.quote(path)}")

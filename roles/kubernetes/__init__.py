@@ -1,0 +1,45 @@
+"""What a cluster of Kubernetes needs as a whole: pods on every node, and an account for the agent.
+
+ready() comes last: it waits until every Node, the cluster's DNS and the workload are ready.
+"""
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from roles.kubectl import FOLDER, applied, cluster
+from roles.kubernetes.operations import (
+    agents_token_is_there,
+    node_is_ready,
+    nodes_have_pod_cidrs,
+    rolled_out,
+    untainted,
+)
+from roles.operations import barrier, put_files
+from roles.templates import render
+
+HERE = Path(__file__).parent
+RBAC = HERE.parents[1] / "deploys" / "kubernetes" / "rbac.yaml"
+SYSTEM = ("kube-system deployment/coredns",)
+WORKLOAD = ("default deployment/web", "default deployment/dns", "default daemonset/client")
+
+
+@deploy("kubernetes")
+def kubernetes() -> None:
+    if host == cluster():
+        nodes_have_pod_cidrs(name="Every Node has its pod CIDRs")
+        untainted(name="Pods may run on the control plane")
+        files = {f"{FOLDER}/rbac.yaml": RBAC.read_text(), f"{FOLDER}/token.yaml": render(HERE, "token.yaml")}
+        put_files(name="Manifests of the agent's account", files=files)
+        applied(name="The agent's rights", path=f"{FOLDER}/rbac.yaml")
+        applied(name="The agent's token", path=f"{FOLDER}/token.yaml")
+        agents_token_is_there(name="Kubernetes has made the token")
+
+
+@deploy("ready")
+def ready() -> None:
+    node_is_ready(name="The node is Ready")
+    barrier(name="Every node is Ready")
+    if host == cluster():
+        rolled_out(name="DNS and the workload are ready", objects=[*SYSTEM, *WORKLOAD])

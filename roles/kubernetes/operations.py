@@ -1,0 +1,71 @@
+"""Steps of a cluster of Kubernetes, most of them waits with an end that tells what is wrong."""
+
+import shlex
+from collections.abc import Generator, Sequence
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from roles.kubectl import KUBECTL, Nodes
+from roles.kubernetes.facts import OWN_KUBECTL, SECRET, AgentAccount, NodeIsReady, NotRolledOut
+
+PATIENCE = "180s"
+
+
+@operation()
+def nodes_have_pod_cidrs() -> Generator[StringCommand, None, None]:
+    """Wait for kube-controller-manager to give every Node its part of the pod network."""
+    nodes = host.get_fact(Nodes)
+    if nodes and all(node["pod_cidrs"] for node in nodes.values()):
+        host.noop("every Node has its pod CIDRs")
+    else:
+        yield StringCommand(f"{KUBECTL} wait --for=jsonpath={{.spec.podCIDRs}} nodes --all --timeout={PATIENCE}")
+
+
+@operation()
+def untainted() -> Generator[StringCommand, None, None]:
+    """Remove the taint by which kubeadm keeps pods off the control plane."""
+    tainted = [name for name, node in host.get_fact(Nodes).items() if node["tainted"]]
+    if tainted:
+        yield StringCommand(f"{KUBECTL} taint nodes {shlex.join(tainted)} {Nodes.taint}-")
+    else:
+        host.noop("no Node has the taint")
+
+
+@operation()
+def agents_token_is_there() -> Generator[StringCommand, None, None]:
+    if host.get_fact(AgentAccount):
+        host.noop("the token is there")
+    else:
+        yield StringCommand(f"{KUBECTL} wait --for=jsonpath={{.data.token}} {SECRET} --timeout={PATIENCE}")
+
+
+@operation()
+def node_is_ready() -> Generator[StringCommand, None, None]:
+    """Wait for this host's Node; if it does not become Ready, show what kubelet and containerd said last."""
+    if host.get_fact(NodeIsReady):
+        host.noop("the Node is Ready")
+        return
+    wait = f"{OWN_KUBECTL} wait --for=condition=Ready node/$(hostname) --timeout={PATIENCE}"
+    journals = "; ".join(
+        f"echo 'The last lines of {unit}:'; journalctl --no-pager --quiet --output cat --lines 15 --unit {unit}"
+        for unit in ("kubelet", "containerd")
+    )
+    yield StringCommand(f"{wait} || {{ {{ {journals}; }} >&2; exit 1; }}")
+
+
+@operation()
+def rolled_out(objects: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Wait until these (`namespace kind/name`) are ready; if one does not become so, show its pods' last events."""
+    missing = host.get_fact(NotRolledOut, objects=objects)
+    if not missing:
+        host.noop(f"ready: {', '.join(objects)}")
+        return
+    status = f"{KUBECTL} rollout status --timeout={PATIENCE} --namespace"
+    events = (
+        f"{KUBECTL} get pods --all-namespaces --output wide; "
+        f"{KUBECTL} get events --all-namespaces --sort-by=.lastTimestamp | tail -n 15"
+    )
+    waits = " && ".join(f"{status} {one}" for one in missing)
+    yield StringCommand(f"{{ {waits}; }} || {{ {{ {events}; }} >&2; exit 1; }}")

@@ -1,0 +1,56 @@
+"""One kind cluster for the whole session, on a docker of our own, built and removed by the deploys as a user does it.
+
+SOCKLB_KEEP=1 keeps the cluster and the docker. One session at a time: docker and cluster have names of their own.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import ROOT, HostSettings
+from tests.support.kubernetes import Kubernetes, deploy, remains, sealed, sealed_environment
+
+KEEP = bool(os.environ.get("SOCKLB_KEEP"))
+
+
+@pytest.fixture(scope="session")
+def host_before() -> HostSettings:
+    """The machine's settings before this session started anything."""
+    if os.geteuid() != 0:
+        pytest.skip("a docker of our own needs root")
+    if not KEEP:
+        sealed("stop")
+    return HostSettings.now()
+
+
+@pytest.fixture(scope="session")
+def docker(host_before: HostSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Our own docker with the node image in it; for this process and what it starts, the only one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sealed_environment().items():
+            patch.setenv(name, value)
+        patch.setenv("KUBECONFIG", str(tmp_path_factory.mktemp("kubeconfig") / "config"))
+        subprocess.run([ROOT / "images" / "build.sh", "node"], check=True)
+        yield
+        if not KEEP:
+            sealed("stop")
+            assert remains() == []
+
+
+@pytest.fixture(scope="session")
+def kubernetes(docker: None) -> Iterator[Kubernetes]:
+    deploy("cluster")
+    yield Kubernetes()
+    if not KEEP:
+        deploy("teardown")
+        left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=True)
+        assert left.stdout == ""
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(docker: None) -> Path:
+    """Where kind writes how to reach the API server."""
+    return Path(os.environ["KUBECONFIG"])

@@ -1,0 +1,141 @@
+"""deploys/ on inventory/kind.py, as a user types them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inventory.connectors import host, kind_cluster
+from inventory.connectors.kind_cluster import LABEL, MARK
+from inventory.group_data.kind import kind_image, pod_cidrs, service_cidrs
+from tests.support.cluster import ROOT, HostSettings, changes
+from tests.support.kubernetes import Kubernetes, deploy, kind_deploy
+
+pytestmark = pytest.mark.usefixtures("kubernetes")
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def nodes_of(cluster: str) -> list[str]:
+    return docker("ps", "--all", "--filter", f"label={LABEL}={cluster}", "--format", "{{.Names}}").split()
+
+
+def test_a_second_run_changes_nothing() -> None:
+    results = deploy("cluster")
+    assert changes(results) == []
+    assert results["totals"]["no_change"] == results["totals"]["hosts"] > 40
+
+
+def test_every_node_is_as_the_roles_say() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "tests/nodes", "--inventory", "kind", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "skipped" not in done.stdout
+
+
+def test_the_machine_itself_is_as_it_was(host_before: HostSettings) -> None:
+    """The control is that the settings can be read at all: the cluster's own are in its nodes."""
+    now = HostSettings.now()
+    assert now.sysctls
+    assert now == host_before
+
+
+def test_the_clusters_dns_answers(kubernetes: Kubernetes) -> None:
+    pod = kubernetes.pod_on(kubernetes.workers[0])
+    assert pod.output("dig", "+short", "web.default.svc.cluster.local") == "10.96.0.80"
+    assert pod.output("dig", "+short", "aaaa", "web.default.svc.cluster.local") == "fd00:10:96::80"
+    assert kubernetes.pods("k8s-app=kube-dns", "--namespace=kube-system")
+
+
+def test_a_deleted_object_and_a_changed_file_are_mended(kubernetes: Kubernetes) -> None:
+    kubernetes.kubectl("delete", "service", "empty")
+    kubernetes.nodes[kubernetes.workers[0]].output("sh", "-c", "echo '# mine' >>/etc/socklb/socklb.toml")
+    assert changes(deploy("cluster")) == [
+        "workload | Objects of services.yaml",
+        "agent | Configuration",
+        "agent | Service",
+    ]
+
+
+@pytest.fixture
+def foreign() -> Iterator[str]:
+    """The container of a cluster that somebody else made."""
+    name = "somebodys-control-plane"
+    docker("create", "--name", name, "--label", f"{LABEL}=somebodys", "--entrypoint", "sleep", kind_image, "infinity")
+    yield name
+    docker("rm", "--force", "--volumes", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "next_step"),
+    [("cluster", "--data adopt=yes"), ("teardown", "kind delete cluster --name somebodys")],
+)
+def test_a_cluster_of_somebody_else_is_not_touched(foreign: str, name: str, next_step: str) -> None:
+    done = kind_deploy(name, "kind_cluster=somebodys")
+    assert done.returncode != 0
+    assert "the kind cluster somebodys was made by somebody else (somebodys-control-plane)" in done.stderr
+    assert next_step in done.stderr
+    assert "Traceback" not in done.stderr
+    assert docker("inspect", "--format", "{{.State.Status}}", foreign) == "created"
+
+
+def test_an_image_that_is_not_there_is_not_pulled() -> None:
+    done = kind_deploy("cluster", "kind_cluster=other", "kind_image=socklb/node:v0.0.0")
+    assert done.returncode != 0
+    assert "docker has no image socklb/node:v0.0.0. Next: make kind-image" in done.stderr
+    assert nodes_of("other") == []
+
+
+def test_a_port_in_use_is_told_and_nothing_is_left_half_made(kubernetes: Kubernetes) -> None:
+    (port,) = {line.rpartition(":")[2] for line in docker("port", "socklb-control-plane", "6443/tcp").splitlines()}
+    done = kind_deploy("cluster", "kind_cluster=other", "kind_workers=0", f"kind_api_port={port}")
+    assert done.returncode != 0
+    assert "another program has that port; choose another one: --data kind_api_port" in done.stderr
+    assert nodes_of("other") == []
+
+
+def test_another_number_of_nodes_than_kind_made_is_told() -> None:
+    done = kind_deploy("cluster", "kind_workers=3")
+    assert done.returncode != 0
+    assert "the cluster socklb has 3 nodes, and 4 are wanted; kind cannot add or remove any" in done.stderr
+
+
+@pytest.fixture
+def half_made() -> Iterator[str]:
+    """What a killed kind leaves: it makes the containers before all else."""
+    name, labels = "half", (f"{LABEL}=half", "io.x-k8s.kind.role=control-plane")
+    marked = [word for label in labels for word in ("--label", label)]
+    stays = ("--volume", f"/dev/null:{MARK}:ro", "--entrypoint", "sleep", kind_image, "infinity")
+    docker("run", "--detach", "--name", f"{name}-control-plane", *marked, *stays)
+    yield name
+    kind_cluster.remove(name)
+
+
+def test_what_a_killed_run_left_half_made_can_be_removed(half_made: str) -> None:
+    done = kind_deploy("teardown", f"kind_cluster={half_made}")
+    assert done.returncode == 0, done.stderr
+    assert nodes_of(half_made) == []
+
+
+def test_what_a_killed_run_left_half_made_is_made_anew_by_the_next(half_made: str, kubeconfig: Path) -> None:
+    wanted = kind_cluster.Wanted(half_made, kind_image, 0, pod_cidrs, service_cidrs)
+    with host.lock():
+        kind_cluster.ensure(wanted, adopt=False)
+    container = docker("inspect", "--format", "{{.Id}}", wanted.control_plane)
+    assert docker("exec", wanted.control_plane, "cat", "/proc/1/comm") == "systemd"
+    assert f"kind-{half_made}" in kubeconfig.read_text()
+    with host.lock():
+        kind_cluster.ensure(wanted, adopt=False)
+    assert docker("inspect", "--format", "{{.Id}}", wanted.control_plane) == container
+
+
+def test_a_node_that_was_stopped_is_started_again(kubernetes: Kubernetes) -> None:
+    node = kubernetes.workers[-1]
+    docker("stop", node)
+    deploy("cluster")
+    assert docker("inspect", "--format", "{{.State.Running}}", node) == "true"
+    assert changes(deploy("cluster")) == []

@@ -1,0 +1,57 @@
+"""Under load from 8 clients in a pod: whatever happens to backends, nodes and agents, no connect fails."""
+
+from inventory.group_data.kind import services
+from tests.support.cluster import changes
+from tests.support.hammer import hammering
+from tests.support.kubernetes import Kubernetes, deploy
+
+ADDRESS, PORT = services["web"]["addresses"][0], 80
+MANY = 100  # answers that the least of loads has given
+
+
+def test_rolling_update(kubernetes: Kubernetes) -> None:
+    before = {pod["metadata"]["name"] for pod in kubernetes.pods("app=web")}
+    with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:
+        kubernetes.kubectl("rollout", "restart", "deployment/web")
+        kubernetes.rolled_out("deployment/web")
+    after = {pod["metadata"]["name"] for pod in kubernetes.pods("app=web")}
+    assert load.failures == {}
+    assert sum(load.served.values()) > MANY
+    assert not before & after
+    assert after <= load.served.keys(), "the new ones have served"
+
+
+def test_agents_killed(kubernetes: Kubernetes) -> None:
+    with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:
+        for _ in range(3):
+            for node in kubernetes.nodes.values():
+                node.output("systemctl", "kill", "--signal=KILL", "socklb-agent")
+                node.output("sh", "-c", "until socklb status --json | grep -Eq '\"synced\": ?true'; do sleep 0.2; done")
+    assert load.failures == {}
+    assert sum(load.served.values()) > MANY
+
+
+def test_agents_upgraded_by_the_deploy(kubernetes: Kubernetes) -> None:
+    for node in kubernetes.nodes.values():
+        node.output("sh", "-c", "echo an older one >/opt/socklb/.bundle")
+    with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:
+        results = deploy("agent")
+    assert changes(results) == ["agent | Bundle", "agent | Service"]
+    assert load.failures == {}
+    assert sum(load.served.values()) > MANY
+
+
+def test_node_drained_and_back(kubernetes: Kubernetes) -> None:
+    here, there = kubernetes.workers
+    with hammering(kubernetes.pod_on(here), ADDRESS, PORT) as load:
+        kubernetes.kubectl("drain", there, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
+        try:
+            kubernetes.rolled_out("deployment/web")
+            assert not kubernetes.pods("app=web", f"--field-selector=spec.nodeName={there}")
+        finally:
+            kubernetes.kubectl("uncordon", there)
+        kubernetes.kubectl("rollout", "restart", "deployment/web", "deployment/dns")
+        kubernetes.rolled_out("deployment/web")
+        kubernetes.rolled_out("deployment/dns")
+    assert load.failures == {}
+    assert sum(load.served.values()) > MANY
