@@ -113,6 +113,7 @@ class Agent:
         self.health.begin()
         affected = self._state.apply(batch.changes)
         difference = self.plan.update(self._state, affected)
+        self.packets.refuse_in(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
         if batch.complete and not self.synced:
             self._serve_all()
         else:

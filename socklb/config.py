@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ DEFAULT_PATH = Path("/etc/socklb/socklb.toml")
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the agent and the other verbs need to know.
 
-    node: this node's name, as its Node object spells it.
+    node: this node's name, as its Node object spells it; a pod has it in the environment variable NODE_NAME instead.
     manifests: the folder of Kubernetes YAML to serve; empty: the Kubernetes API says what to serve.
     kubeconfig: how the API is reached; empty: as the ServiceAccount of the pod that the agent runs in.
     api_servers: addresses of control plane nodes, as in https://172.18.0.2:6443, tried one after the other; empty: the
@@ -40,7 +41,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
     """
 
-    node: str
+    node: str = msgspec.field(default_factory=lambda: os.environ.get("NODE_NAME", ""))
     manifests: str = ""
     kubeconfig: str = ""
     api_servers: tuple[str, ...] = ()
@@ -60,6 +61,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse a key that has the right type and says nothing of use."""
+        if not self.node:
+            raise ValueError("Object missing required field `node`, and NODE_NAME is not in the environment")
         for key in ("kubeconfig", "api_servers"):
             if self.manifests and getattr(self, key):
                 raise ValueError(f"there can be one source: `manifests` or the API - at `$.{key}`")

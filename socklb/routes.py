@@ -90,7 +90,7 @@ class NodeRoutes:
         commands = changes(wanted, present(), prune=self._complete)
         if not commands:
             return tuple(_missing(wanted, present()))
-        log.info("node routes: %s", "; ".join(commands))
+        log.info("node routes: %d to change, such as: %s", len(commands), commands[0])
         # Each for itself: a node that is no neighbour does not keep the others from their routes.
         subprocess.run(
             ["ip", "-force", "-batch", "-"],

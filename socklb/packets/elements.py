@@ -19,7 +19,7 @@ NUMBERS = {name: number for number, name in NAMES.items()}
 # Written in this order and deleted in the other: what leads to something comes after what it leads to.
 MAPS = ("backends", "affine_backends", "affine_slots", "outside_frontends", "frontends")
 SETS = ("allowed", "guarded", "refused")
-ADDRESS_SETS = ("cluster_ips", "nodes", "pods", "native")
+ADDRESS_SETS = ("cluster_ips", "service_cidrs", "nodes", "pods", "native")
 
 Tokens = Mapping[tuple[Backend, bool], int]  # of a backend, for clients inside (False) or outside (True)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -49,6 +49,7 @@ class Packets:
             SocklbError: there is no libnftables.
         """
         self._fixed = network_elements("pods", pod_cidrs) | network_elements("native", native_cidrs)
+        self._service_cidrs: set[Element] = set()
         self._nft = Nft()
         self._table = Table(self._nft)
         self._wanted = Wanted()
@@ -93,6 +94,16 @@ class Packets:
             SocklbError: nftables refused.
         """
         self._change(difference, everything=self._synced and not self._known)
+
+    def refuse_in(self, service_cidrs: Iterable[str]) -> None:
+        """Refuse what is sent into these networks and is no Service's.
+
+        Raises:
+            SocklbError: nftables refused.
+        """
+        before, self._service_cidrs = self._service_cidrs, network_elements("service_cidrs", service_cidrs)
+        if self._synced and before != self._service_cidrs:
+            self._change(Difference(), everything=True)
 
     def repair(self) -> bool:
         """Make the table whole again if somebody removed it; say whether that was so.
@@ -176,5 +187,5 @@ class Packets:
         if not everything:
             wanted, unwanted = address_elements(difference.add), address_elements(difference.remove)
             return unwanted & self._addresses, wanted - self._addresses
-        wanted = address_elements(self._wanted.addresses) | self._fixed
+        wanted = address_elements(self._wanted.addresses) | self._fixed | self._service_cidrs
         return self._addresses - wanted if self._synced else set(), wanted - self._addresses

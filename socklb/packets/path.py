@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from socklb.api.source import Problem
@@ -49,6 +49,10 @@ class PacketPath:
     def sync(self, frontends: Mapping[Frontend, Serving], addresses: Addresses) -> None:
         """Serve this and nothing else, from now on."""
         self._try(lambda packets: packets.sync(frontends, addresses))
+
+    def refuse_in(self, service_cidrs: Iterable[str]) -> None:
+        """Refuse what is sent into these networks and is no Service's."""
+        self._try(lambda packets: packets.refuse_in(service_cidrs))
 
     def apply(self, difference: Difference) -> None:
         """Bring a difference into the table."""

@@ -50,6 +50,10 @@ class Node:
         with self.network.inside("node"):
             self.packets.apply(Difference(put, delete))
 
+    def refuse_in(self, *networks: str) -> None:
+        with self.network.inside("node"):
+            self.packets.refuse_in(networks)
+
     def close(self) -> None:
         self.packets.close()
 

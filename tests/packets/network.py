@@ -43,9 +43,6 @@ class Network:
             self.run(place, "ip", "link", "set", "lo", "up")
         self._wire()
         self.run("node", "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        # A redirect to the client, back where its packet came from, would use up what ICMP it may get in a second.
-        for scope in ("all", "default"):
-            self.run("node", "sysctl", "-q", "-w", f"net.ipv4.conf.{scope}.send_redirects=0")
         self._route()
 
     def of(self, place: str) -> str:
@@ -64,6 +61,9 @@ class Network:
             self._link(place, address + "/24", address6 + "/64")
             self.run("node", "ip", "link", "set", "dev", place, "master", "eth0", "up")
         self._address("node", "eth0", NODE + "/24", NODE6 + "/64")
+        # A redirect to the client, back where its packet came from, would use up what ICMP it may get in a second.
+        redirects = (f"net.ipv4.conf.{scope}.send_redirects=0" for scope in ("all", "eth0"))
+        self.run("node", "sysctl", "-q", "-w", *redirects)
         self._address("far", "lo", PODS["far"] + "/32", PODS6["far"] + "/128")
 
     def _link(self, place: str, *addresses: str) -> None:

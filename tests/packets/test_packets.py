@@ -142,6 +142,18 @@ def test_source_ranges_let_only_their_clients_pass(node: Node, ask: Ask) -> None
     assert names(ask("client", EXTERNAL)) <= {"b", "far"}
 
 
+@pytest.mark.parametrize("address", ["10.96.9.9", "fd00:10:96::99"])
+@pytest.mark.parametrize("client", ["client", "a", "node"])
+def test_what_no_service_has_in_a_service_cidr_is_refused(node: Node, ask: Ask, client: str, address: str) -> None:
+    node.sync({frontend(SERVICE): serving("b"), frontend(SERVICE6): serving("b", six=True)})
+    assert ask(client, address) != ["ECONNREFUSED"]  # it went on by the default route
+    node.refuse_in("10.96.0.0/16", "fd00:10:96::/112", "10.96.128.0/17")
+    assert ask(client, address) == ["ECONNREFUSED"]
+    assert names(ask(client, SERVICE)) == names(ask(client, SERVICE6)) == {"b"}
+    node.refuse_in()
+    assert ask(client, address) != ["ECONNREFUSED"]
+
+
 @KINDS
 @FAMILIES
 @pytest.mark.parametrize("client", ["client", "a"])

@@ -20,6 +20,15 @@ def test_two_keys_are_enough(tmp_path: Path) -> None:
     assert (found.node, found.bpffs, found.cgroup) == ("w1", "/sys/fs/bpf", None)
 
 
+def test_a_pod_knows_its_node_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text("")
+    monkeypatch.setenv("NODE_NAME", "w7")
+    assert load(path).node == "w7"
+    path.write_text(GOOD)
+    assert load(path).node == "w1"
+
+
 def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> None:
     path = tmp_path / "socklb.toml"
     path.write_text(GOOD)
