@@ -6,16 +6,15 @@ from pyinfra.api.facts import FactBase
 
 
 class MissingCommands(FactBase[list[str]]):
-    """Which of these commands a host does not have."""
+    """Which of these commands (or libraries, or CNI plugins) a host does not have."""
 
     @staticmethod
     def default() -> list[str]:
         return []
 
     def command(self, commands: list[str]) -> str:
-        return (
-            f"for c in {shlex.join(commands)}; do command -v $c >/dev/null || [ -x /usr/lib/cni/$c ] || echo $c; done"
-        )
+        there = 'command -v $c >/dev/null || [ -x /usr/lib/cni/$c ] || ldconfig -p | grep -q "^[[:space:]]*$c "'
+        return f"for c in {shlex.join(commands)}; do {there} || echo $c; done"
 
     def process(self, output: list[str]) -> list[str]:
         return output

@@ -10,18 +10,28 @@ from inventory.hosts import short_name
 from roles.agent.facts import CONFIG, KUBECONFIG, PROGRAM, UNIT
 from roles.agent.operations import LOG, account, bundle, service
 from roles.facts import Init
-from roles.operations import put_files
+from roles.kubectl import cluster
+from roles.kubernetes.facts import KubeProxy
+from roles.operations import put_files, tools
+from roles.pods.facts import OtherNetworks
 from roles.templates import render
 from roles.workload import MANIFESTS
 
 HERE = Path(__file__).parent
 BUNDLE = HERE.parents[1] / "build" / "agent.tar"
+PACKAGES = {
+    "python3": "python3",
+    "ip": "iproute2",
+    "libbpf.so.1": "libbpf1",
+    "libnftables.so.1": "libnftables1",
+}
 
 
 @deploy("agent")
 def agent() -> None:
     systemd = host.get_fact(Init) == "systemd"
     if "kubernetes" in host.groups:
+        tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
         account(name="Account at the Kubernetes API")
     bundle(name="Bundle", tar=str(BUNDLE))
     put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings())})
@@ -31,12 +41,23 @@ def agent() -> None:
 
 
 def settings() -> dict[str, object]:
-    """What the template needs: this node, and the networks of the whole cluster."""
-    kubernetes = "kubernetes" in host.groups
+    """What the template needs: this node, its source, and the networks of the whole cluster."""
+    if "kubernetes" in host.groups:
+        return _common() | _of_kubernetes()
     cidrs = {cidr for node in hosts.get_group("nodes") for cidr in node.data.pod_cidrs}
+    return _common() | {"source": {"manifests": MANIFESTS}, "pod_cidrs": sorted(cidrs), "packet_path": True}
+
+
+def _common() -> dict[str, object]:
+    return {"node": short_name(host), "external_ips": host.data.get("external_ips", [])}
+
+
+def _of_kubernetes() -> dict[str, object]:
+    """Where somebody else's network plugin or kube-proxy is at work, its part is left to it."""
+    own_network = not host.get_fact(OtherNetworks)
+    kube_proxy = cluster().get_fact(KubeProxy) and host.data.get("kube_proxy") != "remove"
     return {
-        "node": short_name(host),
-        "source": {"kubeconfig": KUBECONFIG, "node_routes": True} if kubernetes else {"manifests": MANIFESTS},
-        "pod_cidrs": sorted(cidrs),
-        "external_ips": host.data.get("external_ips", []),
+        "source": {"kubeconfig": KUBECONFIG, "node_routes": own_network},
+        "pod_cidrs": sorted(host.data.pod_cidrs) if own_network else [],
+        "packet_path": not kube_proxy,
     }

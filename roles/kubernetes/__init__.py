@@ -11,6 +11,9 @@ from pyinfra.context import host
 from roles.kubectl import FOLDER, applied, cluster
 from roles.kubernetes.operations import (
     agents_token_is_there,
+    dependants_told,
+    kube_proxy_removed,
+    kube_proxys_rules_removed,
     node_is_ready,
     nodes_have_pod_cidrs,
     rolled_out,
@@ -30,6 +33,13 @@ def kubernetes() -> None:
     if host == cluster():
         nodes_have_pod_cidrs(name="Every Node has its pod CIDRs")
         untainted(name="Pods may run on the control plane")
+    account()
+
+
+@deploy("account")
+def account() -> None:
+    """The agent's rights at the API; all that it needs of a cluster that is somebody else's."""
+    if host == cluster():
         files = {f"{FOLDER}/rbac.yaml": RBAC.read_text(), f"{FOLDER}/token.yaml": render(HERE, "token.yaml")}
         put_files(name="Manifests of the agent's account", files=files)
         applied(name="The agent's rights", path=f"{FOLDER}/rbac.yaml")
@@ -43,3 +53,17 @@ def ready() -> None:
     barrier(name="Every node is Ready")
     if host == cluster():
         rolled_out(name="DNS and the workload are ready", objects=[*SYSTEM, *WORKLOAD])
+
+
+@deploy("kube-proxy")
+def kube_proxy_gone() -> None:
+    """Remove kube-proxy once the agents serve packets too: its rules last, so that at no time nobody serves."""
+    if host == cluster():
+        kube_proxy_removed(name="kube-proxy is removed")
+    barrier(name="No kube-proxy writes rules any more")
+    kube_proxys_rules_removed(name="kube-proxy's rules are removed")
+
+
+@deploy("dependants")
+def dependants() -> None:
+    dependants_told(name="Connections that depend on rules for packets")

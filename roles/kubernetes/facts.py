@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from pyinfra.api.facts import FactBase
 
-from roles.kubectl import KUBECTL
+from roles.kubectl import FOLDER, KUBECTL
 
 SECRET = "--namespace kube-system secret/socklb-token"
 # A kubelet may read its own Node, so every node can be asked about itself.
 OWN_KUBECTL = "kubectl --kubeconfig /etc/kubernetes/kubelet.conf"
+KUBE_PROXY = "--namespace kube-system daemonset/kube-proxy"
+KUBE_PROXY_BACKUP = f"{FOLDER}/kube-proxy.yaml"  # as it was when it was removed
 READY = """'jsonpath={.status.conditions[?(@.type=="Ready")].status}'"""
 
 
@@ -72,3 +74,68 @@ class NotRolledOut(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return output
+
+
+class KubeProxy(FactBase[bool]):
+    """Whether the cluster has kube-proxy as kubeadm installs it."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self) -> str:
+        return f"{KUBECTL} get {KUBE_PROXY} --ignore-not-found --output name"
+
+    def process(self, output: list[str]) -> bool:
+        return bool(output)
+
+
+class KubeProxyImage(FactBase[str]):
+    """The image of the kube-proxy that was removed, empty if none was."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        return f"sed -n 's/^ *image: //p' {KUBE_PROXY_BACKUP} 2>/dev/null || true"
+
+
+class KubeProxyRules(FactBase[bool]):
+    """Whether this node has rules of a kube-proxy."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self) -> str:
+        rules = "iptables-save; ip6tables-save; nft list tables"
+        return f"{{ {rules}; }} 2>/dev/null | grep -E 'KUBE-SERVICES|KUBE-SVC|kube-proxy' | head -n 1"
+
+    def process(self, output: list[str]) -> bool:
+        return bool(output)
+
+
+class Translated(FactBase[list[str]]):
+    """TCP connections whose packets this node translates: they depend on its rules and its connection tracking."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def requires_command(self) -> str:
+        return "conntrack"
+
+    def command(self) -> str:
+        return (
+            "for family in ipv4 ipv6; do "
+            "conntrack -L --family $family --dst-nat --proto tcp --state ESTABLISHED 2>/dev/null; done; true"
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        return [f"{src}:{sport} -> {dst}:{dport}" for src, dst, sport, dport in map(_asked, output)]
+
+
+def _asked(line: str) -> tuple[str, ...]:
+    """The first of each of these in a line of conntrack: as the client asked; the second is the way back."""
+    return tuple(line.partition(f" {key}=")[2].partition(" ")[0] for key in ("src", "dst", "sport", "dport"))

@@ -3,14 +3,28 @@
 import shlex
 from collections.abc import Generator, Sequence
 
+from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from roles.kubectl import KUBECTL, Nodes
-from roles.kubernetes.facts import OWN_KUBECTL, SECRET, AgentAccount, NodeIsReady, NotRolledOut
+from roles.kubectl import FOLDER, KUBECTL, Nodes, cluster
+from roles.kubernetes.facts import (
+    KUBE_PROXY,
+    KUBE_PROXY_BACKUP,
+    OWN_KUBECTL,
+    SECRET,
+    AgentAccount,
+    KubeProxy,
+    KubeProxyImage,
+    KubeProxyRules,
+    NodeIsReady,
+    NotRolledOut,
+    Translated,
+)
 
 PATIENCE = "180s"
+SHOWN = 10  # connections one by one
 
 
 @operation()
@@ -42,12 +56,12 @@ def agents_token_is_there() -> Generator[StringCommand, None, None]:
 
 
 @operation()
-def node_is_ready() -> Generator[StringCommand, None, None]:
+def node_is_ready(patience: str = PATIENCE) -> Generator[StringCommand, None, None]:
     """Wait for this host's Node; if it does not become Ready, show what kubelet and containerd said last."""
     if host.get_fact(NodeIsReady):
         host.noop("the Node is Ready")
         return
-    wait = f"{OWN_KUBECTL} wait --for=condition=Ready node/$(hostname) --timeout={PATIENCE}"
+    wait = f"{OWN_KUBECTL} wait --for=condition=Ready node/$(hostname) --timeout={patience}"
     journals = "; ".join(
         f"echo 'The last lines of {unit}:'; journalctl --no-pager --quiet --output cat --lines 15 --unit {unit}"
         for unit in ("kubelet", "containerd")
@@ -69,3 +83,37 @@ def rolled_out(objects: Sequence[str]) -> Generator[StringCommand, None, None]:
     )
     waits = " && ".join(f"{status} {one}" for one in missing)
     yield StringCommand(f"{{ {waits}; }} || {{ {{ {events}; }} >&2; exit 1; }}")
+
+
+@operation()
+def dependants_told() -> Generator[StringCommand, None, None]:
+    """Tell which connections this node still translates, packet by packet. They are older than the hooks, or a client's
+    outside of the cluster; nothing is changed.
+    """
+    found = host.get_fact(Translated)
+    logger.info("%s%d connections are translated on the packet", host.print_prefix, len(found))
+    for one in found[:SHOWN]:
+        logger.info("%s  %s", host.print_prefix, one)
+    host.noop("nothing to change")
+    yield from ()
+
+
+@operation()
+def kube_proxy_removed() -> Generator[StringCommand, None, None]:
+    """Remove the DaemonSet and keep its text. Its rules stay, and serve, until kube_proxys_rules_removed()."""
+    if not host.get_fact(KubeProxy):
+        host.noop("there is no kube-proxy")
+        return
+    yield StringCommand(f"mkdir -p {FOLDER} && {KUBECTL} get {KUBE_PROXY} --output yaml >{KUBE_PROXY_BACKUP}")
+    yield StringCommand(f"{KUBECTL} delete {KUBE_PROXY} --cascade=foreground --timeout={PATIENCE}")
+
+
+@operation()
+def kube_proxys_rules_removed() -> Generator[StringCommand, None, None]:
+    """Have kube-proxy itself remove its rules: it knows the modes that it ever had."""
+    image = cluster().get_fact(KubeProxyImage)
+    if not (image and host.get_fact(KubeProxyRules)):
+        host.noop("no rules of a kube-proxy are there")
+        return
+    run = "ctr --namespace k8s.io run --rm --privileged --net-host"
+    yield StringCommand(f"{run} {shlex.quote(image)} socklb-kube-proxy-cleanup kube-proxy --cleanup")

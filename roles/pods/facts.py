@@ -28,3 +28,19 @@ class Pods(FactBase[dict[str, Pod]]):
     def process(self, output: list[str]) -> dict[str, Pod]:
         pods: list[Pod] = json.loads("".join(output))
         return {pod["name"]: pod for pod in pods}
+
+
+class OtherNetworks(FactBase[list[str]]):
+    """The CNI configurations of a kubelet's runtime that are not ours."""
+
+    conflist = "10-socklb.conflist"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self) -> str:
+        return "ls /etc/cni/net.d 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> list[str]:
+        return [name for name in output if name.endswith((".conf", ".conflist", ".json")) and name != self.conflist]

@@ -11,9 +11,9 @@ from pyinfra.context import host
 from inventory.hosts import short_name
 from roles.kubectl import Nodes, cluster
 from roles.operations import failure, write_files
-from roles.pods.facts import Pods
+from roles.pods.facts import OtherNetworks, Pods
 
-CONFLIST = "/etc/cni/net.d/10-socklb.conflist"
+CONFLIST = f"/etc/cni/net.d/{OtherNetworks.conflist}"
 
 
 @operation()
@@ -28,7 +28,10 @@ def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]
 
 @operation()
 def cni_network() -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Give the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node."""
+    """Give the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node. Another stays."""
+    if others := host.get_fact(OtherNetworks):
+        host.noop(f"the network is that of {', '.join(others)}")
+        return
     nodes = cluster().get_fact(Nodes)
     name = short_name(host)
     if name in nodes and nodes[name]["pod_cidrs"]:

@@ -10,7 +10,8 @@ import pytest
 from inventory.connectors import host, kind_cluster
 from inventory.connectors.kind_cluster import LABEL, MARK
 from inventory.group_data.kind import kind_image, pod_cidrs, service_cidrs
-from tests.support.cluster import ROOT, HostSettings, changes
+from roles.pods.operations import CONFLIST
+from tests.support.cluster import ROOT, HostSettings, changes, pyinfra
 from tests.support.kubernetes import Kubernetes, deploy, kind_deploy
 
 pytestmark = pytest.mark.usefixtures("kubernetes")
@@ -42,6 +43,11 @@ def test_the_machine_itself_is_as_it_was(host_before: HostSettings) -> None:
     now = HostSettings.now()
     assert now.sysctls
     assert now == host_before
+
+
+def test_the_curl_of_the_readme_is_answered_by_a_pod(kubernetes: Kubernetes) -> None:
+    answer = docker("exec", "socklb-worker", "curl", "-s", "http://socklb-worker2:32000/")
+    assert answer in {pod["metadata"]["name"] for pod in kubernetes.pods("app=web")}
 
 
 def test_the_clusters_dns_answers(kubernetes: Kubernetes) -> None:
@@ -131,6 +137,30 @@ def test_what_a_killed_run_left_half_made_is_made_anew_by_the_next(half_made: st
     with host.lock():
         kind_cluster.ensure(wanted, adopt=False)
     assert docker("inspect", "--format", "{{.Id}}", wanted.control_plane) == container
+
+
+@pytest.fixture
+def not_ready(kubernetes: Kubernetes) -> Iterator[str]:
+    """A node whose pods can have no network."""
+    name = kubernetes.workers[-1]
+    kubernetes.nodes[name].output("mv", CONFLIST, "/root/")
+    kubernetes.kubectl("wait", "--for=condition=Ready=false", f"node/{name}", "--timeout=120s")
+    yield name
+    kubernetes.nodes[name].output("cp", f"/root/{Path(CONFLIST).name}", CONFLIST)  # containerd overlooks a mv to there
+    kubernetes.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=120s")
+
+
+def test_a_node_that_does_not_become_ready_shows_what_kubelet_and_containerd_said(
+    kubernetes: Kubernetes, not_ready: str, tmp_path: Path
+) -> None:
+    waiting = tmp_path / "waiting.py"
+    waiting.write_text("from roles.kubernetes.operations import node_is_ready; node_is_ready(patience='2s')")
+    done = pyinfra("inventory/kind.py", str(waiting), "-y")
+    assert done.returncode != 0
+    for unit in ("kubelet", "containerd"):
+        assert f"The last lines of {unit}:" in done.stderr
+    assert "cni plugin not initialized" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_node_that_was_stopped_is_started_again(kubernetes: Kubernetes) -> None:

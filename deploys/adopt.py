@@ -1,0 +1,22 @@
+"""Takes the Services of a cluster over from its kube-proxy, in two steps; no connect fails in either.
+
+pyinfra inventory/kind.py deploys/adopt.py --data adopt=yes                            for sockets, kube-proxy stays
+pyinfra inventory/kind.py deploys/adopt.py --data adopt=yes --data kube_proxy=remove   packets too; kube-proxy goes
+
+After the first, new connections of pods and nodes pass none of kube-proxy's rules; it tells which older ones do.
+Network plugin, workload and taints of the cluster are left alone.
+"""
+
+from pyinfra.context import host
+
+from roles.agent import agent
+from roles.kubernetes import account, dependants, kube_proxy_gone
+from roles.operations import barrier
+
+account()
+barrier(name="The agent has its account")
+agent()
+barrier(name="Every agent serves")
+dependants()
+if host.data.get("kube_proxy") == "remove":
+    kube_proxy_gone()
