@@ -12,13 +12,14 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from bench import control, hooks, latency, sync
+from bench import api, control, hooks, latency, sync
 
 PARTS = {
     "latency": "socket operations through socklb and through kube-proxy's rules, against no Service",
     "hooks": "nanoseconds of every hook beside an empty hook",
     "control": "CPU and memory of the agent",
     "sync": "from a folder of manifests to the kernel",
+    "api": "from the Kubernetes API to the kernel",
 }
 
 
@@ -40,6 +41,7 @@ def main() -> None:
         "hooks": hooks.main,
         "control": control.main,
         "sync": sync.main,
+        "api": api.main,
     }
     for name in [arguments.part] if arguments.part else PARTS:
         run[name]()

@@ -13,6 +13,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -98,17 +99,17 @@ class Connection:
                 redirect=False,
                 preload_content=False,
             )
+            if found.status == 200:
+                return found
+            with closing(found):
+                body = found.read(decode_content=True)
         except (HTTPError, OSError) as error:
             self.failed(turn)
             if isinstance(error, SSLError):
                 self._reload()
             raise unreachable(server, error) from error
-        if found.status != 200:
-            with_body = found.read(decode_content=True)
-            found.release_conn()
-            self._refused(found.status, turn)
-            raise refused(server, path, found.status, with_body, found.headers)
-        return found
+        self._refused(found.status, turn)
+        raise refused(server, path, found.status, body, found.headers)
 
     def failed(self, turn: int | None = None) -> None:
         """Ask another server next, unless somebody else's failure led to another already."""

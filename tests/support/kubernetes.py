@@ -20,6 +20,7 @@ from inventory import hosts, reach
 from tests.support.cluster import ROOT, pyinfra
 
 LIMIT = 60.0  # seconds for one command
+ROLLOUT = 180  # what kubectl waits for at most
 SEALED_DOCKER = ROOT / "images" / "sealed-docker.sh"
 KUBECTL = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
 Text = subprocess.CompletedProcess[str]
@@ -39,8 +40,8 @@ class Place:
             self.argv(*command), input=given, capture_output=True, text=True, timeout=timeout, check=False
         )
 
-    def output(self, *command: str, given: str = "") -> str:
-        done = self.run(*command, given=given)
+    def output(self, *command: str, given: str = "", timeout: float = LIMIT) -> str:
+        done = self.run(*command, given=given, timeout=timeout)
         assert done.returncode == 0, f"exit code {done.returncode} from {shlex.join(command)}: {done.stderr}"
         return done.stdout.strip()
 
@@ -58,7 +59,7 @@ class Kubernetes:
         return [name for name, place in self.nodes.items() if place is not self.control_plane]
 
     def kubectl(self, *words: str, given: str = "") -> str:
-        return self.control_plane.output(*KUBECTL, *words, given=given)
+        return self.control_plane.output(*KUBECTL, *words, given=given, timeout=ROLLOUT + 20)
 
     def get(self, *words: str) -> Any:
         return json.loads(self.kubectl("get", *words, "--output", "json"))
@@ -89,8 +90,8 @@ class Kubernetes:
     def apply(self, *documents: Any) -> None:
         self.kubectl("apply", "--filename", "-", given=yaml.safe_dump_all(documents))
 
-    def rolled_out(self, name: str, timeout: str = "180s") -> None:
-        self.kubectl("rollout", "status", name, f"--timeout={timeout}")
+    def rolled_out(self, name: str, *more: str) -> None:
+        self.kubectl("rollout", "status", name, *more, f"--timeout={ROLLOUT}s")
 
     @contextlib.contextmanager
     def objects(self, *documents: Any) -> Iterator[None]:
