@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from socklb.packets.chains import OUTSIDE_SLOTS, chooser, family_of
-from socklb.serving import PROTOCOLS, Addresses, Backend, Frontend, Serving, address_text, pack_address
+from socklb.serving import Addresses, Backend, Frontend, Serving, address_text, pack_address
 
-NAMES = {number: name.lower() for number, name in PROTOCOLS.items()}
-NUMBERS = {name: number for number, name in NAMES.items()}
 # Written in this order and deleted in the other: what leads to something comes after what it leads to.
 MAPS = ("backends", "affine_backends", "affine_slots", "outside_frontends", "frontends")
 SETS = ("allowed", "guarded", "refused")
@@ -37,7 +35,7 @@ class Element(NamedTuple):
 def elements_of(frontend: Frontend, serving: Serving, tokens: Tokens) -> Iterator[Element]:
     """Give the elements of a frontend; of one with session affinity `tokens` names each backend."""
     family = family_of(frontend.address)
-    asked = (address_text(frontend.address), NAMES[frontend.protocol], frontend.port)
+    asked = (address_text(frontend.address), frontend.protocol, frontend.port)
     if not serving.backends:
         yield Element(f"refused{family}", asked)
         return
@@ -93,7 +91,7 @@ def collapsed(networks: Iterable[str]) -> dict[int, list[str]]:
 def frontend_of(element: Element) -> Frontend:
     """Give the frontend that an element of a map or set of frontends belongs to."""
     address, protocol, port = element.key[:3]
-    return Frontend(pack_address(str(address)), int(port), NUMBERS[str(protocol)])
+    return Frontend(pack_address(str(address)), int(port), int(protocol))
 
 
 def tokens_in(elements: Iterable[Element]) -> dict[tuple[Backend, bool], int]:

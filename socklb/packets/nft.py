@@ -20,7 +20,7 @@ from socklb.errors import SocklbError
 
 LIBRARY = "libnftables.so.1"
 TABLE = "inet socklb"
-JSON = 1 << 4
+JSON, NUMERIC_PROTOCOL = 1 << 4, 1 << 7  # names would depend on the node's /etc/protocols, which may be missing
 
 
 class LibraryMissingError(SocklbError):
@@ -48,7 +48,7 @@ class Nft:
         self._library.nft_ctx_get_output_buffer.restype = ct.c_char_p
         self._library.nft_ctx_get_error_buffer.restype = ct.c_char_p
         self._handle = ct.c_void_p(self._library.nft_ctx_new(0))
-        self._library.nft_ctx_output_set_flags(self._handle, JSON)
+        self._library.nft_ctx_output_set_flags(self._handle, JSON | NUMERIC_PROTOCOL)
         self._library.nft_ctx_buffer_output(self._handle)
         self._library.nft_ctx_buffer_error(self._handle)
 
