@@ -107,11 +107,12 @@ agent() {
     layer=$("$images/root.sh" agent)
     work=$cache/agent.partial
     rm -rf "$work"
-    mkdir -p "$work/opt/socklb"
+    mkdir -p "$work/opt/socklb" "$work/usr/local/bin"
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM
+    ln -s /opt/socklb/bin/socklb "$work/usr/local/bin/socklb"
     tar -C "$work/opt/socklb" -xf "$project/build/agent-$python_version.tar"
-    tar -C "$work" --sort=name --numeric-owner --owner=0 --group=0 --mtime=@0 --create --file "$work/files.tar" opt
+    tar -C "$work" --sort=name --numeric-owner --owner=0 --group=0 --mtime=@0 --create --file "$work/files.tar" opt usr
     archive agent --layer agent="$layer" --layer agent-files="$work/files.tar" >"$project/build/agent-image.tar.partial"
     mv "$project/build/agent-image.tar.partial" "$project/build/agent-image.tar"
 }
