@@ -17,7 +17,7 @@ ADDRESS, PORT = services["web"]["addresses"][0], 80
 SYSTEM = ("--namespace", "kube-system")
 MANY = 100  # answers that the least of loads has given
 BITS = {"NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "SYS_ADMIN": 21, "PERFMON": 38, "BPF": 39}  # linux/capability.h
-# As docs/operations.md says it for a container runtime that is older than CAP_BPF and CAP_PERFMON, as kind's docker may be.
+# As docs/operations.md says it for container runtimes that do not know CAP_BPF and CAP_PERFMON.
 OLD_RUNTIME = ["SYS_ADMIN", "NET_ADMIN", "NET_BIND_SERVICE"]
 
 
