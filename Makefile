@@ -1,12 +1,12 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab test lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab test e2e-upstream lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/cluster tests/nodes tests/labs)
+TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/cluster tests/nodes tests/labs tests/e2e)
 PYTEST_ARGS ?=
 
 help:  ## print this list
@@ -51,8 +51,13 @@ kind: ready  ## build a kind cluster without kube-proxy and run the agent in it 
 kind-teardown: setup  ## remove the kind cluster
 	@pyinfra -y inventory/kind.py deploys/teardown.py
 
-test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs
+test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, e2e
+	@setup/packages.sh setup/apt-kind.txt
 	@pytest $(TIERS) --junit-xml build/junit.xml $(PYTEST_ARGS)
+
+e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cluster (docs/e2e-upstream.md)
+	@setup/packages.sh setup/apt-kind.txt
+	@SOCKLB_E2E_UPSTREAM=1 pytest tests/e2e/test_upstream.py $(PYTEST_ARGS)
 
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from inventory.connectors.kind_cluster import kind_program
+from inventory.group_data.kind import kind_cluster
 from tests.support.cluster import ROOT, HostSettings
-from tests.support.kubernetes import Kubernetes, deploy, remains, sealed, sealed_environment
+from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy, remains, sealed, sealed_environment
 
 KEEP = bool(os.environ.get("SOCKLB_KEEP"))
 
@@ -51,6 +53,9 @@ def kubernetes(docker: None) -> Iterator[Kubernetes]:
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(docker: None) -> Path:
-    """Where kind writes how to reach the API server."""
-    return Path(os.environ["KUBECONFIG"])
+def kubeconfig(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The administrator's; for programs outside of the nodes, in the network of our docker."""
+    path = tmp_path_factory.mktemp("admin") / "kubeconfig"
+    words = [SEALED_DOCKER, "run", kind_program(), "get", "kubeconfig", "--name", kind_cluster]
+    path.write_text(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    return path

@@ -1,5 +1,6 @@
 """deploys/ on inventory/kind.py, as a user types them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,13 +128,13 @@ def test_what_a_killed_run_left_half_made_can_be_removed(half_made: str) -> None
     assert nodes_of(half_made) == []
 
 
-def test_what_a_killed_run_left_half_made_is_made_anew_by_the_next(half_made: str, kubeconfig: Path) -> None:
+def test_what_a_killed_run_left_half_made_is_made_anew_by_the_next(half_made: str) -> None:
     wanted = kind_cluster.Wanted(half_made, kind_image, 0, pod_cidrs, service_cidrs)
     with host.lock():
         kind_cluster.ensure(wanted, adopt=False)
     container = docker("inspect", "--format", "{{.Id}}", wanted.control_plane)
     assert docker("exec", wanted.control_plane, "cat", "/proc/1/comm") == "systemd"
-    assert f"kind-{half_made}" in kubeconfig.read_text()
+    assert f"kind-{half_made}" in Path(os.environ["KUBECONFIG"]).read_text()
     with host.lock():
         kind_cluster.ensure(wanted, adopt=False)
     assert docker("inspect", "--format", "{{.Id}}", wanted.control_plane) == container

@@ -1,0 +1,70 @@
+"""Kubernetes' own e2e suite against the cluster: the program e2e.test as its release has it, from outside.
+
+`make e2e-upstream` runs this file; build/e2e-upstream.md has the table. Not run: tests marked Slow, Serial, Disruptive
+or Feature, and those that need a cloud's load balancer.
+"""
+
+import os
+import re
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import ROOT
+from tests.support.conformance import CILIUM_SKIPS
+from tests.support.kubernetes import SEALED_DOCKER, Kubernetes
+
+FOCUS = r"\[sig-network\] Services "
+SKIP = r"\[Slow\]|\[Serial\]|\[Disruptive\]|\[Feature:|\[FeatureGate:|LoadBalancer"
+LIMIT = 1500  # seconds; on two cores it takes 450
+DOCUMENT = ROOT / "docs" / "e2e-upstream.md"
+
+
+@pytest.mark.skip_in_ci_ok("7 minutes: run by make e2e-upstream, and the behaviours by the other files")
+@pytest.mark.skipif("SOCKLB_E2E_UPSTREAM" not in os.environ, reason="make e2e-upstream runs it")
+def test_kubernetes_own_tests_of_services_pass(kubernetes: Kubernetes, kubeconfig: Path) -> None:
+    words = [ROOT / "images" / "programs.sh", "e2e.test", "ginkgo", "kubectl"]
+    programs = Path(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
+    report = ROOT / "build" / "e2e-upstream.xml"
+    report.unlink(missing_ok=True)
+    ginkgo = [programs / "ginkgo", "--procs=6", "--timeout=24m", f"--focus={FOCUS}", f"--skip={SKIP}"]
+    output = [f"--output-dir={report.parent}", f"--junit-report={report.name}"]
+    suite = [programs / "e2e.test", "--", "--provider=skeleton", f"--kubeconfig={kubeconfig}"]
+    more = [f"--kubectl-path={programs / 'kubectl'}", "--disable-log-dump"]
+    with (ROOT / "build" / "e2e-upstream.log").open("wb") as log:
+        subprocess.run(
+            [SEALED_DOCKER, "run", *ginkgo, *output, *suite, *more],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT,
+            check=False,
+            env=os.environ | {"KUBECONFIG": str(kubeconfig)},
+        )
+    results = read(report)
+    text = table(results)
+    (ROOT / "build" / "e2e-upstream.md").write_text(text)
+    assert [name for name, passed in results.items() if not passed] == [], log.name
+    assert len(results) >= 46
+    assert text in DOCUMENT.read_text()
+
+
+def read(report: Path) -> dict[str, bool]:
+    """Give the tests that were run, by name, and whether they passed."""
+    cases = ET.parse(report).getroot().iter("testcase")
+    ran = [case for case in cases if case.find("skipped") is None and "[It]" in case.get("name", "")]
+    return {
+        re.sub(r"^\[It\] \[sig-network\] Services |\s*\[[^\[]*\]$", "", case.get("name", "")): case.get("status")
+        == "passed"
+        for case in sorted(ran, key=lambda case: case.get("name", ""))
+    }
+
+
+def table(results: dict[str, bool]) -> str:
+    """Give the table in Markdown."""
+    lines = ["| test | here | Cilium's CI |", "|---|---|---|"]
+    for name, passed in results.items():
+        skipped = "skipped" if CILIUM_SKIPS.search(f"Services {name}") else ""
+        lines.append(f"| {name} | {'passed' if passed else '**failed**'} | {skipped} |".replace("|  |", "| |"))
+    return "\n".join(lines) + "\n"
