@@ -10,7 +10,7 @@ TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/clu
 PYTEST_ARGS ?=
 
 help:  ## print this list
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 doctor:  ## a table of everything this machine must have, with the remedy where something is missing
 	@setup/doctor.sh

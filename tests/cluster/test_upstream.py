@@ -988,7 +988,8 @@ def test_zone_hints(world: World, client: Place, far_client: Place, family: str)
 def test_blue_green(world: World, client: Place, family: str) -> None:
     blue, green, _ = world.endpoints.values()
     world.serve(blue, green.unready())
-    running = asking(client, [Request("http", VIP[family], 80, pause=0.01)] * 100)
+    running = asking(client, [Request("http", VIP[family], 80, pause=0.01)] * 300)
+    assert world.hits(client, "http", VIP[family], times=6) == {"e2e-1"}  # the other has begun by then
     world.serve(blue.unready(), green)
     assert world.hits(client, "http", VIP[family], times=6) == {"e2e-2"}
     assert set(json.loads(running.communicate(timeout=30)[0])) == {"e2e-1", "e2e-2"}

@@ -20,14 +20,17 @@ def test_bare_make_prints_every_target_with_a_line_on_it() -> None:
 
 
 @pytest.mark.parametrize(("lint", "test", "code"), [("true", "true", 0), ("false", "true", 1), ("true", "false", 1)])
-def test_ci_runs_both_and_fails_if_either_does(tmp_path: Path, lint: str, test: str, code: int) -> None:
+def test_ci_runs_all_stages_and_fails_if_one_does(tmp_path: Path, lint: str, test: str, code: int) -> None:
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text(f"lint:\n\t{lint}\ntest:\n\techo 3 passed, CI=$(CI)\n\t{test}\n")
+    (tmp_path / "Makefile").write_text(
+        f"lint:\n\t{lint}\nprograms:\n\ttrue\ntest:\n\techo 3 passed, CI=$(CI)\n\t{test}\n"
+    )
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "MAKEFLAGS")}
     done = subprocess.run(
         ["bash", str(tmp_path / ".ci/run")], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == code
     assert "\n3 passed, CI=true\n" in done.stdout
-    assert re.search(r"^make lint: exit code \d after \d+ s\nmake test: exit code \d after", done.stdout, re.MULTILINE)
+    took = r": exit code \d after \d+ s\n"
+    assert re.search(f"^make lint{took}make programs{took}make test{took}", done.stdout, re.MULTILINE)
