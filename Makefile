@@ -1,12 +1,12 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab test e2e-upstream lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab test e2e e2e-upstream lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/cluster tests/nodes tests/labs tests/e2e)
+TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/cluster tests/nodes tests/labs)
 PYTEST_ARGS ?=
 
 help:  ## print this list
@@ -51,9 +51,12 @@ kind: ready  ## build a kind cluster without kube-proxy and run the agent in it 
 kind-teardown: setup  ## remove the kind cluster
 	@pyinfra -y inventory/kind.py deploys/teardown.py
 
-test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, e2e
-	@setup/packages.sh setup/apt-kind.txt
+test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs
 	@pytest $(TIERS) --junit-xml build/junit.xml $(PYTEST_ARGS)
+
+e2e: ready  ## run the tests that need a kind cluster, which they make and remove (11 minutes)
+	@setup/packages.sh setup/apt-kind.txt
+	@pytest tests/e2e $(PYTEST_ARGS)
 
 e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cluster (docs/e2e-upstream.md)
 	@setup/packages.sh setup/apt-kind.txt

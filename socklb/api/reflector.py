@@ -30,6 +30,7 @@ PAGE = 500
 WATCH_SECONDS = 300  # up to twice that: agents that started together do not come back together
 SILENCE = 90.0  # seconds; an idle watch brings a bookmark each minute
 LIST_SILENCE = 30.0
+STREAM_SILENCE = 5.0  # within a list as a stream: one that stalls is asked for in pages
 RETRY_FIRST, RETRY_MOST = 0.2, 30.0
 NOT_SERVED_RETRY = 300.0
 INITIAL_END = "k8s.io/initial-events-end"
@@ -159,6 +160,9 @@ class Reflector(Generic[Found]):
                 raise
             log.info("%s: no streaming lists here (%s)", self.resource.kind, error)
             self._streams = False
+        except ApiError:
+            self._streams = bool(self._version)
+            raise
 
     def _list_in_pages(self) -> None:
         listed: list[Found] = []
@@ -185,11 +189,13 @@ class Reflector(Generic[Found]):
         listed: list[Found] | None = None if self._version else []
         seconds = str(random.randint(WATCH_SECONDS, 2 * WATCH_SECONDS))
         query = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": seconds}
-        with closing(self._ask(query, SILENCE)) as response:
+        with closing(self._ask(query, SILENCE if listed is None else STREAM_SILENCE)) as response:
             if listed is None:
                 self._sink.reached(self.resource)
             for line in lines(self._chunks(response)):
-                listed = self._take(line, listed)
+                before, listed = listed, self._take(line, listed)
+                if before is not None and listed is None:
+                    allow_silence(response, SILENCE)
         if listed is not None and not self._stopped.is_set():
             raise ApiError("the list ended before its end", value=self._connection.server)
 
@@ -250,11 +256,22 @@ def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
         rest = tail
 
 
-def hang_up(response: urllib3.BaseHTTPResponse | None) -> None:
-    """End a response that another thread may be reading: a close alone would wait for that thread."""
+def socket_of(response: urllib3.BaseHTTPResponse | None) -> socket.socket | None:
+    """Give what a response is read from, None once it is read to its end."""
     connection = getattr(response, "connection", None) or getattr(response, "_connection", None)
     sock = getattr(connection, "sock", None)
-    if isinstance(sock, socket.socket):
+    return sock if isinstance(sock, socket.socket) else None
+
+
+def allow_silence(response: urllib3.BaseHTTPResponse, seconds: float) -> None:
+    """From now on let reading fail after that long without a word."""
+    if (sock := socket_of(response)) is not None:
+        sock.settimeout(seconds)
+
+
+def hang_up(response: urllib3.BaseHTTPResponse | None) -> None:
+    """End a response that another thread may be reading: a close alone would wait for that thread."""
+    if (sock := socket_of(response)) is not None:
         try:
             sock.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -216,3 +216,16 @@ def make_certificate(path: Path) -> None:
     """Make a certificate authority that has nothing to do with the server's."""
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-days", "1"]
     subprocess.run([*command, "-keyout", path.with_suffix(".key"), "-out", path], check=True, capture_output=True)
+
+
+@story
+async def test_a_watch_may_be_silent_for_longer_than_the_list_before_it(
+    plane: ControlPlane, source_of: SourceOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector, "STREAM_SILENCE", 0.5)
+    with Wire(plane.port) as wire:
+        async with following(source_of(plane, wire.server)) as follower:
+            asked = wire.accepted
+            await asyncio.sleep(2)
+            assert follower.source.reach.lost_since is None
+            assert wire.accepted == asked
