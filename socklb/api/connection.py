@@ -59,6 +59,10 @@ class NotServedError(ApiError):
     """The server does not have this resource (404), or not with these parameters (400, 422)."""
 
 
+class StalledError(ApiError):
+    """The server was reached and then said nothing for too long."""
+
+
 class Connection:
     """Several threads may ask at once."""
 
@@ -181,7 +185,7 @@ def unreachable(server: str, error: Exception) -> ApiError:
         case NameResolutionError(), _:
             reason = "its name is not known"
         case ReadTimeoutError(), _:
-            reason = "it stopped answering"
+            return StalledError("it stopped answering", value=server)
         case ProtocolError() | NewConnectionError(), OSError(strerror=str(text)):
             reason = text.lower()
         case ConnectTimeoutError(), _:

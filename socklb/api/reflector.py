@@ -24,7 +24,15 @@ import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from socklb.api.connection import ApiError, Connection, ExpiredError, NotServedError, refused, unreachable
+from socklb.api.connection import (
+    ApiError,
+    Connection,
+    ExpiredError,
+    NotServedError,
+    StalledError,
+    refused,
+    unreachable,
+)
 
 PAGE = 500
 WATCH_SECONDS = 300  # up to twice that: agents that started together do not come back together
@@ -155,14 +163,12 @@ class Reflector(Generic[Found]):
             return
         try:
             self._watch({"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"})
-        except NotServedError as error:
-            if self._version or self.resource.optional:
+        except (NotServedError, StalledError) as error:
+            absent = self.resource.optional and isinstance(error, NotServedError)
+            if self._version or absent:
                 raise
             log.info("%s: no streaming lists here (%s)", self.resource.kind, error)
             self._streams = False
-        except ApiError:
-            self._streams = bool(self._version)
-            raise
 
     def _list_in_pages(self) -> None:
         listed: list[Found] = []
@@ -193,8 +199,9 @@ class Reflector(Generic[Found]):
             if listed is None:
                 self._sink.reached(self.resource)
             for line in lines(self._chunks(response)):
-                before, listed = listed, self._take(line, listed)
-                if before is not None and listed is None:
+                listing = listed is not None
+                listed = self._take(line, listed)
+                if listing and listed is None:
                     allow_silence(response, SILENCE)
         if listed is not None and not self._stopped.is_set():
             raise ApiError("the list ended before its end", value=self._connection.server)

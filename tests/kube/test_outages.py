@@ -229,3 +229,15 @@ async def test_a_watch_may_be_silent_for_longer_than_the_list_before_it(
             await asyncio.sleep(2)
             assert follower.source.reach.lost_since is None
             assert wire.accepted == asked
+
+
+@story
+async def test_a_list_whose_stream_stalls_is_asked_for_in_pages(
+    plane: ControlPlane, source_of: SourceOf, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector, "INITIAL_END", "never")  # so the end of the list is not seen, and silence follows
+    monkeypatch.setattr(reflector, "STREAM_SILENCE", 0.5)
+    async with following(source_of(plane)) as follower:
+        plane.create(SERVICES, service(name))
+        await follower.until_there(name)
+        assert follower.source.reach.lost_since is None
