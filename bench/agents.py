@@ -1,0 +1,88 @@
+"""An agent of its own for a part of the bench, and how long a change takes to reach its kernel's tables."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from socklb.datapath import layout
+from socklb.datapath.maps import HashTable, RowTable
+from socklb.datapath.pins import Pins
+from socklb.serving import Frontend, pack_address
+from tests.datapath.agents import AgentUnderTest
+from tests.datapath.sandbox import Sandbox, mounted_bpffs
+
+CHANGES = 300
+PAUSE = 0.03  # seconds between changes, so that each is a batch of its own
+LIMIT = 10.0  # seconds
+
+
+@contextmanager
+def agent_of(part: str) -> Iterator[AgentUnderTest]:
+    """Give an agent that does not run yet; its folder and all that it did go with the block."""
+    with ExitStack() as opened:
+        scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-")))
+        bpffs = opened.enter_context(mounted_bpffs(scratch / "bpf"))
+        place = Sandbox(f"socklb-bench-{part}")
+        opened.callback(place.remove)
+        opened.callback(lambda: Pins(bpffs).remove())
+        agent = AgentUnderTest(scratch, place.cgroup, bpffs)
+        opened.callback(agent.stop)
+        yield agent
+
+
+def start(agent: AgentUnderTest) -> float:
+    """Start it and give the seconds from exec to "in sync"."""
+    began = time.monotonic()
+    agent.launch()
+    agent.until(lambda status: status["synced"])
+    return time.monotonic() - began
+
+
+def address(n: int) -> str:
+    """Give Service n's ClusterIP."""
+    return f"10.97.{n >> 8}.{n & 255}"
+
+
+def changes(
+    agent: AgentUnderTest, services: int, make: Callable[[int, int], object]
+) -> tuple[list[float], list[float]]:
+    """Give one Service after the other other endpoints, by `make(service, change)`.
+
+    Returns the seconds until `make` was done, and until the row of the frontend, in the mapped table, was another one.
+    """
+    done: list[float] = []
+    there: list[float] = []
+    maps = Pins(agent.bpffs).maps
+    with closing(RowTable(maps, "frontend_rows", layout.FRONTEND_ROW.size)) as rows:
+        numbers = row_numbers(maps)
+        for change in range(CHANGES):
+            n = change * 7 % services
+            row = numbers[Frontend(pack_address(address(n)), 80, 6)]
+            before = rows.read(row)
+            began = time.monotonic()
+            make(n, change)
+            done.append(time.monotonic() - began)
+            while rows.read(row) == before:
+                time.sleep(0.0002)
+                if time.monotonic() - began > LIMIT:
+                    raise TimeoutError(f"change {change} is not in the kernel after {LIMIT} s:\n{agent.log[-2000:]}")
+            there.append(time.monotonic() - began)
+            time.sleep(PAUSE)
+    return done, there
+
+
+def row_numbers(maps: Path) -> dict[Frontend, int]:
+    """Give every frontend's row."""
+    with closing(HashTable(maps, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)) as frontends:
+        return {layout.unpack_frontend(key): layout.ROW_INDEX.unpack(value)[0] for key, value in frontends.items()}
+
+
+def median_and_p99(seconds: list[float]) -> tuple[str, str]:
+    """Give both as people read them."""
+    ordered = sorted(1000 * one for one in seconds)
+    return f"{statistics.median(ordered):.1f} ms", f"{ordered[int(0.99 * len(ordered))]:.1f} ms"
