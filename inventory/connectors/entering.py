@@ -20,6 +20,7 @@ from pyinfra.connectors.util import CommandOutput, extract_control_arguments, ma
 from typing_extensions import override
 
 from inventory.connectors.host import NodeError
+from inventory.hosts import short_name
 
 
 class EnteringConnector(BaseConnector):
@@ -30,6 +31,7 @@ class EnteringConnector(BaseConnector):
     def __init__(self, state: State, host: Host) -> None:
         super().__init__(state, host)
         self.local = LocalConnector(state, host)
+        self.node = short_name(host)
 
     @abstractmethod
     def enter(self) -> list[str]:

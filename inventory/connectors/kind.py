@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyinfra.api.exceptions import ConnectError
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
 
@@ -19,11 +17,6 @@ from inventory.connectors.host import lock
 from inventory.connectors.kind_cluster import ClusterError, Wanted
 
 PREFIX = "@kind/"
-
-
-def node_name(host_name: str) -> str:
-    """`@kind/socklb-worker` -> `socklb-worker`."""
-    return host_name.removeprefix(PREFIX)
 
 
 class KindData(TypedDict):
@@ -55,10 +48,6 @@ class KindConnector(EnteringConnector):
     # Of this process, for all nodes: one tries, and one tells what came of it.
     outcomes: dict[str, ClusterError | None] = {}  # noqa: RUF012
     told: set[str] = set()  # noqa: RUF012
-
-    def __init__(self, state: State, host: Host) -> None:
-        super().__init__(state, host)
-        self.node = node_name(host.name)
 
     @override
     @staticmethod

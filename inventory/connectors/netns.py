@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyinfra.api.exceptions import ConnectError, InventoryError
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
 
@@ -19,15 +17,8 @@ from inventory.connectors import container
 from inventory.connectors.container import enter_argv
 from inventory.connectors.entering import EnteringConnector
 
-__all__ = ["NetnsConnector", "enter_argv", "node_name"]
-
 PREFIX = "@netns/"
 TOOLS = ("ip", "nsenter", "unshare", "mount", "pivot_root", "tini")
-
-
-def node_name(host_name: str) -> str:
-    """`@netns/w1` -> `w1`."""
-    return host_name.removeprefix(PREFIX)
 
 
 class NetnsData(TypedDict):
@@ -39,10 +30,6 @@ class NetnsConnector(EnteringConnector):
 
     data_cls = NetnsData
     data_meta = {"addresses": DataMeta("addresses of the node's eth0, with prefix length", [])}  # noqa: RUF012
-
-    def __init__(self, state: State, host: Host) -> None:
-        super().__init__(state, host)
-        self.node = node_name(host.name)
 
     @override
     @staticmethod

@@ -4,6 +4,8 @@
 be changed only here, because the inventory has been read before.
 """
 
+from inventory.group_data import all as _all
+
 kind_cluster = "socklb"
 kind_workers = 2
 kind_image = "socklb/node:v1.34.4"  # must be in docker: `make kind-image`, or `docker pull` for kindest/node
@@ -17,19 +19,9 @@ external_ips = ["203.0.113.0/24", "2001:db8::/32"]  # documentation addresses, w
 tools_image = "socklb/tools:1"  # nginx, dnsmasq, curl, dig and others; part of the node image
 
 services = {
+    **_all.services,
     "web": {
-        "addresses": ["10.96.0.80", "fd00:10:96::80"],  # 10.96.0.10 is the cluster's own DNS server
-        "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080, "nodePort": 32000}],
-    },
-    "dns": {
-        "addresses": ["10.96.0.53", "fd00:10:96::35"],
-        "ports": [
-            {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
-            {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53},
-        ],
-    },
-    "empty": {
-        "addresses": ["10.96.0.99", "fd00:10:96::99"],
-        "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}],
-    },
+        **_all.services["web"],
+        "addresses": ["10.96.0.80", "fd00:10:96::80"],
+    },  # .10 is the cluster's own DNS server
 }

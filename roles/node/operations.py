@@ -8,7 +8,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from inventory.connectors import container, kind, kind_cluster
-from inventory.connectors.netns import PREFIX, node_name
+from inventory.connectors.netns import PREFIX
+from inventory.hosts import short_name
 from roles.kubectl import cluster
 from roles.node.facts import Names, Routes, Sysctls
 from roles.operations import failure
@@ -57,8 +58,8 @@ def removed() -> Generator[FunctionCommand | StringCommand, None, None]:
         yield from _kind_removed(host.data.kind_cluster)
     elif not host.name.startswith(PREFIX):
         yield failure(f"{host.name}: only nodes of the local cluster ({PREFIX}…) and of kind can be removed so far")
-    elif container.remains(node_name(host.name)):
-        yield FunctionCommand(container.remove, (node_name(host.name),), {})
+    elif container.remains(short_name(host)):
+        yield FunctionCommand(container.remove, (short_name(host),), {})
     else:
         host.noop("nothing is there")
 
