@@ -3,6 +3,7 @@
 It bears the name of the session's cluster and takes its place: this file runs before the others, which build it anew.
 """
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -73,9 +74,8 @@ def theirs(request: pytest.FixtureRequest, docker: None) -> Iterator[Kubernetes]
 class KeptConnection:
     """A connection that is older than the hooks: kube-proxy's translation carries it."""
 
-    def __init__(self, pod: Place, address: str) -> None:
-        argv = pod.argv("python3", "-c", KEPT, address, "80")
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
 
     def ask(self) -> str:
         """The server's name and the client's own port."""
@@ -85,8 +85,12 @@ class KeptConnection:
         self._process.stdin.flush()
         return self._process.stdout.readline()
 
-    def close(self) -> None:
-        self._process.communicate()
+
+@contextlib.contextmanager
+def kept_connection(pod: Place, address: str) -> Iterator[KeptConnection]:
+    argv = pod.argv("python3", "-c", KEPT, address, "80")
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield KeptConnection(process)
 
 
 def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(theirs: Kubernetes) -> None:
@@ -94,15 +98,14 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
     address, node_port = service["clusterIP"], service["ports"][0]["nodePort"]
     node = theirs.nodes[theirs.workers[0]]
     assert node.output("sh", "-c", f"{RULES} | grep -Ec 'KUBE-SERVICES|kube-proxy'") != "0"  # the control
-    kept = KeptConnection(theirs.pod("client"), address)
-    before = kept.ask()
-    with hammering(theirs.pod("client"), address, 80) as load:
+    client = theirs.pod("client")
+    with kept_connection(client, address) as kept, hammering(client, address, 80) as load:
+        before = kept.ask()
         deploy("adopt", "adopt=yes")
         assert kept.ask() == before
         assert theirs.kubectl("get", "-n", "kube-system", "daemonset/kube-proxy", "-o", "name")
         deploy("adopt", "adopt=yes", "kube_proxy=remove")
         assert kept.ask() == before
-    kept.close()
     assert load.failures == {}
     assert sum(load.served.values()) > 100
     assert not theirs.get("daemonsets", "-n", "kube-system")["items"]
