@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.agents import CHANGES, address, agent_of, changes, median_and_p99, start
+from bench.memory import resident
 from bench.progress import progress
 from bench.table import print_table
 from tests.kube.conftest import agent_token
@@ -41,6 +42,7 @@ def main() -> None:
             list(pool.map(lambda n: create(plane, n), range(COUNT)))
         agent.configure(manifests="", kubeconfig=str(plane.kubeconfig("agent", agent_token(plane))))
         seconds = start(agent)
+        memory = resident(agent.until(lambda status: status["synced"])["agent"]["pid"])
         with progress(f"{CHANGES} changes by the API"):
             answered, there = changes(agent, COUNT, lambda n, change: patch(plane, n, change))
     print_table(
@@ -48,6 +50,7 @@ def main() -> None:
         ("what", "median", "p99"),
         [
             ("start of the agent to in sync", f"{seconds:.2f} s", ""),
+            ("memory of the agent (RSS) then", f"{memory / 1e6:.0f} MB", ""),
             (f"write to kernel, {CHANGES} changes", *median_and_p99(there)),
             ("of it until the API server answered", *median_and_p99(answered)),
         ],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import socklb.agent
 from bench import objects
+from bench.memory import number_after, resident
 from bench.node import room_for
 from socklb import memory
 from socklb.datapath import libbpf
@@ -65,11 +65,6 @@ def change(node: NodeDatapath, state: State, plan: Plan, count: int, endpoints: 
     return statistics.median(spent)
 
 
-def resident() -> int:
-    """Give the bytes of memory of this process, the mapped tables included."""
-    return 1024 * int(number_after("VmRSS", Path("/proc/self/status").read_text()))
-
-
 def locked(pin: Path) -> int:
     """Give the bytes that the kernel says a map takes."""
     descriptor = libbpf.get_pinned(pin)
@@ -77,14 +72,6 @@ def locked(pin: Path) -> int:
         return int(number_after("memlock", Path(f"/proc/self/fdinfo/{descriptor}").read_text()))
     finally:
         os.close(descriptor)
-
-
-def number_after(name: str, text: str) -> str:
-    """Give the number of a "name: number" line."""
-    found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
-    if found is None:
-        raise LookupError(f"no {name} in:\n{text}")
-    return found[1]
 
 
 main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
