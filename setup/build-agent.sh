@@ -42,6 +42,7 @@ pack() { # FOLDER PYTHON [VERSION]: PYTHON installs, for its own version or for 
     rm -rf "$agent"/lib/.lock "$agent"/lib/*.dist-info/direct_url.json "$agent"/lib/*.dist-info/uv_cache.json
     rm -f "$agent"/lib/*.dist-info/RECORD "$agent"/lib/*.dist-info/REQUESTED
     [ -n "${3:-}" ] && interpreter=python$version || interpreter=$2
+    compile_what_the_agent_imports
     sed -e "s|@PYTHON@|$interpreter|g" -e "s|@VERSION@|$version|g" setup/launcher.sh >"$agent/bin/socklb"
     chmod 755 "$agent/bin/socklb"
     tar --create --file "$agent.tar" --directory "$agent" --sort=name --format=gnu --mtime=@0 \
@@ -52,6 +53,17 @@ install_for_it() { # PYTHON ARGUMENT...
     installer=$1
     shift
     uv pip install --quiet --python "$installer" --python-version "$version" --only-binary :all: --target "$agent/lib" "$@"
+}
+
+# Two seconds of each node's and each pod's first start. Where there is no Python of that version, nodes do it themselves.
+compile_what_the_agent_imports() {
+    command -v "$interpreter" >/dev/null || return 0
+    lib=$PWD/$agent/lib
+    env -u PYTHONDONTWRITEBYTECODE PYTHONPATH="$lib" "$interpreter" -P -s -c \
+        'import socklb.cli, socklb.agent, socklb.api.cluster'
+    # Again, for what Python wrote has times and places of this machine in it.
+    find "$lib" -name '*.pyc' | sort | sed 's|__pycache__/\(.*\)\.cpython-[0-9]*\.pyc$|\1.py|' |
+        "$interpreter" -m compileall -qf --invalidation-mode checked-hash -s "$PWD/$agent" -p /opt/socklb -i -
 }
 
 uv() {

@@ -120,3 +120,20 @@ def test_the_launcher_refuses_a_python_of_another_version(tmp_path: Path) -> Non
     done = run(launcher(tmp_path, sys.executable, version="3.99"), "status", cwd=tmp_path)
     assert done.returncode == 1
     assert "no Python 3.99 on this node" in done.stderr
+
+
+def test_a_nodes_first_start_has_nothing_to_compile(checkout: Path) -> None:
+    build(checkout)
+    lib = checkout / "build/agent/lib"
+    start = [sys.executable, "-P", "-s", "-c", "import socklb.cli, socklb.agent, socklb.api.cluster"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    before = compiled(lib)
+    subprocess.run(start, env=environment | {"PYTHONPATH": str(lib)}, check=True)
+    assert compiled(lib) == before
+    next(iter(before)).unlink()
+    subprocess.run(start, env=environment | {"PYTHONPATH": str(lib)}, check=True)
+    assert compiled(lib) != before, "the control: what is missing is compiled"
+
+
+def compiled(lib: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in lib.rglob("*.pyc")}
