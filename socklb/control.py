@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from socklb import __version__
+from socklb.errors import SocklbError
 from socklb.serving import frontend_text
 
 if TYPE_CHECKING:
@@ -63,12 +64,20 @@ ANSWERS: dict[str, Callable[[Agent], dict[str, Any]]] = {"status": _status, "ser
 
 
 def ask(path: Path, question: str) -> dict[str, Any] | None:
-    """Ask the agent; None if none runs."""
+    """Ask the agent; None if none runs, or if it ends before it has answered.
+
+    Raises:
+        SocklbError: it is too busy to answer.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(TIMEOUT)
         try:
             client.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
+            client.sendall(f"{question}\n".encode())
+            answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+        except (FileNotFoundError, ConnectionError):
             return None
-        client.sendall(f"{question}\n".encode())
-        return msgspec.json.decode(b"".join(iter(lambda: client.recv(1 << 16), b"")))
+        except TimeoutError as error:
+            hint = "ask again: it may be taking over a large table; its log says what it does"
+            raise SocklbError(f"the agent did not answer in {TIMEOUT} s", value=str(path), hint=hint) from error
+    return msgspec.json.decode(answer) if answer else None

@@ -9,7 +9,7 @@ KUBECONFIG = "/etc/socklb/kubeconfig"  # on nodes of Kubernetes
 UNIT = "/etc/systemd/system/socklb-agent.service"
 PIDFILE = "/run/socklb/agent.pid"
 STARTED = "/run/socklb/agent.started"  # touched after each start: newer than all that the agent was started with
-SYNCED = f"""{PROGRAM} status --json 2>/dev/null | grep -Eq '"synced": ?true'"""
+SYNCED = f"{PROGRAM} status --wait {{seconds}} >/dev/null 2>&1"  # for so long at most
 
 
 def runs(systemd: bool) -> str:
@@ -41,7 +41,7 @@ class AgentIsCurrent(FactBase[bool]):
         parts = [f"{HOME}/.bundle", CONFIG, *([UNIT] if systemd else [])]
         fresh = " && ".join(f"[ {STARTED} -nt {part} ]" for part in parts)
         account = f"{{ [ ! -e {KUBECONFIG} ] || [ {STARTED} -nt {KUBECONFIG} ]; }}"
-        return f"{{ {runs(systemd)} && {fresh} && {account} && {SYNCED}; }} 2>/dev/null && echo yes || true"
+        return f"{{ {runs(systemd)} && {fresh} && {account} && {SYNCED.format(seconds=0)}; }} 2>/dev/null && echo yes || true"
 
     def process(self, output: list[str]) -> bool:
         return output == ["yes"]

@@ -90,5 +90,5 @@ def _restart_daemon() -> str:
 
 def _until_synced(systemd: bool) -> str:
     gone = f"the agent did not do its first sync in 60 s, or ended; the end of {LOG}:"
-    wait = f"for i in $(seq 300); do {SYNCED} && exit 0; {runs(systemd)} || break; sleep 0.2; done"
+    wait = f"for i in $(seq 30); do {SYNCED.format(seconds=2)} && exit 0; {runs(systemd)} || break; done"
     return shlex.join(["sh", "-c", f"{wait}; echo {shlex.quote(gone)} >&2; tail -n 20 {LOG} >&2; exit 1"])

@@ -1,6 +1,7 @@
 """The `socklb` command: one module a verb, each with `add` (its arguments) and `run` (parse, act, report).
 
-Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 `status` found no running agent.
+Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 `status` found no running agent;
+4 `status --wait` found none in sync in time.
 """
 
 from __future__ import annotations

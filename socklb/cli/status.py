@@ -1,16 +1,23 @@
-"""`socklb status`: is this node served, by what, and is that effective?"""
+"""`socklb status`: is this node served, by what, and is that effective?
+
+`socklb status --wait 60` first waits until the agent is in sync, for deploys and scripts: one process asks again and again.
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
-from socklb import config
+from socklb import config, control
 from socklb.cli.output import Verbs, columns, json, say
+from socklb.errors import SocklbError
 from socklb.status import Row, collect
 
 NO_AGENT = 3
+NOT_IN_SYNC = 4
+LOOK_AGAIN = 0.1  # seconds
 SOCKET = "socket: connect, sendmsg"
 PACKET = {True: "packet: nftables, table inet socklb", False: "not by socklb: packet_path is false"}
 
@@ -20,12 +27,15 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("status", parents=[common], help="show whether this node is served, and by what")
     verb.add_argument("-v", "--verbose", action="store_true", help="hooks, tables and backends one by one")
     verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.add_argument("--wait", type=float, metavar="SECONDS", help="wait so long at most until the agent is in sync")
     verb.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the status; exit code 3 says that no agent runs."""
+    """Print the status. Exit code 3 says that no agent runs, 4 that it was waited for in vain."""
     settings = config.load(arguments.config)
+    if arguments.wait is not None:
+        _wait(Path(settings.socket), arguments.wait)
     found, rows = collect(settings)
     if arguments.json:
         json(found)
@@ -33,7 +43,22 @@ def run(arguments: argparse.Namespace) -> int:
         _summary(found)
         if arguments.verbose:
             _details(found, rows)
-    return 0 if found["agent"]["running"] else NO_AGENT
+    if not found["agent"]["running"]:
+        return NO_AGENT
+    return NOT_IN_SYNC if arguments.wait is not None and not found["synced"] else 0
+
+
+def _wait(socket: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not _in_sync(socket) and time.monotonic() < end:
+        time.sleep(LOOK_AGAIN)
+
+
+def _in_sync(socket: Path) -> bool:
+    try:
+        return bool((control.ask(socket, "status") or {}).get("synced"))
+    except SocklbError:  # busy
+        return False
 
 
 def _summary(found: dict[str, Any]) -> None:

@@ -56,9 +56,14 @@ class AgentUnderTest:
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         """End it by a signal; give its exit code."""
+        self.send(number)
+        assert self._process is not None
+        return self._process.wait(WAIT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(WAIT)
 
     def stop(self) -> None:
         """End it as its service would."""

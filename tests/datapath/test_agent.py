@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from socklb import control
 from socklb.datapath import view
 from socklb.datapath.pins import Pins
+from socklb.errors import SocklbError
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.load import Seen, load
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, ask_tcp
@@ -218,6 +222,41 @@ class TestStatus:
         assert shown.returncode == 3
         assert "not running" in shown.stdout
         assert f"{BACKENDS4[0]}:8080" in shown.stdout
+
+    def test_waiting_ends_once_the_agent_is_in_sync(self, serving: AgentUnderTest) -> None:
+        serving.stop()
+        command = serving.command("status", "--wait", "20")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+            time.sleep(1)
+            assert waiting.poll() is None
+            serving.launch()
+            told, _ = waiting.communicate(timeout=20)
+        assert waiting.returncode == 0
+        assert "in sync" in told
+
+    def test_waiting_in_vain_exits_with_3_without_an_agent_and_with_4_if_it_is_not_in_sync(
+        self, serving: AgentUnderTest
+    ) -> None:
+        assert serving.run("status", "--wait", "0").returncode == 0
+        serving.stop()
+        assert serving.run("status", "--wait", "0.2").returncode == 3
+        serving.write("broken.yaml", "apiVersion: [")
+        serving.start()
+        shown = serving.run("status", "--wait", "0.2")
+        assert shown.returncode == 4
+        assert "not in sync" in shown.stdout
+
+    def test_an_agent_that_is_too_busy_to_answer_is_named(
+        self, serving: AgentUnderTest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(control, "TIMEOUT", 0.2)
+        assert control.ask(serving.socket, "status")
+        serving.send(signal.SIGSTOP)
+        try:
+            with pytest.raises(SocklbError, match="did not answer in 0.2 s"):
+                control.ask(serving.socket, "status")
+        finally:
+            serving.send(signal.SIGCONT)
 
     def test_a_hook_that_was_taken_away_is_not_called_attached(self, serving: AgentUnderTest) -> None:
         (Pins(serving.bpffs).links / "connect4").unlink()

@@ -68,7 +68,7 @@ def daemonset(kubernetes: Kubernetes, manifests: str) -> Iterator[None]:
         kubernetes.kubectl("delete", "daemonset/socklb", *SYSTEM, "--wait=true", "--ignore-not-found")
         for node in kubernetes.nodes.values():
             node.output("systemctl", "start", "socklb-agent")
-            node.output("sh", "-c", "until socklb status --json | grep -Eq '\"synced\": ?true'; do sleep 0.2; done")
+            node.output("socklb", "status", "--wait", "50")
 
 
 def rolled_out(kubernetes: Kubernetes) -> None:
