@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.kubernetes import Kubernetes, Place
 
-WATCH = "echo $$ >/tmp/tcpdump.pid; exec tcpdump -i eth0 -nn -l --immediate-mode tcp"
+WATCH = "echo $$ >/tmp/tcpdump.pid; exec timeout 60 tcpdump -i eth0 -nn -l --immediate-mode tcp"
 PACKET = re.compile(r"IP6? (\S+)\.(\d+) > (\S+)\.(\d+): Flags \[([^\]]+)\]")
 MARKER = 9  # nobody listens: a connect to this port is the last that a capture sees
 
@@ -56,8 +56,7 @@ def without_hooks(kubernetes: Kubernetes) -> Iterator[str]:
     kubernetes.nodes[name].output("sh", "-c", "systemctl stop socklb-agent && socklb cleanup")
     yield name
     kubernetes.nodes[name].output("systemctl", "start", "socklb-agent")
-    synced = "until socklb status --json | grep -Eq '\"synced\": ?true'; do sleep 0.2; done"
-    kubernetes.nodes[name].output("sh", "-c", synced)
+    kubernetes.nodes[name].output("socklb", "status", "--wait", "50")
 
 
 @pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])

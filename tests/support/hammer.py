@@ -36,7 +36,7 @@ def run():
             told.set()
         except OSError as error:
             failures[errno.errorcode.get(error.errno, type(error).__name__)] += 1
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 threads = [threading.Thread(target=run) for _ in range(clients)]
 for thread in threads:
