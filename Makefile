@@ -6,7 +6,6 @@ MAKEFLAGS += --no-print-directory
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-TIERS := $(wildcard tests/unit tests/datapath tests/packets tests/kube tests/cluster tests/nodes tests/labs)
 PYTEST_ARGS ?=
 
 help:  ## print this list
@@ -51,11 +50,14 @@ kind: ready  ## build a kind cluster without kube-proxy and run the agent in it 
 kind-teardown: setup  ## remove the kind cluster
 	@pyinfra -y inventory/kind.py deploys/teardown.py
 
-test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs
-	@pytest $(TIERS) --junit-xml build/junit.xml $(PYTEST_ARGS)
-
-e2e: ready  ## run the tests that need a kind cluster, which they make and remove (11 minutes)
+test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, and e2e beside them
 	@setup/packages.sh setup/apt-kind.txt
+	@images/programs.sh >/dev/null
+	@python tests/run.py $(PYTEST_ARGS)
+
+e2e: ready  ## run only the tests that need a kind cluster, which they make and remove
+	@setup/packages.sh setup/apt-kind.txt
+	@images/programs.sh >/dev/null
 	@pytest tests/e2e $(PYTEST_ARGS)
 
 e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cluster (docs/e2e-upstream.md)
