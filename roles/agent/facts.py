@@ -41,7 +41,8 @@ class AgentIsCurrent(FactBase[bool]):
         parts = [f"{HOME}/.bundle", CONFIG, *([UNIT] if systemd else [])]
         fresh = " && ".join(f"[ {STARTED} -nt {part} ]" for part in parts)
         account = f"{{ [ ! -e {KUBECONFIG} ] || [ {STARTED} -nt {KUBECONFIG} ]; }}"
-        return f"{{ {runs(systemd)} && {fresh} && {account} && {SYNCED.format(seconds=0)}; }} 2>/dev/null && echo yes || true"
+        synced = SYNCED.format(seconds=0)
+        return f"{{ {runs(systemd)} && {fresh} && {account} && {synced}; }} 2>/dev/null && echo yes || true"
 
     def process(self, output: list[str]) -> bool:
         return output == ["yes"]

@@ -1,6 +1,7 @@
 """`socklb status`: is this node served, by what, and is that effective?
 
-`socklb status --wait 60` first waits until the agent is in sync, for deploys and scripts: one process asks again and again.
+`socklb status --wait 60` first waits until the agent is in sync, for deploys and scripts: one process that asks
+again and again.
 """
 
 from __future__ import annotations

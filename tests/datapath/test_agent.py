@@ -253,7 +253,7 @@ class TestStatus:
         assert control.ask(serving.socket, "status")
         serving.send(signal.SIGSTOP)
         try:
-            with pytest.raises(SocklbError, match="did not answer in 0.2 s"):
+            with pytest.raises(SocklbError, match=r"did not answer in 0\.2 s"):
                 control.ask(serving.socket, "status")
         finally:
             serving.send(signal.SIGCONT)
