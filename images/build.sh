@@ -14,7 +14,8 @@ project=$(dirname "$images")
 # shellcheck source=images/names.sh
 . "$images/names.sh"
 python=$project/.venv/bin/python
-cluster_images='pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns tools agnhost'
+cluster_images='pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns tools'
+cluster_images="$cluster_images agnhost busybox regression-issue-74839"
 
 main() {
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a root shell made by `su` has none of them

@@ -13,7 +13,7 @@ images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=images/names.sh
 . "$images/names.sh"
 programs='kube-apiserver etcd kube-controller-manager kubectl kind kubeadm kubelet kube-scheduler kube-proxy'
-programs="$programs agnhost pause coredns"
+programs="$programs agnhost regression-issue-74839 pause coredns"
 bin=$kubernetes/bin
 log=$kubernetes/build.log
 
@@ -36,7 +36,7 @@ describe() {
     case $program in
         kube-apiserver | kube-controller-manager | kube-scheduler | kube-proxy | kubeadm | kubectl | kubelet)
             module=kubernetes package=k8s.io/kubernetes/cmd/$program ;;
-        agnhost) module=kubernetes package=k8s.io/kubernetes/test/images/agnhost ;;
+        agnhost | regression-issue-74839) module=kubernetes package=k8s.io/kubernetes/test/images/$program ;;
         pause) module=kubernetes package=k8s.io/kubernetes/build/pause/linux ;; # in C
         e2e.test) module=kubernetes package=k8s.io/kubernetes/test/e2e ;;
         ginkgo) module=kubernetes package=github.com/onsi/ginkgo/v2/ginkgo ;;
