@@ -50,7 +50,7 @@ kind: ready  ## build a kind cluster without kube-proxy and run the agent in it 
 kind-teardown: setup  ## remove the kind cluster
 	@pyinfra -y inventory/kind.py deploys/teardown.py
 
-test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, and e2e beside them
+test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, e2e
 	@setup/packages.sh setup/apt-kind.txt
 	@images/programs.sh >/dev/null
 	@python tests/run.py $(PYTEST_ARGS)

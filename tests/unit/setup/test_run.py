@@ -44,10 +44,14 @@ def test_all_tiers_are_run_and_those_beside_are_shown_at_the_end(project: Path) 
     with start(project) as running:
         told, _ = running.communicate()
     assert running.returncode == 0, told
-    others, _, beside = told.partition("build/log/e2e.log:")
-    assert "7 passed" in others
+    first, _, beside = told.partition("build/log/beside.log:")
+    assert "5 passed" in first
     assert "tests/e2e/test_e2e.py ." in beside
-    assert "1 passed" in beside
+    assert "3 passed" in beside
+
+
+def test_no_tier_is_left_out() -> None:
+    assert {*TIERS} == {file.parent.name for file in ROOT.glob("tests/*/conftest.py")} | {"unit"}
 
 
 @pytest.mark.parametrize("tier", ["labs", "e2e"])
@@ -57,7 +61,7 @@ def test_one_that_fails_fails_all(project: Path, tier: str) -> None:
         told, _ = running.communicate()
     assert running.returncode == 1
     assert f"FAILED tests/{tier}/test_{tier}.py::test_it" in told
-    assert ("7 passed" in told) == (tier == "e2e")
+    assert ("5 passed" in told) == (tier == "e2e")
 
 
 def test_with_arguments_it_is_one_run_of_pytest(project: Path) -> None:
@@ -68,7 +72,7 @@ def test_with_arguments_it_is_one_run_of_pytest(project: Path) -> None:
 
 
 def test_what_both_made_is_gone_after_ctrl_c(project: Path) -> None:
-    files = [project / "tests" / tier / f"test_{tier}.py" for tier in ("unit", "e2e")]
+    files = [project / "tests" / tier / f"test_{tier}.py" for tier in ("datapath", "e2e")]
     for file in files:
         file.write_text(WAITS)
     with start(project) as running:
