@@ -9,7 +9,6 @@ KUBECONFIG = "/etc/socklb/kubeconfig"  # on nodes of Kubernetes
 UNIT = "/etc/systemd/system/socklb-agent.service"
 PIDFILE = "/run/socklb/agent.pid"
 STARTED = "/run/socklb/agent.started"  # touched after each start: newer than all that the agent was started with
-SYNCED = f"{PROGRAM} status --wait {{seconds}} >/dev/null 2>&1"  # for so long at most
 
 
 def runs(systemd: bool) -> str:
@@ -17,6 +16,11 @@ def runs(systemd: bool) -> str:
     if systemd:
         return "systemctl is-active --quiet socklb-agent"
     return f"grep -qs socklb /proc/$(cat {PIDFILE})/cmdline"
+
+
+def synced(seconds: int) -> str:
+    """A command that succeeds as soon as the agent has done its first sync, or fails after so many seconds."""
+    return f"{PROGRAM} status --wait {seconds} >/dev/null 2>&1"
 
 
 class BundleDigest(FactBase[str]):
@@ -41,8 +45,7 @@ class AgentIsCurrent(FactBase[bool]):
         parts = [f"{HOME}/.bundle", CONFIG, *([UNIT] if systemd else [])]
         fresh = " && ".join(f"[ {STARTED} -nt {part} ]" for part in parts)
         account = f"{{ [ ! -e {KUBECONFIG} ] || [ {STARTED} -nt {KUBECONFIG} ]; }}"
-        synced = SYNCED.format(seconds=0)
-        return f"{{ {runs(systemd)} && {fresh} && {account} && {synced}; }} 2>/dev/null && echo yes || true"
+        return f"{{ {runs(systemd)} && {fresh} && {account} && {synced(0)}; }} 2>/dev/null && echo yes || true"
 
     def process(self, output: list[str]) -> bool:
         return output == ["yes"]

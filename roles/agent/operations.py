@@ -12,7 +12,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from inventory.hosts import short_name
-from roles.agent.facts import HOME, KUBECONFIG, PIDFILE, PROGRAM, STARTED, SYNCED, AgentIsCurrent, BundleDigest, runs
+from roles.agent.facts import HOME, KUBECONFIG, PIDFILE, PROGRAM, STARTED, AgentIsCurrent, BundleDigest, runs, synced
 from roles.kubectl import Nodes, cluster
 from roles.kubernetes.facts import Account, AgentAccount
 from roles.operations import failure, write_files
@@ -90,5 +90,5 @@ def _restart_daemon() -> str:
 
 def _until_synced(systemd: bool) -> str:
     gone = f"the agent did not do its first sync in 60 s, or ended; the end of {LOG}:"
-    wait = f"for i in $(seq 30); do {SYNCED.format(seconds=2)} && exit 0; {runs(systemd)} || break; done"
+    wait = f"for i in $(seq 30); do {synced(2)} && exit 0; {runs(systemd)} || break; done"
     return shlex.join(["sh", "-c", f"{wait}; echo {shlex.quote(gone)} >&2; tail -n 20 {LOG} >&2; exit 1"])
