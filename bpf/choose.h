@@ -12,6 +12,7 @@
 #define NS_PER_SECOND 1000000000ULL
 /* Enough to search a set as large as the table of backends, 2^24 rows at most. */
 #define SEARCH_STEPS 24
+#define NO_ROW (~(__u32)0)
 
 /* A frontend as it was when it was looked up. */
 struct found {
@@ -40,44 +41,56 @@ static __always_inline __u64 low_half(const struct address *a)
 	return (__u64)bpf_ntohl(a->word[2]) << 32 | bpf_ntohl(a->word[3]);
 }
 
-static __always_inline int comes_before(const struct backend *a, const struct address *address, __be16 port)
-{
-	__u64 high = high_half(&a->address), low = low_half(&a->address);
-	__u64 other_high = high_half(address), other_low = low_half(address);
-
-	if (high != other_high)
-		return high < other_high;
-	if (low != other_low)
-		return low < other_low;
-	return bpf_ntohs(a->port) < bpf_ntohs(port);
-}
-
 static __always_inline int is_backend(const struct backend *backend, const struct address *address, __be16 port)
 {
 	return backend->port == port && same_address(&backend->address, address);
 }
 
-/* The backend's row if it is one of the set. Rows are in ascending order. */
+static __always_inline int comes_before(const struct backend *backend, __u64 high, __u64 low, __u32 port)
+{
+	__u64 high_of_it = high_half(&backend->address), low_of_it = low_half(&backend->address);
+
+	if (high_of_it != high)
+		return high_of_it < high;
+	if (low_of_it != low)
+		return low_of_it < low;
+	return bpf_ntohs(backend->port) < port;
+}
+
+/* The row of a set where a backend stands or would stand, NO_ROW behind the last. Rows are in ascending order; address
+ * and port are in native byte order here.
+ *
+ * A global function, so that the verifier walks the loop once and by itself: inlined, its paths multiply with those of
+ * every hook (134,000 instructions walked in each of four hooks, instead of some 13,000). Linux 5.6 (commit
+ * 51c39bb1d5d1) has such functions; since 5.10 (commit f782e2c300a7) they may give any number.
+ */
+__attribute__((noinline)) __u32 row_of(__u32 base, __u32 count, __u64 high, __u64 low, __u32 port)
+{
+	__u32 first = base, end = base + count;
+
+	for (int i = 0; i < SEARCH_STEPS && first < end; i++) {
+		__u32 middle = first + (end - first) / 2;
+		struct backend *backend = backend_at(middle);
+
+		if (!backend)
+			return NO_ROW;
+		if (comes_before(backend, high, low, port))
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first < base + count ? first : NO_ROW;
+}
+
+/* The backend and its row, if it is one of the set. */
 static __always_inline struct backend *search(struct set set, const struct address *address, __be16 port, __u32 *row)
 {
-	__u32 low = set.base, high = set.base + set.count;
-	struct backend *backend;
+	__u32 found = row_of(set.base, set.count, high_half(address), low_half(address), bpf_ntohs(port));
+	struct backend *backend = found == NO_ROW ? NULL : backend_at(found);
 
-	for (int i = 0; i < SEARCH_STEPS && low < high; i++) {
-		__u32 middle = low + (high - low) / 2;
-
-		backend = backend_at(middle);
-		if (!backend)
-			return NULL;
-		if (comes_before(backend, address, port))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	backend = backend_at(low);
-	if (!backend || low >= set.base + set.count || !is_backend(backend, address, port))
+	if (!backend || !is_backend(backend, address, port))
 		return NULL;
-	*row = low;
+	*row = found;
 	return backend;
 }
 
