@@ -49,6 +49,7 @@ class KubernetesApi:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._reflectors = [Reflector(resource, connection, self) for resource in RESOURCES]
+        self._threads: tuple[threading.Thread, ...] = ()
         self._lock = threading.Lock()  # the reflectors' threads write all that follows
         self._known: dict[str, dict[str, Object]] = {resource.kind: {} for resource in RESOURCES}
         self._waiting: dict[ObjectId, Object | None] = {}  # what changed, as the last batch said it
@@ -72,11 +73,18 @@ class KubernetesApi:
             since, reason = min(self._outages.values(), default=(None, ""))
         return Reach(f"Kubernetes API {self._connection.server}", since, reason)
 
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Kinds whose thread has ended."""
+        return tuple(thread.name for thread in self._threads if not thread.is_alive())
+
     async def batches(self) -> AsyncGenerator[Batch]:
         """Give the first batch when everything was listed."""
         self._loop = asyncio.get_running_loop()
-        for reflector in self._reflectors:
-            threading.Thread(target=reflector.run, name=reflector.resource.kind, daemon=True).start()
+        threads = [threading.Thread(target=one.run, name=one.resource.kind, daemon=True) for one in self._reflectors]
+        for thread in threads:
+            thread.start()
+        self._threads = tuple(threads)
         first = True
         try:
             while True:
@@ -87,6 +95,7 @@ class KubernetesApi:
                     first = False
                     yield Batch(changes, complete=True)
         finally:
+            self._threads = ()
             for reflector in self._reflectors:
                 reflector.stop()
 

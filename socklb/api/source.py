@@ -43,6 +43,14 @@ class Problem(NamedTuple):
     field: str
     message: str
     object: str = ""  # "Service/default/web", where it could be read
+    # How often it was met, when first and when last (Unix time), where somebody counts.
+    times: int = 1
+    first: float | None = None
+    last: float | None = None
+
+    def says_as(self, other: Problem) -> bool:
+        """Whether both say the same, however often and whenever they were met."""
+        return self[:5] == other[:5]
 
     def __str__(self) -> str:
         """Format as one log line: `web.yaml document 2: Service/default/web: spec.ports[0].port: …`."""
@@ -69,6 +77,14 @@ class Source(Protocol):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is left out at present."""
+        ...
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """What ought to follow the source and has ended: names of threads or tasks. Never comes back by itself.
+
+        Empty before `batches` is asked for and after it was closed. Any thread may ask.
+        """
         ...
 
     def batches(self) -> AsyncGenerator[Batch]:
