@@ -12,6 +12,8 @@ whole, skeleton and elements, in one transaction, and a bulk load costs less (10
 from __future__ import annotations
 
 import ctypes as ct
+import os
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +23,19 @@ from socklb.errors import SocklbError
 LIBRARY = "libnftables.so.1"
 TABLE = "inet socklb"
 JSON, NUMERIC_PROTOCOL = 1 << 4, 1 << 7  # names would depend on the node's /etc/protocols, which may be missing
+SHOWN = 100  # characters of a refused command on each side of what was refused: one may have 4,000 elements
+WHERE = re.compile(r"^\S+:(\d+):(\d+)-(\d+): Error: (.*)$", re.MULTILINE)
+
+HINTS = {
+    "Operation not permitted": "give the agent CAP_NET_ADMIN in the node's network namespace",
+    "Operation not supported": "a kernel with nf_tables and the expressions of this rule, or another libnftables1",
+    "Device or resource busy": "nft list ruleset: something else changes this table, or uses what was to go",
+}
+HINT = "nft list table inet socklb shows what is there"
+
+
+class RefusedError(SocklbError):
+    """nftables took nothing of a transaction."""
 
 
 class LibraryMissingError(SocklbError):
@@ -60,16 +75,27 @@ class Nft:
         """Run commands as one transaction and give what they print.
 
         Raises:
-            SocklbError: nftables refused; nothing of it was done.
+            RefusedError: nftables refused; nothing of it was done.
         """
         failed = self._library.nft_run_cmd_from_buffer(self._handle, commands.encode())
         output = self._library.nft_ctx_get_output_buffer(self._handle)
-        error = self._library.nft_ctx_get_error_buffer(self._handle)
+        if not failed:
+            return (output or b"").decode()
+        self._library.nft_ctx_get_error_buffer(self._handle)  # its marks stand below the first line, whatever is wrong
+        return self._run_from_file(commands)
+
+    def _run_from_file(self, commands: str) -> str:
+        """Run what was refused once more from a file, for which libnftables names line and column. It costs twice."""
+        file = os.memfd_create("socklb.nft")
+        try:
+            with os.fdopen(file, "wb", closefd=False) as written:
+                written.write(commands.encode())
+            failed = self._library.nft_run_cmd_from_filename(self._handle, f"/proc/self/fd/{file}".encode())
+            output = self._library.nft_ctx_get_output_buffer(self._handle)
+        finally:
+            os.close(file)
         if failed:
-            raise SocklbError(
-                f"nftables refused a change: {_first_line(error)}",
-                hint="a kernel with nf_tables and its nat, fib, masquerade and reject expressions, and CAP_NET_ADMIN",
-            )
+            raise refusal(commands, (self._library.nft_ctx_get_error_buffer(self._handle) or b"").decode())
         return (output or b"").decode()
 
     def tables(self) -> set[tuple[str, str]]:
@@ -90,6 +116,15 @@ class Nft:
         return [item[kind] for item in decoded["nftables"] if kind in item]
 
 
-def _first_line(error: bytes | None) -> str:
-    text = (error or b"").decode().strip()
-    return text.splitlines()[0] if text else "no reason given"
+def refusal(commands: str, said: str) -> RefusedError:
+    """Give the error that names the command and the part of it that nftables did not take."""
+    found = WHERE.search(said)
+    if not found:
+        return RefusedError(f"nftables refused a change: {said.strip() or 'no reason given'}", hint=HINT)
+    line, first, last = (int(number) for number in found.groups()[:3])
+    reason = found[4]
+    command = commands.splitlines()[line - 1]
+    start, end = max(0, first - 1 - SHOWN), last + SHOWN
+    shown = "…" * (start > 0) + command[start:end] + "…" * (end < len(command))
+    hint = next((hint for text, hint in HINTS.items() if text in reason), HINT)
+    return RefusedError(f"nftables refused a change: {reason}: '{command[first - 1 : last]}' in: {shown}", hint=hint)

@@ -10,7 +10,7 @@ import pytest
 from socklb.packets.chains import chooser, own_clients
 from socklb.serving import ANY4, ANY6, Frontend
 from tests.packets.conftest import Node, backends, frontend, serving
-from tests.packets.network import CLIENT, NODE, NODE6, PODS, Network
+from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, Network
 from tests.support.programs import SCTP_INIT
 
 TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
@@ -132,14 +132,20 @@ def test_a_process_of_the_node_that_may_not_come_gets_no_answer_and_no_error(
     assert names(ask("node", EXTERNAL, 80, kind)) <= {"b", "far"}
 
 
-def test_source_ranges_let_only_their_clients_pass(node: Node, ask: Ask) -> None:
-    node.sync({frontend(EXTERNAL): serving("b", "far", sources=(f"{CLIENT}/32", "10.244.1.2/31", "10.244.1.2/32"))})
-    assert names(ask("client", EXTERNAL)) <= {"b", "far"}
-    assert names(ask("a", EXTERNAL)) <= {"b", "far"}
-    node.apply({frontend(EXTERNAL): serving("b", "far", sources=("198.51.100.0/24",))})
-    assert ask("client", EXTERNAL) == ask("a", EXTERNAL) == ["TIMEOUT"]
-    node.apply({frontend(EXTERNAL): serving("b", "far")})
-    assert names(ask("client", EXTERNAL)) <= {"b", "far"}
+@KINDS
+@FAMILIES
+def test_source_ranges_let_only_their_clients_pass(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    asked, six = frontend(address, 80, protocol), ":" in address
+    ours = (f"{CLIENT6}/128", "fd00:10:244:1::2/127") if six else (f"{CLIENT}/32", "10.244.1.2/31", "10.244.1.2/32")
+    node.sync({asked: serving("b", "far", six=six, sources=ours)})
+    assert names(ask("client", address, 80, kind)) <= {"b", "far"}
+    assert names(ask("a", address, 80, kind)) <= {"b", "far"}
+    node.apply({asked: serving("b", "far", six=six, sources=("198.51.100.0/24", "2001:db8:1::/48"))})
+    assert ask("client", address, 80, kind) == ask("a", address, 80, kind) == ["TIMEOUT"]
+    node.apply({asked: serving("b", "far", six=six)})
+    assert names(ask("client", address, 80, kind)) <= {"b", "far"}
 
 
 @pytest.mark.parametrize("address", ["10.96.9.9", "fd00:10:96::99"])
