@@ -100,7 +100,7 @@ class Agent:
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
         self.health = Health(config, self, datapath, find_leftovers=leftovers if config.packet_path else list)
-        self.plan = Plan(config.node, external_ips=config.external_ips)
+        self.plan = Plan(config.node, external_ips=config.external_ips, controllers=not config.manifests)
 
     async def follow(self) -> None:
         """Apply whatever the source says, as it says it."""

@@ -21,6 +21,7 @@ from socklb.asked import Asked, family_of, refused_external_ips, where_asked
 from socklb.endpoints import Offer, Place, anywhere, candidates, on_each_node
 from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Serving
+from socklb.unserved import unasked, unoffered
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 ANY = {"IPv4": ANY4, "IPv6": ANY6}
@@ -56,11 +57,20 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
         return NOTHING
     frontends: dict[Frontend, Serving] = {}
     addresses: list[bytes] = []
+    nobody: dict[Problem, None] = {}  # the same for both families is said once
     for asked in where_asked(service, around.external_ips):
         addresses += asked.cluster_ips
-        for port in spec.ports:
-            frontends.update(_serve(service, port, asked, candidates(port, asked.family, slices), around))
-    problems = (*refused_external_ips(service, around.external_ips), *_balance_problem(service))
+        for i, port in enumerate(spec.ports):
+            offered = candidates(port, asked.family, slices)
+            frontends.update(_serve(service, port, asked, offered, around))
+            if slices and not offered:
+                nobody.update(dict.fromkeys(unoffered(service, i, asked.family, slices)))
+    problems = (
+        *refused_external_ips(service, around.external_ips),
+        *_balance_problem(service),
+        *unasked(service, served=bool(frontends)),
+        *nobody,
+    )
     return ServicePlan(frontends, frozenset(addresses), problems)
 
 

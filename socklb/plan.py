@@ -29,6 +29,7 @@ from socklb.frontends import (
 )
 from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, frontend_text, is_ipv4
 from socklb.state import Affected, State, put
+from socklb.unserved import orphans
 
 
 class Tables(NamedTuple):
@@ -41,8 +42,12 @@ class Tables(NamedTuple):
 class Plan:
     """The plans of all Services and Nodes, and who has which frontend."""
 
-    def __init__(self, node: str, *, external_ips: Iterable[str] = ()) -> None:
-        """Begin with nothing, for the node of this name. externalIPs are served in networks of `external_ips`."""
+    def __init__(self, node: str, *, external_ips: Iterable[str] = (), controllers: bool = False) -> None:
+        """Begin with nothing, for the node of this name. externalIPs are served in networks of `external_ips`.
+
+        With `controllers`, those of Kubernetes are at work, and what they have not taken away yet is no problem.
+        """
+        self._controllers = controllers
         self._on_nodes: set[str] = set()  # Services that depend on the addresses of Nodes
         self._on_zone: set[str] = set()  # Services that depend on our zone
         self.services: dict[str, ServicePlan] = {}
@@ -149,7 +154,7 @@ class Plan:
             self._set_claims(frontend, tuple(k for k in self._claims[frontend] if k != key))
         for frontend in new.frontends.keys() - old.frontends.keys():
             self._set_claims(frontend, (*self._claims.get(frontend, ()), key))
-        put(self.services, key, new if new is not NOTHING else None)
+        put(self.services, key, new if new.frontends or new.addresses else None)
         put(self._problems, key, new.problems or None)
 
     def _set_claims(self, frontend: Frontend, claims: tuple[str, ...]) -> None:
@@ -167,7 +172,10 @@ class Plan:
         service, slices = state.services.get(key), state.slices(key)
         _include(self._on_nodes, key, when=service is not None and depends_on_nodes(service))
         _include(self._on_zone, key, when=service is not None and depends_on_zone(slices))
-        return plan_service(service, slices, self._around) if service else NOTHING
+        if service is not None:
+            return plan_service(service, slices, self._around)
+        lost = tuple(orphans(key, slices, controllers=self._controllers))
+        return NOTHING._replace(problems=lost) if lost else NOTHING
 
     def _update_nodes(self, state: State, names: AbstractSet[str]) -> tuple[Counter[bytes], AbstractSet[str]]:
         """Take over Nodes; give by how many more of them each address is used, and the Services to plan anew."""

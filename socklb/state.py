@@ -15,6 +15,8 @@ from socklb.api.source import Change
 
 Value = TypeVar("Value")
 
+NOBODY = "/"  # with a slice's key: what it is filed under if it names no Service. No Service has such a key
+
 
 class Affected(NamedTuple):
     """Keys of the Services (with or without a Service object) and Nodes that changes are about."""
@@ -24,7 +26,7 @@ class Affected(NamedTuple):
 
 
 class State:
-    """Objects by key. EndpointSlices are kept below the Service that their label names, which may not exist yet."""
+    """Objects by key. EndpointSlices are kept below the Service that their label names, which may not exist (yet)."""
 
     def __init__(self) -> None:
         self.services: dict[str, Service] = {}
@@ -60,7 +62,7 @@ class State:
     def _file_slice(self, key: str, slice_: EndpointSlice | None) -> set[str]:
         """Keep, move or drop a slice; give the Services that had it and have it now."""
         before = self._slice_service.pop(key, None)
-        after = slice_.service if slice_ else None
+        after = slice_.service or f"{NOBODY}{key}" if slice_ else None
         if before is not None and before != after:
             self._slices[before].pop(key)
             if not self._slices[before]:

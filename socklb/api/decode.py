@@ -14,15 +14,9 @@ from typing import Any, cast
 import msgspec
 
 from socklb.api.checks import ObjectError, check
-from socklb.api.objects import EndpointSlice, Node, Object, Service, ServiceCIDR
+from socklb.api.kinds import KINDS, WITHOUT_NAMESPACE
+from socklb.api.objects import Object
 
-KINDS = {
-    ("v1", "Service"): Service,
-    ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSlice,
-    ("v1", "Node"): Node,
-    ("networking.k8s.io/v1", "ServiceCIDR"): ServiceCIDR,
-}
-WITHOUT_NAMESPACE = {Node.kind, ServiceCIDR.kind}
 # What would be valid, by the last name of a field's path.
 VALID = {
     "apiVersion": "a version, as in v1",

@@ -1,4 +1,9 @@
-"""The objects of one decoded document: none, one, or the items of a `kind: List`."""
+"""The objects of one decoded document: none, one, or the items of a list.
+
+A `List` is what kubectl prints; its items say what they are. An `EndpointSliceList` and the like is what an API server
+answers (`kubectl get --raw`); its items need not say it.
+A kind that the agent does not use is passed over, unless one that it does was probably meant.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from socklb.api.checks import ObjectError
 from socklb.api.decode import identify, read_object, type_of
+from socklb.api.kinds import ANY_LIST, LISTS, Type, near_miss
 from socklb.api.objects import Object
 from socklb.errors import SocklbError
 
@@ -17,25 +23,39 @@ log = logging.getLogger(__name__)
 
 
 class Finding(NamedTuple):
-    """An object, or why there is none; `id` is None where not even that can be read."""
+    """An object, or why there is none; `id` is None where not even that can be read.
+
+    near_miss: the document was understood, and is of a kind that is not read; `id` is that of the kind that was meant.
+    """
 
     id: ObjectId | None
     object: Object | None
     error: SocklbError | None = None
+    near_miss: bool = False
 
 
 def findings(raw: Any) -> Iterator[Finding]:
-    """Give what a document says, object by object. Kinds that the agent does not use are passed over."""
-    if not isinstance(raw, dict) or cast("dict[str, Any]", raw).get("kind") != "List":
-        if raw is not None:
-            yield from _object(raw, "")
+    """Give what a document says, object by object."""
+    if raw is None:
         return
-    items = cast("dict[str, Any]", raw).get("items", [])
+    document = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+    of_items = LISTS.get((str(document.get("apiVersion")), str(document.get("kind"))))
+    if of_items is None and document.get("kind") != ANY_LIST[1]:
+        yield from _object(raw, "")
+        return
+    items = document.get("items", [])
     if not isinstance(items, list):
         yield Finding(None, None, ObjectError("items", "not a list"))
         return
     for i, item in enumerate(cast("list[Any]", items)):
-        yield from _object(item, f"items[{i}].")
+        yield from _object(_as(of_items, item), f"items[{i}].")
+
+
+def _as(type_: Type | None, item: Any) -> Any:
+    """Fill in what an item of a list of one type leaves out."""
+    if type_ is None or not isinstance(item, dict):
+        return item
+    return {"apiVersion": type_[0], "kind": type_[1], **cast("dict[str, Any]", item)}
 
 
 def _object(raw: Any, place: str) -> Iterator[Finding]:
@@ -45,7 +65,18 @@ def _object(raw: Any, place: str) -> Iterator[Finding]:
         error.field = (place + error.field).rstrip(".")
         yield Finding(identify(raw), None, error)
         return
-    if found is None:
-        log.debug("%s %s is not used", *type_of(raw))
-    else:
+    if found is not None:
         yield Finding((found.kind, found.key), found)
+        return
+    version, kind = type_of(raw)
+    if meant := near_miss(version, kind):
+        yield _near_miss(raw, place, (version, kind), meant)
+    else:
+        log.debug("%s of %s is not used", kind, version)
+
+
+def _near_miss(raw: Any, place: str, found: Type, meant: Type) -> Finding:
+    field = "kind" if found[1] != meant[1] else "apiVersion"
+    message, valid = f"{found[1]} of {found[0]} is not used", f"{meant[1]} of {meant[0]}"
+    error = ObjectError(f"{place}{field}", message, valid=valid)
+    return Finding(identify({**raw, "kind": meant[1]}), None, error, near_miss=True)

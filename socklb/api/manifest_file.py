@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from socklb.api.checks import ObjectError
-from socklb.api.documents import DocumentError, load_json, load_yaml, split_yaml
+from socklb.api.documents import DocumentError, load_json_file, load_yaml, split_yaml
 from socklb.api.findings import Finding, ObjectId, findings
 from socklb.api.objects import Object
 from socklb.api.source import Problem
@@ -121,7 +121,7 @@ def _documents(path: Path, data: bytes, before: FileContent) -> Documents:
 
 def _load(path: Path, text: bytes, line: int) -> tuple[list[Finding], ...]:
     try:
-        documents = [load_json(text)] if path.suffix == ".json" else load_yaml(text, line)
+        documents = load_json_file(text) if path.suffix == ".json" else load_yaml(text, line)
     except DocumentError as error:
         return ([Finding(None, None, error)],)
     return tuple(list(findings(raw)) for raw in documents)
@@ -173,6 +173,8 @@ class _Collector:
 
     def _add_error(self, number: int, finding: Finding, error: SocklbError) -> None:
         self._tell(number, error.field if isinstance(error, ObjectError) else "", finding.id, error)
+        if finding.near_miss and finding.id not in self._before.objects:
+            return
         if finding.id is None:
             self._unknown = True
             self._unread = self._before.unread

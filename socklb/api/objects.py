@@ -54,6 +54,7 @@ class ServiceSpec(Struct, frozen=True, gc=False):
     externalIPs: tuple[str, ...] = ()  # noqa: N815
     loadBalancerSourceRanges: tuple[str, ...] = ()  # noqa: N815
     healthCheckNodePort: PortOrNone = 0  # noqa: N815
+    allocateLoadBalancerNodePorts: bool = True  # noqa: N815
     sessionAffinity: Literal["None", "ClientIP"] = "None"  # noqa: N815
     sessionAffinityConfig: SessionAffinityConfig = SessionAffinityConfig()  # noqa: N815
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from socklb.api import documents
-from socklb.api.documents import DocumentError, load_json, load_yaml, split_yaml
+from socklb.api.documents import DocumentError, load_json, load_json_file, load_yaml, split_yaml
 
 
 def load_all(text: str) -> list[Any]:
@@ -116,18 +116,78 @@ def test_aliases_cannot_multiply_without_bound(monkeypatch: pytest.MonkeyPatch) 
         ("a: &a [*a]", r"line 1: alias \*a is not known here"),
         ("a: &x {b: 1}\n---\nc: *x", r"line 3: alias \*x is not known here"),
         ("a: 1\n...\nc: 2", "line 3: did not find expected <document start>"),
-        ("a: &x {b: 1}\nc:\n  <<: *x", r"line 3: merge keys \(<<\) are not supported"),
+        ("a: &x [1]\nc:\n  <<: *x\n", r"line 4: a merge key \(<<\) stands for no mapping"),
+        ("a: {<<: 1}", r"line 1: a merge key \(<<\) stands for no mapping"),
+        ("apiVersion: v1\nkind: A\napiVersion: v1", "line 3: key 'apiVersion' is twice .*; is a line --- missing"),
         ("{a: 1}: b", "line 1: a key must be a string"),
         ("a:\n\tb: 1", "line 2: found character that cannot start any token"),
         ("a: \x01", "line 1: unacceptable character"),
         ("[" * 101, "line 1: nested deeper than 100 levels"),
         ("[" * 1_000_000, "line 1: nested deeper than 100 levels"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_a_broken_document_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(DocumentError, match=f"^{message}"):
         load_all(text)
+
+
+def test_merge_keys_add_what_a_mapping_does_not_say_itself() -> None:
+    text = """
+        base: &base {a: 1, b: 2}
+        more: &more {b: 3, c: 4}
+        one: {<<: *base, b: 9}
+        after: {b: 9, <<: *base}
+        two: {<<: [*base, *more], d: 5}
+        inline: {<<: {x: 1}}
+        quoted: {"<<": *base}
+        nulled: {<<: *base, a: ~}
+        """
+    (found,) = load_all(text)
+    assert {key: found[key] for key in ("one", "after", "two", "inline", "quoted", "nulled")} == {
+        "one": {"a": 1, "b": 9},
+        "after": {"a": 1, "b": 9},
+        "two": {"a": 1, "b": 2, "c": 4, "d": 5},
+        "inline": {"x": 1},
+        "quoted": {"<<": {"a": 1, "b": 2}},
+        "nulled": {"b": 2},
+    }
+
+
+def test_byte_order_marks_are_passed_over_where_files_were_put_together() -> None:
+    mark = "\ufeff"
+    assert load_all(f"{mark}a: 1\r\n{mark}---\r\nb: 2\r\n---\r\n{mark}c: 3\r\n") == [{"a": 1}, {"b": 2}, {"c": 3}]
+    assert load_json_file(f'{mark}{{"a": 1}}\n{mark}{{"b": 2}}'.encode()) == [{"a": 1}, {"b": 2}]
+
+
+def test_a_json_file_may_say_several_documents_one_after_the_other() -> None:
+    assert load_json_file(b'{"a": null, "b": 1}\n{"c": 2}{"d": 3}\n\n') == [{"b": 1}, {"c": 2}, {"d": 3}]
+    for broken, told in (
+        (b'{"a": 1}\n{"b": NaN}', "JSON has no NaN"),
+        (b'{"a": 1}\n{"b": }', "line 2: Expecting value"),
+    ):
+        with pytest.raises(DocumentError, match=told):
+            load_json_file(broken)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Service\nspec:\n  port: {{ .Values.port }}\n",
+        "{{- if .Values.enabled }}\nkind: Service\n{{- end }}\n",
+        "metadata:\n  name: {{ .Release.Name }}-web\n  namespace: a\n",
+    ],
+)
+def test_a_template_that_was_not_rendered_is_told_so(text: str) -> None:
+    with pytest.raises(DocumentError, match=r"^line \d: .*; next: render the template first, as by helm template$"):
+        load_all(text)
+
+
+def test_broken_json_is_told_with_its_line() -> None:
+    with pytest.raises(DocumentError, match=r"^line 2: JSON is malformed: .*; next: render the template first"):
+        load_json_file(b'{\n "port": {{ .Values.port }}\n}')
+    with pytest.raises(DocumentError, match=r"^line 3: JSON is malformed: [^;]*$"):
+        load_json_file(b'{\n "port":\n 080}')
 
 
 def test_json_is_read_and_its_nulls_left_out() -> None:

@@ -238,7 +238,12 @@ class TestContests:
         assert cluster.frontends[AT_W2] == cluster.frontends[NODE_PORT] == ["10.1.1.1:8080"]
 
     def test_a_load_balancers_address_that_is_anothers_external_ip(self) -> None:
-        balanced = {"type": "LoadBalancer", "ingress": "198.51.100.7", "clusterIPs": ["10.96.0.11"]}
+        balanced = {
+            "type": "LoadBalancer",
+            "ingress": "198.51.100.7",
+            "clusterIPs": ["10.96.0.11"],
+            "allocateLoadBalancerNodePorts": False,
+        }
         cluster = self.cluster({"externalIPs": ["198.51.100.7"]}, balanced)
         assert cluster.frontends["198.51.100.7:80/TCP"] == ["10.1.1.1:8080"]
         assert [(problem.object, problem.message) for problem in cluster.plan.problems] == [

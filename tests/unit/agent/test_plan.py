@@ -184,7 +184,7 @@ class TestTwoServicesClaimOneFrontend:
     def test_the_other_gets_it_when_the_first_lets_go(self) -> None:
         cluster = Cluster(the_service("b"), the_slice("b"))
         cluster.change(present(the_service("a"), the_slice("a", endpoints=[{"addresses": ["10.9.9.9"]}])))
-        difference = cluster.change(gone(the_service("b")))
+        difference = cluster.change(gone(the_service("b"), the_slice("b")))
         assert readable(dict(difference.put)) == {"10.96.0.10:80/TCP": ["10.9.9.9:8080"]}
         assert difference.delete == frozenset()
         assert cluster.plan.problems == ()
@@ -193,7 +193,7 @@ class TestTwoServicesClaimOneFrontend:
         cluster = Cluster(the_service("b"), the_slice("b"))
         cluster.change(present(the_service("a"), the_slice("a")))
         assert cluster.change(present(the_slice("a", endpoints=[{"addresses": ["10.9.9.9"]}]))) == NO_CHANGE
-        assert cluster.change(gone(the_service("a"))) == NO_CHANGE
+        assert cluster.change(gone(the_service("a"), the_slice("a"))) == NO_CHANGE
         assert cluster.plan.problems == ()
 
     def test_the_first_one_goes_on_changing(self) -> None:

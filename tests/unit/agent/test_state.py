@@ -35,15 +35,19 @@ def test_a_slice_that_moves_to_another_service_is_about_both() -> None:
     assert (state.slices("default/web"), state.slices("default/shop")) == ((), (moved,))
 
 
-def test_a_slice_without_the_label_is_about_nobody() -> None:
+def test_a_slice_without_the_label_is_about_no_service_that_can_be() -> None:
     state = State()
-    assert state.apply(present(the_slice("web", metadata={"name": "s"}))) == affected()
+    slice_ = the_slice("web", metadata={"name": "s"})
+    assert state.apply(present(slice_)) == affected("/default/s")
+    assert state.slices("/default/s") == (slice_,)
+    assert state.apply(gone(slice_)) == affected("/default/s")
+    assert state.slices("/default/s") == ()
 
 
 def test_a_slice_that_loses_its_label_leaves_its_service() -> None:
     state = State()
     state.apply(present(the_slice("web", name="s")))
-    assert state.apply(present(the_slice("web", metadata={"name": "s"}))) == affected("default/web")
+    assert state.apply(present(the_slice("web", metadata={"name": "s"}))) == affected("default/web", "/default/s")
     assert state.slices("default/web") == ()
 
 
