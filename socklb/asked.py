@@ -94,7 +94,7 @@ def _sources(family: IPFamily, ranges: Iterable[str]) -> tuple[str, ...] | None:
     """Give the ranges of one family. Where there are ranges, but none of this family, nobody may ask."""
     if not ranges:
         return None
-    networks = {Network.parse(text.strip()) for text in ranges}
+    networks = {Network.parse(text) for text in ranges}
     return tuple(str(network) for network in sorted(networks) if network.is_ipv4 == (family == "IPv4"))
 
 

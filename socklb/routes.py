@@ -17,7 +17,6 @@ import logging
 import subprocess
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from ipaddress import ip_network
 from typing import NamedTuple
 
 from socklb.api.addresses import Network, parse_address
@@ -157,7 +156,7 @@ def present() -> dict[str, Route]:
         argv = ["ip", family, "-json", "-N", "route", "show"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=True)
         for one in json.loads(done.stdout or "[]"):
-            destination = everything if one["dst"] == "default" else str(ip_network(one["dst"]))
+            destination = everything if one["dst"] == "default" else str(Network.of(one["dst"]))
             route = Route(one.get("gateway", ""), str(one.get("protocol", "")))
             if destination not in routes or route.protocol == PROTOCOL:
                 routes[destination] = route

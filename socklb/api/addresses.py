@@ -1,6 +1,8 @@
-"""Addresses and networks as Kubernetes objects spell them.
+"""Addresses and networks as Kubernetes objects, the configuration and the kernel spell them.
 
-Network.parse("10.0.0.0/8").has(parse_address("010.096.0.1"))
+    Network.parse("10.0.0.0/8").has(parse_address("010.096.0.1"))
+
+Nothing else in socklb reads them, so that what one place accepts no other refuses.
 """
 
 from __future__ import annotations
@@ -47,11 +49,12 @@ class Network(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Network:
-        """Give the network that a CIDR names; bits of its address behind the prefix do not count.
+        """Give the network that a CIDR names; bits of its address behind the prefix do not count, nor blanks around it.
 
         Raises:
             ValueError: `text` is no CIDR.
         """
+        text = text.strip()  # as the API server does with loadBalancerSourceRanges
         host, slash, length = text.rpartition("/")
         try:
             address = parse_address(host)
@@ -62,6 +65,15 @@ class Network(NamedTuple):
             raise ValueError(f"{text!r} is not a CIDR")
         bits = 128 - width + int(length)
         return cls(_first(address, bits), bits)
+
+    @classmethod
+    def of(cls, text: str) -> Network:
+        """Give the network that a CIDR names, or that of one address, as the kernel's tools write it.
+
+        Raises:
+            ValueError: `text` is neither.
+        """
+        return cls.parse(text) if "/" in text else cls(parse_address(text), 128)
 
     def has(self, address: bytes) -> bool:
         """Say whether an address is in it; ::/0 has no IPv4 address."""

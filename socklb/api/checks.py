@@ -97,6 +97,6 @@ def _check_address(field: str, text: str) -> bytes:
 
 def _check_network(field: str, text: str) -> None:
     try:
-        Network.parse(text.strip())
+        Network.parse(text)
     except ValueError:
         raise ObjectError(field, "no CIDR", value=text, valid="a network, as in 10.0.0.0/8") from None

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from socklb.api.addresses import Network
 from socklb.packets.chains import OUTSIDE_SLOTS, chooser, family_of
 from socklb.serving import Addresses, Backend, Frontend, Serving, address_text, pack_address
 
@@ -82,7 +83,7 @@ def network_elements(name: str, networks: Iterable[str]) -> set[Element]:
 
 def collapsed(networks: Iterable[str]) -> dict[int, list[str]]:
     """Give the networks of each family without overlaps, which intervals must not have, a single address as such."""
-    parsed = [ipaddress.ip_network(text.strip(), strict=False) for text in networks]
+    parsed = [ipaddress.ip_network(str(Network.of(text))) for text in networks]
     four = ipaddress.collapse_addresses(n for n in parsed if isinstance(n, ipaddress.IPv4Network))
     six = ipaddress.collapse_addresses(n for n in parsed if isinstance(n, ipaddress.IPv6Network))
     return {4: [_network_text(n) for n in four], 6: [_network_text(n) for n in six]}

@@ -1,9 +1,18 @@
 """Addresses as Kubernetes reads them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from socklb.api.addresses import Network, parse_address
+from socklb.api.objects import Node, ServiceCIDR
+from socklb.config import Config
+from socklb.endpoints import Place
+from socklb.frontends import Surroundings, plan_service
+from socklb.packets.elements import network_elements
+from socklb.routes import pod_routes
 from socklb.serving import address_text, is_ipv4
+from tests.unit.agent.shapes import node, read, the_service
 
 
 @pytest.mark.parametrize(
@@ -100,3 +109,43 @@ def test_what_is_no_network_is_refused(text: str) -> None:
 )
 def test_a_network_has_the_addresses_of_its_family(network: str, address: str, has: bool) -> None:
     assert Network.parse(network).has(parse_address(address)) is has
+
+
+def test_one_address_is_a_network_too() -> None:
+    assert [str(Network.of(text)) for text in ("10.0.0.1", "fd00::1", "10.0.0.1/8")] == [
+        "10.0.0.1/32",
+        "fd00::1/128",
+        "10.0.0.0/8",
+    ]
+
+
+@given(
+    st.one_of(
+        st.builds("{}/{}".format, st.ip_addresses(), st.integers(0, 130)),
+        st.from_regex(r"\A ?0{0,2}[0-9]{1,3}(\.0?[0-9]{1,3}){3}/0?[0-9]{1,2} ?\Z"),
+        st.from_regex(r"\A(::ffff:)?10\.0\.0\.0/[0-9]{1,3}\Z"),
+    )
+)
+def test_a_network_that_an_object_may_name_is_one_wherever_it_is_used(text: str) -> None:
+    try:
+        network = Network.parse(text)
+    except ValueError:
+        return
+    assert Network.parse(str(network)) == network
+    (element,) = network_elements("pods", [text])
+    assert element.table == f"pods{4 if network.is_ipv4 else 6}"
+    gateways = ("172.18.0.4", "fd00:172:18::4")
+    raw = node("w2", *gateways)
+    found = read({**raw, "spec": {"podCIDRs": [text]}}, Node)
+    assert list(pod_routes(found)) == [str(network)]
+    read(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "ServiceCIDR",
+            "metadata": {"name": "x"},
+            "spec": {"cidrs": [text]},
+        },
+        ServiceCIDR,
+    )
+    assert Config(node="w1", pod_cidrs=(text,), native_cidrs=(text,), external_ips=(text,))
+    plan_service(the_service(loadBalancerSourceRanges=[text], type="LoadBalancer"), (), Surroundings(Place("w1"), {}))
