@@ -1,5 +1,3 @@
 """socklb: Services are resolved at connect(), not on the packet."""
 
-from importlib.metadata import version
-
-__version__ = version("socklb")
+__version__ = "0.1.0"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,7 +19,7 @@ from socklb.health import addresses
 DEFAULT_PATH = Path("/etc/socklb/socklb.toml")
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Config(msgspec.Struct, frozen=True):
     """What the agent and the other verbs need to know.
 
     node: this node's name, as its Node object spells it; a pod has it in the environment variable NODE_NAME instead.
@@ -60,21 +62,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node_routes: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a key that has the right type and says nothing of use."""
-        if not self.node:
-            raise ValueError("Object missing required field `node`, and NODE_NAME is not in the environment")
-        for key in ("kubeconfig", "api_servers"):
-            if self.manifests and getattr(self, key):
-                raise ValueError(f"there can be one source: `manifests` or the API - at `$.{key}`")
-        for text in self.api_servers:
-            if not re.fullmatch(r"https?://[^/\s]+:[0-9]+", text):
-                raise ValueError(f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`")
-        for key in ("external_ips", "pod_cidrs", "native_cidrs"):
-            for text in getattr(self, key):
-                try:
-                    Network.parse(text)
-                except ValueError as error:
-                    raise ValueError(f"{error} - at `$.{key}`") from None
+        """Refuse what has the right type and says nothing of use, all of it at once."""
+        if mistakes := list(_mistakes(self)):
+            raise ValueError("; ".join(mistakes))
 
 
 def load(path: Path) -> Config:
@@ -83,19 +73,55 @@ def load(path: Path) -> Config:
     Raises:
         SocklbError: the file cannot be read, is not TOML, or a key is missing, unknown or of the wrong type.
     """
-    keys = ", ".join(field.name for field in msgspec.structs.fields(Config))
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Config)
+        said: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
     except OSError as error:
-        raise SocklbError(
-            f"cannot read the configuration: {error.strerror}",
-            value=path,
-            hint="name another with --config FILE",
-        ) from error
+        reason, hint = f"cannot read the configuration: {error.strerror}", "name another with --config FILE"
+        raise SocklbError(reason, value=path, hint=hint) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SocklbError(
-            f"the configuration is not right: {error}", value=path, valid=f"TOML with the keys {keys}"
-        ) from error
-    addresses.parse("health_address", found.health_address)
-    addresses.parse("metrics_address", found.metrics_address)
+        raise _not_right(path, [f"no TOML: {error}"]) from error
+    unknown = said.keys() - set(KEYS)
+    mistakes = [f"unknown key `{key}`{_meant(key)}" for key in sorted(unknown)]
+    try:
+        found = msgspec.convert({key: value for key, value in said.items() if key in KEYS}, Config)
+    except msgspec.ValidationError as error:
+        raise _not_right(path, [*mistakes, str(error)], unknown=bool(unknown)) from error
+    if mistakes:
+        raise _not_right(path, mistakes, unknown=True)
     return found
+
+
+KEYS = tuple(field.name for field in msgspec.structs.fields(Config))
+
+
+def _not_right(path: Path, mistakes: Iterable[str], *, unknown: bool = False) -> SocklbError:
+    valid = f"the keys {', '.join(KEYS)}" if unknown else ""
+    return SocklbError(f"the configuration is not right: {'; '.join(mistakes)}", value=path, valid=valid)
+
+
+def _meant(key: str) -> str:
+    alike = get_close_matches(key, KEYS, n=1, cutoff=0.7)
+    return f", did you mean `{alike[0]}`?" if alike else ""
+
+
+def _mistakes(config: Config) -> Iterator[str]:
+    if not config.node:
+        yield "Object missing required field `node`, and NODE_NAME is not in the environment"
+    for key in ("kubeconfig", "api_servers"):
+        if config.manifests and getattr(config, key):
+            yield f"there can be one source: `manifests` or the API - at `$.{key}`"
+    for text in config.api_servers:
+        found = re.fullmatch(r"https?://[^/\s]+:([0-9]{1,5})", text)
+        if not found or not 1 <= int(found[1]) <= 65535:
+            yield f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`"
+    for key in ("external_ips", "pod_cidrs", "native_cidrs"):
+        for text in getattr(config, key):
+            try:
+                Network.parse(text)
+            except ValueError as error:
+                yield f"{error} - at `$.{key}`"
+    for key in ("health_address", "metrics_address"):
+        try:
+            addresses.parse(key, getattr(config, key))
+        except SocklbError as error:
+            yield str(SocklbError(error.message, value=error.value, valid=error.valid))

@@ -1,49 +1,73 @@
 """The `socklb` command: one module a verb, each with `add` (its arguments) and `run` (parse, act, report).
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 `status` found no running agent;
-4 `status --wait` found none in sync in time.
+4 `status --wait` found none in sync in time; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from socklb import __version__
 from socklb.cli import agent, cleanup, service, status
 from socklb.config import DEFAULT_PATH
+from socklb.ending import FAILED, ended, fail
 from socklb.errors import SocklbError
 
 VERBS = (agent, status, service, cleanup)
+EPILOG = """\
+examples:
+  socklb status --wait 60
+  socklb --config /etc/socklb/other.toml service list
+
+exit codes:
+  0 done; 1 failed, with the reason; 2 wrong usage; 3 status: no agent runs; 4 status --wait: not in sync in time;
+  130 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A flag is what it is called: with abbreviations none could be renamed or added later."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb and give its exit code."""
-    arguments = parser().parse_args(argv)
+    typed = sys.argv[1:] if argv is None else argv
+    return ended("socklb", lambda: _run(typed))
+
+
+def _run(typed: list[str]) -> int:
+    arguments = parser().parse_args(typed)
     try:
+        _refuse_all_but_root(typed)
         return int(arguments.run(arguments))
     except SocklbError as error:
-        print(f"socklb: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader has seen enough: `socklb service list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return fail("socklb", str(error), FAILED)
+
+
+def _refuse_all_but_root(typed: list[str]) -> None:
+    """Hooks and tables are root's: to anybody else what is there would seem not to be."""
+    user = os.geteuid()
+    if user:
+        raise SocklbError("only root can do this", value=f"user id {user}", hint=shlex.join(["sudo", "socklb", *typed]))
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line."""
-    top = argparse.ArgumentParser(prog="socklb", description="Services resolved at connect(), not on the packet.")
+    top = Parser(prog="socklb", description="Services resolved at connect(), not on the packet.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"socklb {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config",
-        type=Path,
-        default=DEFAULT_PATH,
-        metavar="FILE",
-        help=f"configuration (default: {DEFAULT_PATH})",
-    )
+    config: dict[str, Any] = {"type": Path, "metavar": "FILE", "help": f"configuration (default: {DEFAULT_PATH})"}
+    top.add_argument("--config", default=DEFAULT_PATH, **config)
+    common = Parser(add_help=False)
+    common.add_argument("--config", default=argparse.SUPPRESS, **config)  # what stands before the verb counts too
     verbs = top.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS:
         verb.add(verbs, common)

@@ -8,9 +8,6 @@ from pathlib import Path
 from socklb import config
 from socklb.cli.output import Verbs, say
 from socklb.datapath.pins import Pins
-from socklb.packets.nft import LibraryMissingError
-from socklb.packets.packets import Packets
-from socklb.routes import remove_all
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -21,6 +18,8 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove all pins of this node, unless an agent is at work."""
+    from socklb.routes import remove_all  # noqa: PLC0415  (what no other verb needs costs them 30 ms)
+
     found = config.load(arguments.config)
     pins = Pins(Path(found.bpffs))
     if not pins.root.is_dir():
@@ -46,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def remove_packet_rules() -> bool:
     """Remove the nftables table; say whether there was one. Without libnftables there is none."""
+    from socklb.packets.nft import LibraryMissingError  # noqa: PLC0415
+    from socklb.packets.packets import Packets  # noqa: PLC0415
+
     try:
         with Packets() as packets:
             return packets.remove()

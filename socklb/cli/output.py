@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,21 @@ class Verbs(Protocol):
     def add_parser(self, name: str, *, parents: Sequence[ArgumentParser] = ..., help: str = ...) -> ArgumentParser:  # noqa: A002
         """Add a verb."""
         ...
+
+
+def seconds(text: str) -> float:
+    """Read how long something may take, as an argument says it.
+
+    Raises:
+        ArgumentTypeError: it is no number, or one that is no duration.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ArgumentTypeError(f"no duration ({text!r}); valid: seconds, 0 or more")
+    return found
 
 
 def say(line: str = "") -> None:

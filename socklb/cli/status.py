@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from socklb import config, control
-from socklb.cli.output import Verbs, columns, json, say
+from socklb.cli.output import Verbs, columns, json, say, seconds
 from socklb.errors import SocklbError
 from socklb.status import Row, collect
 
@@ -28,7 +28,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("status", parents=[common], help="show whether this node is served, and by what")
     verb.add_argument("-v", "--verbose", action="store_true", help="hooks, tables and backends one by one")
     verb.add_argument("--json", action="store_true", help="print JSON")
-    verb.add_argument("--wait", type=float, metavar="SECONDS", help="wait so long at most until the agent is in sync")
+    verb.add_argument("--wait", type=seconds, metavar="SECONDS", help="wait so long at most until the agent is in sync")
     verb.set_defaults(run=run)
 
 

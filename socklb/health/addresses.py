@@ -37,9 +37,7 @@ def parse(key: str, text: str) -> ListenAddress | None:
     except ValueError:
         address = None
     if address is None or bracketed != (address.version == 6) or not _is_port(port):
-        raise SocklbError(
-            f"the configuration is not right: {key} cannot be listened at", value=text, valid=VALID, hint=HINT
-        )
+        raise SocklbError(f"{key} cannot be listened at", value=text, valid=VALID, hint=HINT)
     return ListenAddress(str(address), int(port))
 
 

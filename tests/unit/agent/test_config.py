@@ -43,12 +43,29 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         ('manifests = "/etc/socklb/manifests"\n', "`node`"),
         (GOOD + 'kubeconfig = "/etc/socklb/kubeconfig"\n', "one source: `manifests` or the API - at `$.kubeconfig`"),
         ('node = "w1"\napi_servers = ["172.18.0.2"]\n', "'172.18.0.2' is not like https://172.18.0.2:6443"),
-        (GOOD + 'manifest = "x"\n', "`manifest`"),
+        ('node = "w1"\napi_servers = ["https://172.18.0.2:99999"]\n', "is not like https://172.18.0.2:6443"),
+        (
+            GOOD + 'api_servers = ["172.18.0.2"]\npod_cidrs = ["10"]\nhealth_address = "x"\n',
+            (
+                "there can be one source: `manifests` or the API - at `$.api_servers`; "
+                "'172.18.0.2' is not like https://172.18.0.2:6443 - at `$.api_servers`; "
+                "'10' is not a CIDR - at `$.pod_cidrs`; health_address cannot be listened at ('x')"
+            ),
+        ),
         (GOOD + "bpffs = 7\n", "`$.bpffs`"),
         (GOOD + 'external_ips = ["198.51.100.7"]\n', "'198.51.100.7' is not a CIDR - at `$.external_ips`"),
         (GOOD + "bpffs", "key/value pair"),
     ],
-    ids=["a key is missing", "two sources", "no server", "an unknown key", "a wrong type", "no network", "no TOML"],
+    ids=[
+        "a key is missing",
+        "two sources",
+        "no server",
+        "no port",
+        "several mistakes",
+        "a wrong type",
+        "no network",
+        "no TOML",
+    ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "socklb.toml"
@@ -57,12 +74,33 @@ def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
         load(path)
     assert told in str(raised.value)
     assert str(path) in str(raised.value)
-    assert "valid: TOML with the keys node, manifests" in str(raised.value)
+    assert "keys" not in str(raised.value)  # they are for those who took a wrong one
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('nod = "w1"\n', "unknown key `nod`, did you mean `node`?"),
+        (GOOD + 'Manifest = "x"\n', "unknown key `Manifest`, did you mean `manifests`?"),
+        (GOOD + 'pod_cidr = ["10.0.0.0/8"]\nxyz = 1\n', "did you mean `pod_cidrs`?; unknown key `xyz` ("),
+        (GOOD + "xyz = 1\nbpffs = 7\n", "unknown key `xyz`; Expected `str`, got `int` - at `$.bpffs`"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_one_that_was_meant_and_all_that_there_are(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(text)
+    with pytest.raises(SocklbError, match="the configuration is not right") as raised:
+        load(path)
+    assert told in str(raised.value)
+    assert "; valid: the keys node, manifests, kubeconfig, " in str(raised.value)
 
 
 def test_a_verb_without_its_configuration_ends_with_1_and_the_next_step(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     assert main(["status", "--config", str(tmp_path / "none.toml")]) == 1
     told = capsys.readouterr().err
     assert told.startswith("socklb: cannot read the configuration: No such file or directory")

@@ -1,0 +1,117 @@
+"""The `socklb` command before it does anything: usage, who may run it, and whatever ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from socklb.cli import main
+
+SOCKLB = [sys.executable, "-m", "socklb"]
+VERBS = [["agent"], ["status"], ["service", "list"], ["cleanup"]]
+NOBODY = 65534
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_the_configuration_may_be_named_before_the_verb_and_after_it(
+    verb: list[str], as_root: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for typed in (["--config", str(tmp_path / "x"), *verb], [*verb, "--config", str(tmp_path / "x")]):
+        assert main(typed) == 1
+        assert f"({tmp_path / 'x'})" in capsys.readouterr().err
+
+
+def test_of_two_configurations_the_one_at_the_verb_counts(
+    as_root: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", str(tmp_path / "a"), "status", "--config", str(tmp_path / "b")]) == 1
+    assert f"({tmp_path / 'b'})" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["status", "--jso"], "unrecognized arguments: --jso"),
+        (["service", "list", "--js"], "unrecognized arguments: --js"),
+        (["--conf", "x", "status"], "--conf"),
+        (["status", "--wait", "-1"], "no duration ('-1'); valid: seconds, 0 or more"),
+        (["status", "--wait", "nan"], "no duration ('nan')"),
+        (["status", "--wait", "inf"], "no duration ('inf')"),
+        (["status", "--wait", "soon"], "no duration ('soon')"),
+        (["fly"], "invalid choice: 'fly'"),
+        ([], "VERB"),
+    ],
+)
+def test_wrong_usage_ends_with_two_and_says_what_is_wrong(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(typed)
+    assert left.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "130 interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_somebody_who_is_not_root_is_told_so_in_one_line_with_the_command(
+    verb: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: NOBODY)
+    assert main(verb) == 1
+    assert capsys.readouterr().err == (
+        f"socklb: only root can do this ('user id {NOBODY}'); next: sudo socklb {' '.join(verb)}\n"
+    )
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    with subprocess.Popen([*SOCKLB, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stdout
+        assert started.stderr
+        started.stdout.close()
+        assert started.stderr.read() == ""
+    assert started.returncode == 0
+
+
+PRINTING = "import sys; from socklb.ending import ended; sys.exit(ended('x', lambda: print('y') or 0))"
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-c", PRINTING]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "x: No space left on device\n")
+
+
+@pytest.mark.parametrize("argv", [[sys.executable, "-c", PRINTING], [*SOCKLB, "--help"]], ids=["a verb", "usage"])
+def test_a_closed_output_is_no_failure(argv: list[str]) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *argv]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="`socklb status` is for root")
+def test_an_interrupt_ends_with_130_and_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "socklb.toml"
+    config.write_text(
+        f'node = "w1"\nmanifests = "{tmp_path}"\nsocket = "{tmp_path}/agent.sock"\nbpffs = "{tmp_path}"\n'
+    )
+    waiting = [*SOCKLB, "status", "--config", str(config), "--wait", "60"]
+    with subprocess.Popen(waiting, stderr=subprocess.PIPE, text=True) as started:
+        time.sleep(2)
+        started.send_signal(signal.SIGINT)
+        _, told = started.communicate(timeout=20)
+    assert (started.returncode, told) == (130, "socklb: interrupted\n")
