@@ -1,12 +1,17 @@
-"""The datapath on a sub-cgroup with a BPF file system of its own; every test starts with empty tables."""
+"""The datapath on a sub-cgroup with a BPF file system of its own; every test starts with empty tables.
+
+Tests of what the datapath does share one that is loaded once (`datapath`, `tables`). Those that reload, remove or grow
+it make their own, with `sandbox.cgroup`, `bpffs` and `objects`.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,7 @@ from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
 from tests.datapath.agents import AgentUnderTest
+from tests.datapath.loaded import LoadedOnce
 from tests.datapath.sandbox import Sandbox, mounted_bpffs, running, serve, wait_for_servers
 
 ROOT = Path(__file__).parents[2]
@@ -44,10 +50,16 @@ def objects() -> Path:
     return ROOT / "socklb" / "datapath"
 
 
+@pytest.fixture(scope="session")
+def loaded(sandbox: Sandbox, objects: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedOnce]:
+    with closing(LoadedOnce(tmp_path_factory.mktemp("loaded"), sandbox.cgroup, objects)) as found:
+        yield found
+
+
 @pytest.fixture
-def object_file() -> str:
+def object_file(loaded: LoadedOnce) -> str:
     """The object that this kernel gets; tests may be parametrized with those that older kernels get."""
-    return OBJECT_FILES[0]
+    return loaded.best()
 
 
 @pytest.fixture
@@ -60,13 +72,10 @@ def refusal(object_file: str) -> int:
 
 
 @pytest.fixture
-def datapath(sandbox: Sandbox, bpffs: Path, objects: Path, object_file: str, tmp_path: Path) -> Iterator[NodeDatapath]:
-    """The datapath attached to the sandbox's cgroup, gone after the test."""
-    shutil.copy(objects / object_file, tmp_path / OBJECT_FILES[0])
-    with NodeDatapath(bpffs, sandbox.cgroup, tmp_path) as node:
-        node.attach()
+def datapath(loaded: LoadedOnce, object_file: str) -> Iterator[NodeDatapath]:
+    """The datapath attached to the sandbox's cgroup, with empty tables."""
+    with loaded.attached(object_file) as node:
         yield node
-    node.pins.remove()
 
 
 @pytest.fixture
@@ -83,14 +92,15 @@ def agent(sandbox: Sandbox, bpffs: Path, objects: Path, tmp_path: Path) -> Itera
     Pins(bpffs).remove()
 
 
-@pytest.fixture
-def build(tmp_path: Path) -> Callable[..., Path]:
-    """Compile the objects with other sizes."""
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Compile the object with other sizes, each choice once."""
 
+    @functools.cache
     def make(*defines: str) -> Path:
-        target = tmp_path / "socklb.bpf.o"
-        settings = (f"OUT={tmp_path}", f"DEFINES={' '.join(defines)}")
-        subprocess.run(["make", "-s", "-B", "-C", ROOT / "bpf", *settings, target], check=True)
-        return tmp_path
+        folder = tmp_path_factory.mktemp("built")
+        settings = (f"OUT={folder}", f"DEFINES={' '.join(defines)}")
+        subprocess.run(["make", "-s", "-B", "-C", ROOT / "bpf", *settings, folder / OBJECT_FILES[0]], check=True)
+        return folder
 
     return make

@@ -93,9 +93,9 @@ def test_an_agent_with_another_schema_takes_over_under_load(sandbox: Sandbox, bp
     new.pins.remove()
 
 
-def test_a_second_agent_says_so(datapath: NodeDatapath, bpffs: Path, objects: Path) -> None:
+def test_a_second_agent_says_so(datapath: NodeDatapath, objects: Path) -> None:
     with pytest.raises(SocklbError, match="another agent serves this node"):
-        NodeDatapath(bpffs, datapath.cgroup, objects)
+        NodeDatapath(datapath.pins.root.parent, datapath.cgroup, objects)
 
 
 def test_a_link_of_a_cgroup_that_was_made_anew_is_replaced(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:

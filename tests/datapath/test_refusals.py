@@ -81,12 +81,12 @@ def test_a_file_that_is_no_object_is_told(tmp_path: Path) -> None:
 
 
 def test_maps_that_do_not_fit_the_programs_are_not_taken_over(
-    sandbox: Sandbox, bpffs: Path, datapath: NodeDatapath, build: Callable[..., Path]
+    sandbox: Sandbox, datapath: NodeDatapath, build: Callable[..., Path]
 ) -> None:
     """The agent of another build ends with the reason, and what the first one serves stays."""
     datapath.pins.unlock()
     with pytest.raises(libbpf.BpfError, match=r"couldn't reuse pinned map at .*sockets': parameter mismatch"):
-        NodeDatapath(bpffs, sandbox.cgroup, build("-DSOCKET_SLOTS=128"))
+        NodeDatapath(datapath.pins.root.parent, sandbox.cgroup, build("-DSOCKET_SLOTS=128"))
     datapath.pins.lock()
     assert all(hook.effective for hook in hooks.inspect(datapath.cgroup, datapath.pins.links))
 

@@ -1,0 +1,104 @@
+"""A datapath that is loaded once and serves many tests: the verifier reads eleven programs each time they are loaded.
+
+    datapaths = LoadedOnce(folder, sandbox.cgroup, objects)
+    with datapaths.attached("socklb.bpf.o") as node:
+        node.tables.apply(…)
+
+Each object file has a BPF file system of its own, and its hooks are on the cgroup only while a test has them: tests
+that load a datapath themselves meet none of this. Afterwards every map is as the kernel made it, so a test may write
+what it likes, also behind the agent's back and from another process, but must not grow, remove or reload it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from socklb.datapath import hooks, layout, libbpf
+from socklb.datapath.maps import HashTable, RowTable, map_info
+from socklb.datapath.node import OBJECT_FILES, NodeDatapath
+from socklb.datapath.tables import Tables
+from tests.datapath.sandbox import mounted_bpffs
+
+HASHES, ARRAYS = (1, 9), (2,)  # enum bpf_map_type: HASH and LRU_HASH, ARRAY. What is of a socket goes with the socket.
+
+
+class LoadedOnce:
+    """The datapath of each object file, loaded when a test first asks for it; one that the kernel refuses skips it."""
+
+    def __init__(self, folder: Path, cgroup: Path, objects: Path) -> None:
+        self._folder, self._cgroup, self._objects = folder, cgroup, objects
+        self._loaded: dict[str, NodeDatapath] = {}
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def best(self) -> str:
+        """The first object file that this kernel takes."""
+        for object_file in OBJECT_FILES[:-1]:
+            with contextlib.suppress(libbpf.BpfError):
+                self._load(object_file)
+                return object_file
+        return OBJECT_FILES[-1]
+
+    @contextlib.contextmanager
+    def attached(self, object_file: str) -> Iterator[NodeDatapath]:
+        """Attach it, with empty tables, while the block runs."""
+        try:
+            node = self._load(object_file)
+        except libbpf.BpfError as error:
+            pytest.skip(f"this kernel refuses {object_file}: {error}")
+        this_node(node, node.netns)
+        opened_with, node.tables = node.tables, Tables(node.pins.maps)
+        node.attach()
+        try:
+            yield node
+        finally:
+            node.tables.close()
+            node.tables = opened_with
+            detach(node)
+            empty(node)
+
+    def _load(self, object_file: str) -> NodeDatapath:
+        if object_file not in self._loaded:
+            home = self._folder / object_file
+            home.mkdir(exist_ok=True)
+            shutil.copy(self._objects / object_file, home / OBJECT_FILES[0])
+            with ExitStack() as opened:
+                bpffs = opened.enter_context(mounted_bpffs(home / "bpffs"))
+                self._loaded[object_file] = opened.enter_context(NodeDatapath(bpffs, self._cgroup, home))
+                self._opened.push(opened.pop_all())
+        return self._loaded[object_file]
+
+
+def this_node(node: NodeDatapath, netns: int) -> None:
+    """Say which network namespace is the node's."""
+    with closing(RowTable(node.pins.maps, "this_node", layout.NODE.size)) as table:
+        table.publish(0, 0, netns)
+
+
+def detach(node: NodeDatapath) -> None:
+    hooks.detach(node.pins.links)
+    for pin in node.pins.links.iterdir():
+        pin.unlink()
+
+
+def empty(node: NodeDatapath) -> None:
+    """Make every map what it was when the kernel made it. No hook may run."""
+    for pin in node.pins.maps.iterdir():
+        descriptor = libbpf.get_pinned(pin)
+        info = map_info(descriptor, pin.name)
+        os.close(descriptor)
+        if info.type in HASHES:
+            with closing(HashTable(pin.parent, pin.name, info.key_size, info.value_size)) as table:
+                table.delete(key for key, _ in table.items())
+        if info.type in ARRAYS:
+            with closing(RowTable(pin.parent, pin.name, info.value_size)) as rows:
+                rows.write(0, bytes(rows.capacity * rows.value_size))
