@@ -25,6 +25,7 @@ from socklb.datapath import mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
 from socklb.health.health import Health
+from socklb.hook_watch import HookWatch
 from socklb.packets.leftovers import leftovers
 from socklb.packets.path import PacketPath
 from socklb.plan import Plan
@@ -52,6 +53,7 @@ async def serve(config: Config) -> None:
         async with (
             control.answering(Path(config.socket), agent),
             agent.health.answering(),
+            agent.hooks.kept_whole(),
             agent.packets.kept_whole(),
             agent.routes.kept(),
         ):
@@ -95,8 +97,8 @@ class Agent:
         self.applied: dict[str, int | None] = {}
         self._source = source
         self._datapath = datapath
-        self._attached = False
         self._state = State()
+        self.hooks = HookWatch(datapath)
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
         self.health = Health(config, self, datapath, find_leftovers=leftovers if config.packet_path else list)
@@ -134,9 +136,7 @@ class Agent:
 
     def _serve_sockets(self, difference: Difference) -> None:
         self._datapath.tables.apply(difference.for_sockets())
-        if not self._attached:
-            self._datapath.attach()
-            self._attached = True
+        self.hooks.attach()
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
@@ -187,7 +187,7 @@ class Agent:
     def problems(self) -> list[Problem]:
         """Give what is wrong now: with what the source says, between Services, and in the tables."""
         full = [Problem("", 0, "", f"no room in the tables for {text}") for text in self._without_room()]
-        beside = [*self.packets.problems, *self.routes.problems, *self.health.problems]
+        beside = [*self.hooks.problems, *self.packets.problems, *self.routes.problems, *self.health.problems]
         return [*self._source.problems, *self.plan.problems, *full, *beside]
 
     def _without_room(self) -> Iterator[str]:

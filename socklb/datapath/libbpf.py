@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes as ct
 import errno
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -47,12 +48,13 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map__set_max_entries": (INT, [Pointer, U32]),
     "bpf_program__fd": (INT, [Pointer]),
     "bpf_program__get_expected_attach_type": (INT, [Pointer]),
-    "bpf_program__attach_cgroup": (Pointer, [Pointer, INT]),
-    "bpf_link__pin": (INT, [Pointer, STR]),
-    "bpf_link__destroy": (INT, [Pointer]),
+    "bpf_map__fd": (INT, [Pointer]),
+    "bpf_link_create": (INT, [INT, INT, INT, Pointer]),
     "bpf_link_detach": (INT, [INT]),
     "bpf_link_update": (INT, [INT, INT, Pointer]),
     "bpf_obj_get": (INT, [STR]),
+    "bpf_obj_pin": (INT, [INT, STR]),
+    "bpf_prog_get_fd_by_id": (INT, [U32]),
     "bpf_obj_get_info_by_fd": (INT, [INT, Pointer, ct.POINTER(U32)]),
     "bpf_map_update_batch": (INT, [INT, Pointer, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_map_delete_batch": (INT, [INT, Pointer, ct.POINTER(U32), Pointer]),
@@ -91,7 +93,14 @@ def reason_line(log: str) -> str:
     return told[0] if told else ""
 
 
-_log: list[str] = []
+class _Log(threading.local):
+    """What libbpf printed in the call of this thread: scrapes ask the kernel while the agent does."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+
+_log = _Log()
 
 
 @PrintFn
@@ -99,7 +108,7 @@ def _print(level: int, format_: int, arguments: int) -> int:
     if level <= LOG_WARN:
         buffer = ct.create_string_buffer(LOG_SIZE)
         ct.CDLL(None).vsnprintf(buffer, ct.c_size_t(LOG_SIZE), ct.c_void_p(format_), ct.c_void_p(arguments))
-        _log.append(buffer.value.decode(errors="replace"))
+        _log.lines.append(buffer.value.decode(errors="replace"))
     return 0
 
 
@@ -130,11 +139,11 @@ def call(action: str, function: str, *arguments: Any) -> Any:
     Raises:
         BpfError: the result is negative or a null pointer; `action` says what was meant to be done.
     """
-    _log.clear()
+    _log.lines.clear()
     ct.set_errno(0)
     result = getattr(library(), function)(*arguments)
     if result is None or result < 0:
-        raise BpfError(action, ct.get_errno() or -(result or 0) or errno.EINVAL, "".join(_log))
+        raise BpfError(action, ct.get_errno() or -(result or 0) or errno.EINVAL, "".join(_log.lines))
     return result
 
 
@@ -154,13 +163,17 @@ class Program:
         """`enum bpf_attach_type` that the program was loaded for."""
         return int(library().bpf_program__get_expected_attach_type(self._handle))
 
-    def attach_cgroup(self, cgroup_fd: int, pin: Path) -> None:
-        """Attach to a cgroup by a link (flag "multi": programs of others go on running) and pin the link."""
-        link = call(f"attach {pin.name}", "bpf_program__attach_cgroup", self._handle, cgroup_fd)
-        try:
-            call(f"pin {pin}", "bpf_link__pin", link, os.fsencode(pin))
-        finally:
-            library().bpf_link__destroy(link)  # the pin keeps it attached
+    @property
+    def id(self) -> int:
+        """The number by which the kernel names the program."""
+        return int(program_info(self.fd).id)
+
+    def attach_cgroup(self, cgroup_fd: int, name: str) -> int:
+        """Attach to a cgroup by a link (flag "multi": programs of others go on running); give the link.
+
+        The descriptor is the caller's to close; the program stays attached for as long as that or a pin is there.
+        """
+        return int(call(f"attach {name}", "bpf_link_create", self.fd, cgroup_fd, self.attach_type, None))
 
 
 class Object:
@@ -209,6 +222,11 @@ class Object:
         """Create the maps and have the kernel verify and take the programs."""
         call(f"load {self.path}", "bpf_object__load", self._handle)
 
+    def maps(self, names: Iterable[str]) -> dict[str, int]:
+        """Give the descriptors, the object's to close, of those of the named maps that it has."""
+        handles = {name: library().bpf_object__find_map_by_name(self._handle, name.encode()) for name in names}
+        return {name: int(library().bpf_map__fd(handle)) for name, handle in handles.items() if handle}
+
     def program(self, name: str) -> Program:
         """Give a program by its function's name."""
         return Program(call(f"find program {name}", "bpf_object__find_program_by_name", self._handle, name.encode()))
@@ -223,6 +241,11 @@ def get_pinned(pin: Path) -> int:
     return int(call(f"open {pin}", "bpf_obj_get", os.fsencode(pin)))
 
 
+def pin(fd: int, path: Path) -> None:
+    """Pin a map, program or link."""
+    call(f"pin {path}", "bpf_obj_pin", fd, os.fsencode(path))
+
+
 def update_link(link_fd: int, program_fd: int, name: str) -> None:
     """Replace a link's program atomically. The kernel does not compare attach types: the caller must."""
     call(f"update link {name}", "bpf_link_update", link_fd, program_fd, None)
@@ -234,18 +257,49 @@ def object_info(fd: int, info: ct.Structure, what: str) -> None:
     call(f"read the info of {what}", "bpf_obj_get_info_by_fd", fd, ct.byref(info), ct.byref(size))
 
 
+class ProgramInfo(ct.Structure):
+    """The head of `struct bpf_prog_info`."""
+
+    _fields_ = (
+        ("type", ct.c_uint32),
+        ("id", ct.c_uint32),
+        ("tag", ct.c_uint8 * 8),
+        ("lengths", ct.c_uint32 * 2),
+        ("instructions", ct.c_uint64 * 2),
+        ("load_time", ct.c_uint64),
+        ("created_by_uid", ct.c_uint32),
+        ("nr_map_ids", ct.c_uint32),
+        ("map_ids", ct.c_uint64),
+        ("name", ct.c_char * 16),
+    )
+
+
+def program_info(fd: int) -> ProgramInfo:
+    """Read what the kernel says of a program."""
+    info = ProgramInfo()
+    object_info(fd, info, "a program")
+    return info
+
+
 def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> list[int]:
-    """Give the ids of the programs at a cgroup's hook: its own, or all that are effective there (BPF_PROG_QUERY)."""
+    """Give the ids of the programs at a cgroup's hook: its own, or all that are effective there."""
+    return query_programs(cgroup_fd, attach_type, effective=effective)[0]
+
+
+def query_programs(cgroup_fd: int, attach_type: int, *, effective: bool = False) -> tuple[list[int], int]:
+    """Give the ids of the programs at a cgroup's hook, and how its own were attached: BPF_F_* (BPF_PROG_QUERY).
+
+    Flags are those of the cgroup's own programs, and 0 if effective ones are asked for.
+    """
     ids, count, flags = (U32 * 64)(), U32(64), U32(0)
-    query = 1 if effective else 0
     call(
         f"query attach type {attach_type}",
         "bpf_prog_query",
         cgroup_fd,
         attach_type,
-        query,
+        1 if effective else 0,
         ct.byref(flags),
         ids,
         ct.byref(count),
     )
-    return list(ids[: count.value])
+    return list(ids[: count.value]), int(flags.value)

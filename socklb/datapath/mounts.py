@@ -56,10 +56,35 @@ def find_or_mount_cgroup2() -> Path:
     return OWN_CGROUP_MOUNT
 
 
+def is_bpffs(path: Path, mounts: list[Mount]) -> bool:
+    """Say whether a BPF file system is what one sees at `path`: the last mount there covers those before it."""
+    here = [mount.type for mount in mounts if mount.point == path]
+    return bool(here) and here[-1] == "bpf"
+
+
 def check_bpffs(path: Path, mounts: list[Mount]) -> None:
     """Stop if `path` is not a BPF file system: pins elsewhere would not outlive the agent."""
-    if not any(mount.point == path and mount.type == "bpf" for mount in mounts):
-        raise SocklbError("not a BPF file system", value=path, hint=f"mount -t bpf bpf {path}")
+    if not is_bpffs(path, mounts):
+        raise SocklbError("not a BPF file system", value=path, hint=" ".join(_mount_bpffs(path)))
+
+
+def mount_bpffs(path: Path) -> None:
+    """Mount a BPF file system that root alone may enter: who can write there is master of the hooks.
+
+    Raises:
+        SocklbError: it cannot be mounted, as in a container.
+    """
+    done = subprocess.run(_mount_bpffs(path), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SocklbError(
+            f"no BPF file system is mounted at {path}, and this process cannot: {done.stderr.strip()}",
+            hint=f"on the node: {' '.join(_mount_bpffs(path))}",
+        )
+
+
+def _mount_bpffs(path: Path) -> list[str]:
+    """The default mode of a new BPF file system is 1777 (bpf_fill_super() in kernel/bpf/inode.c)."""
+    return ["mount", "-t", "bpf", "bpf", str(path), "-o", "mode=0700"]
 
 
 def _unescape(text: str) -> str:

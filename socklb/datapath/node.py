@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import hooks, layout, libbpf, mounts
+from socklb.datapath import layout, libbpf, mounts, view
+from socklb.datapath.keeper import Keeper
 from socklb.datapath.maps import RowTable, map_info
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes
@@ -48,16 +49,25 @@ class NodeDatapath:
             self.sizes = _pinned_sizes(self.pins.maps, sizes)
             self._object = _load(objects, self.pins, self.sizes)
             opened.callback(self._object.close)
+            self.keeper = Keeper(self._object, cgroup, self.pins)
+            opened.callback(self.keeper.close)
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
             self.netns = _netns_cookie()
             with closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)) as this_node:
                 this_node.publish(0, 0, self.netns)
+            self._bookkeeping = RowTable(self.pins.maps, "bookkeeping", layout.BOOKKEEPING.size)
+            opened.callback(self._bookkeeping.close)
             self._opened = opened.pop_all()
 
+    @property
+    def records(self) -> view.Bookkeeping:
+        """What happened to sockets' records, also while somebody has unmounted the pins."""
+        return view.Bookkeeping(*layout.BOOKKEEPING.unpack(self._bookkeeping.read(0)))
+
     def attach(self) -> None:
-        """Let the hooks run: attach them, or swap the programs that an earlier agent left."""
-        hooks.attach(self._object, self.cgroup, self.pins.links)
+        """Let the hooks run: attach them, or swap the programs that an earlier agent left. All or none."""
+        self.keeper.attach()
         self.pins.remove_older()
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ class Pins:
     """The pin directories of one node."""
 
     def __init__(self, bpffs: Path) -> None:
+        self.bpffs = bpffs
         self.root = bpffs / "socklb"
         self.maps = self.root / f"v{SCHEMA}" / "maps"
         self.links = self.root / f"v{SCHEMA}" / "links"

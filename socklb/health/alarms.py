@@ -14,7 +14,15 @@ from typing import NamedTuple
 from socklb.api.source import Problem
 from socklb.datapath.view import Fill
 
-NAMES = ("table_nearly_full", "no_room_for_frontends", "no_room_for_addresses", "records_lost", "kube_proxy_left_over")
+NAMES = (
+    "hooks_refused",
+    "hooks_damaged",
+    "table_nearly_full",
+    "no_room_for_frontends",
+    "no_room_for_addresses",
+    "records_lost",
+    "kube_proxy_left_over",
+)
 NEARLY_FULL = 0.9
 LARGER = "next: set larger tables in the configuration, or serve fewer Services"
 

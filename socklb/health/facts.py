@@ -27,6 +27,7 @@ class Facts(NamedTuple):
     out_of_reach: float
     problems: int
     alarms: Sequence[Alarm]
+    repairs: int
 
 
 def gather(agent: Agent, datapath: NodeDatapath, leftovers: Sequence[str]) -> Facts:
@@ -39,10 +40,11 @@ def gather(agent: Agent, datapath: NodeDatapath, leftovers: Sequence[str]) -> Fa
         waiting=len(tables.waiting),
         fills=fills,
         writes=agent.writes(),
-        records=view.bookkeeping(datapath.pins.maps),
+        records=datapath.records,
         out_of_reach=max(0.0, time.time() - agent.reach.lost_since) if agent.reach.lost_since is not None else 0.0,
         problems=len(agent.problems()),
-        alarms=standing(datapath, leftovers),
+        alarms=[*standing(datapath, leftovers), *(Alarm(*alarm) for alarm in agent.hooks.alarms.items())],
+        repairs=agent.hooks.repairs,
     )
 
 
@@ -52,6 +54,6 @@ def standing(datapath: NodeDatapath, leftovers: Sequence[str]) -> list[Alarm]:
         datapath.tables.fill(),
         frontends_waiting=len(datapath.tables.waiting),
         addresses_waiting=datapath.tables.addresses_waiting,
-        lost=view.bookkeeping(datapath.pins.maps).lost,
+        lost=datapath.records.lost,
         leftovers=leftovers,
     )

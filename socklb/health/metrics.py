@@ -58,6 +58,9 @@ class Metrics(Collector):
         for name, attached in self._hooks().items():
             hooks.add_metric([name], attached)
         yield hooks
+        yield CounterMetricFamily(
+            "socklb_hook_repairs", "Hooks and pins that were damaged from outside and put back.", value=facts.repairs
+        )
         yield from _of_trouble(facts)
 
 

@@ -197,7 +197,7 @@ def wait_for_servers(place: Sandbox) -> None:
 def mounted_bpffs(directory: Path) -> Iterator[Path]:
     """Mount a BPF file system of our own; lazily unmounted, for a failed test may hold it open."""
     directory.mkdir(exist_ok=True)
-    sh("mount", "-t", "bpf", "bpf", str(directory))
+    sh("mount", "-t", "bpf", "-o", "mode=0700", "bpf", str(directory))
     try:
         yield directory
     finally:

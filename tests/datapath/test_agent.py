@@ -259,6 +259,7 @@ class TestStatus:
             serving.send(signal.SIGCONT)
 
     def test_a_hook_that_was_taken_away_is_not_called_attached(self, serving: AgentUnderTest) -> None:
+        serving.stop()  # it would put it back
         (Pins(serving.bpffs).links / "connect4").unlink()
         shown = serving.run("status", "--verbose")
         assert "10 of 11 attached and effective" in shown.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pytest
 
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.node import NodeDatapath
+from tests.datapath.meddling import compile_object
 from tests.datapath.sandbox import Sandbox
 
 READS_WITHOUT_A_CHECK = """
@@ -30,14 +30,6 @@ from pathlib import Path
 from socklb.datapath import libbpf
 libbpf.Object.open(Path(sys.argv[1])).load()
 """
-
-
-def compile_object(directory: Path, source: str) -> Path:
-    path = directory / "x.bpf.o"
-    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-    command = ["clang", "-O2", "-g", "--target=bpf", include, "-x", "c", "-", "-c", "-o", path]
-    subprocess.run(command, input=source, text=True, check=True)
-    return path
 
 
 def test_a_refused_program_is_told_with_the_verifiers_last_word(tmp_path: Path) -> None:

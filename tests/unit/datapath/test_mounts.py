@@ -54,5 +54,5 @@ def test_the_root_is(mountinfo: Path, lines: list[str], expected: str | None) ->
 def test_pins_on_another_file_system_are_refused_with_the_command_that_helps(mountinfo: Path) -> None:
     mountinfo.write_text(f"{ROOT}\n30 21 0:26 / /sys/fs/bpf rw - bpf bpf rw\n")
     check_bpffs(Path("/sys/fs/bpf"), read_mounts(mountinfo))
-    with pytest.raises(SocklbError, match="next: mount -t bpf bpf /var/bpf"):
+    with pytest.raises(SocklbError, match="next: mount -t bpf bpf /var/bpf -o mode=0700"):
         check_bpffs(Path("/var/bpf"), read_mounts(mountinfo))
