@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* What a socket was given, so that the application goes on seeing what it asked for.
  *
- * A record has its place in the slot table, or in sk_storage where the slot belongs to another live socket. The newest
+ * A record has its place in the slot table, or in sk_storage where the slot belongs to another live socket or the release
+ * hook does not run (owner.h). The newest
  * record of a socket stands in front; an unconnected UDP socket that talks to several Services keeps older ones behind
  * it. The kernel runs the hooks of one socket under that socket's lock, so only the slot itself is contended.
  *
@@ -14,6 +15,7 @@
 
 #include "address.h"
 #include "maps.h"
+#include "owner.h"
 
 static __always_inline int same_frontend(const struct peer *a, const struct peer *b)
 {
@@ -103,11 +105,16 @@ static __always_inline struct more_peers *make_more(struct bpf_sock_addr *ctx)
 	struct more_peers *more = more_of(ctx);
 	struct bookkeeping *kept = books();
 	struct bpf_sock *sk = ctx->sk;
+	void *mptcp;
 
 	if (more || !kept || !sk)
 		return more;
 	__sync_fetch_and_add(&kept->spilled, 1);
-	more = bpf_sk_storage_get(&more_peers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	mptcp = mptcp_of(ctx);
+	if (mptcp)
+		more = bpf_sk_storage_get(&more_peers, mptcp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	else
+		more = bpf_sk_storage_get(&more_peers, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!more)
 		__sync_fetch_and_add(&kept->lost, 1);
 	return more;
@@ -128,7 +135,7 @@ static __always_inline void keep_behind(struct more_peers *more, const struct pe
 /* The socket's peer from now on is `peer`. `connected` sockets have no other. */
 static __always_inline void remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
 {
-	struct peer *slot = slot_record(bpf_get_socket_cookie(ctx), 1), *front = slot;
+	struct peer *slot = slot_record(bpf_get_socket_cookie(ctx), !is_kernels_own(ctx)), *front = slot;
 	struct more_peers *more = NULL;
 
 	if (!front) {
@@ -161,10 +168,15 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 {
 	struct bookkeeping *kept = books();
 	struct bpf_sock *sk = ctx->sk;
+	void *mptcp;
 
 	release_slot(bpf_get_socket_cookie(ctx), ctx->protocol);
-	if (kept && kept->spilled && sk)
-		bpf_sk_storage_delete(&more_peers, sk);
+	if (!kept || !kept->spilled || !sk)
+		return;
+	bpf_sk_storage_delete(&more_peers, sk);
+	mptcp = mptcp_of(ctx);
+	if (mptcp)
+		bpf_sk_storage_delete(&more_peers, mptcp);
 }
 
 /* The record of this socket about the frontend that `asked` names. `newest`: it stands in front of all others. */

@@ -106,6 +106,13 @@ struct node {
 	__u64 netns; /* cookie of the node's own network namespace; 0: not known */
 };
 
+/* What the hooks know of this kernel; zero: not known. */
+struct kernel_facts {
+	__u32 kern_sock_byte; /* where in a socket it says that it is the kernel's own */
+	__u32 kern_sock_mask; /* by which bit of that byte */
+	__u32 mptcp; /* whether a subflow's MPTCP socket can be found */
+};
+
 /* What happened to records: `spilled`, how many found their slot taken and went to sk_storage; `lost`, how many found no
  * memory there either, so that their socket sees the backend's address instead of the Service's.
  */

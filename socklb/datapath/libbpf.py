@@ -46,6 +46,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_object__find_program_by_name": (Pointer, [Pointer, STR]),
     "bpf_map__set_pin_path": (INT, [Pointer, STR]),
     "bpf_map__set_max_entries": (INT, [Pointer, U32]),
+    "bpf_map__set_initial_value": (INT, [Pointer, ct.c_char_p, ct.c_size_t]),
     "bpf_program__fd": (INT, [Pointer]),
     "bpf_program__get_expected_attach_type": (INT, [Pointer]),
     "bpf_map__fd": (INT, [Pointer]),
@@ -217,6 +218,15 @@ class Object:
         for name, count in entries.items():
             handle = call(f"find map {name}", "bpf_object__find_map_by_name", self._handle, name.encode())
             call(f"resize map {name}", "bpf_map__set_max_entries", handle, count)
+
+    def set_constants(self, values: bytes) -> None:
+        """Give the constants of the object (its section .rodata) their values, before the load."""
+        prefix = self.path.name.removesuffix(".o")[:8].replace("-", "_")  # libbpf before 0.6 names the map so
+        for name in (".rodata", f"{prefix}.rodata"):
+            handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
+            if handle:
+                call(f"set {name}", "bpf_map__set_initial_value", handle, values, len(values))
+                return
 
     def load(self) -> None:
         """Create the maps and have the kernel verify and take the programs."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import layout, libbpf, mounts, view
+from socklb.datapath import kernel, layout, libbpf, mounts, view
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.maps import RowTable, map_info
 from socklb.datapath.pins import Pins
@@ -102,6 +102,7 @@ def _netns_cookie() -> int:
 def _load(directory: Path, pins: Pins, sizes: Sizes) -> libbpf.Object:
     """Load the first object that the kernel takes. Trying beats asking for its version: vendors port features back."""
     first: libbpf.BpfError | None = None
+    constants = kernel.read().packed
     for name in OBJECT_FILES:
         path = directory / name
         if not path.is_file():
@@ -110,6 +111,7 @@ def _load(directory: Path, pins: Pins, sizes: Sizes) -> libbpf.Object:
         try:
             obj.pin_maps(pins.maps, layout.MAPS)
             obj.resize_maps(sizes.by_table())
+            obj.set_constants(constants)
             obj.load()
         except libbpf.BpfError as error:
             obj.close()

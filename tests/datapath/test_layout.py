@@ -60,6 +60,7 @@ STRUCTS = [
     ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0, "options": 0}),
     ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
     ("node", layout.NODE, {"netns": 0}),
+    ("kernel_facts", layout.KERNEL_FACTS, {"kern_sock_byte": 0, "kern_sock_mask": 0, "mptcp": 0}),
     ("bookkeeping", layout.BOOKKEEPING, {"spilled": 0, "lost": 0}),
     ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1, "note": 3}),
     ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),

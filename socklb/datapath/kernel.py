@@ -1,0 +1,75 @@
+"""What the hooks must know of the kernel that they run in, from its own description of its types (BTF).
+
+    kernel = read()         # Kernel(); all zero where the kernel says nothing
+    obj.set_constants(kernel.packed)
+
+Not by CO-RE: libbpf 0.5 of Ubuntu 22.04 cannot read the BTF of newer kernels. Nor is all of it read, which takes Python
+half a second: a field is found by its name's place, and what is found must look like that field.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb.datapath import layout
+
+BTF = Path("/sys/kernel/btf/vmlinux")
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
+HEADER = struct.Struct("=HBBIIIII")  # magic, version, flags, own length; offset and length of types, of strings
+MAGIC = 0xEB9F
+MEMBER = struct.Struct("=III")  # name, type, place
+MPTCP_SOCK = b"bpf_skc_to_mptcp_sock"  # 5.19, and only where the kernel has MPTCP
+
+
+class Kernel(NamedTuple):
+    """`struct kernel_facts` of bpf/types.h."""
+
+    kern_sock_byte: int = 0
+    kern_sock_mask: int = 0
+    mptcp: int = 0
+
+    @property
+    def packed(self) -> bytes:
+        """As the hooks read it."""
+        return layout.KERNEL_FACTS.pack(*self)
+
+
+def read(btf: Path = BTF, lockdown: Path = LOCKDOWN) -> Kernel:
+    """Read what is known; nothing where there is no BTF, or programs may not read the kernel's memory."""
+    try:
+        locked = lockdown.exists() and "[confidentiality]" in lockdown.read_text()
+        return Kernel() if locked else parse(btf.read_bytes())
+    except OSError:
+        return Kernel()
+
+
+def parse(btf: bytes) -> Kernel:
+    """Find the bit `sk_kern_sock` of `struct sock`, and whether there is MPTCP."""
+    magic, _, _, length, types_at, types_size, strings_at, strings_size = HEADER.unpack_from(btf)
+    if magic != MAGIC:
+        return Kernel()
+    types = btf[length + types_at : length + types_at + types_size]
+    strings = btf[length + strings_at : length + strings_at + strings_size]
+    bit = _bit_field(types, strings, b"sk_kern_sock")
+    if bit is None:
+        return Kernel()
+    mptcp = b"\0mptcp_sock\0" in strings and b"\0" + MPTCP_SOCK + b"\0" in strings
+    return Kernel(bit // 8, 1 << bit % 8, int(mptcp))
+
+
+def _bit_field(types: bytes, strings: bytes, name: bytes) -> int | None:
+    """Give the place of a bit field of one bit, which only one struct has; None if that is not found."""
+    at = strings.find(b"\0" + name + b"\0")
+    if at < 0:
+        return None
+    word, found = struct.pack("=I", at + 1), set[int]()
+    place = types.find(word)
+    while place >= 0:
+        if place % 4 == 0 and place + MEMBER.size <= len(types):
+            _, _, where = MEMBER.unpack_from(types, place)
+            if where >> 24 == 1:  # bits of the field; the rest is its place in the struct
+                found.add(where & 0xFFFFFF)
+        place = types.find(word, place + 1)
+    return found.pop() if len(found) == 1 else None
