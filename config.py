@@ -4,26 +4,23 @@ pyinfra opens its first argument as a file. Here a folder stands for one file in
 `inventory/$SOCKLB_INVENTORY.py`, by default `inventory/local.py`, which may also be said in full.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from pyinfra import config
 from pyinfra.api.exceptions import PyinfraError
 
+from inventory import hosts
+
 # The patch below touches a private name, unchanged since 3.0; tests/cluster runs the literal command.
 config.REQUIRE_PYINFRA_VERSION = "~=3.10.0"
 
-DEFAULT = "local"
-HELPERS = {"__init__", "hosts", "reach"}  # Python modules in inventory/ that are no inventories
-
 
 def chosen_inventory(folder: Path) -> Path:
-    name = os.environ.get("SOCKLB_INVENTORY", DEFAULT)
-    names = sorted({file.stem for file in folder.glob("*.py")} - HELPERS)
-    if name not in names:
-        raise PyinfraError(f"SOCKLB_INVENTORY={name}: no such inventory in {folder}/. Valid: {', '.join(names)}")
-    return folder / f"{name}.py"
+    try:
+        return hosts.path(folder=folder)
+    except hosts.UnknownInventoryError as error:
+        raise PyinfraError(str(error)) from None
 
 
 def accept_a_folder() -> None:

@@ -5,16 +5,15 @@ subprocess.run(argv(host, "ip", "route"))
 
 import shlex
 
-from pyinfra.api.host import Host
-
 from inventory.connectors.container import enter_argv
+from inventory.hosts import AnyHost
 
 
 class NotSupportedError(Exception):
     """This kind of host cannot do what was asked of it."""
 
 
-def argv(host: Host, *command: str, hooked: bool = True) -> list[str]:
+def argv(host: AnyHost, *command: str, hooked: bool = True) -> list[str]:
     """The local command line that runs `command` on the host.
 
     With hooked=False it runs outside the node's cgroup, where no BPF program of the node's is asked.
@@ -36,7 +35,7 @@ def argv(host: Host, *command: str, hooked: bool = True) -> list[str]:
             return [*_ssh(host, name or kind), shlex.join(command)]
 
 
-def _ssh(host: Host, name: str) -> list[str]:
+def _ssh(host: AnyHost, name: str) -> list[str]:
     """By the data that pyinfra's own @ssh connector reads; a user's ~/.ssh/config counts too."""
     flags = {"ssh_config_file": "-F", "ssh_port": "-p", "ssh_key": "-i", "ssh_user": "-l"}
     options = [word for key, flag in flags.items() if (value := host.data.get(key)) for word in (flag, str(value))]

@@ -7,6 +7,7 @@
 A node is there when its PID 1 lives: its number is written down last. Whatever else is found is remains, and removed.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -38,11 +39,19 @@ def home(node: str) -> Path:
 
 
 def pid(node: str) -> int | None:
-    """The node's PID 1 as the host numbers it, or None if the node is not there."""
+    """The node's PID 1 as the host numbers it, or None if the node is not there.
+
+    Raises:
+        NodeError: that cannot be told, for only root may look.
+    """
     try:
         number = int((home(node) / "pid").read_text())
         same_network = Path(f"/proc/{number}/ns/net").samefile(fabric.netns_path(node))
         status = Path(f"/proc/{number}/status").read_text()
+    except PermissionError:
+        if os.geteuid() == 0:  # a number that went to a process out of our reach
+            return None
+        raise NodeError(f"node {node}: only root can enter it. Next: the same command as root") from None
     except (OSError, ValueError):
         return None
     # The number may have gone to another process since; only our PID 1 is number 1 inside and in this network.

@@ -2,17 +2,21 @@
 
 connect() makes nothing: pyinfra connects to every host before the first operation, and deploys/teardown.py must not
 make the nodes that it removes. The first command does: `pyinfra @netns/w1 exec -- ip route` works on a bare machine.
+A host that no inventory knows is refused: a name that was mistyped would else become a node without addresses.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pyinfra.api.exceptions import ConnectError, InventoryError
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
 
+from inventory import hosts
 from inventory.connectors import container
 from inventory.connectors.container import enter_argv
 from inventory.connectors.entering import EnteringConnector
@@ -36,7 +40,7 @@ class NetnsConnector(EnteringConnector):
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         if not container.NAME.fullmatch(name):
             raise InventoryError(f"{PREFIX}{name}: not the name of a node. Valid: {container.NAME.pattern}")
-        yield PREFIX + name, {}, []
+        yield PREFIX + name, {"addresses": addresses_of(PREFIX + name)}, []  # what the inventory says itself wins
 
     @override
     def connect(self) -> None:
@@ -45,8 +49,39 @@ class NetnsConnector(EnteringConnector):
         missing = [tool for tool in TOOLS if not shutil.which(tool)]
         if missing:
             raise ConnectError(f"{self.host.name}: {', '.join(missing)} not found. Next: make setup")
+        if not self.data["addresses"] and not container.remains(self.node):
+            raise ConnectError(f"{self.host.name}: no inventory has this node. Valid: {', '.join(known())}")
 
     @override
     def enter(self) -> list[str]:
         container.ensure(self.node, self.data["addresses"])
         return enter_argv(self.node)
+
+
+def addresses_of(host: str) -> list[str]:
+    """What our own inventories say, for a host that was typed: `pyinfra @netns/w1 exec`."""
+    found = [one for one in _everyone() if one.name == host]
+    return found[0].data.get("addresses", []) if found else []
+
+
+def known() -> list[str]:
+    return sorted(host.name for host in _everyone() if host.name.startswith(PREFIX))
+
+
+def _everyone() -> list[hosts.Host]:
+    return [host for name in hosts.names() for host in hosts.load(hosts.path(name))]
+
+
+def refuse_a_folder_without_the_inventory(typed: Sequence[str]) -> None:
+    """pyinfra would take `inventory` for a host, find none, do nothing and call that a success.
+
+    It opens what it is given from the folder that it runs in, and reads config.py there, which makes `inventory` work.
+    """
+    if Path(typed[0]).name == "pyinfra" and "inventory" in typed[1:] and not Path("config.py").exists():
+        raise InventoryError(
+            f"{Path.cwd()} holds no inventory: pyinfra works in the checkout. Next: cd {hosts.FOLDER.parent}, and the "
+            "same command again"
+        )
+
+
+refuse_a_folder_without_the_inventory(sys.argv)

@@ -1,55 +1,54 @@
-"""The `lab` command: one verb a module in labs/engine/verbs/, each with configure() and run()."""
+"""The `lab` command: one verb a module in labs/engine/verbs/, each with configure() and run().
 
-import argparse
+Only the verb that was typed is imported: `lab exec` is typed often, and a lab's engine is much to read for it.
+"""
+
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from types import ModuleType
 
 from inventory.connectors.host import NodeError
+from inventory.hosts import UnknownInventoryError
 from inventory.reach import NotSupportedError
 from labs.engine.errors import LabError
-from labs.engine.verbs import check, exec, list, reset, run, start  # noqa: A004 - verbs, never called as built-ins here
+from socklb.command import Parser, ended, fail
 
-VERBS: dict[str, ModuleType] = {
-    "list": list,
-    "start": start,
-    "run": run,
-    "check": check,
-    "reset": reset,
-    "exec": exec,
-}
+VERBS = ("list", "start", "run", "check", "reset", "exec")
+USAGE = 2
+CANNOT_RUN = 3
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Run a verb and give its exit code."""
     typed = [*(sys.argv[1:] if words is None else words)]
+    return ended("lab", lambda: _run(typed), interrupted="interrupted. Next: lab reset, or lab run again")
+
+
+def _run(typed: list[str]) -> int:
     split = typed.index("--") if "--" in typed else len(typed)  # what follows is for another command
-    options = _parser().parse_args(typed[:split])
+    options = _parser(typed[:1]).read(typed[:split])
     options.command = typed[split + 1 :]
     try:
-        return VERBS[options.verb].run(options)
+        return _module(options.verb).run(options)
     except LabError as error:
-        return _fail(str(error), error.exit_code)
+        return fail("lab", str(error), error.exit_code)
+    except UnknownInventoryError as error:
+        return fail("lab", str(error), USAGE)
     except (NodeError, NotSupportedError) as error:
-        return _fail(str(error), 3)
-    except KeyboardInterrupt:
-        return _fail("interrupted. Next: lab reset, or lab run again", 130)
+        return fail("lab", str(error), CANNOT_RUN)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lab", description="Guided labs that show and prove socket load balancing.")
+def _parser(first: Sequence[str]) -> Parser:
+    """Build the command line: of the verb that was typed first, or of all where none was."""
+    parser = Parser(prog="lab", description="Guided labs that show and prove socket load balancing.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in VERBS.items():
+    for name in [verb for verb in VERBS if verb in first] or VERBS:
+        verb = _module(name)
         about = (verb.__doc__ or "").strip()
-        one = verbs.add_parser(
-            name,
-            help=about.splitlines()[0].partition(": ")[2],
-            description=about,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        verb.configure(one)
+        verb.configure(verbs.add_parser(name, help=about.splitlines()[0].partition(": ")[2], description=about))
     return parser
 
 
-def _fail(why: str, code: int) -> int:
-    print(f"lab: {why}", file=sys.stderr)
-    return code
+def _module(verb: str) -> ModuleType:
+    return import_module(f"labs.engine.verbs.{verb}")

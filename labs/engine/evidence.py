@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.engine.capture import Capture, read
-from labs.engine.errors import NothingRecordedError
+from labs.engine.errors import LabError, NothingRecordedError
 from labs.engine.ladder import Names
 from labs.engine.packet import Endpoint
 
@@ -23,7 +23,13 @@ class Evidence:
         self._file = folder / "state.json"
         self._state: dict[str, Any] = {"names": {}, "steps": {}}
         if self._file.exists():
-            self._state |= json.loads(self._file.read_text())
+            self._state |= self._read()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return json.loads(self._file.read_text())
+        except ValueError as error:
+            raise LabError(f"{self._file} cannot be read: {error}. Next: rm {self._file}") from None
 
     @property
     def names(self) -> Names:

@@ -19,7 +19,6 @@ def write(file: Path, lab: str, results: Sequence[Result]) -> None:
             suite.append(_case(lab, result, claim))
     root = ET.Element("testsuites")
     root.append(suite)
-    file.parent.mkdir(parents=True, exist_ok=True)
     ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 

@@ -13,9 +13,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyinfra.api.host import Host
-
 from inventory import reach
+from inventory.hosts import AnyHost
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10.0  # seconds; nothing that a lab asks for takes longer
@@ -33,7 +32,7 @@ class Output:
 @dataclass(frozen=True)
 class Place:
     name: str
-    host: Host
+    host: AnyHost
     pod: bool = False
 
     def argv(self, *command: str, hooked: bool = True) -> list[str]:

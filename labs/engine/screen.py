@@ -22,9 +22,17 @@ MARKS = {Verdict.TRUE: ("✓", "green"), Verdict.FALSE: ("✗", "bold red"), Ver
 LINES = 14  # of a command's output
 
 
+class Paper(Console):
+    """A reader that has seen enough (`lab run 01 | head`) changes nothing about what is done and how it is judged."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 class Screen:
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(width=WIDTH, highlight=False, markup=False, emoji=False)
+        self._console = console or Paper(width=WIDTH, highlight=False, markup=False, emoji=False)
 
     def line(self, text: str = "", style: str = "") -> None:
         self._console.print(Text(text, style), soft_wrap=True)

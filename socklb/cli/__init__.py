@@ -15,8 +15,8 @@ from typing import Any
 
 from socklb import __version__
 from socklb.cli import agent, cleanup, service, status
+from socklb.command import FAILED, Parser, ended, fail
 from socklb.config import DEFAULT_PATH
-from socklb.ending import FAILED, ended, fail
 from socklb.errors import SocklbError
 
 VERBS = (agent, status, service, cleanup)
@@ -31,13 +31,6 @@ exit codes:
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """A flag is what it is called: with abbreviations none could be renamed or added later."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run a verb and give its exit code."""
     typed = sys.argv[1:] if argv is None else argv
@@ -45,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(typed: list[str]) -> int:
-    arguments = parser().parse_args(typed)
+    arguments = parser().read(typed)
     try:
         _refuse_all_but_root(typed)
         return int(arguments.run(arguments))
@@ -60,7 +53,7 @@ def _refuse_all_but_root(typed: list[str]) -> None:
         raise SocklbError("only root can do this", value=f"user id {user}", hint=shlex.join(["sudo", "socklb", *typed]))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Build the command line."""
     top = Parser(prog="socklb", description="Services resolved at connect(), not on the packet.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"socklb {__version__}")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from inventory.connectors import container
 from inventory.connectors.host import NETNS, is_mount
-from tests.support.cluster import ROOT, Cluster, changes, deploy, traces
+from tests.support.cluster import ROOT, Cluster, changes, deploy, pyinfra, traces
 
 UPPER = Path("/run/socklb/nodes")
 # What is there when so much has been done. Under each the deploy is killed as soon as it shows.
@@ -55,6 +56,16 @@ def test_teardown_leaves_nothing_and_a_second_one_changes_nothing() -> None:
     assert traces() == []
     assert is_mount(NETNS) == others
     assert changes(deploy("teardown")) == []
+    assert traces() == []
+
+
+@pytest.mark.usefixtures("nothing")
+def test_teardown_of_a_whole_cluster_takes_nodes_along_that_no_inventory_has() -> None:
+    container.ensure("stray", ["172.18.0.77/24"])
+    for words in (("@netns/w1",), ("inventory", "--limit", "@netns/cp")):
+        assert pyinfra("-y", *words, "deploys/teardown.py").returncode == 0
+        assert container.nodes() == ["stray"]
+    deploy("teardown")
     assert traces() == []
 
 

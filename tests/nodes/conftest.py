@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 import testinfra
-from pyinfra.api.host import Host
 from testinfra.host import Host as Node
 
 import inventory.connectors.testinfra_netns  # noqa: F401 - makes testinfra know netns://
 from inventory import hosts
+from inventory.hosts import Host
 from tests.support.cluster import Cluster, deploy
 
 DEFAULT = "local"
@@ -22,6 +22,13 @@ DEFAULT = "local"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--inventory", default=DEFAULT, help="inventory/<name>.py whose hosts tests/nodes looks at")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        hosts.path(chosen(config))
+    except hosts.UnknownInventoryError as error:
+        raise pytest.UsageError(f"--inventory {error}") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.host import Host
-
 from inventory import hosts, reach
 from inventory.connectors import cgroup, container
+from inventory.hosts import Host
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 30.0  # seconds for one command

@@ -1,7 +1,7 @@
 """lab run NAME: every step with its evidence and its verdict, without a question asked.
 
 With --ci each step must also have been false before it was done. Exit status: 0 all true, 1 a claim is false, 2 usage,
-3 nothing could run, 4 the evidence is in doubt.
+3 nothing could run, 4 the evidence is in doubt, 130 interrupted.
 """
 
 import argparse
@@ -25,6 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     session = open_lab(options.lab)
+    if options.junit and not options.junit.absolute().parent.is_dir():
+        folder = options.junit.absolute().parent
+        raise LabError(f"--junit {options.junit}: there is no folder {folder}. Next: mkdir -p {folder}")
     results: list[Result] = []
     try:
         results.extend(

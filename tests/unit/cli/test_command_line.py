@@ -40,8 +40,8 @@ def test_of_two_configurations_the_one_at_the_verb_counts(
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        (["status", "--jso"], "unrecognized arguments: --jso"),
-        (["service", "list", "--js"], "unrecognized arguments: --js"),
+        (["status", "--jso"], "socklb status: error: unrecognized arguments: --jso"),
+        (["service", "list", "--js"], "socklb service list: error: unrecognized arguments: --js"),
         (["--conf", "x", "status"], "--conf"),
         (["status", "--wait", "-1"], "no duration ('-1'); valid: seconds, 0 or more"),
         (["status", "--wait", "nan"], "no duration ('nan')"),
@@ -86,7 +86,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     assert started.returncode == 0
 
 
-PRINTING = "import sys; from socklb.ending import ended; sys.exit(ended('x', lambda: print('y') or 0))"
+PRINTING = "import sys; from socklb.command import ended; sys.exit(ended('x', lambda: print('y') or 0))"
 
 
 def test_output_that_cannot_be_written_is_one_line() -> None:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyinfra.api.host import Host
-from pyinfra.api.inventory import Inventory
+from pyinfra.api.inventory import Inventory as PyinfrasInventory
 
 from inventory import hosts
+from inventory.hosts import Host, Inventory, UnknownInventoryError
 
 LOCAL = hosts.path("local")
 # Another process: importing pyinfra_cli patches the standard library for gevent.
@@ -30,9 +30,9 @@ def inventory() -> Inventory:
     return hosts.load(LOCAL)
 
 
-def named(inventory: Inventory, name: str) -> Host:
+def the_host(inventory: Inventory, name: str) -> Host:
     found = inventory.get_host(name)
-    assert isinstance(found, Host)
+    assert found
     return found
 
 
@@ -67,7 +67,7 @@ def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("workers = [('@netns/w1', {'a': 'host'})]\n_ignored = ['@netns/w2']\n")
     for name in ("all", "workers", "mine"):
         (tmp_path / f"group_data/{name}.py").write_text(f"a = b = {name!r}\n{name} = True\n")
-    data = named(hosts.load(tmp_path / "mine.py"), "@netns/w1").data
+    data = the_host(hosts.load(tmp_path / "mine.py"), "@netns/w1").data
     assert (data.a, data.b) == ("host", "mine")
     assert [data.all, data.workers, data.mine] == [True, True, True]
 
@@ -84,11 +84,38 @@ def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:
     ],
 )
 def test_testinfra_reaches_a_host_by(name: str, spec: str) -> None:
-    assert hosts.testinfra_spec(named(Inventory(([name], {})), name)) == spec
+    assert hosts.testinfra_spec(the_host(Inventory({"nodes": [name]}, {}), name)) == spec
+    assert hosts.testinfra_spec(PyinfrasInventory(([name], {})).get_host(name)) == spec
 
 
 def test_the_environment_chooses_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOCKLB_INVENTORY", raising=False)
     assert hosts.path() == LOCAL
-    monkeypatch.setenv("SOCKLB_INVENTORY", "bare_metal")
-    assert hosts.path().name == "bare_metal.py"
+    monkeypatch.setenv("SOCKLB_INVENTORY", "kind")
+    assert hosts.path() == LOCAL.with_name("kind.py")
+    assert hosts.path("local") == LOCAL
+
+
+def test_an_inventory_that_is_not_there_is_told_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOCKLB_INVENTORY", "foo")
+    with pytest.raises(UnknownInventoryError) as raised:
+        hosts.path()
+    assert str(raised.value) == "SOCKLB_INVENTORY=foo: no such inventory in inventory/. Valid: kind, local"
+    for name in ("locl", "hosts", "group_data"):
+        with pytest.raises(UnknownInventoryError, match=f"^'{name}': no such inventory in inventory/. Valid: "):
+            hosts.path(name)
+
+
+def test_data_that_nobody_gave_names_the_host() -> None:
+    host = hosts.load(hosts.path("kind")).get_group("nodes")[0]
+    with pytest.raises(AttributeError, match="@kind/socklb-control-plane has no data 'pods'"):
+        _ = host.data.pods
+    assert host.data.get("pods", "none") == "none"
+
+
+def test_reading_an_inventory_does_not_import_pyinfra() -> None:
+    """It costs 0.9 s of CPU, and every `lab` command would pay it."""
+    loading = "from inventory import hosts, reach; hosts.load(hosts.path('local'))"
+    code = f"import sys; {loading}; print('pyinfra' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -4,12 +4,16 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from inventory.connectors import container, host
 from labs.engine.claims import Claim, Verdict
 from labs.engine.cli import VERBS, main
+from labs.engine.errors import LabError
+from labs.engine.evidence import Evidence
 from labs.engine.places import ROOT, Output
 from labs.engine.screen import Screen
 
@@ -90,3 +94,92 @@ def test_output_is_shown_as_it_is_folded_and_with_its_exit_status() -> None:
     assert "… 6 more lines" in said
     assert "(exit status 7)" in said
     assert max(len(line) for line in said.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["exec", "w1", "ls"],
+            "lab exec: error: unrecognized arguments: ls; the command stands behind --, for example: ",
+        ),
+        (["exec", "client", "--unhoked", "--", "ls"], "lab exec: error: unrecognized arguments: --unhoked"),
+        (["run", "01", "--jun", "x"], "lab run: error: unrecognized arguments: --jun"),
+    ],
+)
+def test_wrong_words_are_told_with_the_usage_of_their_verb(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert f"usage: lab {words[0]} " in said
+    assert told in said
+
+
+@pytest.mark.parametrize("words", [["exec", "w1", "--", "true"], ["run", "01"], ["reset", "01"]], ids=" ".join)
+def test_an_inventory_that_is_not_there_or_no_place_for_labs_is_one_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOCKLB_INVENTORY", "foo")
+    assert main(words) == 2
+    assert capsys.readouterr().err == "lab: SOCKLB_INVENTORY=foo: no such inventory in inventory/. Valid: kind, local\n"
+    monkeypatch.setenv("SOCKLB_INVENTORY", "kind")
+    assert main(words) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("lab: labs run on the local cluster, and the inventory 'kind' is another one")
+    assert told.endswith("Next: unset SOCKLB_INVENTORY\n")
+
+
+@pytest.mark.parametrize("words", [["exec", "w1", "--", "true"], ["exec", "client", "--", "true"], ["run", "01"]])
+def test_whoever_is_not_root_is_told_so_and_not_to_build_what_is_there(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Locked(type(tmp_path)):
+        def samefile(self, other_path: object) -> bool:
+            raise PermissionError(13, "Permission denied", str(self))
+
+    for node in ("cp", "w1", "w2"):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "pid").write_text("1\n")
+    monkeypatch.setattr(host, "NODES", tmp_path)
+    monkeypatch.setattr(container, "Path", Locked)
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    assert main(words) == 3
+    assert "only root can enter it. Next: the same command as root" in capsys.readouterr().err
+
+
+def test_a_report_that_has_no_folder_is_told_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "01", "--junit", str(tmp_path / "no" / "x.xml")]) == 2
+    assert f"there is no folder {tmp_path / 'no'}. Next: mkdir -p {tmp_path / 'no'}" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_reader_that_has_seen_enough_ends_nothing() -> None:
+    code = "import sys; from labs.engine.cli import main; sys.exit(main(['list']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as lab:
+        assert lab.stdout
+        assert lab.stderr
+        lab.stdout.close()
+        assert lab.stderr.read() == b""
+    assert lab.returncode == 0
+
+
+def test_exec_imports_nothing_that_costs_much() -> None:
+    """It is typed often: pyinfra alone would be 0.9 s of CPU."""
+    code = "import sys; from labs.engine.cli import main; main(['exec', 'w1']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "labs.engine.verbs.exec" in done.stdout
+    for costly in ("pyinfra", "rich", "msgspec", "socklb.cli", "socklb.config"):
+        assert costly not in done.stdout.split()
+
+
+def test_evidence_that_cannot_be_read_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(LabError, match=r"state\.json cannot be read: .* Next: rm "):
+        Evidence(tmp_path)

@@ -11,8 +11,8 @@ from labs.engine.runner import Result
 
 def test_each_claim_is_a_test_case_false_a_failure_and_doubt_an_error(tmp_path: Path) -> None:
     claims = tuple(Claim(f"must be {verdict}", f"<seen> & {verdict}", verdict) for verdict in Verdict)
-    junit.write(tmp_path / "new" / "lab.xml", "01-socket-lb", [Result(Step("The wire"), claims, 3.0)])
-    (suite,) = ET.parse(tmp_path / "new" / "lab.xml").getroot()
+    junit.write(tmp_path / "lab.xml", "01-socket-lb", [Result(Step("The wire"), claims, 3.0)])
+    (suite,) = ET.parse(tmp_path / "lab.xml").getroot()
     assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
         "tests": "3", "failures": "1", "errors": "1", "skipped": "0",
     }  # fmt: skip

@@ -1,19 +1,43 @@
-"""How a command ends, whatever ends it: an exit code and at most one line, never a traceback.
+"""What the commands `socklb` and `lab` have in common: how they are read and how they end.
 
-    sys.exit(ended("socklb", lambda: run(arguments), expected=SocklbError))
+    sys.exit(ended("socklb", lambda: run(Parser().read(sys.argv[1:]))))
 
-A reader that has seen enough (`socklb service list | head`) is no failure. An interrupt is 130, as a shell says it.
+Whatever ends a command, there is an exit code and at most one line, never a traceback. A reader that has seen enough
+(`socklb service list | head`) is no failure. An interrupt is 130, as a shell says it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 FAILED = 1
 INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A flag is what it is called: with abbreviations none could be renamed or added later.
+
+    advice: what helps whoever typed words that are too many.
+    """
+
+    advice = ""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
+        self.set_defaults(parser=self)  # the innermost: that of the verb which was typed
+
+    def read(self, typed: Sequence[str]) -> argparse.Namespace:
+        """Read a command line; what is wrong is told with the usage of the verb, not with that of all verbs."""
+        found, extra = self.parse_known_args(typed)
+        if extra:
+            chosen: Parser = found.parser
+            chosen.error(f"unrecognized arguments: {' '.join(extra)}{chosen.advice and '; ' + chosen.advice}")
+        return found
 
 
 def ended(program: str, run: Callable[[], int], *, interrupted: str = "interrupted") -> int:

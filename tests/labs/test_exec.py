@@ -1,0 +1,47 @@
+"""`lab exec` reaches every machine and pod there is, and costs little more than the command itself."""
+
+import json
+import resource
+
+import pytest
+
+from tests.labs.command import lab
+from tests.support.cluster import Cluster
+
+
+@pytest.mark.parametrize("machine", ["cp", "w1", "w2", "outside"])
+def test_every_machine_of_the_inventory_is_reached(cluster: Cluster, machine: str) -> None:
+    done = lab("exec", machine, "--", "hostname")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{machine}\n", "")
+
+
+def test_the_client_outside_asks_a_node_port(cluster: Cluster) -> None:
+    done = lab("exec", "outside", "--", "curl", "-s", "--max-time", "5", "http://172.18.0.4:32000/")
+    assert done.stdout.startswith("web-")
+
+
+def test_a_pod_that_somebody_added_is_reached(cluster: Cluster) -> None:
+    assert lab("exec", "w2", "--", "pod", "add", "mine").returncode == 0
+    try:
+        listed = json.loads(lab("exec", "w2", "--", "pod", "list", "--json").stdout)
+        (address,) = [pod["addresses"][0] for pod in listed if pod["name"] == "mine"]
+        assert f" {address}/" in lab("exec", "mine", "--", "ip", "-brief", "address").stdout
+        assert lab("exec", "mine", "--unhooked", "--", "true").returncode == 0
+    finally:
+        lab("exec", "w2", "--", "pod", "delete", "mine")
+    done = lab("exec", "mine", "--", "true")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lab: no node or pod 'mine'; there is: cp, w1, w2, outside, ")
+
+
+def test_it_costs_less_than_a_quarter_of_a_second_of_cpu(cluster: Cluster) -> None:
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    costs: list[float] = []
+    for _ in range(3):
+        before = spent()
+        assert lab("exec", "w1", "--", "true").returncode == 0
+        costs.append(spent() - before)
+    assert min(costs) < 0.25
