@@ -28,6 +28,10 @@ class ObjectMeta(Struct, frozen=True, gc=False):
     deletionTimestamp: str = ""  # noqa: N815
 
 
+class NodeMeta(ObjectMeta, frozen=True, gc=False):
+    creationTimestamp: str = ""  # noqa: N815
+
+
 class ServicePort(Struct, frozen=True, gc=False):
     port: Port
     name: str = ""
@@ -172,7 +176,7 @@ class NodeStatus(Struct, frozen=True, gc=False):
 
 
 class Node(Struct, frozen=True, gc=False):
-    metadata: ObjectMeta
+    metadata: NodeMeta
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 

@@ -41,6 +41,10 @@ class Troubles(Generic[Key]):
         for key in [key for key in self._standing if over(key)]:
             del self._standing[key]
 
+    def settle_before(self, moment: float) -> None:
+        """Those that were not met since are over."""
+        self.settle_where(lambda key: (self._standing[key].last or 0.0) < moment)
+
     def get(self, key: Key) -> Problem | None:
         """Give one as it stands."""
         return self._standing.get(key)

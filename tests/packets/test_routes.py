@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes as ct
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +69,14 @@ def way(number: int, last: int = 0) -> dict[str, str]:
     return {f"10.244.{number}.0/24": f"172.18.0.{last}", f"fd00:10:244:{number}::/64": f"fd00:172:18::{last}"}
 
 
+PODS = ("10.244.0.0/16", "fd00:10:244::/56")
+
+
 class Agent:
     """What of the agent keeps routes."""
 
     def __init__(self) -> None:
-        self.routes = NodeRoutes(Config(node="w3", manifests="/nowhere", node_routes=True))
+        self.routes = NodeRoutes(Config(node="w3", manifests="/nowhere", node_routes=True, pod_cidrs=PODS))
         self.state = State()
 
     def take(self, changes: Any, *, complete: bool = True) -> list[str]:
@@ -144,3 +149,80 @@ def test_without_the_key_nothing_is_touched(place: None) -> None:
     agent.routes = NodeRoutes(Config(node="w3", manifests="/nowhere"))
     agent.take(present(the_node(4)))
     assert shown() == {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        pytest.param(["delete", "10.244.4.0/24"], "was removed by somebody else, and put back", id="deleted"),
+        pytest.param(
+            ["replace", "10.244.4.0/24", "via", "172.18.0.9"],
+            "was led to 172.18.0.9 by somebody else (protocol boot), and put back",
+            id="replaced",
+        ),
+        pytest.param(
+            ["replace", "10.244.4.0/24", "via", "172.18.0.9", "proto", routes.PROTOCOL],
+            "was led to 172.18.0.9 by somebody else (protocol 83), and put back",
+            id="replaced, with our mark",
+        ),
+        pytest.param(
+            ["replace", "10.244.4.0/24", "dev", "eth0"],
+            "was led to a link by somebody else (protocol boot)",
+            id="to a link",
+        ),
+        pytest.param(
+            ["replace", "blackhole", "10.244.4.0/24"],
+            "was led to a link by somebody else (protocol boot)",
+            id="swallowed",
+        ),
+    ],
+)
+def test_what_is_done_to_a_route_is_undone_and_told(
+    place: None, damage: list[str], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Agent()
+    agent.take(present(the_node(4), the_node(5)))
+    for _ in range(3):
+        ip("route", *damage)
+        agent.routes.repair()
+        assert shown() == way(4) | way(5)
+    (problem,) = agent.routes.problems
+    assert told in problem.message
+    assert problem.times == 3
+    assert caplog.text.count(told) == 1
+
+
+def test_damage_is_noticed_while_the_agent_runs_and_nothing_waits_for_it(
+    place: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert routes.EVERY < 10
+    monkeypatch.setattr(routes, "EVERY", 0.2)
+
+    async def story() -> None:
+        agent = Agent()
+        async with agent.routes.kept():
+            began = time.monotonic()
+            agent.take(present(the_node(4)))
+            assert time.monotonic() - began < 0.01
+            await until(lambda: shown() == way(4))
+            ip("route", "flush", "proto", routes.PROTOCOL)
+            await until(lambda: shown() == way(4))
+            await until(lambda: len(agent.routes.problems) == 1)
+
+    async def until(true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not true():  # noqa: ASYNC110  (the kernel tells nobody)
+                await asyncio.sleep(0.05)
+
+    asyncio.run(story())
+
+
+def test_a_look_that_fails_is_told_and_the_next_one_comes(place: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = Agent()
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "present", lambda: {}["dst"])
+        (problem,) = agent.take(present(the_node(4)))
+        assert "the routes cannot be read or changed: KeyError: 'dst'" in problem
+    agent.routes.repair()
+    assert shown() == way(4)
+    assert agent.routes.problems == []

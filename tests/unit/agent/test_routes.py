@@ -19,6 +19,9 @@ W2 = the_node("w2", "172.18.0.4", "fd00:172:18::4", pods=("10.244.2.0/24", "fd00
 W3 = the_node("w3", "172.18.0.5", pods=("10.244.3.0/24", "fd00:10:244:3::/64"))
 
 
+PODS = ("10.244.0.0/16", "fd00:10:244::/56")
+
+
 def ours(gateway: str) -> Route:
     return Route(gateway, PROTOCOL)
 
@@ -45,7 +48,7 @@ def test_a_nodes_pods_are_reached_by_its_internal_address_of_the_same_family(
 
 def wanted(*steps: Any) -> dict[str, str]:
     """What is wanted after these changes; the kernel is not touched while `node_routes` is off."""
-    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True)), State()
+    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True, pod_cidrs=PODS)), State()
     routes.repair = lambda: None  # type: ignore[method-assign]
     for step in steps:
         routes.update(state, state.apply(step).nodes, complete=True)
@@ -62,9 +65,39 @@ def test_routes_follow_nodes_that_come_change_and_go() -> None:
     assert wanted(present(W3), present(W2), gone(W3)) == pod_routes(W2)
 
 
-def test_of_two_nodes_that_claim_one_network_the_first_by_name_has_it() -> None:
-    other = the_node("w9", "172.18.0.9", pods=("10.244.3.0/24",))
-    assert wanted(present(other, W3)) == wanted(present(W3, other)) == {"10.244.3.0/24": "172.18.0.5"}
+def test_who_had_a_network_first_keeps_its_route() -> None:
+    other = the_node("a9", "172.18.0.9", pods=("10.244.3.0/24", "10.244.3.128/25", "128.0.0.0/1"))
+    assert wanted(present(W3), present(other)) == {"10.244.3.0/24": "172.18.0.5"}
+
+
+def test_our_own_network_is_nobody_elses() -> None:
+    own, other = (
+        the_node("w1", "172.18.0.3", pods=("10.244.1.0/24",)),
+        the_node("a9", "172.18.0.9", pods=("10.244.1.0/25",)),
+    )
+    assert wanted(present(own), present(other)) == {}
+
+
+def test_what_a_node_may_not_have_is_a_problem_of_that_node(caplog: pytest.LogCaptureFixture) -> None:
+    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True, pod_cidrs=PODS)), State()
+    routes.repair = lambda: None  # type: ignore[method-assign]
+    for _ in range(3):
+        routes.update(
+            state, state.apply(present(the_node("w6", "172.18.0.6", pods=("128.0.0.0/1",)))).nodes, complete=True
+        )
+    (problem,) = routes.problems
+    assert (problem.object, problem.field) == ("Node/w6", "spec.podCIDRs")
+    assert problem.message.startswith("no route to it: 128.0.0.0/1 is not within pod_cidrs (10.244.0.0/16")
+    assert caplog.text.count("128.0.0.0/1") == 1
+
+
+def test_without_the_networks_of_all_pods_no_node_is_believed() -> None:
+    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True)), State()
+    routes.repair = lambda: 1 / 0  # type: ignore[method-assign,return-value]  # those of an earlier agent stay
+    routes.update(state, state.apply(present(W3)).nodes, complete=True)
+    (problem,) = routes.problems
+    assert "without pod_cidrs every network that a Node names would be believed" in problem.message
+    assert 'next: set pod_cidrs to the networks of all pods, as in ["10.244.0.0/16"]' in problem.message
 
 
 WANTED = {"10.244.3.0/24": "172.18.0.5"}
@@ -99,3 +132,8 @@ def test_the_commands_lead_to_what_is_wanted_and_touch_nothing_else(
     there: dict[str, Route], prune: bool, commands: list[str]
 ) -> None:
     assert changes(WANTED, there, prune=prune) == commands
+
+
+def test_what_took_the_place_of_ours_is_replaced() -> None:
+    there = {"10.244.3.0/24": Route("172.18.0.6", "boot")}
+    assert changes(WANTED, there, prune=True, ours=["10.244.3.0/24"]) == [ADD]

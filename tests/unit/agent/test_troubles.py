@@ -54,3 +54,13 @@ def test_several_are_over_at_once() -> None:
     assert len(troubles.problems) == 1
     assert troubles.get("b") is not None
     assert troubles.get("a") is None
+
+
+def test_what_was_not_met_for_long_is_over(clock: list[float]) -> None:
+    troubles: Troubles[str] = Troubles()
+    troubles.note("old", NO_PORT)
+    clock[0] += 100
+    troubles.note("new", NO_PORT)
+    troubles.settle_before(1050.0)
+    assert troubles.get("old") is None
+    assert troubles.get("new") is not None
