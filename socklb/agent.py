@@ -72,7 +72,7 @@ def source_of(config: Config) -> Source:
     from socklb.api.cluster import KubernetesApi  # noqa: PLC0415  (40 MB of memory that a folder does not need)
     from socklb.api.connection import Connection  # noqa: PLC0415
 
-    return KubernetesApi(Connection(config.kubeconfig, config.api_servers))
+    return KubernetesApi(Connection(config.kubeconfig, config.api_servers), config.node)
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -25,8 +25,8 @@ class Config(msgspec.Struct, frozen=True):
     node: this node's name, as its Node object spells it; a pod has it in the environment variable NODE_NAME instead.
     manifests: the folder of Kubernetes YAML to serve; empty: the Kubernetes API says what to serve.
     kubeconfig: how the API is reached; empty: as the ServiceAccount of the pod that the agent runs in.
-    api_servers: addresses of control plane nodes, as in https://172.18.0.2:6443, tried one after the other; empty: the
-        one of the kubeconfig. Never a Service's: the agent is what serves those.
+    api_servers: addresses of control plane nodes, as in https://172.18.0.2:6443; a random one is asked, and any other
+        when it fails; empty: the one of the kubeconfig. Never a Service's: the agent is what serves those.
     bpffs: a BPF file system; pins live below it in socklb/.
     cgroup: the node's cgroup-v2 root; found in /proc/self/mountinfo if absent.
     objects: the folder of the eBPF objects; the package's own if absent.
@@ -39,7 +39,7 @@ class Config(msgspec.Struct, frozen=True):
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
     native_cidrs: further networks that pods reach with their own address.
     node_routes: whether the agent keeps a route to each other node's podCIDRs by way of that node's InternalIP, for
-        nodes of one network where nothing else routes between pods.
+        nodes of one network where nothing else routes between pods. Needs pod_cidrs: no other network is believed.
     external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
     """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from socklb.api import reflector
+from socklb.api import follower, lists, reflector
 from socklb.api.cluster import KubernetesApi
 from socklb.api.connection import Connection
 from tests.kube.conftest import agent_token
@@ -27,7 +27,7 @@ SourceOf = Callable[..., KubernetesApi]
 
 @pytest.fixture(autouse=True)
 def retries_come_soon(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(reflector, "RETRY_MOST", 0.5)
+    monkeypatch.setattr(follower, "RETRY_MOST", 0.5)
     caplog.set_level(logging.INFO)
 
 
@@ -129,7 +129,7 @@ async def test_a_resource_version_that_is_too_old_is_listed_anew(
             wire.mend()
             await follower.until(lambda: follower.names() >= {f"{name}-2", f"{name}-3"})
             await follower.until_gone(f"{name}-1")
-            assert "Service are listed anew" in caplog.text
+            assert "too old resource version" in caplog.text
             (_, second) = follower.batches
             assert {change.key for change in second.changes if change.kind == "Service"} == {
                 f"default/{name}-1",
@@ -232,12 +232,16 @@ async def test_a_watch_may_be_silent_for_longer_than_the_list_before_it(
 
 
 @story
-async def test_a_list_whose_stream_stalls_is_asked_for_in_pages(
+async def test_a_list_whose_stream_stalls_is_asked_for_again_as_a_stream(
     plane: ControlPlane, source_of: SourceOf, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reflector, "INITIAL_END", "never")  # so the end of the list is not seen, and silence follows
     monkeypatch.setattr(reflector, "STREAM_SILENCE", 0.5)
-    async with following(source_of(plane)) as follower:
-        plane.create(SERVICES, service(name))
-        await follower.until_there(name)
-        assert follower.source.reach.lost_since is None
+    before = len(plane.asked())
+    with monkeypatch.context() as patch:
+        patch.setattr(lists, "INITIAL_END", "never")  # so the end of the list is not seen, and silence follows
+        async with following(source_of(plane), listed=False) as follower:
+            await follower.until(lambda: "stopped answering" in follower.source.reach.reason)
+            patch.undo()
+            await follower.until(lambda: follower.batches)
+    asked = [event["requestURI"] for event in plane.asked()[before:]]
+    assert not any("limit=" in uri for uri in asked)

@@ -1,0 +1,116 @@
+"""What those who follow a resource have in common: they go on until stopped, whatever goes wrong.
+
+Any exception is one more failure: told, and tried again later each time. What was known stays known meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Generic
+
+from socklb.api.asking import Asker
+from socklb.api.backoff import Backoff
+from socklb.api.connection import Connection
+from socklb.api.failures import (
+    AheadError,
+    ApiError,
+    BriefError,
+    ExpiredError,
+    ForbiddenError,
+    NotServedError,
+    UnexpectedError,
+    unexpected,
+)
+from socklb.api.resources import Found, Resource, Sink
+
+RETRY_FIRST, RETRY_MOST, RETRY_RESET = 0.8, 30.0, 120.0  # seconds, as client-go's reflector
+WITHOUT_RETRY = 300.0  # a resource that is optional and refused
+WITHOUT_TRIES = 3  # so many failures of any other kind, and nothing waits for what is optional
+PROVEN = 1.0  # seconds that a watch must live (client-go's "very short watch")
+STALE = (ExpiredError, AheadError, NotServedError, UnexpectedError)  # where we stand is of no use any more
+
+log = logging.getLogger(__name__)
+
+
+class Follower(ABC, Generic[Found]):
+    """See the module. `run` is for a thread of its own; `stop` may be called from any."""
+
+    def __init__(self, resource: Resource, connection: Connection, sink: Sink[Found]) -> None:
+        self.resource = resource
+        self._asker = Asker(connection)
+        self._sink = sink
+        self._backoff = Backoff(RETRY_FIRST, RETRY_MOST, RETRY_RESET)
+        self._troubled = False  # the last failure is not over yet
+        self._listed = False  # once at least
+
+    def run(self) -> None:
+        """Follow the server until stopped."""
+        while not self._asker.stopped.is_set():
+            try:
+                self._follow()
+            except Exception as error:  # noqa: BLE001  (one that ended this thread would be an agent that is deaf)
+                if not self._asker.stopped.is_set():
+                    self._asker.stopped.wait(self._failed(unexpected(error)))
+
+    def stop(self) -> None:
+        """End `run`, also while it waits for the server."""
+        self._asker.stop()
+
+    @abstractmethod
+    def _follow(self) -> None:
+        """Do the next thing that is due."""
+
+    @abstractmethod
+    def _start_anew(self) -> None:
+        """What is known of where we stand is of no use."""
+
+    def _failed(self, error: ApiError) -> float:
+        """Tell of a failure, and give the seconds until the next try."""
+        self._troubled = True
+        seconds = self._backoff.failed(at_least=error.retry_after)
+        if isinstance(error, STALE):
+            self._start_anew()
+        if (
+            isinstance(error, ExpiredError | BriefError) and self._backoff.failures == 1
+        ):  # happens to a server that is well
+            log.info("%s: %s; asked again in %.1f s", self.resource.name, error, seconds)
+            return seconds
+        without = self._is_served_without(error)
+        if without and isinstance(error, ForbiddenError | NotServedError):
+            seconds = WITHOUT_RETRY
+        try:
+            self._sink.failed(self.resource, error, seconds, without=without)
+        except Exception:
+            log.exception("%s: a failure could not be told: %s", self.resource.name, error)
+        return seconds
+
+    def _is_served_without(self, error: ApiError) -> bool:
+        if not self.resource.optional or not error.status:
+            return False
+        refused = isinstance(error, ForbiddenError | NotServedError)
+        return refused or (not self._listed and self._backoff.failures >= WITHOUT_TRIES)
+
+    def _works(self) -> None:
+        """The server does what it should: a failure before is over."""
+        self._backoff.well()
+        if self._troubled:
+            self._troubled = False
+            self._sink.reached(self.resource)
+
+    @contextmanager
+    def _proving(self) -> Generator[None]:
+        """Within the block say `_works` after PROVEN seconds; needed after a failure alone."""
+        timer = threading.Timer(PROVEN, self._works)
+        timer.daemon = True
+        if self._troubled:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if timer.is_alive():
+                timer.join()  # what it says comes before what is said next
