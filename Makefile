@@ -30,11 +30,17 @@ lab: ready  ## build the local cluster and run the first lab on it
 	@setup/step.sh cluster "Building the local cluster: pyinfra inventory deploys/cluster.py" \
 		pyinfra -y --fail-percent 0 inventory deploys/cluster.py
 	@lab run 01
+	@printf '\n%s\n' 'The cluster goes on running. Next, in this folder as root:'
+	@printf '  %-36s %s\n' 'source .venv/bin/activate' 'lab, pyinfra and pytest by their names' \
+		'lab exec w1 -- socklb status' 'is node w1 served, and by what' \
+		'make teardown' 'removes the cluster'
 
 cluster: ready  ## build the local cluster: nodes, pods, Services and the agent
 	@pyinfra -y --fail-percent 0 inventory deploys/cluster.py
 
-teardown: setup  ## remove everything that the local cluster put on this machine
+teardown:  ## remove everything that the local cluster put on this machine
+	@[ "$$(id -u)" = 0 ] || { echo "make teardown: only root can remove the nodes. Next: sudo make teardown" >&2; exit 1; }
+	@$(MAKE) setup
 	@pyinfra -y inventory deploys/teardown.py
 
 programs: setup  ## build Kubernetes' programs from Go modules: 8 minutes on two cores, once

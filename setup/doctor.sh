@@ -4,10 +4,11 @@
 #   doctor.sh            a table: every prerequisite, what was found, the remedy where one is missing
 #   doctor.sh --quiet    one line for each missing prerequisite, nothing else
 #
+# What is marked NOTE stops nothing: less works without it, or it may become short.
 # Exit code: 0 all there, 1 something is missing, 2 wrong usage.
 # It reads /proc, /sys, /lib/modules and PATH, needs nothing but a base system, and changes nothing. It does not load a
 # BPF program: a kernel that was built without cgroup hooks passes here and is reported by the agent.
-# Tests put another tree under SOCKLB_DOCTOR_ROOT and another `uname` on PATH.
+# Tests put another tree under SOCKLB_DOCTOR_ROOT and another `uname` and `df` on PATH.
 # shellcheck disable=SC2329 # the predicates are called by name
 set -u
 
@@ -15,6 +16,8 @@ root=${SOCKLB_DOCTOR_ROOT:-}
 release=$(uname -r)
 missing=0
 quiet=no
+disk_mb=2000  # .venv, .tools and build take 650 MB, Debian's packages 900, the nodes' own files the rest
+memory_mb=500 # three agents, and the servers of the pods
 
 main() {
     case ${1:-} in
@@ -47,6 +50,12 @@ main() {
         'install the kernel modules of the running kernel (CONFIG_BRIDGE)'
     check 'apt-get' apt_is_there \
         'use Debian 12, Debian 13, Ubuntu 22.04 or Ubuntu 24.04'
+    advise 'nftables' nftables_is_there \
+        'install the kernel modules of the running kernel; without them clients outside the cluster are not served'
+    advise 'disk' disk_is_free \
+        'make room: docker system prune, apt-get clean, make clean in other checkouts'
+    advise 'memory' memory_is_free \
+        'end what needs much memory, or take a larger machine'
     exit $missing
 }
 
@@ -61,6 +70,15 @@ check() { # NAME PREDICATE REMEDY; the predicate prints what it found
         echo "socklb cannot run here: $name: $found. Remedy: $remedy" >&2
     else
         printf '%-8s %-14s %s\n%23s remedy: %s\n' MISSING "$name" "$found" '' "$remedy"
+    fi
+}
+
+advise() { # NAME PREDICATE REMEDY: as check, but nothing stops where it fails
+    [ $quiet = no ] || return 0
+    if found=$($2); then
+        printf '%-8s %-14s %s\n' ok "$1" "$found"
+    else
+        printf '%-8s %-14s %s\n%23s remedy: %s\n' NOTE "$1" "$found" '' "$3"
     fi
 }
 
@@ -162,6 +180,29 @@ module_is_listed() { # MODULE
         echo "no module $1 in /lib/modules/$release"
         return 1
     fi
+}
+
+# The packet path's: nat chains, and the expressions fib, masquerade, redirect and reject.
+nftables_is_there() {
+    lacking=
+    for module in nf_tables:nft_do_chain nft_chain_nat:nft_nat_do_chain nft_fib:nft_fib_init nft_masq:nft_masq_init \
+        nft_redir:nft_redir_init nft_reject:nft_reject_init; do
+        driver_is_there "${module%:*}" "${module#*:}" >/dev/null || lacking="$lacking ${module%:*}"
+    done
+    echo "${lacking:+no}${lacking:-nat, fib, masquerade, redirect, reject}"
+    [ -z "$lacking" ]
+}
+
+disk_is_free() {
+    free=$(df -Pk . 2>/dev/null | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\) .*/\1/p')
+    echo "$((${free:-0} / 1024)) MB are free here ($disk_mb are needed the first time)"
+    [ $((${free:-0} / 1024)) -ge "$disk_mb" ]
+}
+
+memory_is_free() {
+    free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' "$root/proc/meminfo" 2>/dev/null)
+    echo "$((${free:-0} / 1024)) MB are available ($memory_mb are needed)"
+    [ $((${free:-0} / 1024)) -ge "$memory_mb" ]
 }
 
 apt_is_there() {

@@ -9,7 +9,10 @@ cd "$(dirname "$0")/.."
 name=$1 what=$2
 shift 2
 log=build/log/$name.log
-mkdir -p build/log
+if ! (mkdir -p build/log && : >"$log") 2>/dev/null; then # else an earlier log would be shown as this one's
+    echo "setup/step.sh: $log cannot be written: it is not this user's. Next: the same command as root, or make clean as root" >&2
+    exit 1
+fi
 echo "$what ..."
 started=$(date +%s)
 status=0

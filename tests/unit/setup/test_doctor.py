@@ -14,9 +14,11 @@ import pytest
 
 DOCTOR = Path(__file__).parents[3] / "setup/doctor.sh"
 RELEASE = "6.1.0-18-amd64"
+NFTABLES = ("nft_do_chain", "nft_nat_do_chain", "nft_fib_init", "nft_masq_init", "nft_redir_init", "nft_reject_init")
 FILES = {
     "proc/filesystems": "nodev\tsysfs\nnodev\tcgroup2\nnodev\tbpf\n\text4\nnodev\toverlay\n",
-    "proc/kallsyms": "0000 t veth_newlink\n0000 t br_dev_newlink\n",
+    "proc/kallsyms": "".join(f"0000 t {symbol}\n" for symbol in ("veth_newlink", "br_dev_newlink", *NFTABLES)),
+    "proc/meminfo": "MemTotal:        2014000 kB\nMemAvailable:    1014000 kB\n",
     "proc/self/mountinfo": "24 31 0:22 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
     "proc/self/status": "Name:\tsh\nCapEff:\t000001ffffffffff\n",
     "sys/kernel/btf/vmlinux": "",
@@ -41,6 +43,10 @@ class Machine(NamedTuple):
     def uname(self, *, release: str = RELEASE, machine: str = "x86_64") -> None:
         self.program("uname", f"case $1 in -r) echo {release} ;; -m) echo {machine} ;; esac")
 
+    def disk(self, free: int) -> None:
+        rows = "Filesystem 1024-blocks Used Available Capacity Mounted", f"/dev/sda1 100000000 5000 {free} 20% /"
+        self.program("df", "\n".join(f"echo '{row}'" for row in rows))
+
     def doctor(self, *options: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.programs), "SOCKLB_DOCTOR_ROOT": str(self.root)}
         return run("/bin/sh", str(DOCTOR), *options, env=environment)
@@ -59,6 +65,7 @@ def machine(tmp_path: Path) -> Machine:
         (made.programs / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     made.program("id", "echo 0")
     made.program("apt-get", "exit 0")
+    made.disk(9_000_000)
     made.uname()
     for path, text in FILES.items():
         made.write(path, text)
@@ -120,6 +127,32 @@ def test_a_machine_with_everything_is_fine(machine: Machine) -> None:
     table = machine.doctor()
     assert table.returncode == 0
     assert "MISSING" not in table.stdout
+    assert "NOTE" not in table.stdout
+    assert "8789 MB are free" in table.stdout
+    assert "990 MB are available" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("take_away", "name", "says"),
+    [
+        (replace("proc/kallsyms", "nft_masq_init"), "nftables", "no nft_masq"),
+        (replace("proc/kallsyms", "nft_"), "nftables", "no nf_tables nft_chain_nat nft_fib"),
+        (lambda m: m.disk(1_000_000), "disk", "976 MB are free here (2000 are needed the first time)"),
+        (replace("proc/meminfo", "1014000", "101400"), "memory", "99 MB are available (500 are needed)"),
+    ],
+    ids=["no masquerade", "no nftables", "a full disk", "little memory"],
+)
+def test_what_is_short_or_missing_for_a_part_is_noted_and_stops_nothing(
+    machine: Machine, take_away: Callable[[Machine], None], name: str, says: str
+) -> None:
+    take_away(machine)
+    table = machine.doctor()
+    assert table.returncode == 0
+    (row,) = [line for line in table.stdout.splitlines() if line.startswith("NOTE")]
+    assert name in row
+    assert says in row
+    assert "remedy: " in table.stdout
+    assert machine.doctor("--quiet").stderr == ""
 
 
 @pytest.mark.parametrize("lack", LACKS.values(), ids=LACKS.keys())
@@ -142,7 +175,7 @@ def test_the_table_shows_what_is_missing_beside_what_is_there(machine: Machine, 
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("MISSING")]
     assert lack.prerequisite in row
     assert lack.says in row
-    assert done.stdout.count("\nok ") == 11
+    assert done.stdout.count("\nok ") == 14
     assert "remedy: " in done.stdout
 
 
@@ -164,7 +197,7 @@ def test_cgroup_v2_beside_v1_is_found(machine: Machine) -> None:
 
 @pytest.mark.parametrize("listing", ["modules.dep", "modules.builtin"])
 def test_a_driver_that_is_not_loaded_yet_counts(machine: Machine, listing: str) -> None:
-    machine.write("proc/kallsyms", "")
+    machine.write("proc/kallsyms", "".join(f"0000 t {symbol}\n" for symbol in NFTABLES))
     machine.write("proc/filesystems", FILES["proc/filesystems"].replace("nodev\toverlay\n", ""))
     machine.write(
         f"lib/modules/{RELEASE}/{listing}",
