@@ -17,7 +17,7 @@ main() {
         find_uv
         exec "$uv" "$@"
     fi
-    key=$(cat pyproject.toml uv.lock setup/python.sh | sha256sum)
+    key=$(cat pyproject.toml uv.lock setup/kit/pyproject.toml setup/python.sh | sha256sum)
     # A distribution upgrade removes the interpreter that .venv/ points to, so it is started too.
     if [ "$key" = "$(cat .venv/socklb-key 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then
         exit 0
