@@ -48,7 +48,10 @@ async def serve(config: Config) -> None:
     objects = Path(config.objects) if config.objects else OBJECTS
     source = source_of(config)
     sizes = Sizes(config.max_frontends, config.max_backends)
-    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes) as datapath:
+    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, Path(config.socket).parent) as datapath:
+        log.info("eBPF object: %s", datapath.object_file)
+        for feature in datapath.missing:
+            log.warning("this kernel lacks a feature: %s", feature)
         agent = Agent(config, source, datapath)
         async with (
             control.answering(Path(config.socket), agent),
@@ -125,18 +128,18 @@ class Agent:
         self.health.applied(self._state, affected, batch)
 
     def _serve(self, difference: Difference) -> None:
-        self._serve_sockets(difference)
+        self._serve_sockets(difference, whole=self.synced)
         self.packets.apply(difference.for_packets())
 
     def _serve_all(self) -> None:
         """Everything is known: entries of an earlier agent that nobody wants are pruned."""
-        self._serve_sockets(self._against_the_kernel())
+        self._serve_sockets(self._against_the_kernel(), whole=True)
         wanted = self.plan.full()
         self.packets.sync(Difference(wanted.frontends).for_packets().put, wanted.addresses)
 
-    def _serve_sockets(self, difference: Difference) -> None:
+    def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
         self._datapath.tables.apply(difference.for_sockets())
-        self.hooks.attach()
+        self.hooks.attach(whole=whole)
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""

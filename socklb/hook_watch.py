@@ -21,6 +21,7 @@ from socklb.datapath.node import NodeDatapath
 from socklb.errors import SocklbError
 
 EVERY = 3.0  # seconds between two looks: damage is put back by the next one, and seen to be whole by the one after
+OLDER_EVERY = 10.0  # seconds: counting the sockets of an older version takes 10 ms
 LONGEST = 10.0  # seconds between two tries to attach beside a program that leaves no room
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,19 @@ class HookWatch:
         self._wanted = False
         self._refusal = ""  # why nothing is attached
         self._again, self._pause = 0.0, 1.0
+        self._older = False  # hooks of an older version are left
+        self._looked_at_older = 0.0
         self._damage = ""  # as the last look found it
         self._failures: list[str] = []  # what that look could not repair
 
-    def attach(self) -> None:
-        """Attach every hook, or none: then a problem says why, and it is tried again."""
+    def attach(self, *, whole: bool = True) -> None:
+        """Attach every hook, or none: then a problem says why, and it is tried again.
+
+        whole: everything that is to be served is in the tables. Where tables of an older version serve, nothing less
+        takes their place.
+        """
+        if not whole and self._datapath.pins.older:
+            return
         self._wanted = True
         if not self.attached:
             self._try_to_attach()
@@ -49,6 +58,7 @@ class HookWatch:
         """Put back what is damaged, or try again to attach."""
         if self.attached:
             self._repair()
+            self._forget_older()
         elif self._wanted and time.monotonic() >= self._again:
             self._try_to_attach()
 
@@ -96,6 +106,16 @@ class HookWatch:
             if self._refusal:
                 log.info("the hooks are attached now")
             self.attached, self._refusal = True, ""
+            self._older = bool(self._datapath.pins.older)
+            if self._older:
+                log.info("sockets of an older version keep its hooks until they are closed")
+
+    def _forget_older(self) -> None:
+        if self._older and time.monotonic() - self._looked_at_older >= OLDER_EVERY:
+            self._looked_at_older = time.monotonic()
+            self._older = self._datapath.pins.forget_older()
+            if not self._older:
+                log.info("the last socket of an older version is closed: its hooks are removed")
 
     def _refuse(self, why: str) -> None:
         if why != self._refusal:

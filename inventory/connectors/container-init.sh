@@ -23,7 +23,7 @@ mount --bind proc/sys/net proc/sys/net
 mount -o remount,bind,ro proc/sys
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup # in the new cgroup namespace: the node's cgroup is the root
-mount -t bpf bpf sys/fs/bpf
+mount -t bpf bpf sys/fs/bpf -o mode=0700
 
 mount -t tmpfs -o mode=0755 run run
 mount -t tmpfs -o mode=1777 tmp tmp

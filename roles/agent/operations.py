@@ -85,7 +85,8 @@ def _restart_unit() -> str:
 def _restart_daemon() -> str:
     daemon = f"start-stop-daemon --quiet --pidfile {PIDFILE}"
     stop = f"{daemon} --stop --oknodo --retry TERM/5/KILL/2"
-    return f"{stop} && {daemon} --start --background --make-pidfile --output {LOG} --startas {PROGRAM} -- agent"
+    start = f"{daemon} --start --background --make-pidfile --output {LOG} --startas {PROGRAM} -- agent"
+    return f"chmod 0700 /sys/fs/bpf && {stop} && {start}"  # older versions of this kit mounted it for everybody
 
 
 def _until_synced(systemd: bool) -> str:

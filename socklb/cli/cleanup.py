@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     from socklb.routes import remove_all  # noqa: PLC0415  (what no other verb needs costs them 30 ms)
 
     found = config.load(arguments.config)
-    pins = Pins(Path(found.bpffs))
+    pins = Pins(Path(found.bpffs), Path(found.socket).parent)
     if not pins.root.is_dir():
         if found.node_routes:
             remove_all()

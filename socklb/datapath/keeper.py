@@ -77,6 +77,8 @@ class Keeper:
         if not mounts.is_bpffs(self._pins.bpffs, mounts.read_mounts()):
             mounts.mount_bpffs(self._pins.bpffs)
         self._pins.make()
+        self._pins.unlock()  # of another file system, perhaps
+        self._pins.lock()
 
     def _pin_maps(self) -> None:
         for name, fd in self._maps.items():

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from socklb.datapath.capabilities import missing_capabilities
 from socklb.errors import SocklbError
@@ -47,6 +47,11 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map__set_pin_path": (INT, [Pointer, STR]),
     "bpf_map__set_max_entries": (INT, [Pointer, U32]),
     "bpf_map__set_initial_value": (INT, [Pointer, ct.c_char_p, ct.c_size_t]),
+    "bpf_map__type": (U32, [Pointer]),
+    "bpf_map__key_size": (U32, [Pointer]),
+    "bpf_map__value_size": (U32, [Pointer]),
+    "bpf_map__max_entries": (U32, [Pointer]),
+    "bpf_map__map_flags": (U32, [Pointer]),
     "bpf_program__fd": (INT, [Pointer]),
     "bpf_program__get_expected_attach_type": (INT, [Pointer]),
     "bpf_map__fd": (INT, [Pointer]),
@@ -148,6 +153,16 @@ def call(action: str, function: str, *arguments: Any) -> Any:
     return result
 
 
+class Shape(NamedTuple):
+    """What must be the same for a map to be taken over: type, sizes in bytes, entries, flags."""
+
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    map_flags: int
+
+
 class Program:
     """A program of a loaded object."""
 
@@ -227,6 +242,14 @@ class Object:
             if handle:
                 call(f"set {name}", "bpf_map__set_initial_value", handle, values, len(values))
                 return
+
+    def shape(self, name: str) -> Shape | None:
+        """Give the shape that a map will have; None if the object has no such map."""
+        handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
+        if not handle:
+            return None
+        parts = ("type", "key_size", "value_size", "max_entries", "map_flags")
+        return Shape(*(int(getattr(library(), f"bpf_map__{part}")(handle)) for part in parts))
 
     def load(self) -> None:
         """Create the maps and have the kernel verify and take the programs."""

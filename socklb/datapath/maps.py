@@ -35,6 +35,16 @@ def map_info(fd: int, name: str) -> MapInfo:
     return info
 
 
+def pinned_shape(pin: Path) -> libbpf.Shape:
+    """Read the shape of a pinned map."""
+    descriptor = libbpf.get_pinned(pin)
+    try:
+        info = map_info(descriptor, pin.name)
+    finally:
+        os.close(descriptor)
+    return libbpf.Shape(info.type, info.key_size, info.value_size, info.max_entries, info.map_flags)
+
+
 class PinnedMap:
     """A map opened by its pin."""
 

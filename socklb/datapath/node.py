@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import socket
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import kernel, layout, libbpf, mounts, view
+from socklb.datapath import features, kernel, layout, libbpf, mounts, view
 from socklb.datapath.keeper import Keeper
-from socklb.datapath.maps import RowTable, map_info
+from socklb.datapath.maps import RowTable, map_info, pinned_shape
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
 from socklb.errors import SocklbError
 
-SO_NETNS_COOKIE = 71  # socket(7); kernel 5.14, commit e8b9eab99232
 OBJECTS = Path(__file__).parent  # the wheel carries them here
-# Best first: errno of our choice (6.1), compare-and-swap in programs (5.12, commit 5ffa25502b5a), neither.
-OBJECT_FILES = ("socklb.bpf.o", "socklb-5.12.bpf.o", "socklb-5.10.bpf.o")
+OBJECT_FILES = tuple(features.OBJECTS)
+
+log = logging.getLogger(__name__)
 
 
 class NodeDatapath:
@@ -32,7 +31,14 @@ class NodeDatapath:
         datapath.attach()
     """
 
-    def __init__(self, bpffs: Path, cgroup: Path, objects: Path = OBJECTS, sizes: Sizes = Sizes()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        bpffs: Path,
+        cgroup: Path,
+        objects: Path = OBJECTS,
+        sizes: Sizes = Sizes(),  # noqa: B008
+        run: Path | None = None,
+    ) -> None:
         """Become the node's only writer, create or take over the maps, and read back what they hold.
 
         Raises:
@@ -41,19 +47,20 @@ class NodeDatapath:
         """
         mounts.check_bpffs(bpffs, mounts.read_mounts())
         self.cgroup = cgroup
-        self.pins = Pins(bpffs)
+        self.pins = Pins(bpffs, run)
         with ExitStack() as opened:
             self.pins.make()
             self.pins.lock()
             opened.callback(self.pins.unlock)
-            self.sizes = _pinned_sizes(self.pins.maps, sizes)
-            self._object = _load(objects, self.pins, self.sizes)
+            self.missing = features.missing()
+            self.object_file = features.object_for(self.missing)
+            self._object, self.sizes = _load(objects, self.object_file, self.pins, sizes)
             opened.callback(self._object.close)
             self.keeper = Keeper(self._object, cgroup, self.pins)
             opened.callback(self.keeper.close)
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
-            self.netns = _netns_cookie()
+            self.netns = features.netns_cookie()
             with closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)) as this_node:
                 this_node.publish(0, 0, self.netns)
             self._bookkeeping = RowTable(self.pins.maps, "bookkeeping", layout.BOOKKEEPING.size)
@@ -68,7 +75,7 @@ class NodeDatapath:
     def attach(self) -> None:
         """Let the hooks run: attach them, or swap the programs that an earlier agent left. All or none."""
         self.keeper.attach()
-        self.pins.remove_older()
+        self.pins.retire_older()
 
     def __enter__(self) -> Self:
         return self
@@ -90,32 +97,35 @@ def _pinned_sizes(maps: Path, wanted: Sizes) -> Sizes:
     return Sizes(found["frontends"], found["backends"])
 
 
-def _netns_cookie() -> int:
-    """Give the cookie of this process' network namespace, the node's; 0 before kernel 5.14, which cannot say."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        try:
-            return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
-        except OSError:
-            return 0
+def _load(directory: Path, name: str, pins: Pins, sizes: Sizes) -> tuple[libbpf.Object, Sizes]:
+    """Load an object with the tables that are pinned, or with new ones where those cannot be taken over."""
+    path = directory / name
+    if not path.is_file():
+        raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
+    obj = libbpf.Object.open(path)
+    try:
+        taken = _pinned_sizes(pins.maps, sizes)
+        obj.resize_maps(taken.by_table())
+        if misfit := _misfit(obj, pins.maps):
+            log.warning("new tables: %s; those of before are kept at %s until new ones serve", misfit, pins.set_aside())
+            taken = sizes
+            obj.resize_maps(taken.by_table())
+        obj.pin_maps(pins.maps, layout.MAPS)
+        obj.set_constants(kernel.read().packed)
+        obj.load()
+    except BaseException:
+        obj.close()
+        raise
+    return obj, taken
 
 
-def _load(directory: Path, pins: Pins, sizes: Sizes) -> libbpf.Object:
-    """Load the first object that the kernel takes. Trying beats asking for its version: vendors port features back."""
-    first: libbpf.BpfError | None = None
-    constants = kernel.read().packed
-    for name in OBJECT_FILES:
-        path = directory / name
-        if not path.is_file():
-            raise first or SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
-        obj = libbpf.Object.open(path)
-        try:
-            obj.pin_maps(pins.maps, layout.MAPS)
-            obj.resize_maps(sizes.by_table())
-            obj.set_constants(constants)
-            obj.load()
-        except libbpf.BpfError as error:
-            obj.close()
-            first = first or error
-        else:
-            return obj
-    raise first or AssertionError("OBJECT_FILES is empty")
+def _misfit(obj: libbpf.Object, maps: Path) -> str:
+    """Say which pinned table is not as this object needs it; empty if all are."""
+    for name in layout.MAPS:
+        wanted = obj.shape(name)
+        if wanted and (maps / name).exists() and (found := pinned_shape(maps / name)) != wanted:
+            parts = zip(wanted._fields, found, wanted, strict=True)
+            return f"table {name} has " + ", ".join(
+                f"{part} {had} and this version {has}" for part, had, has in parts if had != has
+            )
+    return ""

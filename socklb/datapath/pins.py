@@ -1,31 +1,46 @@
-"""Where maps and links stay when no agent runs: <bpffs>/socklb/v2/{maps,links}, and who may write there."""
+"""Where maps and links stay when no agent runs: <bpffs>/socklb/v2/{maps,links}, and who may write there.
+
+Whoever can write there is master of the hooks, so everything is root's alone. Tables of another schema, or of another
+size than can be taken over, are in folders of their own beside ours: see `older`.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import stat
+from itertools import count
 from pathlib import Path
 
-from socklb.datapath import hooks
+from socklb.datapath import hooks, older
+from socklb.datapath.lock import Lock
 from socklb.errors import SocklbError
 
 SCHEMA = 2  # of bpf/types.h and bpf/maps.h; another one gets another directory
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Pins:
     """The pin directories of one node."""
 
-    def __init__(self, bpffs: Path) -> None:
+    def __init__(self, bpffs: Path, run: Path | None = None) -> None:
+        """Name the BPF file system, and for who writes the folder of the agent's socket, where its lock is."""
         self.bpffs = bpffs
         self.root = bpffs / "socklb"
         self.maps = self.root / f"v{SCHEMA}" / "maps"
         self.links = self.root / f"v{SCHEMA}" / "links"
-        self._lock: int | None = None
+        self._lock = Lock(self.root, run)
 
     def make(self) -> None:
-        """Make the directories."""
-        for directory in (self.maps, self.links):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the directories.
+
+        Raises:
+            SocklbError: somebody else than root may write to the file system, or made a directory before us.
+        """
+        _refuse_others(self.bpffs)
+        for directory in (self.root, self.maps.parent, self.maps, self.links):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            _refuse_foreign(directory)
+            directory.chmod(0o700)
 
     def lock(self) -> None:
         """Be the only writer until this process ends or `unlock` is called.
@@ -33,36 +48,67 @@ class Pins:
         Raises:
             SocklbError: another process is.
         """
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise SocklbError(
-                f"another agent serves this node: it holds the lock on {self.root}",
-                hint="stop that one first; 'socklb status' names its process",
-            ) from None
-        self._lock = descriptor
+        self._lock.take()
 
     def unlock(self) -> None:
         """Let another process write."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     def exist(self) -> bool:
         """Say whether anything is pinned."""
         return self.maps.is_dir() and any(self.maps.iterdir())
 
-    def remove_older(self) -> None:
-        """Detach and unpin what a version with another schema left, now that ours serves."""
-        for directory in self.root.iterdir():
-            if directory != self.maps.parent:
-                _remove(directory)
+    def set_aside(self) -> Path:
+        """Make room for tables of other sizes: those that serve now are an older schema from here on."""
+        places = (self.root / f"v{SCHEMA}-{number}" for number in count(1))
+        aside = next(place for place in places if not place.exists())
+        self.maps.parent.rename(aside)
+        self.make()
+        return aside
+
+    @property
+    def older(self) -> list[Path]:
+        """The folders of other schemas."""
+        return [folder for folder in self.root.iterdir() if folder != self.maps.parent] if self.root.is_dir() else []
+
+    def retire_older(self) -> None:
+        """Have other schemas translate no more, now that ours serves; their sockets go on seeing the Service."""
+        for folder in self.older:
+            older.retire(folder)
+        self.forget_older()
+
+    def forget_older(self) -> bool:
+        """Remove other schemas whose sockets are gone; say whether one is left."""
+        for folder in self.older:
+            if older.is_unused(folder):
+                _remove(folder)
+        return bool(self.older)
 
     def remove(self) -> list[Path]:
         """Detach every hook and unpin everything, of every schema. Give what was unpinned."""
         return _remove(self.root) if self.root.is_dir() else []
+
+
+def _refuse_others(bpffs: Path) -> None:
+    found = bpffs.stat()
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & OTHERS_MAY_WRITE:
+        raise SocklbError(
+            f"others than root may write to the BPF file system {bpffs} and so take over the hooks",
+            value=f"uid {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}",
+            valid="uid 0, mode 0700",
+            hint=f"chown 0:0 {bpffs} && chmod 0700 {bpffs}",
+        )
+
+
+def _refuse_foreign(directory: Path) -> None:
+    found = directory.lstat()
+    if found.st_uid not in (0, os.geteuid()) or not stat.S_ISDIR(found.st_mode):
+        raise SocklbError(
+            f"somebody else than root made {directory}",
+            value=f"uid {found.st_uid}",
+            valid="a directory of uid 0",
+            hint=f"find out who did, then rm -r {directory}",
+        )
 
 
 def _remove(root: Path) -> list[Path]:

@@ -78,21 +78,6 @@ def test_an_upgrade_swaps_every_program_and_no_connect_fails(
         node.pins.remove()
 
 
-def test_an_agent_with_another_schema_takes_over_under_load(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:
-    with NodeDatapath(bpffs, sandbox.cgroup, objects) as old:
-        old.attach()
-        old.tables.apply(web())
-    with load(sandbox, SERVICE4, clients=4) as running:
-        (bpffs / "socklb" / "v2").rename(bpffs / "socklb" / "v1")  # as if an older version had made them
-        with NodeDatapath(bpffs, sandbox.cgroup, objects) as new:
-            new.tables.apply(web())
-            new.attach()
-    assert running.result.failed == []
-    assert len(own_programs(sandbox.cgroup)) == len(hooks.HOOKS)
-    assert [path.name for path in (bpffs / "socklb").iterdir()] == ["v2"]
-    new.pins.remove()
-
-
 def test_a_second_agent_says_so(datapath: NodeDatapath, objects: Path) -> None:
     with pytest.raises(SocklbError, match="another agent serves this node"):
         NodeDatapath(datapath.pins.root.parent, datapath.cgroup, objects)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.node import NodeDatapath
 from tests.datapath.meddling import compile_object
-from tests.datapath.sandbox import Sandbox
 
 READS_WITHOUT_A_CHECK = """
 #include <linux/bpf.h>
@@ -70,17 +68,6 @@ def test_a_file_that_is_no_object_is_told(tmp_path: Path) -> None:
     path.write_text("not ELF")
     with pytest.raises(libbpf.BpfError, match=f"open {path}: "):
         libbpf.Object.open(path)
-
-
-def test_maps_that_do_not_fit_the_programs_are_not_taken_over(
-    sandbox: Sandbox, datapath: NodeDatapath, build: Callable[..., Path]
-) -> None:
-    """The agent of another build ends with the reason, and what the first one serves stays."""
-    datapath.pins.unlock()
-    with pytest.raises(libbpf.BpfError, match=r"couldn't reuse pinned map at .*sockets': parameter mismatch"):
-        NodeDatapath(datapath.pins.root.parent, sandbox.cgroup, build("-DSOCKET_SLOTS=128"))
-    datapath.pins.lock()
-    assert all(hook.effective for hook in hooks.inspect(datapath.cgroup, datapath.pins.links))
 
 
 def test_a_link_of_another_attach_type_is_replaced_and_not_updated(datapath: NodeDatapath, bpffs: Path) -> None:

@@ -1,0 +1,49 @@
+"""What an agent with another schema of tables left: its sockets go on seeing the Service's address until they close.
+
+    retire(folder)          # once our hooks serve: it translates no more
+    is_unused(folder)       # now and then: may the rest go?
+
+A socket's record is in the tables of the hooks that translated it, so these hooks go on reading it at recvmsg() and
+getpeername(), and give it back at the socket's release.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from socklb.datapath import libbpf
+from socklb.datapath.links import detach
+from socklb.datapath.maps import RowTable, pinned_shape
+
+READERS = ("sock_release", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6")
+RECORDS = "sockets"
+
+
+def retire(folder: Path) -> None:
+    """Detach everything but the readers, and unpin the tables but the one that says how many sockets are left."""
+    for pin in (folder / "links").glob("*"):
+        if pin.name not in READERS:
+            link = libbpf.get_pinned(pin)
+            try:
+                detach(link, pin.name)
+            finally:
+                os.close(link)
+            pin.unlink()
+    for pin in (folder / "maps").glob("*"):
+        if pin.name != RECORDS:
+            pin.unlink()
+
+
+def is_unused(folder: Path) -> bool:
+    """Say whether no socket has a record in a retired folder.
+
+    Records that found no place in the table are kept with their sockets and not counted: such a socket may see the
+    backend's address in the end, as all do where there is no table (Linux before 5.12).
+    """
+    pin = folder / "maps" / RECORDS
+    if not pin.exists():
+        return True
+    with closing(RowTable(pin.parent, pin.name, pinned_shape(pin).value_size)) as table:
+        return table.count_words() == 0
