@@ -10,30 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
-from collections.abc import Coroutine, Iterator
-from contextlib import aclosing
-from itertools import islice
+from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any
 
-from socklb import control
+from socklb.answers import Answers
 from socklb.api.manifests import ManifestFolder
-from socklb.api.source import Batch, Problem, Reach, Source
+from socklb.api.source import Batch, Source
 from socklb.config import Config
 from socklb.datapath import mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
-from socklb.health.health import Health
+from socklb.health.health import RETRY, Health
+from socklb.hook_watch import EVERY as HOOKS_EVERY
 from socklb.hook_watch import HookWatch
 from socklb.packets.leftovers import leftovers
 from socklb.packets.path import PacketPath
 from socklb.plan import Plan
+from socklb.report import RunningFacts
+from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
 from socklb.serving import Difference, frontend_text
-from socklb.state import State
+from socklb.state import Affected, State
 
-NAMED = 10  # frontends without room, one by one
+EVERY = 10.0  # seconds between two looks at what others may have damaged
+LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +53,9 @@ async def serve(config: Config) -> None:
         for feature in datapath.missing:
             log.warning("this kernel lacks a feature: %s", feature)
         agent = Agent(config, source, datapath)
-        async with (
-            control.answering(Path(config.socket), agent),
-            agent.health.answering(),
-            agent.hooks.kept_whole(),
-            agent.packets.kept_whole(),
-            agent.routes.kept(),
-        ):
-            await until_stopped(agent.follow())
+        with closing(agent.packets), agent.health.answering():
+            async with agent.supervisor.at_work():
+                await asked_to_stop()
     log.info("stopped; the hooks go on serving what they have")
 
 
@@ -78,34 +73,67 @@ def source_of(config: Config) -> Source:
     return KubernetesApi(Connection(config.kubeconfig, config.api_servers), config.node)
 
 
-async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine until it ends or a signal asks to stop."""
-    task = asyncio.create_task(work)
+async def asked_to_stop() -> None:
+    """Wait for a signal that asks to stop."""
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        return
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
 
 
 class Agent:
-    """The state of a serving agent."""
+    """A serving agent: its parts, and what becomes of a batch."""
 
     def __init__(self, config: Config, source: Source, datapath: NodeDatapath) -> None:
-        self.config = config
-        self.started = time.time()
-        self.revision = 0
-        self.synced = False
-        self.applied: dict[str, int | None] = {}
-        self._source = source
-        self._datapath = datapath
+        self._config, self._source, self._datapath = config, source, datapath
         self._state = State()
         self.hooks = HookWatch(datapath)
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
-        self.health = Health(config, self, datapath, find_leftovers=leftovers if config.packet_path else list)
         self.plan = Plan(config.node, external_ips=config.external_ips, controllers=not config.manifests)
+        parts = Parts(config, datapath, source, self.hooks, self.plan, self.packets, self.routes)
+        self.supervisor, self.progress = parts.supervisor, parts.progress
+        self.reporter = Reporter(parts)
+        self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
+        self.reporter.hear(self.health)
+        self._supervise()
+
+    def _supervise(self) -> None:
+        """Say what runs. What is added here is told of in the report, and cannot die in silence."""
+        supervisor, config = self.supervisor, self._config
+        supervisor.keep("answers", self._answers().serve)
+        supervisor.keep("source", self.follow)
+        supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
+        supervisor.every("report", LOOK, self.reporter.report)
+        supervisor.every("health", RETRY, self.health.look)
+        supervisor.watch(lambda: self.health.running)
+        supervisor.watch(lambda: [RunningFacts(name, alive=False) for name in self._source.dead])
+        if config.packet_path:
+            supervisor.every("packet path", EVERY, self.packets.look)
+            supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)
+        if config.node_routes:
+            supervisor.keep("node routes", self.routes.looked_after)
+
+    def _answers(self) -> Answers:
+        """Give what `socklb.control` may ask for."""
+
+        async def status(_: str) -> object:
+            return self.reporter.report(max_age=0, named=FEW)
+
+        async def synced(_: str) -> object:
+            return {"synced": self.progress.synced}
+
+        async def objects(_: str) -> object:
+            return self.progress.objects
+
+        async def services(_: str) -> object:
+            return {frontend_text(f): key for key, plan in self.plan.services.items() for f in plan.frontends}
+
+        respond = {"status": status, "synced": synced, "objects": objects, "services": services}
+        return Answers(Path(self._config.socket), respond)
+
+    async def _look_for_leftovers(self) -> None:
+        self.reporter.leftovers = await asyncio.to_thread(leftovers)
 
     async def follow(self) -> None:
         """Apply whatever the source says, as it says it."""
@@ -115,17 +143,17 @@ class Agent:
 
     def take(self, batch: Batch) -> None:
         """Bring one batch into the kernel, and let the hooks run once there is something to serve."""
-        self.health.begin()
+        self.progress.begin()
         affected = self._state.apply(batch.changes)
         difference = self.plan.update(self._state, affected)
         self.packets.refuse_in(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
-        if batch.complete and not self.synced:
+        synced = self.progress.synced
+        if batch.complete and not synced:
             self._serve_all()
         else:
-            self._serve(difference if self.synced else self._without_losses(difference))
+            self._serve(difference if synced else self._without_losses(difference))
         self.routes.update(self._state, affected.nodes, complete=batch.complete)
-        self._note(batch)
-        self.health.applied(self._state, affected, batch)
+        self._applied(batch, affected)
 
     def _serve(self, difference: Difference) -> None:
         self._serve_sockets(difference, whole=self.synced)
@@ -161,45 +189,12 @@ class Agent:
             remove=tables.addresses.without(wanted.addresses),
         )
 
-    def _note(self, batch: Batch) -> None:
-        first = not self.revision
-        self.revision += 1
-        for change in batch.changes:
-            name = f"{change.kind}/{change.key}"
-            if change.object is None:
-                self.applied.pop(name, None)
-            else:
-                self.applied[name] = change.object.metadata.generation
-        if batch.complete and not self.synced:
-            self.synced = True
-            log.info(
-                "in sync: %d Services, %d frontends",
-                len(self.plan.services),
-                len(self._datapath.tables.frontends),
-            )
+    def _applied(self, batch: Batch, affected: Affected) -> None:
+        first, synced = not self.progress.revision, self.progress.synced
+        self.progress.applied(batch)
+        self.health.applied(self._state, affected)
+        if self.progress.synced and not synced:
+            frontends = len(self._datapath.tables.frontends)
+            log.info("in sync: %d Services, %d frontends", len(self.plan.services), frontends)
         elif first:
             log.warning("not everything could be read: what the kernel served before is kept until it can be")
-        for text in self._without_room():
-            log.error("no room in the tables for %s: what it had is kept", text)
-
-    @property
-    def reach(self) -> Reach:
-        """Whether the source can be asked."""
-        return self._source.reach
-
-    def problems(self) -> list[Problem]:
-        """Give what is wrong now: with what the source says, between Services, and in the tables."""
-        full = [Problem("", 0, "", f"no room in the tables for {text}") for text in self._without_room()]
-        beside = [*self.hooks.problems, *self.packets.problems, *self.routes.problems, *self.health.problems]
-        return [*self._source.problems, *self.plan.problems, *full, *beside]
-
-    def _without_room(self) -> Iterator[str]:
-        """Name some frontends that wait for room, and say how many more do: it may be most of a cluster."""
-        waiting = self._datapath.tables.waiting
-        yield from map(frontend_text, islice(waiting, NAMED))
-        if len(waiting) > NAMED:
-            yield f"{len(waiting) - NAMED} more"
-
-    def writes(self) -> dict[str, int]:
-        """Give how many elements and rows were written to each table since the start."""
-        return dict(self._datapath.tables.writes)

@@ -25,6 +25,12 @@ class SocklbError(Exception):
         return "; ".join(part for part in parts if part)
 
 
+def reason(error: BaseException) -> str:
+    """Give an exception in one line: ours say all, of others the type says half."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, SocklbError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= limit else f"{text[:limit]}…"

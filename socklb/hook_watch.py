@@ -10,13 +10,12 @@ that finds everything whole: as a problem and an alarm, and as a line in the log
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 from socklb.api.source import Problem
+from socklb.datapath.links import HOOKS
 from socklb.datapath.node import NodeDatapath
 from socklb.errors import SocklbError
 
@@ -41,6 +40,8 @@ class HookWatch:
         self._looked_at_older = 0.0
         self._damage = ""  # as the last look found it
         self._failures: list[str] = []  # what that look could not repair
+        if datapath.tables.frontends:  # what an earlier agent served, however long the source is out of reach
+            self.attach()
 
     def attach(self, *, whole: bool = True) -> None:
         """Attach every hook, or none: then a problem says why, and it is tried again.
@@ -78,24 +79,14 @@ class HookWatch:
         """The same as `socklb status` shows it."""
         return [Problem("", 0, "", message) for message in self.alarms.values()]
 
-    @asynccontextmanager
-    async def kept_whole(self) -> AsyncGenerator[None]:
-        """Look regularly while the block runs; afterwards the hooks go on serving."""
-        if self._datapath.tables.frontends:  # what an earlier agent served, however long the source is out of reach
-            self.attach()
-        looking = asyncio.create_task(self._look_regularly())
-        try:
-            yield
-        finally:
-            looking.cancel()
-
-    async def _look_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY if self.attached else 1.0)
-            try:
-                self.look()
-            except Exception:
-                log.exception("could not look after the hooks")
+    @property
+    def lacking(self) -> list[str]:
+        """The hooks by which the kernel does not run our programs now, whoever may have pinned what."""
+        if not self.attached:
+            return list(HOOKS)
+        damage = self._datapath.keeper.damage()
+        gone = any(wrong == "gone" for wrong in damage.values())  # the cgroup
+        return [name for name in HOOKS if gone or damage.get(name, "not pinned") != "not pinned"]
 
     def _try_to_attach(self) -> None:
         try:

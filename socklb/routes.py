@@ -1,8 +1,8 @@
 """Routes to the pods of the other nodes, by way of each node's own address: native routing, without a tunnel.
 
     routes = NodeRoutes(config)
-    async with routes.kept():
-        routes.update(state, affected.nodes, complete=batch.complete)
+    supervisor.keep("node routes", routes.looked_after)
+    routes.update(state, affected.nodes, complete=batch.complete)
 
 For nodes of one network: a node that is not a neighbour gets no route, and is named among the problems. A Node's
 networks are believed within pod_cidrs alone (pod_networks.py). Our routes carry a protocol number of their own; a route
@@ -17,8 +17,8 @@ import json
 import logging
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -66,7 +66,7 @@ class NodeRoutes:
         self._well: dict[str, str] = {}  # what the last look found or made as it should be
         self._failures: tuple[str, ...] = ()
         self._damage: Troubles[str] = Troubles()
-        self._due: asyncio.Event | None = None  # while `kept` looks
+        self._due: asyncio.Event | None = None  # while they are looked after
 
     @property
     def problems(self) -> list[Problem]:
@@ -122,16 +122,13 @@ class NodeRoutes:
                 routes[destination] = self._of_node[name][destination]
         return routes
 
-    @asynccontextmanager
-    async def kept(self) -> AsyncGenerator[None]:
-        """Look after the routes while the block runs, in a thread: nothing waits for them. Afterwards they stay."""
+    async def looked_after(self) -> None:
+        """Look after the routes in a thread, so that nothing waits for them. Does not end; afterwards they stay."""
         self._due = asyncio.Event()
-        looking = asyncio.create_task(self._look_regularly(self._due), name="node routes")
         try:
-            yield
+            await self._look_regularly(self._due)
         finally:
             self._due = None
-            looking.cancel()
 
     async def _look_regularly(self, due: asyncio.Event) -> None:
         while True:

@@ -1,55 +1,71 @@
-"""What is true on this node: hooks and tables as the kernel shows them, the rest as the running agent tells it."""
+"""What is true on this node: the agent's report, or, where no agent runs, what the kernel and nftables show.
+
+report = collect(config)
+rows = services(config)
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from socklb import __version__, control
-from socklb.api.source import Reach
+import msgspec
+
+from socklb import __version__, control, report
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
+from socklb.report import Report
 from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text
-
-NO_AGENT: dict[str, Any] = {
-    "agent": {"running": False, "pid": None, "version": __version__, "started": None},
-    "source": Reach("the agent's source")._asdict(),
-    "synced": False,
-    "applied": {"revision": 0, "objects": {}},
-    "problems": [],
-    "writes": {},
-    "listening": {},
-}
-
 
 Row = dict[str, Any]
 
 
-def collect(config: Config) -> tuple[dict[str, Any], list[Row]]:
-    """Give the status as one document, and the rows of `services`, whether or not an agent runs."""
+def collect(config: Config) -> Report:
+    """Give the report of this node, whether or not an agent runs."""
+    answer = control.ask_raw(Path(config.socket), "status")
+    return msgspec.json.decode(answer, type=Report) if answer else without_agent(config)
+
+
+def without_agent(config: Config) -> Report:
+    """Give what can be read back of a node that no agent looks after."""
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
     frontends = view.read_frontends(pins.maps) if pins.exist() else {}
-    rows = _rows(config, frontends) if pins.exist() else []
-    status = {
-        **(control.ask(Path(config.socket), "status") or NO_AGENT),
-        "node": config.node,
-        "cgroup": str(cgroup),
-        "packet_path": config.packet_path,
-        "hooks": [asdict(hook) for hook in hooks.inspect(cgroup, pins.links)],
-        "maps": [asdict(fill) for fill in view.fill(pins.maps, frontends)] if pins.exist() else [],
-        "services": {
-            "services": len({row["service"] for row in rows if row["service"]}),
-            "frontends": len(rows),
-            "without_backends": sum(1 for row in rows if not row["backends"]),
-        },
-    }
-    return status, rows
+    fills = view.fill(pins.maps, frontends) if pins.exist() else []
+    return Report(
+        made=time.time(),
+        agent=report.AgentFacts(version=__version__),
+        node=config.node,
+        cgroup=str(cgroup),
+        hooks=[report.HookFacts(**asdict(hook)) for hook in hooks.inspect(cgroup, pins.links)],
+        packet_path=_packet_path(config),
+        maps=[report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills],
+        services=report.ServiceFacts(
+            frontends=len(frontends),
+            without_backends=sum(1 for serving in frontends.values() if not serving.backends),
+        ),
+    )
+
+
+def _packet_path(config: Config) -> report.PacketFacts:
+    """Ask nftables, as the agent would."""
+    if not config.packet_path:
+        return report.PacketFacts()
+    from socklb.packets.nft import Nft  # noqa: PLC0415  (where an agent runs it is not asked)
+    from socklb.packets.table import Table  # noqa: PLC0415
+
+    try:
+        with closing(Nft()) as nft:
+            there = Table(nft).there()
+            return report.PacketFacts(True, there, there and Table(nft).whole())
+    except SocklbError as error:
+        return report.PacketFacts(True, error=str(error))
 
 
 def services(config: Config) -> list[Row]:

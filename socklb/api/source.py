@@ -36,7 +36,10 @@ class Batch(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something that was left out, and why. `document` counts from 1 and is 0 where the whole file is meant."""
+    """Something that is wrong, and why. `document` counts from 1 and is 0 where the whole file is meant.
+
+    name: what it is by any figures, as alarms have it; empty: the message says it.
+    """
 
     file: str
     document: int
@@ -47,6 +50,7 @@ class Problem(NamedTuple):
     times: int = 1
     first: float | None = None
     last: float | None = None
+    name: str = ""  # what it is by any figures in its message, as alarms have it; empty: the message says it
 
     def says_as(self, other: Problem) -> bool:
         """Whether both say the same, however often and whenever they were met."""

@@ -9,18 +9,17 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 from socklb import config, control
 from socklb.cli.output import Verbs, columns, json, say, seconds
+from socklb.cli.served import served_by
 from socklb.errors import SocklbError
-from socklb.status import Row, collect
+from socklb.report import AgentFacts, ConnectFacts, HookFacts, PacketFacts, ProblemFacts, Report
+from socklb.status import Row, collect, services
 
 NO_AGENT = 3
 NOT_IN_SYNC = 4
 LOOK_AGAIN = 0.1  # seconds
-SOCKET = "socket: connect, sendmsg"
-PACKET = {True: "packet: nftables, table inet socklb", False: "not by socklb: packet_path is false"}
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
@@ -37,16 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
     if arguments.wait is not None:
         _wait(Path(settings.socket), arguments.wait)
-    found, rows = collect(settings)
+    found = collect(settings)
     if arguments.json:
         json(found)
     else:
         _summary(found)
         if arguments.verbose:
-            _details(found, rows)
-    if not found["agent"]["running"]:
+            _details(found, services(settings) if found.maps else [])
+    if not found.agent.running:
         return NO_AGENT
-    return NOT_IN_SYNC if arguments.wait is not None and not found["synced"] else 0
+    return NOT_IN_SYNC if arguments.wait is not None and not found.synced else 0
 
 
 def _wait(socket: Path, seconds: float) -> None:
@@ -57,47 +56,84 @@ def _wait(socket: Path, seconds: float) -> None:
 
 def _in_sync(socket: Path) -> bool:
     try:
-        return bool((control.ask(socket, "status") or {}).get("synced"))
+        return bool((control.ask(socket, "synced") or {}).get("synced"))
     except SocklbError:  # busy
         return False
 
 
-def _summary(found: dict[str, Any]) -> None:
-    effective = sum(hook["effective"] for hook in found["hooks"])
-    served = found["services"]
+def _summary(found: Report) -> None:
+    effective = sum(hook.effective for hook in found.hooks)
+    served = found.services
     columns(
         [
-            ("Node:", found["node"]),
-            ("Agent:", _agent(found["agent"])),
-            ("Source:", f"{found['source']['where']}: {_source(found)}"),
-            ("Hooks:", f"{effective} of {len(found['hooks'])} attached and effective on {found['cgroup']}"),
+            ("Node:", found.node),
+            ("Agent:", _agent(found.agent)),
+            ("Source:", f"{found.source.where}: {_source(found)}"),
+            ("Hooks:", f"{effective} of {len(found.hooks)} attached and effective on {found.cgroup}"),
+            ("Packet path:", packet_path(found.packet_path)),
+            *([("Connect:", _connect(found.connect))] if found.agent.running else []),
+            *([("Running:", _running(found))] if found.agent.running else []),
             (
                 "Services:",
-                f"{served['services']}, {served['frontends']} frontends, {served['without_backends']} without backends",
+                f"{served.services}, {served.frontends} frontends, {served.without_backends} without backends",
             ),
-            ("Problems:", str(len(found["problems"]))),
+            ("Problems:", str(len(found.problems))),
         ]
     )
-    for problem in found["problems"]:
-        where = ":".join(str(part) for part in (problem["file"], problem["document"] or "", problem["field"]) if part)
-        say(f"  {where + ': ' if where else ''}{problem['message']}")
+    for problem in found.problems:
+        say(f"  {_problem(problem)}")
 
 
-def _agent(agent: dict[str, Any]) -> str:
-    if not agent["running"]:
+def _problem(problem: ProblemFacts) -> str:
+    place = f"{problem.file} document {problem.document}" if problem.document else problem.file
+    text = ": ".join(part for part in (problem.object, place, problem.field, problem.message) if part)
+    times = f", {problem.count} times" if problem.count > 1 else ""
+    return f"{text} (since {_moment(problem.first)}{times})" if problem.first else text
+
+
+def _agent(agent: AgentFacts) -> str:
+    if not agent.running:
         return "not running; what is pinned goes on serving"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(agent["started"]))
-    return f"socklb {agent['version']}, process {agent['pid']}, since {since}"
+    return f"socklb {agent.version}, process {agent.pid}, since {_moment(agent.started or 0)}"
 
 
-def _source(found: dict[str, Any]) -> str:
-    if not found["agent"]["running"]:
+def _source(found: Report) -> str:
+    if not found.agent.running:
         return "not watched"
-    state = "in sync" if found["synced"] else "not in sync: nothing is pruned"
-    lost, reason = found["source"]["lost_since"], found["source"]["reason"]
-    if lost is not None:
-        state += f", but out of reach for {duration(time.time() - lost)} ({reason}); what was known then is served"
-    return f"{state}, revision {found['applied']['revision']}"
+    state = "in sync" if found.synced else "not in sync: nothing is pruned"
+    if found.source.lost_since is not None:
+        lost = duration(time.time() - found.source.lost_since)
+        state += f", but out of reach for {lost} ({found.source.reason}); what was known then is served"
+    return f"{state}, revision {found.applied.revision}"
+
+
+def packet_path(path: PacketFacts) -> str:
+    """Say how the packet path is."""
+    if not path.enabled:
+        return "not by socklb: packet_path is false"
+    states = {None: "cannot be asked", True: "there and whole", False: "DAMAGED" if path.there else "NOT THERE"}
+    text = f"nftables, table inet socklb: {states[path.whole]}"
+    since = f" since {_moment(path.since)}" if path.since else ""
+    return f"{text}; FAILS{since}: {path.error}" if path.error else text + since
+
+
+def _connect(connect: ConnectFacts) -> str:
+    if connect.translated is None:
+        return "not tried yet" + (f": {connect.error}" if connect.error else "")
+    when = duration(max(0.0, time.time() - (connect.at or 0)))
+    if connect.translated:
+        return f"translated, tried {when} ago"
+    return f"NOT TRANSLATED since {_moment(connect.since or 0)}: {connect.error}"
+
+
+def _running(found: Report) -> str:
+    dead = [one for one in found.running if not one.alive]
+    text = f"{len(found.running) - len(dead)} of {len(found.running)} tasks and threads"
+    return "; ".join([text, *(f"NOT {one.name}: {one.error or 'it is gone'}" for one in dead)])
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def duration(seconds: float) -> str:
@@ -106,39 +142,28 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
-def _served_by(packet_path: bool) -> list[tuple[str, str, str]]:
-    """What serves which Service types, and for whom; tests/cluster prove each."""
-    outside = "NodePort, externalIPs, LoadBalancer"
-    return [
-        ("ClusterIP", "TCP, UDP", SOCKET),
-        (f"{outside}, from sockets of this node", "TCP, UDP", SOCKET),
-        (f"{outside}, from outside", "TCP, UDP, SCTP", PACKET[packet_path]),
-        ("all of them, SCTP or forwarded", "TCP, UDP, SCTP", PACKET[packet_path]),
-    ]
-
-
-def _details(found: dict[str, Any], rows: list[Row]) -> None:
+def _details(found: Report, rows: list[Row]) -> None:
     say("\nServed by:")
-    columns(_served_by(found["packet_path"]), "  ")
+    columns(served_by(found), "  ")
     say("\nHooks:")
-    columns([_hook(hook) for hook in found["hooks"]], "  ")
-    if found["maps"]:
+    columns([_hook(hook) for hook in found.hooks], "  ")
+    if found.running:
+        say("\nRunning:")
+        columns([(one.name, ("runs" if one.alive else "NOT RUNNING"), one.error) for one in found.running], "  ")
+    if found.maps:
         say("\nTables:")
-        columns([(m["name"], f"{m['used']} of {m['capacity']}") for m in found["maps"]], "  ")
+        columns([(table.name, f"{table.used} of {table.capacity}") for table in found.maps], "  ")
+    if rows:
         say("\nBackends:")
         columns([_served(row) for row in rows], "  ")
 
 
-def _hook(hook: dict[str, Any]) -> tuple[str, str, str]:
-    if not hook["attached"]:
-        return hook["name"], "NOT ATTACHED", ""
-    if not hook["effective"]:
-        return (
-            hook["name"],
-            f"program {hook['program_id']}",
-            f"NOT EFFECTIVE in {', '.join(hook['bypassed'])}",
-        )
-    return hook["name"], f"program {hook['program_id']}", "effective"
+def _hook(hook: HookFacts) -> tuple[str, str, str]:
+    if not hook.attached:
+        return hook.name, "NOT ATTACHED", ""
+    if not hook.effective:
+        return hook.name, f"program {hook.program_id}", f"NOT EFFECTIVE in {', '.join(hook.bypassed)}"
+    return hook.name, f"program {hook.program_id}", "effective"
 
 
 def _served(row: Row) -> tuple[str, str, str]:

@@ -1,69 +1,115 @@
 """What an operator must act on. Pure.
 
-    for alarm in alarms(fills, frontends_waiting=0, addresses_waiting=0, lost=0, leftovers=[]): …
+    for alarm in alarms(report): …
 
-`socklb status` shows an alarm among its problems, and the metric `socklb_alarm` is 1 under its name. The table of
-sockets may be full: what finds no room there has another place.
+`socklb status` shows an alarm among its problems, and the metric `socklb_alarm` is 1 under its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
-from socklb.api.source import Problem
-from socklb.datapath.view import Fill
+from socklb.report import AlarmFacts, ConnectFacts, PacketFacts, RecordFacts, Report, RunningFacts, TableFacts
 
+NEARLY_FULL = 0.9
+LARGER = "next: set larger tables in the configuration, or serve fewer Services"
 NAMES = (
-    "hooks_refused",
-    "hooks_damaged",
     "table_nearly_full",
+    "slots_nearly_full",
     "no_room_for_frontends",
     "no_room_for_addresses",
     "records_lost",
     "kube_proxy_left_over",
+    "hooks_refused",
+    "hooks_damaged",
+    "hook_not_effective",
+    "packet_path_not_whole",
+    "packet_path_failing",
+    "connect_not_translated",
+    "not_running",
 )
-NEARLY_FULL = 0.9
-LARGER = "next: set larger tables in the configuration, or serve fewer Services"
 
 
-class Alarm(NamedTuple):
-    """One of NAMES, and what is to be said and done."""
-
-    name: str
-    message: str
-
-    @property
-    def problem(self) -> Problem:
-        """The same as `socklb status` shows it."""
-        return Problem("", 0, "", self.message)
-
-
-def alarms(
-    fills: Iterable[Fill], *, frontends_waiting: int, addresses_waiting: int, lost: int, leftovers: Sequence[str]
-) -> list[Alarm]:
+def alarms(report: Report) -> list[AlarmFacts]:
     """Give the alarms that stand."""
-    found = [
-        Alarm("table_nearly_full", f"the table {fill.name} holds {fill.used} of {fill.capacity} entries; {LARGER}")
-        for fill in fills
-        if fill.used >= NEARLY_FULL * fill.capacity and fill.name != "sockets"
+    return [
+        *_of_tables(report.maps),
+        *_of_room(report.services.waiting, report.services.addresses_waiting),
+        *_of_records(report.records),
+        *_of_leftovers(report.leftovers),
+        *_of_hooks(report),
+        *_of_packets(report.packet_path),
+        *_of_connect(report.connect),
+        *_of_running(report.running),
     ]
-    if frontends_waiting:
-        text = f"no room in the tables for {_count(frontends_waiting, 'frontend')}: what they had is kept; {LARGER}"
-        found.append(Alarm("no_room_for_frontends", text))
-    if addresses_waiting:
-        text = f"no room in the tables for {_count(addresses_waiting, 'address')}: they are not known yet; {LARGER}"
-        found.append(Alarm("no_room_for_addresses", text))
-    if lost:
-        text = (
-            f"{_count(lost, 'record')} of sockets found no memory since the tables were made: getpeername() shows a "
-            "backend there; next: look for memory pressure in the node's cgroups"
-        )
-        found.append(Alarm("records_lost", text))
+
+
+def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
+    for table in tables:
+        if table.used < NEARLY_FULL * table.capacity:
+            continue
+        text = f"the table {table.name} holds {table.used} of {table.capacity} entries"
+        if table.name == "sockets":
+            text += ": sockets that find no slot cost more at connect() and are not counted for least-loaded"
+            yield AlarmFacts("slots_nearly_full", f"{text}; next: look for a program that opens that many sockets")
+        else:
+            yield AlarmFacts("table_nearly_full", f"{text}; {LARGER}", table.name)
+
+
+def _of_room(frontends: int, addresses: int) -> Iterator[AlarmFacts]:
+    if frontends:
+        text = f"no room in the tables for {_count(frontends, 'frontend')}: what they had is kept; {LARGER}"
+        yield AlarmFacts("no_room_for_frontends", text)
+    if addresses:
+        text = f"no room in the tables for {_count(addresses, 'address')}: they are not known yet; {LARGER}"
+        yield AlarmFacts("no_room_for_addresses", text)
+
+
+def _of_records(records: RecordFacts) -> Iterator[AlarmFacts]:
+    if records.lost:
+        text = f"{_count(records.lost, 'record')} of sockets found no memory since the tables were made"
+        what = "getpeername() shows a backend there; next: look for memory pressure in the node's cgroups"
+        yield AlarmFacts("records_lost", f"{text}: {what}")
+
+
+def _of_leftovers(leftovers: Sequence[str]) -> Iterator[AlarmFacts]:
     if leftovers:
         text = f"kube-proxy left rules on this node: {', '.join(leftovers)}; next: stop it, then kube-proxy --cleanup"
-        found.append(Alarm("kube_proxy_left_over", text))
-    return found
+        yield AlarmFacts("kube_proxy_left_over", text)
+
+
+def _of_hooks(report: Report) -> Iterator[AlarmFacts]:
+    for name, text in report.hook_trouble.items():
+        yield AlarmFacts(name, text)
+    for hook in report.hooks:
+        if hook.attached and not hook.effective:
+            where = ", ".join([*hook.bypassed[:3], *(["..."] if hook.bypassed[3:] else [])])
+            text = f"{hook.name} is attached and not effective in {where}: another program stands in its place there"
+            yield AlarmFacts("hook_not_effective", f"{text}; next: bpftool cgroup tree", hook.name)
+
+
+def _of_packets(path: PacketFacts) -> Iterator[AlarmFacts]:
+    if not path.enabled or path.whole is None:
+        return
+    if not path.whole:
+        state = "is damaged" if path.there else "is not there"
+        text = f"table inet socklb {state}: what comes from outside and what no socket hook sees is not served"
+        yield AlarmFacts("packet_path_not_whole", f"{text}; next: see the agent's log")
+    if path.error:
+        yield AlarmFacts("packet_path_failing", f"the packet path is not up to date: {path.error}")
+
+
+def _of_connect(connect: ConnectFacts) -> Iterator[AlarmFacts]:
+    if connect.translated is False:
+        text = f"a connect() to a frontend of the agent's own was not translated: {connect.error}"
+        yield AlarmFacts("connect_not_translated", f"{text}; next: socklb status --verbose")
+
+
+def _of_running(running: Iterable[RunningFacts]) -> Iterator[AlarmFacts]:
+    for one in running:
+        if not one.alive:
+            text = f"{one.name} should run in the agent and does not: {one.error or 'it is gone'}"
+            yield AlarmFacts("not_running", f"{text}; next: restart it, which disturbs no connection", one.name)
 
 
 def _count(number: int, what: str) -> str:

@@ -1,13 +1,13 @@
 """What the agent tells others than its operator: probes, load balancers and Prometheus.
 
-    health = Health(config, agent, datapath, find_leftovers)
-    async with health.answering():
-        health.begin()
-        …                                      # a batch goes to the kernel
-        health.applied(state, affected, batch)
+    health = Health(config, progress, report, now)
+    supervisor.every("health", RETRY, health.look)
+    with health.answering():
+        health.applied(state, affected)         # a batch is in the kernel
 
-Servers run in threads of their own: they answer while the agent works, and it works while they answer. An address that
-cannot be listened at is a problem that `socklb status` shows, and is tried again; the agent goes on.
+Servers run in threads of their own: they answer while the agent works, and it works while they answer. What they say
+comes from the agent's report. An address that cannot be listened at is a problem that `socklb status` shows, and is
+tried again; the agent goes on.
 """
 
 from __future__ import annotations
@@ -15,30 +15,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
-from socklb.api.source import Batch, Problem
+from socklb.api.source import Problem
 from socklb.config import Config
-from socklb.datapath import hooks, view
-from socklb.datapath.node import NodeDatapath
-from socklb.errors import SocklbError
 from socklb.health import addresses, pages
-from socklb.health.facts import Facts, gather, standing
 from socklb.health.metrics import Metrics
 from socklb.health.node_ports import NodePorts
 from socklb.health.progress import Progress
 from socklb.health.server import Answer, HttpServer, Listener, Respond
+from socklb.report import Report, RunningFacts
 from socklb.state import Affected, State
 
-if TYPE_CHECKING:
-    from socklb.agent import Agent
-
 RETRY = 5.0  # seconds
-LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
-BUSY = 0.5  # seconds that a scrape waits for an agent that is at work
+BUSY = 0.5  # seconds that a probe or a scrape waits for an agent that is at work
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +38,14 @@ class Health:
     """See the module."""
 
     def __init__(
-        self, config: Config, agent: Agent, datapath: NodeDatapath, find_leftovers: Callable[[], list[str]]
+        self, config: Config, progress: Progress, report: Callable[[], Report], now: Callable[[Report], Report]
     ) -> None:
-        """Begin with nobody listening. `find_leftovers` names what kube-proxy left; it runs in a thread."""
-        self.progress = Progress()
-        self._find_leftovers = find_leftovers
-        self._node, self._agent, self._datapath = config.node, agent, datapath
+        """Begin with nobody listening. `report` gives one in the agent's loop, `now` brings an older one up to date."""
+        self._node, self._progress, self._make, self._now = config.node, progress, report, now
         self._server = HttpServer()
-        self._node_ports = NodePorts(config.node, self._server, self.progress.healthy)
-        self._eligible = True
-        self._leftovers: list[str] = []
-        self._metrics = Metrics(self.progress, self._facts, self._hooks, self._sockets)
+        self._node_ports = NodePorts(config.node, self._server, lambda: not pages.not_serving(self._report()))
+        self.eligible = True
+        self._metrics = Metrics(progress, self._report)
         wanted = {
             "health": (addresses.parse("health_address", config.health_address), self._health_pages()),
             "metrics": (addresses.parse("metrics_address", config.metrics_address), self._metrics_pages()),
@@ -68,12 +56,11 @@ class Health:
 
     @property
     def problems(self) -> list[Problem]:
-        """Addresses that cannot be listened at, and alarms."""
+        """Addresses that cannot be listened at."""
         own = [
             Problem("", 0, f"{name}_address", f"{self._wanted[name][0]} {why}") for name, why in self._closed.items()
         ]
-        alarms = standing(self._datapath, self._leftovers)
-        return [*own, *self._node_ports.problems, *(alarm.problem for alarm in alarms)]
+        return [*own, *self._node_ports.problems]
 
     @property
     def listening(self) -> dict[str, str]:
@@ -81,47 +68,29 @@ class Health:
         own = {name: str(listener.address) for name, listener in self._open.items()}
         return own | self._node_ports.listening
 
-    def begin(self) -> None:
-        """A batch is to be applied."""
-        self.progress.begin()
+    @property
+    def running(self) -> list[RunningFacts]:
+        """The thread that takes connections."""
+        return [RunningFacts("health server", self._server.alive)]
 
-    def applied(self, state: State, affected: Affected, batch: Batch) -> None:
-        """It was: tell those who ask from now on."""
+    def applied(self, state: State, affected: Affected) -> None:
+        """Changes are in the kernel: tell those who ask from now on."""
         if self._node in affected.nodes:
-            self._eligible = pages.is_eligible(state.nodes.get(self._node))
-        self.progress.applied(batch)
+            self.eligible = pages.is_eligible(state.nodes.get(self._node))
         self._node_ports.update(state, affected)
 
-    @asynccontextmanager
-    async def answering(self) -> AsyncGenerator[None]:
-        """Answer while the block runs."""
+    @contextmanager
+    def answering(self) -> Generator[None]:
+        """Answer while the block runs, within the agent's loop."""
         _raise_file_limit()
-        self._loop, self._last = asyncio.get_running_loop(), await self._gather()
+        self._loop, self._last = asyncio.get_running_loop(), self._make()
         with self._server:
-            task = asyncio.create_task(self._tend())
-            try:
-                yield
-            finally:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            yield
 
-    async def _tend(self) -> None:
-        """Open what is not open yet, and look now and then for what another proxy left."""
-        looked = -LEFTOVERS_EVERY
-        while True:
-            self._open_addresses()
-            self._node_ports.retry()
-            if time.monotonic() - looked >= LEFTOVERS_EVERY:
-                looked = time.monotonic()
-                await self._look_for_leftovers()
-            await asyncio.sleep(RETRY)
-
-    async def _look_for_leftovers(self) -> None:
-        try:
-            self._leftovers = await asyncio.to_thread(self._find_leftovers)
-        except (OSError, SocklbError) as error:
-            log.warning("cannot look for what kube-proxy left: %s", error)
+    def look(self) -> None:
+        """Open what is not open yet."""
+        self._open_addresses()
+        self._node_ports.retry()
 
     def _open_addresses(self) -> None:
         for name, (address, respond) in self._wanted.items():
@@ -132,8 +101,6 @@ class Health:
                 self._closed.pop(name, None)
             except OSError as error:
                 why = f"cannot be listened at: {error.strerror}"
-                if self._closed.get(name) != why:
-                    log.warning("%s_address %s %s; tried again every %s s", name, address, why, RETRY)
                 self._closed[name] = why
 
     def _health_pages(self) -> Respond:
@@ -146,27 +113,22 @@ class Health:
 
     def _probes(self) -> dict[str, Respond]:
         return {
-            "/healthz": lambda _path, _accept: pages.healthz(self.progress, eligible=self._eligible),
-            "/livez": lambda _path, _accept: pages.livez(self.progress),
+            "/healthz": lambda _path, _accept: pages.healthz(self._report(), self._progress),
+            "/livez": lambda _path, _accept: pages.livez(self._report(), self._progress),
         }
 
-    def _facts(self) -> Facts:
+    def _report(self) -> Report:
         """Ask the agent's event loop, from another thread; a busy agent is taken as it was last."""
-        asked = asyncio.run_coroutine_threadsafe(self._gather(), self._loop)
+        asked = asyncio.run_coroutine_threadsafe(self._in_loop(), self._loop)
         try:
             self._last = asked.result(BUSY)
         except TimeoutError:
             asked.cancel()
+            return self._now(self._last)
         return self._last
 
-    async def _gather(self) -> Facts:
-        return gather(self._agent, self._datapath, self._leftovers)
-
-    def _hooks(self) -> dict[str, bool]:
-        return hooks.attached(self._datapath.cgroup, self._datapath.pins.links)
-
-    def _sockets(self) -> list[view.Fill]:
-        return list(view.sockets(self._datapath.pins.maps))
+    async def _in_loop(self) -> Report:
+        return self._make()
 
 
 def _raise_file_limit() -> None:

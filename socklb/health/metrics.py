@@ -1,41 +1,36 @@
 """/metrics: the agent and the kernel's tables at the moment of the scrape, as Prometheus reads them.
 
-    metrics = Metrics(progress, facts, hooks, sockets)
+    metrics = Metrics(progress, report)
     metrics.answer("/metrics", accept)
 
-Nothing is counted on the side but durations: numbers come from the agent's memory, from the kernel where only it knows.
-A scrape costs less than 50 ms however many Services there are.
+Nothing is counted on the side but durations: the numbers are those of the report. A scrape costs less than 50 ms
+however many Services there are.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from socklb import __version__
-from socklb.datapath.view import Fill
 from socklb.health.alarms import NAMES
-from socklb.health.facts import Facts
 from socklb.health.progress import Progress
 from socklb.health.server import Answer
+from socklb.report import PacketFacts, Report
 
 
 class Metrics(Collector):
-    """See the module. The callables are called at each scrape, in a thread of the server."""
+    """See the module. `report` is called at each scrape, in a thread of the server."""
 
-    def __init__(
-        self,
-        progress: Progress,
-        facts: Callable[[], Facts],
-        hooks: Callable[[], Mapping[str, bool]],
-        sockets: Callable[[], Iterable[Fill]],
-    ) -> None:
-        self._progress, self._facts, self._hooks, self._sockets = progress, facts, hooks, sockets
+    def __init__(self, progress: Progress, report: Callable[[], Report]) -> None:
+        self._progress, self._report = progress, report
+        disable_created_metrics()  # a histogram's time of birth: noise to everybody
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -49,19 +44,15 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give the metrics as they are now."""
-        facts = self._facts()
+        report = self._report()
         yield InfoMetricFamily("socklb_agent", "The agent's version.", {"version": __version__})
         yield from _of_progress(self._progress)
-        yield from _of_services(facts)
-        yield from _of_tables([*facts.fills, *self._sockets()], facts)
-        hooks = GaugeMetricFamily("socklb_hook_attached", "Whether the hook is attached.", labels=["hook"])
-        for name, attached in self._hooks().items():
-            hooks.add_metric([name], attached)
-        yield hooks
-        yield CounterMetricFamily(
-            "socklb_hook_repairs", "Hooks and pins that were damaged from outside and put back.", value=facts.repairs
-        )
-        yield from _of_trouble(facts)
+        yield from _of_services(report)
+        yield from _of_tables(report)
+        yield from _of_hooks(report)
+        yield from _of_packets(report.packet_path)
+        yield from _of_running(report)
+        yield from _of_trouble(report)
 
 
 def _of_progress(progress: Progress) -> Iterator[Metric]:
@@ -73,37 +64,68 @@ def _of_progress(progress: Progress) -> Iterator[Metric]:
     yield from progress.programming_duration.collect()
 
 
-def _of_services(facts: Facts) -> Iterator[Metric]:
-    yield _gauge("services", "Services that are planned.", facts.services)
-    yield _gauge("frontends", "Frontends that the socket hooks serve.", facts.frontends)
-    yield _gauge("frontends_without_backends", "Those of them that are refused.", facts.without_backends)
-    yield _gauge("frontends_waiting", "Frontends that found no room in the tables.", facts.waiting)
+def _of_services(report: Report) -> Iterator[Metric]:
+    services = report.services
+    yield _gauge("services", "Services that are planned.", services.services)
+    yield _gauge("frontends", "Frontends that the socket hooks serve.", services.frontends)
+    yield _gauge("frontends_without_backends", "Those of them that are refused.", services.without_backends)
+    yield _gauge("frontends_waiting", "Frontends that found no room in the tables.", services.waiting)
 
 
-def _of_tables(fills: Iterable[Fill], facts: Facts) -> Iterator[Metric]:
+def _of_tables(report: Report) -> Iterator[Metric]:
     entries = GaugeMetricFamily("socklb_table_entries", "Entries of the kernel's tables.", labels=["table"])
     capacity = GaugeMetricFamily("socklb_table_capacity", "How many entries a table can have.", labels=["table"])
-    for fill in fills:
-        entries.add_metric([fill.name], fill.used)
-        capacity.add_metric([fill.name], fill.capacity)
+    for table in report.maps:
+        entries.add_metric([table.name], table.used)
+        capacity.add_metric([table.name], table.capacity)
     writes = CounterMetricFamily("socklb_table_writes", "Elements and rows written by this agent.", labels=["table"])
-    for name, count in facts.writes.items():
+    for name, count in report.writes.items():
         writes.add_metric([name], count)
     yield from (entries, capacity, writes)
-    yield CounterMetricFamily(
-        "socklb_records_spilled", "Records of sockets that found their slot taken.", value=facts.records.spilled
-    )
-    yield CounterMetricFamily(
-        "socklb_records_lost", "Records of sockets that found no memory.", value=facts.records.lost
-    )
+    spilled, lost = report.records.spilled, report.records.lost
+    text = "Records of sockets that found their slot taken."
+    yield CounterMetricFamily("socklb_records_spilled", text, value=spilled)
+    yield CounterMetricFamily("socklb_records_lost", "Records of sockets that found no memory.", value=lost)
 
 
-def _of_trouble(facts: Facts) -> Iterator[Metric]:
+def _of_hooks(report: Report) -> Iterator[Metric]:
+    attached = GaugeMetricFamily("socklb_hook_attached", "Whether the hook is attached.", labels=["hook"])
+    text = "Whether the kernel runs the hook for every cgroup at and below the node's."
+    effective = GaugeMetricFamily("socklb_hook_effective", text, labels=["hook"])
+    for hook in report.hooks:
+        attached.add_metric([hook.name], hook.attached)
+        effective.add_metric([hook.name], hook.effective)
+    yield from (attached, effective)
+    text = "Hooks and pins that were damaged from outside and put back."
+    yield CounterMetricFamily("socklb_hook_repairs", text, value=report.hook_repairs)
+    if report.connect.translated is not None:
+        text = "Whether a connect() to a frontend of the agent's own was translated."
+        yield _gauge("connect_translated", text, report.connect.translated)
+
+
+def _of_packets(path: PacketFacts) -> Iterator[Metric]:
+    if path.enabled:
+        yield _gauge("packet_path_whole", "Whether our nftables table is there as it was made.", bool(path.whole))
+        yield _gauge("packet_path_failing", "Whether the last change of the packet path failed.", bool(path.error))
+
+
+def _of_running(report: Report) -> Iterator[Metric]:
+    text = "Whether a task or thread of the agent is alive."
+    alive = GaugeMetricFamily("socklb_task_alive", text, labels=["name"])
+    failures = GaugeMetricFamily("socklb_task_failures", "How often it failed since it was well.", labels=["name"])
+    for one in report.running:
+        alive.add_metric([one.name], one.alive)
+        failures.add_metric([one.name], one.failures)
+    yield from (alive, failures)
+
+
+def _of_trouble(report: Report) -> Iterator[Metric]:
+    since = report.source.lost_since
     text = "Since when the source of Services cannot be asked; 0: it can."
-    yield _gauge("source_out_of_reach_seconds", text, facts.out_of_reach)
-    yield _gauge("problems", "What `socklb status` lists under problems.", facts.problems)
+    yield _gauge("source_out_of_reach_seconds", text, 0.0 if since is None else max(0.0, time.time() - since))
+    yield _gauge("problems", "What `socklb status` lists under problems.", len(report.problems))
     alarm = GaugeMetricFamily("socklb_alarm", "Whether something must be done about this.", labels=["name"])
-    stands = {alarm.name for alarm in facts.alarms}
+    stands = {alarm.name for alarm in report.alarms}
     for name in NAMES:
         alarm.add_metric([name], name in stands)
     yield alarm

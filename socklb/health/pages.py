@@ -1,19 +1,23 @@
 """/healthz and /livez as kube-proxy answers them: 200 or 503, and JSON that says when the agent was last up to date.
 
-The difference between the two: /healthz says 503 too on a node that is about to go (KEP-3836), so that load balancers
-look for another one. /livez is for what restarts an agent that is stuck.
+Where it is 503, `reasons` says why.
+
+/livez is for what restarts an agent that is stuck: not in sync yet, a change that waits for a minute, a task or thread
+that is gone. /healthz says 503 for these too, and where this node does not serve: hooks that are not attached, a packet
+path that is not there, a node that is about to go (KEP-3836). A restart would not help there, another node does.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from socklb.api.objects import Node
 from socklb.health.progress import Progress
 from socklb.health.server import Answer, Respond
+from socklb.report import Report
 
 TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 
@@ -35,22 +39,43 @@ def by_path(pages: Mapping[str, Respond]) -> Respond:
     return respond
 
 
-def livez(progress: Progress) -> Answer:
-    """Say whether the agent is in sync and gets its changes applied."""
-    return _health(progress.healthy(), progress, {})
+def stuck(report: Report) -> list[str]:
+    """Say what of the agent itself is wrong; nothing if it lives."""
+    found = [] if report.synced else ["not in sync yet"]
+    found += ["a change waits to be applied"] if report.late else []
+    return found + [f"{one.name}: {one.error or 'it is gone'}" for one in report.running if not one.alive]
 
 
-def healthz(progress: Progress, *, eligible: bool) -> Answer:
+def not_serving(report: Report) -> list[str]:
+    """Say why this node does not serve, or not as it should; nothing if it does."""
+    found = stuck(report)
+    if report.synced and report.lacking:
+        found.append(f"hooks that are not attached: {', '.join(report.lacking)}")
+    if report.synced and report.packet_path.enabled and report.packet_path.whole is False:
+        found.append("the packet path is not there" if not report.packet_path.there else "the packet path is damaged")
+    return found
+
+
+def livez(report: Report, progress: Progress) -> Answer:
+    """Say whether the agent is in sync, whole, and gets its changes applied."""
+    return _health(stuck(report), progress, {})
+
+
+def healthz(report: Report, progress: Progress) -> Answer:
     """Say whether this node may be sent new connections."""
-    return _health(progress.healthy() and eligible, progress, {"nodeEligible": eligible})
+    reasons = not_serving(report)
+    reasons += [] if report.eligible else ["this node is about to go"]
+    return _health(reasons, progress, {"nodeEligible": report.eligible})
 
 
-def _health(healthy: bool, progress: Progress, more: Mapping[str, object]) -> Answer:
+def _health(reasons: Sequence[str], progress: Progress, more: Mapping[str, object]) -> Answer:
     now = time.time()
-    updated = now if healthy else progress.last_applied  # a healthy agent is up to date, as kube-proxy says it
+    updated = progress.last_applied if reasons else now  # a healthy agent is up to date, as kube-proxy says it
     body = {"lastUpdated": _text(updated), "currentTime": _text(now), **more}
+    if reasons:
+        body["reasons"] = reasons
     headers = {"X-Content-Type-Options": "nosniff"}
-    return Answer(200 if healthy else 503, json.dumps(body).encode(), "application/json", headers)
+    return Answer(503 if reasons else 200, json.dumps(body).encode(), "application/json", headers)
 
 
 def _text(moment: float | None) -> str | None:

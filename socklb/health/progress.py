@@ -30,6 +30,8 @@ class Progress:
     def __init__(self) -> None:
         self.started = time.time()
         self.synced = False
+        self.revision = 0  # batches applied
+        self.objects: dict[str, int | None] = {}  # generations of what was applied, by kind and name
         self.last_applied: float | None = None
         self._waiting_since: float | None = None
         self._began = 0.0
@@ -58,15 +60,26 @@ class Progress:
         self._waiting_since = None
         self.last_applied = now
         self.synced = self.synced or batch.complete
+        self.revision += 1
+        self._note(batch.changes)
         self.sync_duration.observe(time.monotonic() - self._began)
         for moment in _triggers(batch.changes):
             if moment >= self.started:  # older ones were applied by an earlier agent
                 self.programming_duration.observe(max(0.0, now - moment))
 
-    def healthy(self) -> bool:
-        """Whether the agent is in sync, and no change waits for longer than LATE."""
+    @property
+    def late(self) -> bool:
+        """Whether a change waits for longer than LATE to be applied."""
         since = self._waiting_since
-        return self.synced and (since is None or time.monotonic() - since < LATE)
+        return since is not None and time.monotonic() - since >= LATE
+
+    def _note(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            name = f"{change.kind}/{change.key}"
+            if change.object is None:
+                self.objects.pop(name, None)
+            else:
+                self.objects[name] = change.object.metadata.generation
 
 
 def _triggers(changes: Iterable[Change]) -> Iterable[float]:

@@ -63,6 +63,11 @@ class HttpServer:
         self._stopping = False
         self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether connections are taken."""
+        return self._thread.is_alive()
+
     def listen(self, address: ListenAddress, respond: Respond) -> Listener:
         """Answer at an address from now on. `::` stands for every address of the host, IPv4 too, or only those.
 
@@ -81,10 +86,17 @@ class HttpServer:
 
     def _accept(self) -> None:
         while not self._stopping:
-            for key, _ in self._selector.select(PATIENCE if self._connections else None):
-                if isinstance(key.data, Listener):
-                    self._take(key.data)
-            self._cut_off(before=time.monotonic() - PATIENCE)
+            try:
+                self._accept_some()
+            except Exception:
+                log.exception("the health server failed; it goes on")
+                time.sleep(1)
+
+    def _accept_some(self) -> None:
+        for key, _ in self._selector.select(PATIENCE if self._connections else None):
+            if isinstance(key.data, Listener):
+                self._take(key.data)
+        self._cut_off(before=time.monotonic() - PATIENCE)
 
     def _take(self, listener: Listener) -> None:
         with self._changed:
@@ -157,6 +169,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Give its headers."""
         self._give(with_body=False)
 
+    def _refuse(self) -> None:
+        answer = Answer(405, b"GET and HEAD are answered\n", headers={"Allow": "GET, HEAD"})
+        self._say(answer, with_body=True)
+
+    # As the base class spells the methods.
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
+
     def _give(self, *, with_body: bool) -> None:
         path, _, _ = self.path.partition("?")
         try:
@@ -164,6 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             log.exception("no answer to %s", path)
             answer = Answer(500, b"the agent's log says why\n")
+        self._say(answer, with_body=with_body)
+
+    def _say(self, answer: Answer, *, with_body: bool) -> None:
         self.send_response(answer.status)
         headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
         for name, value in headers.items():

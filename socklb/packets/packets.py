@@ -117,6 +117,15 @@ class Packets:
         self._change(Difference(), everything=True)
         return True
 
+    def seen(self) -> tuple[bool, bool]:
+        """Ask nftables whether our table is there, and whether it is whole.
+
+        Raises:
+            SocklbError: it cannot be asked.
+        """
+        there = self._table.there()
+        return there, there and self._table.whole()
+
     @property
     def problem(self) -> str:
         """What could not be done besides the table; empty if nothing."""

@@ -42,6 +42,10 @@ class Table:
         self._chains = {name for name in names if chains.is_chooser(name)}
         return {element for table in ORDER for element in self._elements(table)}
 
+    def there(self) -> bool:
+        """Say whether there is a table of ours."""
+        return OURS in self._nft.tables()
+
     def whole(self) -> bool:
         """Say whether the table is there as it was made."""
         return any(chain["name"] == mark() and chain["table"] == OURS[1] for chain in self._nft.chains("inet"))
@@ -65,7 +69,7 @@ class Table:
 
     def remove(self) -> bool:
         """Remove the table; say whether there was one."""
-        there = OURS in self._nft.tables()
+        there = self.there()
         if there:
             self._nft.run(f"delete table {TABLE}")
         return there

@@ -1,43 +1,71 @@
 """Alarms: each of them alone, at its threshold, with what to do."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
 
-from socklb.datapath.view import Fill
 from socklb.health.alarms import NAMES, alarms
+from socklb.report import (
+    ConnectFacts,
+    HookFacts,
+    PacketFacts,
+    RecordFacts,
+    Report,
+    RunningFacts,
+    ServiceFacts,
+    TableFacts,
+)
 
-QUIET: dict[str, Any] = {"frontends_waiting": 0, "addresses_waiting": 0, "lost": 0, "leftovers": []}
 
-
-def raised(*fills: Fill, **more: Any) -> dict[str, str]:
-    return {alarm.name: alarm.message for alarm in alarms(fills, **{**QUIET, **more})}
+def raised(**facts: Any) -> dict[str, str]:
+    return {alarm.name: alarm.message for alarm in alarms(Report(**{"synced": True, **facts}))}
 
 
 def test_a_quiet_node_raises_none() -> None:
-    assert raised(Fill("frontends", 899, 1000), Fill("backends", 0, 10)) == {}
+    assert raised(maps=[TableFacts("frontends", 899, 1000), TableFacts("backends", 0, 10)]) == {}
 
 
 def test_a_table_is_nearly_full_at_nine_tenths() -> None:
-    assert "frontends holds 900 of 1000" in raised(Fill("frontends", 900, 1000))["table_nearly_full"]
+    full = [TableFacts("frontends", 900, 1000)]
+    assert "frontends holds 900 of 1000" in raised(maps=full)["table_nearly_full"]
 
 
 def test_each_full_table_is_named() -> None:
-    full = [Fill("frontends", 10, 10), Fill("node_addrs", 10, 10)]
-    assert [alarm.message.split()[2] for alarm in alarms(full, **QUIET)] == ["frontends", "node_addrs"]
+    full = [TableFacts("frontends", 10, 10), TableFacts("node_addrs", 10, 10)]
+    assert [alarm.about for alarm in alarms(Report(maps=full))] == ["frontends", "node_addrs"]
 
 
-def test_the_table_of_sockets_may_be_full() -> None:
-    assert raised(Fill("sockets", 10, 10)) == {}
+def test_slots_that_are_nearly_full_have_an_alarm_of_their_own() -> None:
+    assert "sockets holds 9 of 10" in raised(maps=[TableFacts("sockets", 9, 10)])["slots_nearly_full"]
 
 
 @pytest.mark.parametrize(
     ("given", "name", "says"),
     [
-        ({"frontends_waiting": 1}, "no_room_for_frontends", "for 1 frontend:"),
-        ({"addresses_waiting": 2}, "no_room_for_addresses", "for 2 addresses:"),
-        ({"lost": 3}, "records_lost", "3 records of sockets"),
-        ({"leftovers": ["ip kube-proxy", "KUBE-SERVICES"]}, "kube_proxy_left_over", "ip kube-proxy, KUBE-SERVICES"),
+        ({"services": ServiceFacts(waiting=1)}, "no_room_for_frontends", "for 1 frontend:"),
+        ({"services": ServiceFacts(addresses_waiting=2)}, "no_room_for_addresses", "for 2 addresses:"),
+        ({"records": RecordFacts(lost=3)}, "records_lost", "3 records of sockets"),
+        ({"leftovers": ["ip kube-proxy", "KUBE-X"]}, "kube_proxy_left_over", "ip kube-proxy, KUBE-X"),
+        ({"hook_trouble": {"hooks_damaged": "not attached: recvmsg4; next: …"}}, "hooks_damaged", "recvmsg4"),
+        (
+            {"hooks": [HookFacts("connect4", attached=True, bypassed=("/a", "/b"))]},
+            "hook_not_effective",
+            "connect4 is attached and not effective in /a, /b",
+        ),
+        (
+            {"packet_path": PacketFacts(True, there=True, whole=False)},
+            "packet_path_not_whole",
+            "table inet socklb is damaged",
+        ),
+        (
+            {"packet_path": PacketFacts(True, there=False, whole=False)},
+            "packet_path_not_whole",
+            "table inet socklb is not there",
+        ),
+        ({"connect": ConnectFacts(False, error="timed out")}, "connect_not_translated", "timed out"),
+        ({"running": [RunningFacts("Node", alive=False)]}, "not_running", "Node should run in the agent"),
     ],
 )
 def test_each_trouble_raises_its_alarm_with_a_hint(given: dict[str, Any], name: str, says: str) -> None:
@@ -48,6 +76,9 @@ def test_each_trouble_raises_its_alarm_with_a_hint(given: dict[str, Any], name: 
     assert name in NAMES
 
 
-def test_an_alarm_is_a_problem_in_status() -> None:
-    (alarm,) = alarms([], **{**QUIET, "lost": 1})
-    assert alarm.problem.message == alarm.message
+def test_a_refusal_of_nftables_is_an_alarm_though_the_table_is_whole() -> None:
+    assert raised(packet_path=PacketFacts(True, True, True, "nftables refused")).keys() == {"packet_path_failing"}
+
+
+def test_a_packet_path_that_is_somebody_elses_raises_none() -> None:
+    assert raised(packet_path=PacketFacts(False)) == {}

@@ -9,6 +9,7 @@ import pytest
 from socklb.api.source import Batch
 from socklb.health import pages
 from socklb.health.progress import LATE, TRIGGERED, Progress
+from socklb.report import Report
 from tests.unit.agent.shapes import present, the_slice
 
 SYNC = Batch((), complete=True)
@@ -23,14 +24,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda seconds: moved.__setitem__(0, moved[0] + seconds)
 
 
+def report(progress: Progress) -> Report:
+    return Report(synced=progress.synced, late=progress.late)
+
+
 def status(progress: Progress) -> tuple[int, int]:
-    return pages.livez(progress).status, pages.healthz(progress, eligible=True).status
+    found = report(progress)
+    return pages.livez(found, progress).status, pages.healthz(found, progress).status
 
 
 def test_before_everything_was_read_once_it_is_not_healthy() -> None:
     progress = Progress()
     assert status(progress) == (503, 503)
-    assert json.loads(pages.livez(progress).body)["lastUpdated"] is None
+    assert json.loads(pages.livez(report(progress), progress).body)["lastUpdated"] is None
     progress.begin()
     progress.applied(Batch((), complete=False))
     assert status(progress) == (503, 503)
@@ -49,7 +55,7 @@ def test_a_change_that_cannot_be_applied_is_told_after_a_while_and_until_one_can
     progress.begin()  # so does the next one: the first still counts
     clock(2)
     assert status(progress) == (503, 503)
-    body = json.loads(pages.healthz(progress, eligible=True).body)
+    body = json.loads(pages.healthz(report(progress), progress).body)
     assert body["lastUpdated"] < body["currentTime"]
     progress.begin()
     progress.applied(SYNC)

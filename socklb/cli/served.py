@@ -1,0 +1,43 @@
+"""What serves which Service types, and for whom, as far as it was read back: nothing is served by what is not there."""
+
+from __future__ import annotations
+
+from socklb.report import Report
+
+CONNECT = ("connect4", "connect6", "getpeername4", "getpeername6")
+SENDMSG = ("sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6")
+OUTSIDE = "NodePort, externalIPs, LoadBalancer"
+
+
+def served_by(report: Report) -> list[tuple[str, str, str]]:
+    """Give a line a way: which types and clients, which protocols, by what; tests/cluster prove each."""
+    sockets, packets = by_sockets(report), by_packets(report)
+    return [
+        ("ClusterIP", "TCP, UDP", sockets),
+        (f"{OUTSIDE}, from sockets of this node", "TCP, UDP", sockets),
+        (f"{OUTSIDE}, from outside", "TCP, UDP, SCTP", packets),
+        ("all of them, SCTP or forwarded", "TCP, UDP, SCTP", packets),
+    ]
+
+
+def by_sockets(report: Report) -> str:
+    """Say what of the socket hooks serves: those that are attached and effective."""
+    effective = {hook.name for hook in report.hooks if hook.effective}
+    ways = [name for name, hooks in (("connect", CONNECT), ("sendmsg", SENDMSG)) if effective.issuperset(hooks)]
+    missing = [hook.name for hook in report.hooks if not hook.effective and hook.name in (*CONNECT, *SENDMSG)]
+    if not effective:
+        return "NOT SERVED: no hook is attached and effective"
+    text = f"socket: {', '.join(ways)}" if ways else "socket, in part"
+    return f"{text}; NOT by {', '.join(missing)}" if missing else text
+
+
+def by_packets(report: Report) -> str:
+    """Say whether nftables serves."""
+    path = report.packet_path
+    if not path.enabled:
+        return "not by socklb: packet_path is false"
+    if path.whole:
+        return "packet: nftables, table inet socklb"
+    if path.whole is None:
+        return f"not known: {path.error}"
+    return "NOT SERVED: table inet socklb is " + ("damaged" if path.there else "not there")

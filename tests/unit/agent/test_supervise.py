@@ -1,0 +1,108 @@
+"""Whatever runs in the agent is begun again when it fails, and is named when it does not run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from socklb import supervise
+from socklb.report import RunningFacts
+from socklb.supervise import Supervisor
+from tests.unit.agent.following import story
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "socklb")
+    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "SETTLED"):
+        monkeypatch.setattr(supervise, name, 0.01)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - of many kinds
+            await asyncio.sleep(0.005)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == supervise.__name__]
+
+
+@story
+async def test_a_pass_that_raises_is_told_once_and_followed_by_the_next(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor, passes = Supervisor(), 0
+
+    def act() -> None:
+        nonlocal passes
+        passes += 1
+        if passes < 4:
+            raise ValueError("leading zeros")
+
+    supervisor.every("routes", 0.01, act)
+    async with supervisor.at_work():
+        await until(lambda: passes == 3)
+        (problem,) = supervisor.problems
+        assert (problem.message, problem.times) == ("routes: ValueError: leading zeros", 3)
+        await until(lambda: passes > 4)
+        assert supervisor.problems == []
+    told = lines(caplog)
+    assert len(told) == 2
+    assert told[0].startswith("routes: failed at test_supervise.py:")
+    assert told[1] == "routes: runs again, after 3 failures"
+
+
+@story
+async def test_work_that_raises_or_ends_is_begun_again(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor, begun = Supervisor(), 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise RuntimeError("inotify")
+        if begun > 2:
+            await asyncio.Event().wait()
+
+    supervisor.keep("source", work)
+    async with supervisor.at_work():
+        await until(lambda: begun == 3)
+        await until(lambda: not supervisor.problems)
+    assert [line.partition("; ")[0].partition(" at ")[0] for line in lines(caplog)] == [
+        "source: failed",
+        "source: failed: it ended",
+        "source: runs again, after 2 failures",
+    ]
+
+
+@story
+async def test_what_is_gone_is_not_alive_and_names_itself() -> None:
+    supervisor = Supervisor()
+    supervisor.keep("source", asyncio.Event().wait)
+    supervisor.watch(lambda: [RunningFacts("Node", alive=False)])
+    async with supervisor.at_work():
+        assert [one.name for one in supervisor.running if not one.alive] == ["Node"]
+        next(task for task in asyncio.all_tasks() if task.get_name() == "source").cancel()
+        await until(lambda: not supervisor.running[0].alive)
+        assert supervisor.running[0].error == "it is gone"
+
+
+@pytest.mark.parametrize("error", ["", "no luck"], ids=["hangs", "fails again and again"])
+@story
+async def test_what_hangs_or_fails_for_a_minute_is_not_alive(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    monkeypatch.setattr(supervise, "PATIENCE", 0.05)
+
+    async def act() -> None:
+        if error:
+            raise OSError(error)
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor()
+    supervisor.every("look", 0.01, act)
+    async with supervisor.at_work():
+        await asyncio.sleep(0)
+        assert supervisor.running[0].alive
+        await until(lambda: not supervisor.running[0].alive)
+        assert supervisor.running[0].error == (f"OSError: {error}" if error else "no sign of life for 0 s")
