@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import workers
 from tests.support.cluster import Cluster, HostSettings, deploy
 from tests.support.conformance import Report
 
@@ -30,5 +31,6 @@ def host_before() -> HostSettings:
 def cluster(host_before: HostSettings) -> Iterator[Cluster]:
     deploy("cluster")
     yield Cluster()
+    workers.end_all()
     if not KEEP:
         deploy("teardown")

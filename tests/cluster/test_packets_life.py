@@ -3,14 +3,14 @@
 import contextlib
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.cluster import Cluster, Place, deploy
 from tests.support.netexec import Request, ask
 from tests.support.outside import NODES, SHOWN, SHOWN_IPS, shown, way_out
+from tests.support.waiting import until
 
 # argv: address, port, a file that says when to stop; half of the connects are UDP requests of new sockets.
 LOAD = """
@@ -91,7 +91,7 @@ def test_rules_that_somebody_removed_come_back(cluster: Cluster, w1: Place, comm
     outside, request = cluster.node("outside"), Request("http", NODES["w1"][0], SHOWN)
     w1.output("nft", *command.split())
     assert ask(outside, request) == ["ECONNREFUSED"]
-    wait_until(lambda: ask(outside, request) == ["client-2"])
+    until(lambda: ask(outside, request) == ["client-2"])
     assert problems(w1) == ""
 
 
@@ -114,7 +114,7 @@ def test_the_rules_of_a_kube_proxy_are_named_until_they_are_gone(w1: Place) -> N
     w1.output("nft", "add table ip kube-proxy; add table ip nat; add chain ip nat KUBE-SERVICES")
     try:
         restart(w1)
-        wait_until(lambda: "table ip kube-proxy, chain ip nat KUBE-SERVICES" in problems(w1))
+        until(lambda: "table ip kube-proxy, chain ip nat KUBE-SERVICES" in problems(w1))
         assert "kube-proxy --cleanup" in problems(w1)
     finally:
         w1.output("nft", "delete table ip kube-proxy; delete table ip nat")
@@ -138,11 +138,4 @@ def restart(node: Place) -> None:
     node.output("sh", "-c", f"{daemon} --stop --retry TERM/5/KILL/2")
     start = f"{daemon} --start --background --make-pidfile --output /var/log/socklb.log"
     node.output("sh", "-c", f"{start} --startas /usr/local/bin/socklb -- agent")
-    wait_until(lambda: json.loads(node.run(["socklb", "status", "--json"]).stdout or "{}").get("synced", False))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true within 30 s"
-        time.sleep(0.2)
+    until(lambda: json.loads(node.run(["socklb", "status", "--json"]).stdout or "{}").get("synced", False))

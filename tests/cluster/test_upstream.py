@@ -4,9 +4,8 @@ A test is marked with the upstream tests it stands for; the run ends with a tabl
 docs/conformance.md with what needs more than a proxy). Pods, servers, addresses: tests/support/world.py.
 """
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ import pytest
 from tests.support.cluster import ROOT, Cluster, Place, deploy
 from tests.support.conformance import behaviours, table, upstream
 from tests.support.manifests import port
-from tests.support.netexec import Request, ask, asking, end, start
+from tests.support.netexec import Asking, Request, ask, ask_at_once, end, start
 from tests.support.programs import INVALID_CLIENT, INVALID_SERVER, SCTP_INIT, SCTP_WATCH
+from tests.support.waiting import until
 from tests.support.world import (
     BOTH,
     EXTERNAL,
@@ -72,14 +72,6 @@ def client(whole_world: World) -> Place:
 def far_client(whole_world: World) -> Place:
     """A pod of w2."""
     return whole_world.pods["client-2"]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Each look is a request with its own patience, so there is no pause between them."""
-    for _ in range(60):
-        if true():
-            return
-    pytest.fail("it did not come true in 60 looks")
 
 
 def refused_outside(world: World, asked: Request) -> None:
@@ -157,7 +149,7 @@ def test_services_up_and_down(world: World, client: Place) -> None:
 
     def served() -> list[str]:
         asked = [Request("http", address, 80, patience=1) for address in addresses.values()]
-        return [answer if answer in ALL else "" for answer in ask(client, *asked)]
+        return [answer if answer in ALL else "" for answer in ask(client, *asked, how="at once")]
 
     up("up-down-1")
     up("up-down-2")
@@ -768,7 +760,8 @@ def test_type_and_ports_change(world: World, client: Place, kind: str, family: s
     other = [port(81, protocol, node_port=NODE_PORT + 1)]
 
     def served(*spots: tuple[Place, str, int]) -> list[bool]:
-        return [ask(p, Request(kind, address, n, patience=1))[0] in ALL for p, address, n in spots]
+        asked = ((place, Request(kind, address, number, patience=1)) for place, address, number in spots)
+        return [answer in ALL for answer in ask_at_once(*asked)]
 
     here, outside, node = client, world.outside, world.node("w2", family)
     spots = (
@@ -803,8 +796,9 @@ def test_source_ranges(world: World, client: Place, far_client: Place, family: s
     asked = Request("http", LOAD_BALANCER[family], 80, patience=1)
     for ranges, allowed in (([f"{own}/{bits}"], [True, False]), ([f"{others}/{bits}"], [False, True])):
         world.serve(*world.endpoints.values(), **balanced(loadBalancerSourceRanges=ranges))
-        assert [ask(place, asked)[0] in ALL for place in (client, far_client)] == allowed
-        assert ask(world.outside, asked) == ["TIMEOUT"]
+        *answers, outside = ask_at_once(*((place, asked) for place in (client, far_client, world.outside)))
+        assert [answer in ALL for answer in answers] == allowed
+        assert outside == "TIMEOUT"
     world.serve(*world.endpoints.values(), **balanced())
     assert [ask(place, asked)[0] in ALL for place in (client, far_client, world.outside)] == [True] * 3
 
@@ -885,12 +879,11 @@ def test_rolling_update(world: World, policy: str) -> None:
     two, three = world.endpoints["e2e-2"], world.endpoints["e2e-3"]
     spec = balanced() if policy == "Cluster" else local()
     world.serve(two, **spec)
-    asked = [Request("http", LOAD_BALANCER["IPv4"], 80, pause=0.02, patience=1)] * 150
-    running = asking(world.outside, asked)
+    running = Asking(world.outside, Request("http", LOAD_BALANCER["IPv4"], 80, pause=0.02, patience=1))
     for endpoints in ([two, three], [two.terminates(), three], [three], [three, two], [three.terminates(), two], [two]):
         world.serve(*endpoints, **spec)
-    answers = json.loads(running.communicate(timeout=60)[0])
-    assert set(answers) == {"e2e-2", "e2e-3"}
+        running.goes_on(10)
+    assert set(running.end()) == {"e2e-2", "e2e-3"}
 
 
 @families
@@ -988,11 +981,13 @@ def test_zone_hints(world: World, client: Place, far_client: Place, family: str)
 def test_blue_green(world: World, client: Place, family: str) -> None:
     blue, green, _ = world.endpoints.values()
     world.serve(blue, green.unready())
-    running = asking(client, [Request("http", VIP[family], 80, pause=0.01)] * 300)
-    assert world.hits(client, "http", VIP[family], times=6) == {"e2e-1"}  # the other has begun by then
+    running = Asking(client, Request("http", VIP[family], 80, pause=0.01))
+    assert world.hits(client, "http", VIP[family], times=6) == {"e2e-1"}
+    running.goes_on(100)
     world.serve(blue.unready(), green)
     assert world.hits(client, "http", VIP[family], times=6) == {"e2e-2"}
-    assert set(json.loads(running.communicate(timeout=30)[0])) == {"e2e-1", "e2e-2"}
+    running.goes_on(100)
+    assert set(running.end()) == {"e2e-1", "e2e-2"}
 
 
 @upstream("service_cidrs.go", "should create Services and serve on different Service CIDRs")

@@ -13,34 +13,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from tests.support import workers
 from tests.support.cluster import Cluster, Place
 
 FOLDER = "/etc/socklb/manifests"
 FAMILIES = {"IPv4": ".", "IPv6": ":"}
 Document = dict[str, Any]
 
-# stdin: [path, text, {object: generation}, [objects that are to be gone]]. An empty text removes the file.
+# [path, text, {object: generation}, [objects that are to be gone]]: writes the file, and says once it is applied. An
+# empty text removes the file.
 WRITER = """
-import json, os, socket, sys, time
-path, text, wanted, gone = json.load(sys.stdin)
-if text:
-    with open(path + ".new", "w") as file:
-        file.write(text)
-    os.rename(path + ".new", path)
-elif os.path.exists(path):
-    os.remove(path)
-end = time.monotonic() + 20
-while True:
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.connect("/run/socklb/agent.sock")
-        agent.sendall(b"status\\n")
-        status = json.loads(b"".join(iter(lambda: agent.recv(65536), b"")))
-    objects = status["applied"]["objects"]
-    if all(objects.get(name) == number for name, number in wanted.items()) and not objects.keys() & set(gone):
-        break
-    if time.monotonic() > end:
-        sys.exit(f"not applied in 20 s: wanted {wanted} without {gone}, is {objects}, problems {status['problems']}")
-    time.sleep(0.02)
+import json, os, socket, time
+
+def answer(question):
+    path, text, wanted, gone = question
+    if text:
+        with open(path + ".new", "w") as file:
+            file.write(text)
+        os.rename(path + ".new", path)
+    elif os.path.exists(path):
+        os.remove(path)
+    end = time.monotonic() + 20
+    while True:
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.connect("/run/socklb/agent.sock")
+            agent.sendall(b"status\\n")
+            status = json.loads(b"".join(iter(lambda: agent.recv(65536), b"")))
+        objects = status["applied"]["objects"]
+        if all(objects.get(name) == number for name, number in wanted.items()) and not objects.keys() & set(gone):
+            return ""
+        if time.monotonic() > end:
+            return f"not applied in 20 s: wanted {wanted} without {gone}, is {objects}, problems {status['problems']}"
+        time.sleep(0.02)
 """
 
 
@@ -138,11 +142,10 @@ class Manifests:
 
     def _write(self, wanted: Mapping[str, int], gone: Sequence[str]) -> None:
         text = "".join(f"---\n{json.dumps(document)}\n" for part in self._parts.values() for document in part)
-        given = json.dumps([self._path, text, wanted, gone])
 
         def write(node: Place) -> None:
-            done = node.run(["python3", "-Ic", WRITER], given=given)
-            assert done.returncode == 0, done.stderr
+            trouble = workers.answer(node, WRITER, [self._path, text, wanted, gone])
+            assert not trouble, trouble
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(write, self._nodes.values()))

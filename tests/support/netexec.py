@@ -2,17 +2,23 @@
 
 ask(cluster.pod("client"), Request("http", "10.96.0.200", 80, "hostname"))       # ["e2e-1"]
 
-Answers are texts; an error is its errno's name (ECONNREFUSED), silence is TIMEOUT. One process asks all requests of a
-call, one after the other. The server answers HTTP and datagrams at every port alike: `hostname`, `clientip` and
-`echo/…`.
+Answers are texts; an error is its errno's name (ECONNREFUSED), silence is TIMEOUT. One process in each place asks all
+requests, each over a socket of its own: those of a call one after the other, or `ask_at_once`. The server answers HTTP
+and datagrams at every port alike: `hostname`, `clientip` and `echo/…`.
 """
 
 import json
+import os
+import select
 import subprocess
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
 
+from tests.support import workers
 from tests.support.cluster import Place
+
+How = Literal["in turn", "until silence", "at once"]
 
 # argv: name, addresses with commas, ports with commas. Not the unspecified address: a reply to a datagram comes from
 # where it was sent to.
@@ -51,10 +57,9 @@ for address in addresses:
 print("ready", flush=True)
 threading.Event().wait()
 """
-# stdin: a list of [kind, address, port, text, own port, seconds of patience, seconds to wait before]; argv may say that
-# silence ends it
-CLIENT = """
-import errno, json, socket, sys, time
+# A request is [kind, address, port, text, own port, seconds of patience, seconds to wait before].
+REQUESTS = """
+import errno, json, select, socket, sys, threading, time
 
 def ask(kind, address, port, text, own, patience, pause):
     time.sleep(pause)
@@ -75,14 +80,36 @@ def ask(kind, address, port, text, own, patience, pause):
             return "TIMEOUT"
         except OSError as error:
             return errno.errorcode[error.errno]
-
-answers = []
-for request in json.load(sys.stdin):
-    answers.append(ask(*request))
-    if answers[-1] == "TIMEOUT" and "until-silence" in sys.argv:
-        break
-print(json.dumps(answers))
 """
+CLIENT = (
+    REQUESTS
+    + """
+def answer(question):
+    requests, how = question
+    answers = [None] * len(requests)
+    def one(number):
+        answers[number] = ask(*requests[number])
+    if how == "at once":
+        threads = [threading.Thread(target=one, args=[number]) for number in range(len(requests))]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        return answers
+    for number in range(len(requests)):
+        one(number)
+        if answers[number] == "TIMEOUT" and how == "until silence":
+            return answers[:number + 1]
+    return answers
+"""
+)
+# stdin: a request, which is asked again and again until stdin ends.
+AGAIN_AND_AGAIN = (
+    REQUESTS
+    + """
+request = json.loads(sys.stdin.readline())
+while not select.select([sys.stdin], [], [], 0)[0]:
+    print(ask(*request), flush=True)
+"""
+)
 
 
 class Request(NamedTuple):
@@ -97,24 +124,55 @@ class Request(NamedTuple):
     pause: float = 0.0
 
 
-def ask(place: Place, *requests: Request, hooked: bool = True, to_the_end: bool = True) -> list[str]:
-    """Ask from a place and give the answers in their order; unless `to_the_end`, the first silence is the last."""
-    words = [] if to_the_end else ["until-silence"]
-    done = place.run(["python3", "-Ic", CLIENT, *words], hooked, timeout=120, given=json.dumps(requests))
-    assert done.returncode == 0, done.stderr
-    answers: list[str] = json.loads(done.stdout)
+def ask(place: Place, *requests: Request, hooked: bool = True, how: How = "in turn") -> list[str]:
+    """Ask from a place and give the answers in their order; "until silence", the first silence is the last."""
+    answers: list[str] = workers.answer(place, CLIENT, [requests, how], hooked)
     return answers
 
 
-def asking(place: Place, requests: Iterable[Request]) -> "subprocess.Popen[str]":
-    """Begin to ask; `json.loads(….communicate()[0])` are the answers."""
-    argv = place.argv(["python3", "-Ic", CLIENT])
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
-    process.stdin.write(json.dumps(list(requests)))
-    process.stdin.close()
-    process.stdin = None
-    return process
+def ask_at_once(*asked: tuple[Place, Request]) -> list[str]:
+    """Ask several things, also of several places, at once, so that silences pass together; the answers in order."""
+    places = list(dict.fromkeys(place for place, _ in asked))
+
+    def of(place: Place) -> Iterator[str]:
+        return iter(ask(place, *(request for asking, request in asked if asking == place), how="at once"))
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        answers = dict(zip(places, pool.map(of, places), strict=True))
+    return [next(answers[place]) for place, _ in asked]
+
+
+class Asking:
+    """A client that asks the same again and again, until it is ended."""
+
+    def __init__(self, place: Place, request: Request) -> None:
+        """Come back when it had its first answer."""
+        argv = place.argv(["python3", "-Ic", AGAIN_AND_AGAIN])
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._told = b""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.goes_on(1)
+
+    def goes_on(self, times: int) -> None:
+        """Wait until it had so many answers more."""
+        while self._read(0):
+            continue
+        wanted = self._told.count(b"\n") + times
+        while self._told.count(b"\n") < wanted:
+            assert self._read(30), "it ended or had no answer in 30 s"
+
+    def end(self) -> list[str]:
+        """All that it was answered."""
+        told, _ = self._process.communicate(timeout=30)
+        return (self._told + told).decode().splitlines()
+
+    def _read(self, patience: float) -> bytes:
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], patience)
+        new = os.read(self._process.stdout.fileno(), 65536) if ready else b""
+        self._told += new
+        return new
 
 
 def serve(place: Place, name: str, addresses: Iterable[str], ports: Iterable[int]) -> "subprocess.Popen[str]":

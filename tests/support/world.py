@@ -64,7 +64,7 @@ class World:
 
     def hits(self, place: Place, kind: str, address: str, number: int = 80, times: int = 40) -> set[str]:
         """Ask so often that every endpoint is met, and give who or what answered."""
-        return set(ask(place, *[Request(kind, address, number)] * times, to_the_end=False))
+        return set(ask(place, *[Request(kind, address, number)] * times, how="until silence"))
 
     def answers(self, place: Place, kind: str, address: str, number: int = 80, **more: Any) -> list[str]:
         """Ask once. A list, as from `ask`."""

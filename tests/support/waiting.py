@@ -1,0 +1,16 @@
+"""Waiting in tests: for what comes true by itself, with an end."""
+
+import time
+from collections.abc import Callable
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.05) -> None:
+    """Look until it is true.
+
+    Raises:
+        AssertionError: it was not, in so many seconds.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"it did not come true within {seconds:g} s"
+        time.sleep(pause)
