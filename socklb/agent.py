@@ -156,7 +156,7 @@ class Agent:
         self._applied(batch, affected)
 
     def _serve(self, difference: Difference) -> None:
-        self._serve_sockets(difference, whole=self.synced)
+        self._serve_sockets(difference, whole=self.progress.synced)
         self.packets.apply(difference.for_packets())
 
     def _serve_all(self) -> None:
