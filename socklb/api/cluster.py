@@ -191,6 +191,8 @@ class KubernetesApi:
             log.info("the Kubernetes API is in reach again, after %.0f s: %s", seconds, self.reach.where)
         elif was and not outage:
             log.info("%s: followed again", resource.name)
+        for other in self._followers:
+            other.hasten()
 
     def failed(self, resource: Resource, error: ApiError, retry: float, *, without: bool) -> None:
         """Note an outage; say it once, and again when it is for another reason."""

@@ -46,6 +46,8 @@ class Follower(ABC, Generic[Found]):
         self._backoff = Backoff(RETRY_FIRST, RETRY_MOST, RETRY_RESET)
         self._troubled = False  # the last failure is not over yet
         self._listed = False  # once at least
+        self._without = False  # the long wait after a refusal
+        self._again = threading.Event()  # ends a wait
 
     def run(self) -> None:
         """Follow the server until stopped."""
@@ -54,11 +56,18 @@ class Follower(ABC, Generic[Found]):
                 self._follow()
             except Exception as error:  # noqa: BLE001  (one that ended this thread would be an agent that is deaf)
                 if not self._asker.stopped.is_set():
-                    self._asker.stopped.wait(self._failed(unexpected(error)))
+                    self._again.wait(self._failed(unexpected(error)))
+                    self._again.clear()
 
     def stop(self) -> None:
         """End `run`, also while it waits for the server."""
         self._asker.stop()
+        self._again.set()
+
+    def hasten(self) -> None:
+        """Something else is followed again: what was refused may have been so for the same reason."""
+        if self._without:
+            self._again.set()
 
     @abstractmethod
     def _follow(self) -> None:
@@ -80,7 +89,8 @@ class Follower(ABC, Generic[Found]):
             log.info("%s: %s; asked again in %.1f s", self.resource.name, error, seconds)
             return seconds
         without = self._is_served_without(error)
-        if without and isinstance(error, ForbiddenError | NotServedError):
+        self._without = without and isinstance(error, ForbiddenError | NotServedError)
+        if self._without:
             seconds = WITHOUT_RETRY
         try:
             self._sink.failed(self.resource, error, seconds, without=without)

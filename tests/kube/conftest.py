@@ -58,8 +58,8 @@ def agent_token(plane: ControlPlane) -> str:
 def source_of() -> Callable[..., KubernetesApi]:
     """Make a source that asks with the agent's rights, perhaps by other servers than the plane's own address."""
 
-    def make(plane: ControlPlane, *servers: str) -> KubernetesApi:
+    def make(plane: ControlPlane, *servers: str, node: str = "") -> KubernetesApi:
         kubeconfig = plane.kubeconfig(f"agent-{uuid.uuid4().hex[:8]}", agent_token(plane))
-        return KubernetesApi(Connection(str(kubeconfig), servers))
+        return KubernetesApi(Connection(str(kubeconfig), servers), node)
 
     return make

@@ -122,6 +122,19 @@ async def test_an_optional_kind_that_is_forbidden_holds_nothing_up_and_is_a_prob
 
 
 @story
+async def test_what_was_forbidden_with_all_the_rest_is_asked_for_again_with_it(tmp_path: Path) -> None:
+    """As with a token file that is empty for a moment: to the server we are nobody then."""
+    cluster = Cluster()
+    forbidden = ("services", "endpointslices", "nodes", "servicecidrs")
+    cluster.refuse = dict.fromkeys(forbidden, lambda _: status(403, 'User "system:anonymous" cannot list'))
+    async with following(cluster, tmp_path) as (source, batches):
+        await until(lambda: len(source.problems) == 5)
+        cluster.refuse.clear()
+        await until(lambda: batches)
+        await until(lambda: source.problems == ())
+
+
+@story
 async def test_a_server_that_is_too_old_for_an_optional_kind_is_no_problem(tmp_path: Path) -> None:
     cluster = Cluster()
     cluster.refuse["servicecidrs"] = lambda _: status(404)
