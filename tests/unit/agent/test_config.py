@@ -29,6 +29,15 @@ def test_a_pod_knows_its_node_by_the_environment(tmp_path: Path, monkeypatch: py
     assert load(path).node == "w1"
 
 
+@pytest.mark.parametrize(
+    "server", ["https://172.18.0.2:6443", "https://[fd00::1]:443", "https://cp-1.example.com:6443"]
+)
+def test_servers_are_addresses_or_names_with_a_port(tmp_path: Path, server: str) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(f'node = "w1"\napi_servers = ["{server}"]\n')
+    assert load(path).api_servers == (server,)
+
+
 def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> None:
     path = tmp_path / "socklb.toml"
     path.write_text(GOOD)
@@ -44,6 +53,7 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         (GOOD + 'kubeconfig = "/etc/socklb/kubeconfig"\n', "one source: `manifests` or the API - at `$.kubeconfig`"),
         ('node = "w1"\napi_servers = ["172.18.0.2"]\n', "'172.18.0.2' is not like https://172.18.0.2:6443"),
         ('node = "w1"\napi_servers = ["https://172.18.0.2:99999"]\n', "is not like https://172.18.0.2:6443"),
+        ('node = "w1"\napi_servers = ["https://<control-plane>:6443"]\n', "'https://<control-plane>:6443' is not like"),
         (
             GOOD + 'api_servers = ["172.18.0.2"]\npod_cidrs = ["10"]\nhealth_address = "x"\n',
             (
@@ -61,6 +71,7 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         "two sources",
         "no server",
         "no port",
+        "a placeholder",
         "several mistakes",
         "a wrong type",
         "no network",
