@@ -17,6 +17,7 @@ from socklb.errors import SocklbError
 from socklb.health import addresses
 
 DEFAULT_PATH = Path("/etc/socklb/socklb.toml")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ class Config(msgspec.Struct, frozen=True):
     node_routes: whether the agent keeps a route to each other node's podCIDRs by way of that node's InternalIP, for
         nodes of one network where nothing else routes between pods. Needs pod_cidrs: no other network is believed.
     external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
+    log_level: the least that is logged, one of LOG_LEVELS; `debug` also tells which objects are passed over.
     """
 
     node: str = msgspec.field(default_factory=lambda: os.environ.get("NODE_NAME", ""))
@@ -60,6 +62,7 @@ class Config(msgspec.Struct, frozen=True):
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
     node_routes: bool = False
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
         """Refuse what has the right type and says nothing of use, all of it at once."""
@@ -114,6 +117,8 @@ def _mistakes(config: Config) -> Iterator[str]:
         found = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+):([0-9]{1,5})", text)
         if not found or not 1 <= int(found[1]) <= 65535:
             yield f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`"
+    if config.log_level not in LOG_LEVELS:
+        yield f"{config.log_level!r} is none of {', '.join(LOG_LEVELS)} - at `$.log_level`"
     for key in ("external_ips", "pod_cidrs", "native_cidrs"):
         for text in getattr(config, key):
             try:

@@ -23,8 +23,16 @@ def run(arguments: argparse.Namespace) -> int:
     from socklb import memory  # noqa: PLC0415
     from socklb.agent import serve  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change at INFO
+    found = config.load(arguments.config)
+    log_from(found.log_level)
     memory.collect_less_often()
-    asyncio.run(serve(config.load(arguments.config)))
+    asyncio.run(serve(found))
     return 0
+
+
+def log_from(level: str) -> None:
+    """Log to stderr from this level on. At `debug` only what is ours: libraries would log what the API answers."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=max(number, logging.INFO), format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("socklb").setLevel(number)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every change at INFO

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,18 +35,30 @@ def manifests(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) 
         f'api_servers = ["https://{server}:6443"]\npod_cidrs = {networks}\nnode_routes = true\n'
         'bpffs = "/host/bpf"\ncgroup = "/host/cgroup"\n'
     )
+    replaced = {"configMapGenerator": [{"name": "socklb", "behavior": "replace", "files": ["socklb.toml"]}]}
+    return laid_over(kubernetes, folder, "deploys/kubernetes", "containers", replaced)
+
+
+@pytest.fixture(scope="module")
+def cleanup(kubernetes: Kubernetes, manifests: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """deploys/kubernetes/cleanup, laid over in the same way."""
+    folder = tmp_path_factory.mktemp("cleanup")
+    return laid_over(kubernetes, folder, "deploys/kubernetes/cleanup", "initContainers", {})
+
+
+def laid_over(kubernetes: Kubernetes, folder: Path, base: str, kind: str, more: dict[str, Any]) -> str:
+    """An overlay for these nodes: where they have cgroup v2, and what an old container runtime knows."""
     cgroup = kubernetes.nodes["socklb-worker"].output("sh", "-c", "findmnt -n -o TARGET -t cgroup2 | head -n 1")
     pod = "/spec/template/spec"
     patch: list[Any] = [{"op": "replace", "path": f"{pod}/volumes/2/hostPath/path", "value": cgroup}]
     if not {BITS["BPF"], BITS["PERFMON"]} <= capabilities(kubernetes.nodes["socklb-worker"], "CapBnd"):
-        patch.append(
-            {"op": "replace", "path": f"{pod}/containers/0/securityContext/capabilities/add", "value": OLD_RUNTIME}
-        )
+        path = f"{pod}/{kind}/0/securityContext/capabilities/add"
+        patch.append({"op": "replace", "path": path, "value": OLD_RUNTIME})
     overlay = {
         "namespace": "kube-system",
-        "resources": [os.path.relpath(ROOT / "deploys" / "kubernetes", folder)],
-        "configMapGenerator": [{"name": "socklb", "behavior": "replace", "files": ["socklb.toml"]}],
-        "patches": [{"target": {"kind": "DaemonSet", "name": "socklb"}, "patch": json.dumps(patch)}],
+        "resources": [os.path.relpath(ROOT / base, folder)],
+        "patches": [{"target": {"kind": "DaemonSet"}, "patch": json.dumps(patch)}],
+        **more,
     }
     (folder / "kustomization.yaml").write_text(json.dumps(overlay))
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
@@ -137,3 +150,26 @@ def test_a_change_arrives(kubernetes: Kubernetes) -> None:
         address = kubernetes.get("service", name)["spec"]["clusterIP"]
         client.output("curl", "-s", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", f"http://{address}/")
     assert client.run("curl", "-s", "--max-time", "3", f"http://{address}/").returncode != 0
+
+
+@pytest.mark.usefixtures("daemonset")
+def test_cleanup_leaves_nothing_of_it_on_any_node(kubernetes: Kubernetes, cleanup: str) -> None:
+    """Last: from here on no node is served until the units are started again."""
+    kubernetes.kubectl("delete", "daemonset/socklb", *SYSTEM, "--wait=true", "--cascade=foreground")
+    assert {name: left_on(place) for name, place in kubernetes.nodes.items()} == dict.fromkeys(kubernetes.nodes, 3)
+    kubernetes.kubectl("apply", "--filename", "-", given=cleanup)
+    try:
+        kubernetes.rolled_out("daemonset/socklb-cleanup", *SYSTEM)
+        assert {name: left_on(place) for name, place in kubernetes.nodes.items()} == dict.fromkeys(kubernetes.nodes, 0)
+    finally:
+        kubernetes.kubectl("delete", "--filename", "-", "--wait=true", given=cleanup)
+
+
+def left_on(place: Place) -> int:
+    """How many of the three are there: pins, the nftables table, routes of the agent's protocol number."""
+    looks = (
+        "find /sys/fs/bpf/socklb -type f | grep -q .",
+        "nft list table inet socklb >/dev/null 2>&1",
+        "ip route show proto 83 | grep -q .",
+    )
+    return sum(place.run("sh", "-c", look).returncode == 0 for look in looks)
