@@ -36,7 +36,7 @@ async def watch(folder: Path) -> AsyncGenerator[None]:
                     yield
         except FileNotFoundError:
             yield
-        except (OSError, RuntimeError) as error:  # watchfiles raises either
+        except Exception as error:  # noqa: BLE001  (OSError and RuntimeError of watchfiles, and whatever it may raise)
             if str(error) != told:  # for one: fs.inotify.max_user_instances is used up
                 log.warning("%s cannot be watched, looking every %s s: %s", folder, ABSENT_SECONDS, error)
             told = str(error)

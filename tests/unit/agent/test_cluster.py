@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from socklb.api import cluster as cluster_module
-from socklb.api import follower, other_nodes
+from socklb.api import follower, other_nodes, reading
 from socklb.api.asking import hang_up
 from socklb.api.cluster import KubernetesApi
 from socklb.api.source import Batch
@@ -180,14 +179,14 @@ def cut(plural: str, source: KubernetesApi) -> None:
 async def test_one_object_that_nobody_foresaw_keeps_no_other_from_being_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = cluster_module.check
+    real = reading.check
 
     def check(found: Any) -> None:
         if found.metadata.name == "bad":
             raise RecursionError("as deep as that")
         real(found)
 
-    monkeypatch.setattr(cluster_module, "check", check)
+    monkeypatch.setattr(reading, "check", check)
     cluster = Cluster()
     cluster.more["services"] = [event("ADDED", service("bad"))] * 50
     async with following(cluster, tmp_path) as (source, batches):
@@ -240,8 +239,28 @@ async def test_a_node_that_an_endpoint_names_is_known_soon(tmp_path: Path, monke
     async with following(cluster, tmp_path) as (source, batches):
         await until(lambda: batches)
         cluster.refuse["w3"] = lambda _: Reply(node("w3", "192.0.2.3"))
-        await until(lambda: source._others._seen is not None)
+        await until(lambda: source._others and source._others._seen)
         there = endpoint_slice(name="web-2", endpoints=[endpoint("10.244.3.3", "w3")])
         cluster.more["endpointslices"] = [event("ADDED", there)]
         cut("endpointslices", source)
         await until(lambda: "Node/w3" in keys(batches))
+
+
+@story
+async def test_who_begins_again_is_told_everything_again_and_of_what_went(tmp_path: Path) -> None:
+    cluster = Cluster()
+    with cluster.server as server:
+        source = KubernetesApi(server.connection(tmp_path), node="w1")
+
+        async def batches(number: int) -> list[Batch]:
+            async with aclosing(source.batches()) as coming:
+                return [await anext(coming) for _ in range(number)]
+
+        cluster.more["services"] = [event("ADDED", service("old")), event("DELETED", service("old"))]
+        told = await batches(1)
+        assert keys(told) >= EVERYTHING
+        cluster.more.clear()
+        again = await batches(1)
+        assert again[0].complete
+        assert keys(again) == EVERYTHING
+        assert source.dead == ()

@@ -1,0 +1,61 @@
+"""One object as the API server sent it: decoded and checked, or why it is left out.
+
+found = read(resource, b'{"metadata": …}')
+found.id, found.object
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from socklb.api.checks import ObjectError, check
+from socklb.api.decode import KINDS, identify, read_object
+from socklb.api.documents import load_json
+from socklb.api.failures import unexpected
+from socklb.api.findings import ObjectId
+from socklb.api.objects import Object
+from socklb.api.resources import Resource
+from socklb.errors import SocklbError
+
+MODELS = {kind: ((version, kind), model) for (version, kind), model in KINDS.items()}
+
+
+class Read(NamedTuple):
+    """An object that the server sent, or why there is none; `id` is None where not even that can be read."""
+
+    id: ObjectId | None
+    object: Object | SocklbError
+
+
+def read(resource: Resource, raw: bytes) -> Read:
+    """Decode an object; what msgspec refuses is read again the slow way, which allows null and names the field."""
+    type_, model = MODELS[resource.kind]
+    try:
+        found: Object = msgspec.json.decode(raw, type=model)
+        check(found)
+    except (msgspec.MsgspecError, ObjectError):
+        return _read_slowly(type_, raw)
+    except Exception as error:  # noqa: BLE001  (one object that nobody foresaw keeps no other from being served)
+        return Read(_identity(type_, raw), unexpected(error))
+    return Read((found.kind, found.key), found)
+
+
+def _read_slowly(type_: tuple[str, str], raw: bytes) -> Read:
+    try:
+        found = read_object({**load_json(raw), "apiVersion": type_[0], "kind": type_[1]})
+    except SocklbError as error:
+        return Read(_identity(type_, raw), error)
+    except Exception as error:  # noqa: BLE001  (as above)
+        return Read(_identity(type_, raw), unexpected(error))
+    if found is None:
+        raise TypeError(type_)
+    return Read((found.kind, found.key), found)
+
+
+def _identity(type_: tuple[str, str], raw: bytes) -> ObjectId | None:
+    try:
+        return identify({**load_json(raw), "apiVersion": type_[0], "kind": type_[1]})
+    except SocklbError:
+        return None
