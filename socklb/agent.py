@@ -20,6 +20,7 @@ from socklb.config import Config
 from socklb.datapath import mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
+from socklb.errors import reason
 from socklb.health.health import RETRY, Health
 from socklb.hook_watch import EVERY as HOOKS_EVERY
 from socklb.hook_watch import HookWatch
@@ -90,19 +91,25 @@ class Agent:
         self.hooks = HookWatch(datapath)
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
-        self.plan = Plan(config.node, external_ips=config.external_ips, controllers=not config.manifests)
-        parts = Parts(config, datapath, source, self.hooks, self.plan, self.packets, self.routes)
+        self.plan = self._new_plan()
+        self._unapplied: list[tuple[Batch, Affected]] = []
+        self._parts = parts = Parts(config, datapath, source, self.hooks, self.plan, self.packets, self.routes)
         self.supervisor, self.progress = parts.supervisor, parts.progress
         self.reporter = Reporter(parts)
         self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
         self.reporter.hear(self.health)
         self._supervise()
 
+    def _new_plan(self) -> Plan:
+        config = self._config
+        return Plan(config.node, external_ips=config.external_ips, controllers=not config.manifests)
+
     def _supervise(self) -> None:
         """Say what runs. What is added here is told of in the report, and cannot die in silence."""
         supervisor, config = self.supervisor, self._config
         supervisor.keep("answers", self._answers().serve)
         supervisor.keep("source", self.follow)
+        supervisor.every("changes", RETRY, self.take_again)
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
@@ -136,24 +143,49 @@ class Agent:
         self.reporter.leftovers = await asyncio.to_thread(leftovers)
 
     async def follow(self) -> None:
-        """Apply whatever the source says, as it says it."""
+        """Apply whatever the source says, as it says it. What cannot be applied is tried again, by `take_again` too."""
         async with aclosing(self._source.batches()) as batches:
             async for batch in batches:
-                self.take(batch)
+                try:
+                    self.take(batch)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the next change may mend it
+                    log.error("changes: could not be applied: %s", reason(error))  # noqa: TRY400 - one line
 
     def take(self, batch: Batch) -> None:
         """Bring one batch into the kernel, and let the hooks run once there is something to serve."""
         self.progress.begin()
         affected = self._state.apply(batch.changes)
+        self._unapplied.append((batch, affected))
+        if len(self._unapplied) > 1:
+            self.take_again()
+            return
         difference = self.plan.update(self._state, affected)
-        self.packets.refuse_in(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
         synced = self.progress.synced
         if batch.complete and not synced:
             self._serve_all()
         else:
             self._serve(difference if synced else self._without_losses(difference))
-        self.routes.update(self._state, affected.nodes, complete=batch.complete)
-        self._applied(batch, affected)
+        self._all_applied()
+
+    def take_again(self) -> None:
+        """Bring what could not be brought: nobody knows how far it came, so all is planned and served anew."""
+        if not self._unapplied:
+            return
+        self.plan = self._parts.plan = self._new_plan()
+        self.plan.update(self._state, self._state.everything)
+        if self.progress.synced or any(batch.complete for batch, _ in self._unapplied):
+            self._serve_all()
+        else:
+            wanted = self.plan.full()
+            self._serve(self._without_losses(Difference(wanted.frontends, add=wanted.addresses)))
+        self._all_applied()
+
+    def _all_applied(self) -> None:
+        self.packets.refuse_in(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
+        for batch, affected in self._unapplied:
+            self.routes.update(self._state, affected.nodes, complete=batch.complete)
+            self._applied(batch, affected)
+        self._unapplied.clear()
 
     def _serve(self, difference: Difference) -> None:
         self._serve_sockets(difference, whole=self.progress.synced)

@@ -16,8 +16,10 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from socklb.api.addresses import Network
+from socklb.api.objects import EndpointSlice, Service
 from socklb.api.source import Problem
 from socklb.endpoints import Place
+from socklb.errors import reason
 from socklb.frontends import (
     NOTHING,
     ServicePlan,
@@ -173,9 +175,18 @@ class Plan:
         _include(self._on_nodes, key, when=service is not None and depends_on_nodes(service))
         _include(self._on_zone, key, when=service is not None and depends_on_zone(slices))
         if service is not None:
-            return plan_service(service, slices, self._around)
+            return self._planned(service, slices)
         lost = tuple(orphans(key, slices, controllers=self._controllers))
         return NOTHING._replace(problems=lost) if lost else NOTHING
+
+    def _planned(self, service: Service, slices: tuple[EndpointSlice, ...]) -> ServicePlan:
+        """Plan a Service; one that cannot be keeps what it had, and no other one is affected."""
+        try:
+            return plan_service(service, slices, self._around)
+        except Exception as error:  # noqa: BLE001 - of one object among thousands
+            text = f"cannot be served: {reason(error)}; what it had is kept"
+            problem = Problem("", 0, "", text, f"Service/{service.key}")
+            return self.services.get(service.key, NOTHING)._replace(problems=(problem,))
 
     def _update_nodes(self, state: State, names: AbstractSet[str]) -> tuple[Counter[bytes], AbstractSet[str]]:
         """Take over Nodes; give by how many more of them each address is used, and the Services to plan anew."""

@@ -13,14 +13,14 @@ from msgspec import Struct, field
 
 
 class AgentFacts(Struct):
-    """The agent's process, and the eBPF object that this kernel got."""
+    """The agent's process, the eBPF object that this kernel got, and the features that the kernel lacks."""
 
     running: bool = False
     pid: int | None = None
     version: str = ""
     started: float | None = None
     object: str = ""
-    features: dict[str, bool] = field(default_factory=dict[str, bool])
+    lacks: list[str] = field(default_factory=list[str])
 
 
 class SourceFacts(Struct):

@@ -147,8 +147,14 @@ class Reporter:
         return self._seen
 
     def _agent(self) -> report.AgentFacts:
+        datapath = self._parts.datapath
         return report.AgentFacts(
-            running=True, pid=os.getpid(), version=__version__, started=self._parts.progress.started
+            running=True,
+            pid=os.getpid(),
+            version=__version__,
+            started=self._parts.progress.started,
+            object=datapath.object_file,
+            lacks=list(map(str, datapath.missing)),
         )
 
     def _applied(self, *, named: bool) -> report.Applied:

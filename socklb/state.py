@@ -55,6 +55,11 @@ class State:
                 raise TypeError(f"{kind} {key} with {type(object_).__name__}")
         return Affected(frozenset(services), frozenset(nodes))
 
+    @property
+    def everything(self) -> Affected:
+        """Give all Services and Nodes, as if each had changed."""
+        return Affected(frozenset(self.services), frozenset(self.nodes))
+
     def slices(self, service: str) -> tuple[EndpointSlice, ...]:
         """Give the EndpointSlices of a Service."""
         return tuple(self._slices.get(service, {}).values())

@@ -94,7 +94,8 @@ def _problem(problem: ProblemFacts) -> str:
 def _agent(agent: AgentFacts) -> str:
     if not agent.running:
         return "not running; what is pinned goes on serving"
-    return f"socklb {agent.version}, process {agent.pid}, since {_moment(agent.started or 0)}"
+    with_object = f", {agent.object}" if agent.object else ""
+    return f"socklb {agent.version}, process {agent.pid}, since {_moment(agent.started or 0)}{with_object}"
 
 
 def _source(found: Report) -> str:
@@ -147,6 +148,9 @@ def _details(found: Report, rows: list[Row]) -> None:
     columns(served_by(found), "  ")
     say("\nHooks:")
     columns([_hook(hook) for hook in found.hooks], "  ")
+    if found.agent.lacks:
+        say("\nThis kernel lacks:")
+        columns([(feature,) for feature in found.agent.lacks], "  ")
     if found.running:
         say("\nRunning:")
         columns([(one.name, ("runs" if one.alive else "NOT RUNNING"), one.error) for one in found.running], "  ")

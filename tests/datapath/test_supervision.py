@@ -1,0 +1,140 @@
+"""What fails within the agent is told and made good, and never ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from socklb import plan, supervise
+from socklb.agent import Agent
+from socklb.api.manifests import ManifestFolder
+from socklb.config import Config
+from socklb.datapath.node import NodeDatapath
+from socklb.health import pages
+from tests.datapath.agents import endpoint_slice, node, service
+from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp
+from tests.datapath.services import SERVICE4
+from tests.unit.agent.following import story
+from tests.unit.agent.shapes import manifest
+
+
+@pytest.fixture
+def agent(datapath: NodeDatapath, tmp_path: Path) -> Agent:
+    """An agent within this process."""
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    write(folder, BACKENDS4[0])
+    config = Config(
+        node="w1",
+        manifests=str(folder),
+        packet_path=False,
+        socket=str(tmp_path / "agent.sock"),
+        health_address="",
+        metrics_address="",
+    )
+    return Agent(config, ManifestFolder(folder), datapath)
+
+
+def write(folder: Path, backend: str) -> None:
+    documents = node("w1", NODE4), service("web", SERVICE4), endpoint_slice("web-4", backend)
+    (folder / "web.yaml").write_text(manifest(*documents))
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(15):
+        while not condition():  # noqa: ASYNC110 - of many kinds
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(agent: Agent) -> Any:
+    with agent.health.answering():
+        async with agent.supervisor.at_work():
+            await until(lambda: agent.progress.synced)
+            yield
+
+
+def test_a_change_that_fails_half_way_is_made_good(
+    agent: Agent, datapath: NodeDatapath, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = datapath.tables.apply
+
+    def fail(*_: object) -> None:
+        raise OSError("no memory")
+
+    @story
+    async def run() -> None:
+        async with running(agent):
+            monkeypatch.setattr(datapath.tables, "apply", fail)
+            write(tmp_path / "manifests", BACKENDS4[1])
+            await until(lambda: any("no memory" in p.message for p in agent.reporter.report().problems))
+            assert pages.stuck(agent.reporter.report()) == []
+            monkeypatch.setattr(datapath.tables, "apply", apply)
+            await until(lambda: not agent.reporter.report().problems)
+
+    run()
+    assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(5)} == {BACKENDS4[1]}
+
+
+def test_a_service_that_cannot_be_planned_is_named_and_stands_alone(
+    agent: Agent, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = plan.plan_service
+
+    def fail(found: Any, *more: Any) -> Any:
+        if found.metadata.name == "odd":
+            raise ValueError("leading zeros")
+        return real(found, *more)
+
+    monkeypatch.setattr(plan, "plan_service", fail)
+    (tmp_path / "manifests" / "odd.yaml").write_text(manifest(service("odd", "10.96.0.66")))
+
+    @story
+    async def run() -> None:
+        async with running(agent):
+            (problem,) = agent.reporter.report().problems
+            assert problem.object == "Service/default/odd"
+            assert "cannot be served: ValueError: leading zeros" in problem.message
+
+    run()
+    assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] == BACKENDS4[0]
+
+
+@pytest.mark.parametrize("name", ["source", "hooks", "answers", "health", "report", "changes"])
+def test_whatever_is_gone_fails_livez_and_names_itself(agent: Agent, name: str) -> None:
+    @story
+    async def run() -> None:
+        async with running(agent):
+            assert pages.livez(agent.reporter.report(), agent.progress).status == 200
+            next(task for task in asyncio.all_tasks() if task.get_name() == name).cancel()
+            await asyncio.sleep(0.1)
+            answer = pages.livez(agent.reporter.report(), agent.progress)
+            assert answer.status == 503
+            assert f"{name}: it is gone" in answer.body.decode()
+            alarms = [alarm.message for alarm in agent.reporter.report().alarms if alarm.name == "not_running"]
+            assert alarms[0].startswith(f"{name} should run in the agent and does not")
+
+    run()
+
+
+def test_a_look_that_raises_is_a_problem_and_goes_on(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise KeyError("mount")
+
+    monkeypatch.setattr(agent.hooks, "look", fail)
+    monkeypatch.setattr(supervise, "PATIENCE", 1.0)
+    agent.supervisor.every("hooks", 0.2, agent.hooks.look)
+
+    @story
+    async def run() -> None:
+        async with running(agent):
+            await until(lambda: any("hooks: KeyError: 'mount'" in p.message for p in agent.reporter.report().problems))
+            assert pages.stuck(agent.reporter.report()) == []
+            await until(lambda: pages.stuck(agent.reporter.report()))  # for a minute
+            assert "hooks: KeyError: 'mount'" in pages.stuck(agent.reporter.report())
+
+    run()
