@@ -1,53 +1,113 @@
-"""Runs every tier, as `make test` does, in two processes at once: each of them waits half of its time.
+"""Runs every tier, as `make test` does: several runs of pytest at once, for each of them waits half of its time.
 
-    python tests/run.py                 what the second says is in build/log/beside.log, and shown at the end
+    python tests/run.py                 what each says is in build/log/test-<run>.log, and shown when it ends
     python tests/run.py -x -k udp       with arguments for pytest: one after the other, in one run
 
-The exit code is 0 if everything passed.
+At the end it says how long each run took and which tests were slowest. The longest of the last time begin first, and
+one run more than there are cores is at work. The exit code is 0 if everything passed.
 """
 
+import os
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parents[1]
-# Each half takes about as long as the other; what uses the local cluster is in one.
-FIRST = ["tests/datapath", "tests/packets", "tests/cluster", "tests/nodes", "tests/labs"]
-BESIDE = ["tests/unit", "tests/kube", "tests/e2e"]
-LOG = ROOT / "build" / "log" / "beside.log"
+# Tiers that use the same thing, of which a machine has one, are in one run. Longest first, where nothing was measured.
+RUNS = {
+    "e2e": ["tests/e2e"],
+    "cluster": ["tests/cluster", "tests/nodes", "tests/labs"],
+    "datapath": ["tests/datapath"],
+    "unit": ["tests/unit"],
+    "kube": ["tests/kube"],
+    "packets": ["tests/packets"],
+}
+AT_ONCE = (os.cpu_count() or 1) + 1
+SLOWEST = 10
+
+
+class Run:
+    """One pytest at work."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self._began = name, time.monotonic()
+        self.log = ROOT / "build" / "log" / f"test-{name}.log"
+        with self.log.open("w") as log:
+            words = pytest(*RUNS[name], f"--junit-xml={report(name)}")
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
+        print(f"{', '.join(RUNS[name])}: into {self.log.relative_to(ROOT)}", flush=True)
+
+    def show(self) -> None:
+        """Wait, and show what it said."""
+        self.process.wait()
+        self.seconds = time.monotonic() - self._began
+        print(f"\n{self.log.relative_to(ROOT)}:\n{self.log.read_text()}", flush=True)
 
 
 def main(arguments: list[str]) -> int:
     if arguments:
-        return subprocess.run(pytest(*BESIDE, *FIRST, *arguments), check=False).returncode
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{', '.join(BESIDE)} run beside these, into {LOG.relative_to(ROOT)}", flush=True)
-    with LOG.open("w") as log:
-        beside = subprocess.Popen(pytest(*BESIDE, "--junit-xml=build/junit-beside.xml"), stdout=log, stderr=log)
-    first = subprocess.Popen(pytest(*FIRST, "--junit-xml=build/junit.xml"))
+        return subprocess.run(pytest(*chain(*RUNS.values()), *arguments), check=False).returncode
+    (ROOT / "build" / "log").mkdir(parents=True, exist_ok=True)
+    waiting = sorted(RUNS, key=lambda name: -measured(name))
+    running: list[Run] = []
+    ended: list[Run] = []
     try:
-        first.wait()
-        print(f"\n{LOG.relative_to(ROOT)}:", flush=True)
-        show_until_it_ends(beside)
+        while waiting or running:
+            while waiting and len(running) < AT_ONCE:
+                running.append(Run(waiting.pop(0)))
+            ended += end_of_some(running)
     except KeyboardInterrupt:  # they have it too, and clear away what they made
-        print("Waiting for both to clear away what they made", flush=True)
-        first.wait()
-        beside.wait()
-    return 1 if first.returncode or beside.returncode else 0
+        print("Waiting for all to clear away what they made", flush=True)
+        for run in running:
+            run.process.wait()
+        return 1
+    summary(ended)
+    return 1 if any(run.process.returncode for run in ended) else 0
 
 
 def pytest(*words: str) -> list[str]:
     return [sys.executable, "-m", "pytest", *words]
 
 
-def show_until_it_ends(process: subprocess.Popen[bytes]) -> None:
-    with LOG.open() as log:
-        ended = False
-        while not ended:
-            ended = process.poll() is not None
-            print(log.read(), end="", flush=True)
-            time.sleep(0 if ended else 0.5)
+def report(name: str) -> Path:
+    return ROOT / "build" / f"junit-{name}.xml"
+
+
+def end_of_some(running: list[Run]) -> list[Run]:
+    """Wait until a run ends; show it and take it from the list."""
+    while not (ended := [run for run in running if run.process.poll() is not None]):
+        time.sleep(0.2)
+    for run in ended:
+        run.show()
+        running.remove(run)
+    return ended
+
+
+def cases(name: str) -> list[tuple[float, str]]:
+    """Seconds and id of each test of a run's last report; none if there is no whole report."""
+    try:
+        found = ET.parse(report(name)).iter("testcase")
+    except (OSError, ET.ParseError):
+        return []
+    return [(float(case.get("time", 0)), f"{case.get('classname')}.{case.get('name')}") for case in found]
+
+
+def measured(name: str) -> float:
+    """How long a run took last time; never: it begins among the first, in the order of RUNS."""
+    return sum(seconds for seconds, _ in cases(name)) or float("inf")
+
+
+def summary(ended: list[Run]) -> None:
+    print(f"The {SLOWEST} slowest tests:")
+    for seconds, test in sorted((case for run in ended for case in cases(run.name)), reverse=True)[:SLOWEST]:
+        print(f"{seconds:6.1f} s  {test}")
+    print("The runs:")
+    for run in ended:
+        result = "passed" if run.process.returncode == 0 else f"exit code {run.process.returncode}"
+        print(f"{run.seconds:6.0f} s  {', '.join(RUNS[run.name])}: {result}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """tests/run.py, by which `make test` runs all tiers, on a project with a test in each."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,10 +45,33 @@ def test_all_tiers_are_run_and_those_beside_are_shown_at_the_end(project: Path) 
     with start(project) as running:
         told, _ = running.communicate()
     assert running.returncode == 0, told
-    first, _, beside = told.partition("build/log/beside.log:")
-    assert "5 passed" in first
-    assert "tests/e2e/test_e2e.py ." in beside
-    assert "3 passed" in beside
+    for tier in TIERS:
+        assert f"tests/{tier}/test_{tier}.py ." in told
+    assert told.count("1 passed") == len(TIERS) - 3  # but for the three that share the local cluster
+    assert told.count("3 passed") == 1
+
+
+def test_the_slowest_tests_and_the_time_of_each_run_stand_at_the_end(project: Path) -> None:
+    (project / "tests/kube/test_kube.py").write_text("import time\ndef test_it():\n    time.sleep(0.7)\n")
+    with start(project) as running:
+        told, _ = running.communicate()
+    slowest, runs = told.partition("The 10 slowest tests:\n")[2].split("The runs:\n")
+    assert len(slowest.splitlines()) == len(TIERS)
+    assert re.fullmatch(r" +0\.[789] s  tests\.kube\.test_kube\.test_it", slowest.splitlines()[0])
+    assert {line.partition(" s  ")[2] for line in runs.splitlines()} >= {
+        "tests/cluster, tests/nodes, tests/labs: passed",
+        "tests/e2e: passed",
+    }
+
+
+def test_the_run_that_took_longest_the_last_time_begins_first(project: Path) -> None:
+    (project / "build").mkdir()
+    for tier, seconds in {"e2e": 2, "cluster": 3, "datapath": 1, "unit": 1, "kube": 1, "packets": 900}.items():
+        report = f'<testsuites><testsuite><testcase classname="a" name="b" time="{seconds}"/></testsuite></testsuites>'
+        (project / f"build/junit-{tier}.xml").write_text(report)
+    with start(project) as running:
+        told, _ = running.communicate()
+    assert re.findall(r"^(\S+).*into build/log/", told, re.MULTILINE)[:2] == ["tests/packets:", "tests/cluster,"]
 
 
 def test_no_tier_is_left_out() -> None:
@@ -61,7 +85,7 @@ def test_one_that_fails_fails_all(project: Path, tier: str) -> None:
         told, _ = running.communicate()
     assert running.returncode == 1
     assert f"FAILED tests/{tier}/test_{tier}.py::test_it" in told
-    assert ("5 passed" in told) == (tier == "e2e")
+    assert ("3 passed" in told) == (tier == "e2e")
 
 
 def test_with_arguments_it_is_one_run_of_pytest(project: Path) -> None:
@@ -72,7 +96,7 @@ def test_with_arguments_it_is_one_run_of_pytest(project: Path) -> None:
 
 
 def test_what_both_made_is_gone_after_ctrl_c(project: Path) -> None:
-    files = [project / "tests" / tier / f"test_{tier}.py" for tier in ("datapath", "e2e")]
+    files = [project / "tests" / tier / f"test_{tier}.py" for tier in ("cluster", "e2e")]
     for file in files:
         file.write_text(WAITS)
     with start(project) as running:
@@ -80,7 +104,7 @@ def test_what_both_made_is_gone_after_ctrl_c(project: Path) -> None:
         os.killpg(running.pid, signal.SIGINT)
         told, _ = running.communicate()
     assert running.returncode != 0
-    assert "Waiting for both to clear away what they made" in told
+    assert "Waiting for all to clear away what they made" in told
     assert [file for file in files if file.with_suffix(".made").exists()] == []
 
 
