@@ -13,13 +13,13 @@
 
 #include "types.h"
 
-#ifndef MAX_FRONTENDS
-#define MAX_FRONTENDS (1 << 16)
-#endif
-#ifndef MAX_BACKENDS
-#define MAX_BACKENDS (1 << 18)
-#endif
-/* Backends whose connections are counted, and clients that are remembered for session affinity. */
+/* The agent makes these tables as large as its configuration says (socklb/datapath/sizes.py). */
+#define MAX_FRONTENDS (1 << 17)
+#define MAX_BACKENDS (1 << 20)
+#define MAX_NODE_ADDRESSES (1 << 17)
+/* Those below are about sockets and the same for every configuration.
+ * Backends whose connections are counted, and clients that are remembered for session affinity.
+ */
 #ifndef MAX_LOADS
 #define MAX_LOADS (1 << 16)
 #endif
@@ -28,9 +28,6 @@
 #endif
 #ifndef MAX_OWN_ADDRESSES
 #define MAX_OWN_ADDRESSES (1 << 10)
-#endif
-#ifndef MAX_NODE_ADDRESSES
-#define MAX_NODE_ADDRESSES (1 << 14)
 #endif
 /* Slots for live sockets, a power of two; 0 keeps every record in sk_storage (kernels before 5.12 have no atomic
  * compare-and-swap for programs: commit 5ffa25502b5a).

@@ -13,7 +13,7 @@ from socklb.datapath import features, kernel, layout, libbpf, mounts, view
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.maps import RowTable, map_info, pinned_shape
 from socklb.datapath.pins import Pins
-from socklb.datapath.sizes import Sizes
+from socklb.datapath.sizes import Sizes, promised
 from socklb.datapath.tables import Tables
 from socklb.errors import SocklbError
 
@@ -94,7 +94,7 @@ def _pinned_sizes(maps: Path, wanted: Sizes) -> Sizes:
             descriptor = libbpf.get_pinned(maps / name)
             found[name] = int(map_info(descriptor, name).max_entries)
             os.close(descriptor)
-    return Sizes(found["frontends"], found["backends"])
+    return Sizes(found["frontends"], promised(found["backends"]))
 
 
 def _load(directory: Path, name: str, pins: Pins, sizes: Sizes) -> tuple[libbpf.Object, Sizes]:

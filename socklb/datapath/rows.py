@@ -27,7 +27,6 @@ class Rows:
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._resting: list[tuple[int, int]] = []
         self._scattered = False  # whether free ranges may be neighbours
-        self.given_back = 0  # ranges since the beginning: until there are more, what found no room finds none
 
     def adopt(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take over the ranges (base, count) that a table holds already; what lies between them is free."""
@@ -58,8 +57,38 @@ class Rows:
         """Withdraw the range that begins at `base`: no word may lead to it any more."""
         count = self._held.pop(base)
         self.used -= count
-        self.given_back += 1
         self._resting.append((base, count))
+
+    def longest(self) -> int:
+        """Give how many rows in sequence can be had at once, after all have rested."""
+        self._end_rest()
+        self._rebuild()
+        start, end = self._fresh
+        return end - start
+
+    def slide(self, move: Callable[[int, int], None]) -> None:
+        """Move ranges towards the beginning, so that gaps between them become one behind them.
+
+        A range moves into the gap before it where that is long enough, for its old rows stay whole until their readers
+        have left. `move(base, to)` copies it and leads everybody to the copy. A gap that stays is shorter than the
+        range behind it, so all gaps that stay are together shorter than all that is held.
+        """
+        self._end_rest()
+        end, left = 0, self.capacity  # first row after the last range; first row whose readers may still be there
+        for base, count in sorted(self._held.items()):
+            if base - end >= count:
+                if end + count > left:
+                    self._wait_for_readers()
+                    left = self.capacity
+                move(base, end)
+                self._held[end] = self._held.pop(base)
+                left = min(left, base)
+                end += count
+            else:
+                end = base + count
+        if left < self.capacity:
+            self._wait_for_readers()
+        self._rebuild()
 
     def _find(self, count: int) -> int | None:
         start, end = self._fresh
@@ -76,6 +105,8 @@ class Rows:
         return start
 
     def _end_rest(self) -> None:
+        if not self._resting:
+            return
         self._wait_for_readers()
         for base, count in self._resting:
             self._free[count].append(base)

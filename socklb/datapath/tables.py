@@ -1,38 +1,35 @@
 """The tables of one node, as frontends and the backends that serve them.
 
-    tables = Tables(Path("/sys/fs/bpf/socklb/v1/maps"))
+    tables = Tables(Path("/sys/fs/bpf/socklb/v2/maps"))
     tables.serving(frontend)          # read back from the kernel when the tables were opened
     tables.apply(Difference(put={frontend: Serving(backends)}))
 
 A reader in the kernel sees a frontend's old set or its new one, never a mix and never another frontend's: a set is
 written to rows that nothing leads to, then published by one 64-bit store, and rows that were withdrawn are reused only
-when no reader can still hold them. What does not fit is left as it was and waits for room; nothing is evicted.
+when no reader can still hold them. Taking away never needs room: in full tables a frontend gets as many of its new
+backends as fit (socklb/datapath/shares.py), and never keeps one that is gone. What found no room waits; it costs
+nothing until there is some.
 
 One writer at a time: the caller holds the lock of `pins.Pins`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
 from socklb.datapath import barrier, layout
 from socklb.datapath.address_filter import AddressFilter
+from socklb.datapath.known_addresses import TABLES, KnownAddresses
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.rows import NoRoomError, Rows
 from socklb.datapath.sets import BackendSets
+from socklb.datapath.shares import Published, shares, some_of
 from socklb.datapath.view import Fill
-from socklb.serving import Addresses, Difference, Frontend, Serving
-
-
-@dataclass(slots=True)
-class _Published:
-    row: int
-    options: int
-    base: int | None  # None: no backends
+from socklb.datapath.waiting import Waiting
+from socklb.serving import Addresses, Backend, Difference, Frontend, Serving
 
 
 class Tables:
@@ -44,30 +41,22 @@ class Tables:
         self._frontend_rows = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
         self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
         self._filter_words = RowTable(directory, "address_filter", layout.FILTER_WORD.size)
-        names = ("service_addrs", "node_addrs", "own_addrs")  # as in `Addresses`
-        self._address_tables = [HashTable(directory, name, 16, 1) for name in names]
-        self._published: dict[Frontend, _Published] = {}
-        self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
         self._loads = RowTable(directory, "loads", layout.LOAD.size)
-        self._sets = BackendSets(self._backends, self._loads)
         self._filter = AddressFilter(self._filter_words)
-        self.waiting: dict[Frontend, Serving] = {}
-        self._room_tried = 0
+        self._addresses = [KnownAddresses(directory, name, self._filter) for name in TABLES]
+        self._published: dict[Frontend, Published] = {}
+        self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
+        self._sets = BackendSets(self._backends, self._loads)
+        self._waiting = Waiting()
+        self._changed: list[tuple[Published, int | None, int]] = []  # sets and options to be published together
+        self._new: list[tuple[Frontend, Published]] = []
         self.writes: Counter[str] = Counter()
-        self._addresses = [{key for key, _ in table.items()} for table in self._address_tables]
-        self._homeless: list[set[bytes]] = [set() for _ in names]  # addresses that found no room, table by table
         self._read_back()
 
     def close(self) -> None:
         """Close the maps; the pins keep them."""
-        for table in (
-            self._frontends,
-            self._frontend_rows,
-            self._backends,
-            self._filter_words,
-            self._loads,
-            *self._address_tables,
-        ):
+        of_rows = (self._frontend_rows, self._backends, self._filter_words, self._loads)
+        for table in (self._frontends, *of_rows, *self._addresses):
             table.close()
 
     @property
@@ -78,7 +67,7 @@ class Tables:
     @property
     def addresses(self) -> Addresses:
         """The addresses that are known."""
-        return Addresses(*map(frozenset, self._addresses))
+        return Addresses(*(frozenset(table.known) for table in self._addresses))
 
     @property
     def without_backends(self) -> int:
@@ -86,17 +75,21 @@ class Tables:
         return len(self._published) - self._sets.users
 
     @property
+    def waiting(self) -> Mapping[Frontend, Serving]:
+        """What found no room, as it should be: frontends that are not served, and those that miss backends."""
+        return self._waiting.all
+
+    @property
     def addresses_waiting(self) -> int:
         """How many addresses found no room."""
-        return sum(map(len, self._homeless))
+        return sum(table.waiting for table in self._addresses)
 
     def fill(self) -> list[Fill]:
         """Say how full the tables are, from memory."""
-        of_addresses = zip(self._address_tables, self._addresses, strict=True)
         return [
             Fill("frontends", len(self._published), self._frontends.capacity),
-            Fill("backends", self._sets.rows.used, self._backends.capacity),
-            *(Fill(table.name, len(known), table.capacity) for table, known in of_addresses),
+            Fill("backends", self._sets.rows.used, self._sets.limit),
+            *(table.fill for table in self._addresses),
         ]
 
     def serving(self, frontend: Frontend) -> Serving | None:
@@ -105,50 +98,109 @@ class Tables:
         return published and layout.unpack_options(published.options, self._sets.read(published.base))
 
     def apply(self, difference: Difference) -> None:
-        """Bring a difference to the kernel. Afterwards `waiting` holds what found no room."""
-        for frontend in difference.delete:
-            self.waiting.pop(frontend, None)
+        """Bring a difference to the kernel. Afterwards `waiting` holds what found no room.
+
+        What goes makes room for what comes. Until its address is gone too, a deleted Service is refused and not sent
+        astray.
+        """
+        self._delete(difference.delete)
         self._put(difference.put)
-        self._add(difference.add)
-        self._delete(difference)
-        if self.addresses_waiting:
-            self._add(Addresses())
-        if self.waiting and self._room_made != self._room_tried:
-            self._room_tried = self._room_made
-            self._put(dict(self.waiting))
+        self._use_room()
+        for table, gone in zip(self._addresses, difference.remove, strict=True):
+            self.writes["addresses"] += table.remove(gone)
+        for table, came in zip(self._addresses, difference.add, strict=True):
+            self.writes["addresses"] += table.add(came)
 
     @property
-    def _room_made(self) -> int:
-        """Give how often room was made. Until it is again, what found none need not be tried: it may be thousands."""
-        return self._rows.given_back + self._sets.rows.given_back
+    def _room(self) -> tuple[int, int]:
+        """How many more frontends and backends there may be."""
+        return self._rows.capacity - self._rows.used, self._sets.room
+
+    def _use_room(self) -> None:
+        """Give those that wait what room there is."""
+        while next_ones := self._waiting.for_room(*self._room, self._missing):
+            self._put(next_ones)
+
+    def _missing(self, frontend: Frontend) -> int:
+        """Give how many backends a frontend that is served lacks."""
+        published = self._published[frontend]
+        return len(self.waiting[frontend].backends) - (0 if published.base is None else self._sets.size(published.base))
 
     def _put(self, wanted: Mapping[Frontend, Serving]) -> None:
         """Fill all sets, publish those of known frontends, then make the new frontends known."""
-        changed: list[tuple[_Published, int | None, int]] = []
-        new: list[tuple[Frontend, int | None]] = []
-        room = self._rows.capacity - self._rows.used
-        for frontend, serving in wanted.items():
-            known = self._published.get(frontend)
-            self.waiting[frontend] = serving
-            if known is None and len(new) == room:
-                continue
+        together = {**self._waiting.beside(wanted, self._room[0]), **wanted} if self.waiting else wanted
+        placeable = self._with_a_row(together)
+        for frontend, backends in shares(placeable, self._published, self._sets):
+            serving, known = placeable[frontend], self._published.get(frontend)
+            base = self._place(backends, serving, known)
+            if serving.backends and (base is None or self._sets.size(base) < len(serving.backends)):
+                self._waiting.put(frontend, serving, served=known is not None or base is not None)
+                if known is None and base is None:
+                    continue
+            else:
+                self._waiting.forget(frontend)
+            options = layout.pack_options(serving)
+            if known is None:
+                self._new.append((frontend, Published(-1, options, base)))
+            else:
+                self._changed.append((known, base, options))
+        self._flush()
+
+    def _with_a_row(self, wanted: Mapping[Frontend, Serving]) -> Mapping[Frontend, Serving]:
+        """Leave out the new frontends for which there is no row: those with most backends, if there are some."""
+        new = [frontend for frontend in wanted if frontend not in self._published]
+        surplus = len(new) - self._room[0]
+        if surplus <= 0:
+            return wanted
+        without = set(sorted(new, key=lambda frontend: len(wanted[frontend].backends))[-surplus:])
+        for frontend in without:
+            self._waiting.put(frontend, wanted[frontend], served=False)
+        return {frontend: serving for frontend, serving in wanted.items() if frontend not in without}
+
+    def _place(self, backends: tuple[Backend, ...], serving: Serving, known: Published | None) -> int | None:
+        """Have a set in the table: at once, or in what is free once the others are published, or brought together.
+
+        If even that is too short, half of the set comes first, and the rest when the old set's rows are free.
+        """
+        for make_room in (self._flush, self._slide):
             try:
-                base = self._sets.acquire(serving.backends, counted=serving.least_loaded)
+                return self._sets.acquire(backends, counted=serving.least_loaded)
+            except NoRoomError:
+                make_room()
+        old = self._sets.read(known.base) if known else ()
+        for count in (len(backends), min(len(backends) // 2 or 1, self._sets.rows.longest())):
+            try:
+                some = backends if count == len(backends) else some_of(backends, old, count)
+                return self._sets.acquire(some, counted=serving.least_loaded)
             except NoRoomError:
                 continue
-            del self.waiting[frontend]
-            if known is None:
-                new.append((frontend, base))
-            else:
-                changed.append((known, base, layout.pack_options(serving)))
+        return None
+
+    def _slide(self) -> None:
+        users: defaultdict[int, list[Published]] = defaultdict(list)
+        for published in self._published.values():
+            if published.base is not None:
+                users[published.base].append(published)
+
+        def lead(base: int, to: int) -> None:
+            barrier.order_stores()
+            for published in users[base]:
+                self._frontend_rows.publish(published.row, layout.SET_OFFSET, self._sets.word(to))
+                published.base = to
+
+        self._sets.slide(lead)
+
+    def _flush(self) -> None:
+        """Publish what was placed; the rows that it takes the place of are given back."""
         self.writes["backends"] += self._sets.take_writes()
         barrier.order_stores()
-        for known, base, options in changed:
+        for known, base, options in self._changed:
             self._publish(known, base, options)
-        if new:
-            self._make_known(new, wanted)
+        self._changed.clear()
+        if self._new:
+            self._make_known()
 
-    def _publish(self, known: _Published, base: int | None, options: int) -> None:
+    def _publish(self, known: Published, base: int | None, options: int) -> None:
         """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
         if options != known.options:
             self._frontend_rows.publish(known.row, layout.OPTIONS_OFFSET, options)
@@ -159,46 +211,30 @@ class Tables:
         self._sets.release(known.base)
         known.base, known.options = base, options
 
-    def _make_known(self, new: Sequence[tuple[Frontend, int | None]], wanted: Mapping[Frontend, Serving]) -> None:
-        placed: list[_Published] = []
+    def _make_known(self) -> None:
         items: list[tuple[bytes, bytes]] = []
-        for frontend, base in new:
-            row, key = self._rows.take(1), layout.pack_frontend(frontend)
-            options = layout.pack_options(wanted[frontend])
-            self._frontend_rows.write(row, layout.FRONTEND_ROW.pack(key, self._sets.word(base), options))
+        for frontend, new in self._new:
+            new.row, key = self._rows.take(1), layout.pack_frontend(frontend)
+            row = layout.FRONTEND_ROW.pack(key, self._sets.word(new.base), new.options)
+            self._frontend_rows.write(new.row, row)
             self._filter.add(frontend.address)
-            placed.append(_Published(row, options, base))
-            items.append((key, layout.ROW_INDEX.pack(row)))
-        self.writes["rows"] += len(placed)
+            items.append((key, layout.ROW_INDEX.pack(new.row)))
+        self.writes["rows"] += len(items)
         barrier.order_stores()
         done = self._frontends.put(items)
         self.writes["frontends"] += done
-        self._published.update(zip((frontend for frontend, _ in new[:done]), placed, strict=False))
-        for (frontend, base), published in zip(new[done:], placed[done:], strict=True):
-            self._rows.give_back(published.row)
-            self._sets.release(base)
+        self._published.update(self._new[:done])
+        for frontend, new in self._new[done:]:  # somebody else put elements there, for each has a row
+            self._waiting.put(frontend, layout.unpack_options(new.options, self._sets.read(new.base)), served=False)
+            self._rows.give_back(new.row)
+            self._sets.release(new.base)
             self._filter.remove(frontend.address)
-            self.waiting[frontend] = wanted[frontend]
+        self._new.clear()
 
-    def _add(self, added: Addresses) -> None:
-        """Make addresses known, and those that found no room before."""
-        columns = zip(self._address_tables, self._addresses, self._homeless, added, strict=True)
-        for table, known, homeless, addresses in columns:
-            new = sorted((addresses | homeless) - known)
-            homeless.clear()
-            if new:
-                for address in new:
-                    self._filter.add(address)
-                done = table.put([(address, layout.PRESENT) for address in new])
-                for address in new[done:]:
-                    self._filter.remove(address)
-                    homeless.add(address)
-                known.update(new[:done])
-                self.writes["addresses"] += done
-
-    def _delete(self, difference: Difference) -> None:
-        """Frontends first: until its address is gone too, a deleted Service is refused and not sent astray."""
-        gone = [frontend for frontend in difference.delete if frontend in self._published]
+    def _delete(self, frontends: frozenset[Frontend]) -> None:
+        for frontend in frontends:
+            self._waiting.forget(frontend)
+        gone = [frontend for frontend in frontends if frontend in self._published]
         if gone:
             self._frontends.delete(layout.pack_frontend(frontend) for frontend in gone)
             self.writes["frontends"] += len(gone)
@@ -207,16 +243,6 @@ class Tables:
             self._rows.give_back(published.row)
             self._sets.release(published.base)
             self._filter.remove(frontend.address)
-        columns = zip(self._address_tables, self._addresses, self._homeless, difference.remove, strict=True)
-        for table, known, homeless, removed in columns:
-            homeless.difference_update(removed)
-            old = removed & known
-            if old:
-                table.delete(old)
-                known.difference_update(old)
-                for address in old:
-                    self._filter.remove(address)
-                self.writes["addresses"] += len(old)
 
     def _read_back(self) -> None:
         """Learn from the maps what an earlier agent published, also one that was killed half way.
@@ -229,7 +255,8 @@ class Tables:
             _, word, options = layout.FRONTEND_ROW.unpack(self._frontend_rows.read(row))
             base, count = layout.unpack_set(word)
             sets.append((base, count))
-            self._published[layout.unpack_frontend(key)] = _Published(row, options, base if count else None)
+            self._published[layout.unpack_frontend(key)] = Published(row, options, base if count else None)
         self._sets.adopt(sets)
         self._rows.adopt((published.row, 1) for published in self._published.values())
-        self._filter.adopt(chain((frontend.address for frontend in self._published), *self._addresses))
+        known = (table.known for table in self._addresses)
+        self._filter.adopt(chain((frontend.address for frontend in self._published), *known))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from socklb.report import AlarmFacts, ConnectFacts, PacketFacts, RecordFacts, Report, RunningFacts, TableFacts
 
 NEARLY_FULL = 0.9
-LARGER = "next: set larger tables in the configuration, or serve fewer Services"
+LARGER = "next: set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
 NAMES = (
     "table_nearly_full",
     "slots_nearly_full",
@@ -58,8 +58,8 @@ def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
 
 def _of_room(frontends: int, addresses: int) -> Iterator[AlarmFacts]:
     if frontends:
-        text = f"no room in the tables for {_count(frontends, 'frontend')}: what they had is kept; {LARGER}"
-        yield AlarmFacts("no_room_for_frontends", text)
+        text = f"no room in the tables for {_count(frontends, 'frontend')}: they have the endpoints that fit"
+        yield AlarmFacts("no_room_for_frontends", f"{text}; {LARGER}")
     if addresses:
         text = f"no room in the tables for {_count(addresses, 'address')}: they are not known yet; {LARGER}"
         yield AlarmFacts("no_room_for_addresses", text)

@@ -139,12 +139,13 @@ class TestFull:
         assert again.without_backends == 2
         again.close()
 
-    def test_a_set_without_room_leaves_the_old_one_at_work(self, sandbox: Sandbox, node: NodeDatapath) -> None:
+    def test_a_set_without_room_is_served_as_far_as_it_fits(self, sandbox: Sandbox, node: NodeDatapath) -> None:
         first, second = frontend(SERVICE4), frontend(SERVICE6)
-        node.tables.apply(Difference(put={first: serving(*BACKENDS4[:4]), second: serving(*BACKENDS6[:3])}))
+        node.tables.apply(Difference(put={first: serving(*BACKENDS4[:4]), second: serving(*BACKENDS6[:4])}))
         node.tables.apply(Difference(put={first: serving(*BACKENDS4[3:8])}))
         assert list(node.tables.waiting) == [first]
-        assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:4]
+        assert node.tables.serving(first) == serving(*BACKENDS4[3:7])
+        assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[3:7]
 
     def test_rows_are_used_again_after_readers_have_left(self, node: NodeDatapath) -> None:
         for n in range(50):

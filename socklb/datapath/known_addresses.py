@@ -1,0 +1,64 @@
+"""Addresses that the hooks know, one table of them. What finds no room waits and costs nothing until there is some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from socklb.datapath import layout
+from socklb.datapath.address_filter import AddressFilter
+from socklb.datapath.maps import HashTable
+from socklb.datapath.view import Fill
+
+TABLES = ("service_addrs", "node_addrs", "own_addrs")  # as in `Addresses`
+
+
+class KnownAddresses:
+    """One table: the addresses in it, and those that wait."""
+
+    def __init__(self, directory: Path, name: str, bits: AddressFilter) -> None:
+        """Open the table and read back what it holds."""
+        self._table = HashTable(directory, name, 16, 1)
+        self._filter = bits
+        self._homeless: dict[bytes, None] = {}  # in the order in which they came
+        self.known = {key for key, _ in self._table.items()}
+
+    def close(self) -> None:
+        """Close the table; the pin keeps it."""
+        self._table.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many found no room."""
+        return len(self._homeless)
+
+    @property
+    def fill(self) -> Fill:
+        """How full the table is."""
+        return Fill(self._table.name, len(self.known), self._table.capacity)
+
+    def add(self, addresses: Iterable[bytes]) -> int:
+        """Make addresses known, those that wait first, as far as there is room; give how many were."""
+        self._homeless.update(dict.fromkeys(sorted(address for address in addresses if address not in self.known)))
+        new = list(islice(self._homeless, self._table.capacity - len(self.known)))
+        for address in new:
+            self._filter.add(address)
+        done = self._table.put([(address, layout.PRESENT) for address in new])
+        for address in new[done:]:
+            self._filter.remove(address)
+        for address in new[:done]:
+            del self._homeless[address]
+        self.known.update(new[:done])
+        return done
+
+    def remove(self, addresses: frozenset[bytes]) -> int:
+        """Forget addresses; give how many were known."""
+        for address in addresses & self._homeless.keys():
+            del self._homeless[address]
+        old = addresses & self.known
+        self._table.delete(old)
+        self.known.difference_update(old)
+        for address in old:
+            self._filter.remove(address)
+        return len(old)

@@ -1,0 +1,85 @@
+"""How many backends of each frontend fit when not all do. Pure.
+
+    for frontend, backends in shares(wanted, published, sets): …
+
+Counted is what will be there once all are published: a set that nobody has any more makes room, and equal sets count
+once. What a frontend has and keeps fits, also beyond the limit, for half of the surplus rows (`BackendSets`), so fewer
+endpoints do; one backend fits for whoever is served already. Then come those that want more, then new ones, each with
+as many as are left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from socklb.datapath import layout
+from socklb.datapath.sets import BackendSets
+from socklb.serving import Backend, Frontend, Serving
+
+
+@dataclass(slots=True)
+class Published:
+    """What the row of a frontend says."""
+
+    row: int
+    options: int
+    base: int | None  # of its set; None: no backends
+
+
+Share = tuple[Frontend, tuple[Backend, ...]]
+
+
+def shares(
+    wanted: Mapping[Frontend, Serving], published: Mapping[Frontend, Published], sets: BackendSets
+) -> list[Share]:
+    """Give the backends that each frontend gets, in the order in which they are to be placed."""
+    room, asked = sets.room, sum(len(serving.backends) for serving in wanted.values())
+    if asked > room:
+        leaving = Counter(now.base for frontend in wanted if (now := published.get(frontend)) and now.base is not None)
+        room += sum(sets.size(base) for base, users in leaving.items() if users == sets.users_of(base))
+        if asked > room:
+            return list(_cut(wanted, published, sets, leaving, room))
+    return [(frontend, serving.backends) for frontend, serving in wanted.items()]
+
+
+def _cut(
+    wanted: Mapping[Frontend, Serving],
+    published: Mapping[Frontend, Published],
+    sets: BackendSets,
+    leaving: Mapping[int, int],
+    room: int,
+) -> Iterator[Share]:
+    granted: set[tuple[bool, bytes]] = set()
+    before = {frontend: sets.read(now.base) for frontend in wanted if (now := published.get(frontend))}
+
+    def cost(backends: tuple[Backend, ...], *, counted: bool) -> int:
+        rows = layout.pack_backends(backends)
+        base = sets.find(rows, counted=counted)
+        stays = base is not None and leaving.get(base, 0) < sets.users_of(base)
+        return 0 if stays or (counted, rows) in granted else len(backends)
+
+    def growth(frontend: Frontend) -> tuple[bool, int]:
+        return frontend not in before, len(wanted[frontend].backends) - len(before.get(frontend, ()))
+
+    parts: dict[Serving, tuple[Backend, ...]] = {}  # what others got that want the same
+    for frontend in sorted(wanted, key=growth):
+        serving, old = wanted[frontend], before.get(frontend)
+        backends = serving.backends
+        if cost(backends, counted=serving.least_loaded) > room:
+            kept = len(set(old or ()).intersection(backends))
+            count = max(room, min(kept, room + sets.surplus // 2), 0 if old is None else 1)
+            backends = some_of(backends, old or (), count)
+            part = parts.setdefault(Serving(serving.backends, least_loaded=serving.least_loaded), backends)
+            if len(part) > len(backends) and len(set(old or ()).intersection(part)) == kept:
+                backends = part
+        room -= cost(backends, counted=serving.least_loaded)
+        granted.add((serving.least_loaded, layout.pack_backends(backends)))
+        yield frontend, backends
+
+
+def some_of(backends: tuple[Backend, ...], kept: tuple[Backend, ...], count: int) -> tuple[Backend, ...]:
+    """Give `count` of the backends, those that are in `kept` first."""
+    known = set(kept)
+    return tuple(sorted(backends, key=lambda backend: backend not in known)[:count])

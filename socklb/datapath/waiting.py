@@ -1,0 +1,102 @@
+"""What found no room in the tables, and who is next when there is some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from socklb.serving import Backend, Frontend, Serving
+
+_Set = tuple[bool, tuple[Backend, ...]]
+TOGETHER = 16  # so that a change costs the same however many wait
+
+
+class Waiting:
+    """Frontends that are not served, or that miss some of their backends, in the order in which they came.
+
+    There may be tens of thousands. None of them is looked at while there is as much room as when they were asked last.
+    """
+
+    def __init__(self) -> None:
+        self.all: dict[Frontend, Serving] = {}
+        self._served: dict[Frontend, None] = {}  # those that miss backends
+        self._by_set: dict[_Set, dict[Frontend, None]] = {}
+        self._asked = (0, 0)  # the room that there was for frontends and backends
+        self._more = False  # whether others wait now
+
+    def put(self, frontend: Frontend, serving: Serving, *, served: bool) -> None:
+        """Have a frontend wait, after all others if it did not yet."""
+        before = self.all.get(frontend)
+        self._more = self._more or before != serving
+        if before is not None:
+            self._drop(frontend, before)
+        self.all[frontend] = serving
+        self._by_set.setdefault(_set_of(serving), {})[frontend] = None
+        if served:
+            self._served[frontend] = None
+        else:
+            self._served.pop(frontend, None)
+
+    def forget(self, frontend: Frontend) -> None:
+        """Have it wait no longer."""
+        if self.all and (serving := self.all.pop(frontend, None)) is not None:
+            self._drop(frontend, serving)
+            self._served.pop(frontend, None)
+
+    def beside(self, wanted: Mapping[Frontend, Serving], rows: int) -> dict[Frontend, Serving]:
+        """Give those that are to be placed together with others, `rows` new ones at most.
+
+        They want the same sets; or they are served, and all of them together may need less than one after the other.
+        """
+        found = {frontend: self.all[frontend] for frontend in islice(self._served, TOGETHER)}
+        for serving in wanted.values():
+            for frontend in self._by_set.get(_set_of(serving), ()):
+                new = frontend not in self._served
+                if not new or rows > 0:
+                    found[frontend] = self.all[frontend]
+                    rows -= new
+        return found
+
+    def for_room(self, rows: int, backends: int, missing: Callable[[Frontend], int]) -> dict[Frontend, Serving]:
+        """Give those that can make use of room for `rows` frontends and `backends`; nobody if that was asked before.
+
+        Those that are served come first: `missing` says how many backends one of them lacks.
+        """
+        before, self._asked = self._asked, (rows, backends)
+        more, self._more = self._more, False
+        if not self.all or (before == self._asked and not more):
+            return {}
+        found: dict[Frontend, Serving] = {}
+        for frontend in self._served:
+            if backends <= 0:
+                break
+            found[frontend] = self.all[frontend]
+            backends -= missing(frontend)
+        if rows > 0 and (backends > 0 or before[0] <= 0):  # else those without backends were placed already
+            found |= self._not_served(rows, backends, all_=before[0] <= 0)
+        return found
+
+    def _not_served(self, rows: int, backends: int, *, all_: bool) -> dict[Frontend, Serving]:
+        """Give `rows` new frontends with so many backends.
+
+        `all_`: also those without backends, wherever they are.
+        """
+        found: dict[Frontend, Serving] = {}
+        for frontend, serving in self.all.items():
+            if frontend in self._served or (serving.backends and backends <= 0):
+                continue
+            found[frontend] = serving
+            backends -= len(serving.backends)
+            if len(found) == rows or (backends <= 0 and not all_):
+                break
+        return found
+
+    def _drop(self, frontend: Frontend, serving: Serving) -> None:
+        same = self._by_set[_set_of(serving)]
+        del same[frontend]
+        if not same:
+            del self._by_set[_set_of(serving)]
+
+
+def _set_of(serving: Serving) -> _Set:
+    return serving.least_loaded, serving.backends
