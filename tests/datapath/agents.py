@@ -115,7 +115,7 @@ def service(name: str, *cluster_ips: str, node_port: int | None = None) -> dict[
         {"name": protocol.lower(), "port": 80, "targetPort": 8080, "protocol": protocol} for protocol in ("TCP", "UDP")
     ]
     if node_port is not None:
-        ports[0]["nodePort"] = node_port
+        ports = [{**port, "nodePort": node_port} for port in ports]
     spec = {"type": "NodePort" if node_port else "ClusterIP", "clusterIP": cluster_ips[0], "clusterIPs": cluster_ips}
     families = ["IPv6" if ":" in ip else "IPv4" for ip in cluster_ips]
     return {

@@ -276,9 +276,9 @@ def test_metrics_say_what_status_says(agent: AgentUnderTest) -> None:
     told = json.loads(agent.run("status", "--json").stdout)
     found = scrape(agent)
     assert found["socklb_services",] == told["services"]["services"] == 2
-    assert found["socklb_frontends",] == told["services"]["frontends"] == 5
+    assert found["socklb_frontends",] == told["services"]["frontends"] == 6
     assert found["socklb_frontends_without_backends",] == told["services"]["without_backends"] == 2
-    assert found["socklb_problems",] == len(told["problems"]) == 1  # the UDP port has no nodePort
+    assert found["socklb_problems",] == len(told["problems"]) == 0
     assert found["socklb_synced",] == 1
     for table in told["maps"]:
         assert found["socklb_table_entries", table["name"]] == table["used"], table
@@ -307,7 +307,7 @@ def test_full_tables_raise_alarms_in_status_and_metrics_until_there_is_room(agen
     raised = {labels[0] for (name, *labels), value in found.items() if name == "socklb_alarm" and value}
     assert raised == {"table_nearly_full", "no_room_for_frontends", "no_room_for_addresses"}
     assert found["socklb_frontends_waiting",] == 8
-    put(agent, endpoints(2, ON_NODE), service("s5", "10.96.1.5"))  # which had found no room
+    put(agent, endpoints(2, ON_NODE), service("web", "10.96.1.5"))  # whose address had found no room
     assert agent.until(lambda _: True)["problems"] == []
     assert {value for (name, *_), value in scrape(agent).items() if name == "socklb_alarm"} == {0}
     assert scrape(agent)["socklb_table_entries", "service_addrs"] == 1
