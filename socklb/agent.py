@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from pathlib import Path
 
 from socklb.answers import Answers
@@ -33,7 +33,6 @@ from socklb.routes import NodeRoutes
 from socklb.serving import Difference, frontend_text
 from socklb.state import Affected, State
 
-EVERY = 10.0  # seconds between two looks at what others may have damaged
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
 
 log = logging.getLogger(__name__)
@@ -54,9 +53,10 @@ async def serve(config: Config) -> None:
         for feature in datapath.missing:
             log.warning("this kernel lacks a feature: %s", feature)
         agent = Agent(config, source, datapath)
-        with closing(agent.packets), agent.health.answering():
-            async with agent.supervisor.at_work():
-                await asked_to_stop()
+        async with agent.packets.kept_whole():
+            with agent.health.answering():
+                async with agent.supervisor.at_work():
+                    await asked_to_stop()
     log.info("stopped; the hooks go on serving what they have")
 
 
@@ -88,6 +88,7 @@ class Agent:
     def __init__(self, config: Config, source: Source, datapath: NodeDatapath) -> None:
         self._config, self._source, self._datapath = config, source, datapath
         self._state = State()
+        self._complete = False  # whether everything was read once
         self.hooks = HookWatch(datapath)
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
@@ -116,7 +117,7 @@ class Agent:
         supervisor.watch(lambda: self.health.running)
         supervisor.watch(lambda: [RunningFacts(name, alive=False) for name in self._source.dead])
         if config.packet_path:
-            supervisor.every("packet path", EVERY, self.packets.look)
+            supervisor.watch(lambda: self.packets.running)
             supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
@@ -152,7 +153,10 @@ class Agent:
                     log.error("changes: could not be applied: %s", reason(error))  # noqa: TRY400 - one line
 
     def take(self, batch: Batch) -> None:
-        """Bring one batch into the kernel, and let the hooks run once there is something to serve."""
+        """Bring one batch into the kernel, and let the hooks run once there is something to serve.
+
+        It counts as applied when the packet path has it too, which holds up no later one.
+        """
         self.progress.begin()
         affected = self._state.apply(batch.changes)
         self._unapplied.append((batch, affected))
@@ -160,12 +164,11 @@ class Agent:
             self.take_again()
             return
         difference = self.plan.update(self._state, affected)
-        synced = self.progress.synced
-        if batch.complete and not synced:
+        if batch.complete and not self._complete:
             self._serve_all()
         else:
-            self._serve(difference if synced else self._without_losses(difference))
-        self._all_applied()
+            self._serve(difference if self._complete else self._without_losses(difference))
+        self._all_taken()
 
     def take_again(self) -> None:
         """Bring what could not be brought: nobody knows how far it came, so all is planned and served anew."""
@@ -173,22 +176,24 @@ class Agent:
             return
         self.plan = self._parts.plan = self._new_plan()
         self.plan.update(self._state, self._state.everything)
-        if self.progress.synced or any(batch.complete for batch, _ in self._unapplied):
+        if self._complete or any(batch.complete for batch, _ in self._unapplied):
             self._serve_all()
         else:
             wanted = self.plan.full()
             self._serve(self._without_losses(Difference(wanted.frontends, add=wanted.addresses)))
-        self._all_applied()
+        self._all_taken()
 
-    def _all_applied(self) -> None:
+    def _all_taken(self) -> None:
         self.packets.refuse_in(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
         for batch, affected in self._unapplied:
             self.routes.update(self._state, affected.nodes, complete=batch.complete)
-            self._applied(batch, affected)
+            self._complete = self._complete or batch.complete
+        began, taken = self.progress.taken(), list(self._unapplied)
         self._unapplied.clear()
+        self.packets.after(lambda: self._applied(taken, began))
 
     def _serve(self, difference: Difference) -> None:
-        self._serve_sockets(difference, whole=self.progress.synced)
+        self._serve_sockets(difference, whole=self._complete)
         self.packets.apply(difference.for_packets())
 
     def _serve_all(self) -> None:
@@ -221,10 +226,11 @@ class Agent:
             remove=tables.addresses.without(wanted.addresses),
         )
 
-    def _applied(self, batch: Batch, affected: Affected) -> None:
+    def _applied(self, taken: list[tuple[Batch, Affected]], began: float) -> None:
         first, synced = not self.progress.revision, self.progress.synced
-        self.progress.applied(batch)
-        self.health.applied(self._state, affected)
+        for batch, affected in taken:
+            self.progress.applied(batch, began)
+            self.health.applied(self._state, affected)
         if self.progress.synced and not synced:
             frontends = len(self._datapath.tables.frontends)
             log.info("in sync: %d Services, %d frontends", len(self.plan.services), frontends)

@@ -64,13 +64,18 @@ class HookFacts(Struct):
 
 class PacketFacts(Struct):
     """The packet path. `there`, `whole`: as read back, None: nobody could look; `error`: the last one, while it stands;
-    `since`: since when it is as it is."""
+    `since`: since when it is as it is; `aside`: frontends that nftables refuses. `damages`: how often somebody else was
+    found to have changed the table, which is mended at once; what that was the last time, and when."""
 
     enabled: bool = False
     there: bool | None = None
     whole: bool | None = None
     error: str = ""
     since: float | None = None
+    aside: int = 0
+    damages: int = 0
+    damage: str = ""
+    damaged: float | None = None
 
 
 class TableFacts(Struct):

@@ -64,7 +64,7 @@ def _packet_path(config: Config) -> report.PacketFacts:
         with closing(Nft()) as nft:
             there = Table(nft).there()
             return report.PacketFacts(True, there, there and Table(nft).whole())
-    except SocklbError as error:
+    except (SocklbError, OSError) as error:
         return report.PacketFacts(True, error=str(error))
 
 

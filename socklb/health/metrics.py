@@ -107,6 +107,9 @@ def _of_packets(path: PacketFacts) -> Iterator[Metric]:
     if path.enabled:
         yield _gauge("packet_path_whole", "Whether our nftables table is there as it was made.", bool(path.whole))
         yield _gauge("packet_path_failing", "Whether the last change of the packet path failed.", bool(path.error))
+        yield _gauge("packet_path_frontends_refused", "Frontends that nftables refuses.", path.aside)
+        text = "How often somebody else was found to have changed our nftables table, which was mended."
+        yield CounterMetricFamily("socklb_packet_path_damages", text, value=path.damages)
 
 
 def _of_running(report: Report) -> Iterator[Metric]:

@@ -54,15 +54,20 @@ class Progress:
         if self._waiting_since is None:
             self._waiting_since = self._began
 
-    def applied(self, batch: Batch) -> None:
-        """Everything up to this batch is in the kernel."""
+    def taken(self) -> float:
+        """The sockets have it; give when it began. What the packet path alone lacks is no reason to start anew."""
+        self._waiting_since = None
+        return self._began
+
+    def applied(self, batch: Batch, began: float | None = None) -> None:
+        """Everything up to this batch, which was begun at that moment, is in the kernel."""
         now = time.time()
         self._waiting_since = None
         self.last_applied = now
         self.synced = self.synced or batch.complete
         self.revision += 1
         self._note(batch.changes)
-        self.sync_duration.observe(time.monotonic() - self._began)
+        self.sync_duration.observe(time.monotonic() - (began or self._began))
         for moment in _triggers(batch.changes):
             if moment >= self.started:  # older ones were applied by an earlier agent
                 self.programming_duration.observe(max(0.0, now - moment))

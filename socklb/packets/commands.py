@@ -1,7 +1,7 @@
 """From differences between elements to nft commands, in transactions of a bearable size. Pure.
 
-for transaction in transactions([Change(before, after), ...]):
-    nft.run(transaction.commands)
+for group in groups([Change(before, after), ...]):
+    nft.run(commands(*difference(group)))
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from socklb.packets.elements import ADDRESS_SETS, MAPS, SETS, Element
 from socklb.packets.nft import TABLE
+from socklb.serving import Frontend
 
 LIMIT = 4000  # elements in a transaction: some 10 MB in libnftables
 FAMILIES = (4, 6)
@@ -20,36 +21,35 @@ ORDER = [f"{name}{family}" for name in (*MAPS, *SETS, *ADDRESS_SETS) for family 
 
 
 class Change(NamedTuple):
-    """What belongs together: the elements of one frontend, before and after."""
+    """What belongs together, before and after: the elements of one frontend, or, without one, of sets of addresses."""
 
     before: AbstractSet[Element]
     after: AbstractSet[Element]
+    frontend: Frontend | None = None
 
 
-class Transaction(NamedTuple):
-    """What is written at once."""
+def groups(changes: Iterable[Change], limit: int = LIMIT) -> Iterator[list[Change]]:
+    """Give what goes into one transaction after the other. A frontend is never cut in two."""
+    group: list[Change] = []
+    size = 0
+    for change in changes:
+        group.append(change)
+        size += len(change.before ^ change.after)
+        if size >= limit:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
-    gone: list[Element]
-    new: list[Element]
 
-    @property
-    def commands(self) -> str:
-        """Give it as nft reads it."""
-        return commands(self.gone, self.new)
-
-
-def transactions(changes: Iterable[Change], limit: int = LIMIT) -> Iterator[Transaction]:
-    """Give one transaction after the other. A frontend is never cut in two."""
+def difference(group: Iterable[Change]) -> tuple[list[Element], list[Element]]:
+    """Give the elements that go and those that come."""
     gone: list[Element] = []
     new: list[Element] = []
-    for change in changes:
+    for change in group:
         gone += change.before - change.after
         new += change.after - change.before
-        if len(gone) + len(new) >= limit:
-            yield Transaction(gone, new)
-            gone, new = [], []
-    if gone or new:
-        yield Transaction(gone, new)
+    return gone, new
 
 
 def commands(gone: Iterable[Element], new: Iterable[Element]) -> str:

@@ -1,26 +1,29 @@
 """Connection-tracking entries of UDP, over netlink: list them, delete one.
 
-    for flow in listed(): delete(flow)
+    for flow in to([frontend, ...]): delete(flow)
 
-Needs no program. What it does not give: entries of other protocols, and other zones than the first.
+What it does not give: entries of other protocols, and other zones than the first. The kernel picks the entries out
+(CTA_FILTER, 5.8): each that comes to Python costs 12 us, and a node may have a million.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from socklb.serving import V4_PREFIX, Backend, Frontend
+from socklb.packets.netlink import ACK, DUMP, NESTED, attribute, attributes, exchange
+from socklb.serving import V4_PREFIX, Backend, Frontend, is_ipv4
 
-NETLINK_NETFILTER = 12
 NEW, GET, DELETE = 0x100, 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_*
-REQUEST, ACK, DUMP = 1, 4, 0x300
-ERROR, DONE = 2, 3
-ORIGINAL, REPLY = 1, 2  # CTA_TUPLE_*
-HEADER, ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
+ORIGINAL, REPLY, FILTER = 1, 2, 25  # CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_FILTER
+ADDRESSES, PORTS = 1, 2  # CTA_TUPLE_IP, CTA_TUPLE_PROTO
+NUMBER, DESTINATION_PORT = 1, 3  # CTA_PROTO_*
+DESTINATION = 2  # CTA_IP_V4_DST
+ORIGINAL_FLAGS, REPLY_FLAGS = 1, 2  # CTA_FILTER_*: which parts of the tuples count
+BY_DESTINATION, BY_NUMBER, BY_PORT = 1 << 1, 1 << 3, 1 << 5
+SINGLY = 16  # frontends that are asked for one by one: each time the kernel walks its whole table, 50 ns an entry
 
 
 class Flow(NamedTuple):
@@ -32,16 +35,19 @@ class Flow(NamedTuple):
     original: bytes
 
 
-def listed() -> Iterator[Flow]:
-    """Give the UDP entries of this network namespace.
+def to(frontends: Collection[Frontend]) -> Iterator[Flow]:
+    """Give the UDP entries of this network namespace that asked for one of these.
 
     Raises:
         OSError: netlink refused.
     """
+    if len(frontends) <= SINGLY:
+        for frontend in frontends:
+            family = socket.AF_INET if is_ipv4(frontend.address) else socket.AF_INET6
+            yield from (flow for flow in _listed(family, frontend) if flow.asked == frontend)
+        return
     for family in (socket.AF_INET, socket.AF_INET6):
-        for kind, payload in _exchange(GET, DUMP, family, b""):
-            if kind == NEW and (flow := _flow(family, payload)):
-                yield flow
+        yield from (flow for flow in _listed(family) if flow.asked in frontends)
 
 
 def delete(flow: Flow) -> None:
@@ -50,40 +56,34 @@ def delete(flow: Flow) -> None:
     Raises:
         OSError: netlink refused.
     """
-    attribute = ATTRIBUTE.pack(4 + len(flow.original), ORIGINAL | 0x8000) + flow.original
     try:
-        list(_exchange(DELETE, ACK, flow.family, attribute))
+        list(exchange(DELETE, ACK, flow.family, attribute(ORIGINAL | NESTED, flow.original)))
     except FileNotFoundError:
         return
 
 
-def _exchange(kind: int, flags: int, family: int, payload: bytes) -> Iterator[tuple[int, bytes]]:
-    body = struct.pack("=BBH", family, 0, 0) + payload
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
-        netlink.bind((0, 0))
-        netlink.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body)
-        while True:
-            for kind_received, data in _messages(netlink.recv(1 << 18)):
-                if kind_received == DONE:
-                    return
-                if kind_received == ERROR:
-                    (code,) = struct.unpack_from("=i", data)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return
-                yield kind_received, data[4:]
+def _listed(family: int, asked: Frontend | None = None) -> Iterator[Flow]:
+    for kind, payload in exchange(GET, DUMP, family, _filter(family, asked)):
+        if kind == NEW and (flow := _flow(family, payload)):
+            yield flow
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at < len(data):
-        length, kind, *_ = HEADER.unpack_from(data, at)
-        yield kind, data[at + HEADER.size : at + length]
-        at += (length + 3) & ~3
+def _filter(family: int, asked: Frontend | None) -> bytes:
+    """UDP alone, or the port of a frontend and, over IPv4, its address: of IPv6 Linux 6.18 gives all but that one."""
+    ports, addresses, flags = attribute(NUMBER, bytes([socket.IPPROTO_UDP])), b"", BY_NUMBER
+    if asked:
+        flags |= BY_PORT
+        ports += attribute(DESTINATION_PORT, asked.port.to_bytes(2, "big"))
+    if asked and family == socket.AF_INET:
+        flags |= BY_DESTINATION
+        addresses = attribute(ADDRESSES | NESTED, attribute(DESTINATION, asked.address[12:]))
+    original = attribute(ORIGINAL | NESTED, addresses + attribute(PORTS | NESTED, ports))
+    parts = attribute(ORIGINAL_FLAGS, struct.pack("=I", flags)) + attribute(REPLY_FLAGS, struct.pack("=I", 0))
+    return original + attribute(FILTER | NESTED, parts)
 
 
 def _flow(family: int, payload: bytes) -> Flow | None:
-    tuples = _attributes(payload)
+    tuples = attributes(payload)
     if ORIGINAL not in tuples or REPLY not in tuples:
         return None
     protocol, _, _, asked, asked_port = _ends(tuples[ORIGINAL])
@@ -96,22 +96,12 @@ def _flow(family: int, payload: bytes) -> Flow | None:
 
 def _ends(data: bytes) -> tuple[int, bytes, int, bytes, int]:
     """Give protocol, source, its port, destination, its port."""
-    parts = _attributes(data)
-    addresses = list(_attributes(parts[1]).values())  # CTA_TUPLE_IP: source, destination
-    ports = _attributes(parts[2])  # CTA_TUPLE_PROTO: number, source port, destination port
+    parts = attributes(data)
+    addresses = list(attributes(parts[ADDRESSES]).values())  # source, destination
+    ports = attributes(parts[PORTS])  # number, source port, destination port
     source, destination = (V4_PREFIX + a if len(a) == 4 else a for a in addresses)
-    return ports[1][0], source, _port(ports.get(2)), destination, _port(ports.get(3))
+    return ports[NUMBER][0], source, _port(ports.get(2)), destination, _port(ports.get(DESTINATION_PORT))
 
 
 def _port(data: bytes | None) -> int:
     return int.from_bytes(data, "big") if data else 0
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, at)
-        found[kind & 0x3FFF] = data[at + 4 : at + length]
-        at += (length + 3) & ~3
-    return found

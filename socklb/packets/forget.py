@@ -5,7 +5,8 @@
     forgetter.close()
 
 A UDP flow has no end that conntrack could see: as long as the client sends, it goes where its first datagram went. It
-works in a thread, one listing for all changes that came in meanwhile, so that nobody waits for it.
+works in a thread, one look for all changes that came in meanwhile, so that nobody waits for it. What fails is tried
+again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from collections.abc import Mapping
 
 from socklb.packets import flows
 from socklb.serving import Backend, Frontend, Serving
+
+RETRY = 5.0  # seconds; twice as long after each failure, up to a minute
+LONGEST = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +54,34 @@ class Forgetter:
             self._thread.join(10)
 
     def _work(self) -> None:
+        pause = RETRY
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._changed or self._closed)
                 changed, self._changed = self._changed, {}
             if not changed:
                 return
-            self._forget(changed)
+            if self._forget(changed):
+                pause = RETRY
+                continue
+            with self._wake:
+                self._changed = changed | self._changed
+                if self._wake.wait_for(lambda: self._closed, pause):
+                    return
+            pause = min(2 * pause, LONGEST)
 
-    def _forget(self, changed: Mapping[Frontend, Serving | None]) -> None:
+    def _forget(self, changed: Mapping[Frontend, Serving | None]) -> bool:
+        """Say whether it was done. Whatever is wrong with one attempt must not end the thread."""
         try:
-            for flow in [flow for flow in flows.listed() if flow.asked in changed and stale(flow, changed[flow.asked])]:
+            for flow in [flow for flow in flows.to(changed) if stale(flow, changed[flow.asked])]:
                 flows.delete(flow)
-            self.problem = ""
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001
             if not self.problem:
-                log.warning("cannot look through the UDP flows of conntrack: %s", error)
+                log.warning("cannot look through the UDP flows of conntrack: %r; tried again", error)
             self.problem = f"UDP flows to removed endpoints may live on: {error}"
+            return False
+        self.problem = ""
+        return True
 
 
 def stale(flow: flows.Flow, serving: Serving | None) -> bool:

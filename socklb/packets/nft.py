@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes as ct
 import os
 import re
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -71,7 +72,7 @@ class Nft:
         """Give the handle back."""
         self._library.nft_ctx_free(self._handle)
 
-    def run(self, commands: str) -> str:
+    def run(self, commands: str) -> bytes:
         """Run commands as one transaction and give what they print.
 
         Raises:
@@ -80,11 +81,11 @@ class Nft:
         failed = self._library.nft_run_cmd_from_buffer(self._handle, commands.encode())
         output = self._library.nft_ctx_get_output_buffer(self._handle)
         if not failed:
-            return (output or b"").decode()
+            return output or b""
         self._library.nft_ctx_get_error_buffer(self._handle)  # its marks stand below the first line, whatever is wrong
         return self._run_from_file(commands)
 
-    def _run_from_file(self, commands: str) -> str:
+    def _run_from_file(self, commands: str) -> bytes:
         """Run what was refused once more from a file, for which libnftables names line and column. It costs twice."""
         file = os.memfd_create("socklb.nft")
         try:
@@ -96,7 +97,7 @@ class Nft:
             os.close(file)
         if failed:
             raise refusal(commands, (self._library.nft_ctx_get_error_buffer(self._handle) or b"").decode())
-        return (output or b"").decode()
+        return output or b""
 
     def tables(self) -> set[tuple[str, str]]:
         """Give family and name of every table."""
@@ -106,14 +107,21 @@ class Nft:
         """Give the chains, of one family or all."""
         return self._objects(f"list chains {family}", "chain")
 
-    def listed(self, kind: Literal["map", "set"], name: str) -> list[Any]:
-        """Give the elements of a map or set of our table."""
-        (found,) = self._objects(f"list {kind} {TABLE} {name}", kind)
-        return found.get("elem", [])
+    def listed(self, kind: Literal["map", "set"], name: str) -> Iterator[Any]:
+        """Give the elements of a map or set of our table, each decoded at its turn: other threads get theirs."""
+        found = msgspec.json.decode(
+            self.run(f"list {kind} {TABLE} {name}"), type=dict[str, list[dict[str, msgspec.Raw]]]
+        )
+        (table,) = (msgspec.json.decode(item[kind], type=_Elements) for item in found["nftables"] if kind in item)
+        return (msgspec.json.decode(element) for element in table.elem)
 
     def _objects(self, command: str, kind: str) -> list[dict[str, Any]]:
         decoded = msgspec.json.decode(self.run(command), type=dict[str, list[dict[str, Any]]])
         return [item[kind] for item in decoded["nftables"] if kind in item]
+
+
+class _Elements(msgspec.Struct):
+    elem: list[msgspec.Raw] = []
 
 
 def refusal(commands: str, said: str) -> RefusedError:

@@ -6,58 +6,58 @@
     packets.apply(difference.for_packets())
     packets.close()                             # the table goes on serving
 
-What fails leaves the table as it was and raises SocklbError; the next call reads the table back and makes it whole.
-The balance `least_loaded` is random here: what is live is known of sockets only.
+A frontend that nftables refuses is set aside, named in `problems`, and holds up no other; `repair()`, to be called now
+and then, tries it again, and makes the table whole if somebody damaged it. Any other failure leaves the rest of
+a change for the next call. The balance `least_loaded` is random here: what is live is known of sockets only.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from socklb.errors import SocklbError
 from socklb.memory import give_back
-from socklb.packets.commands import Change
-from socklb.packets.elements import (
-    ADDRESS_SETS,
-    Element,
-    address_elements,
-    elements_of,
-    frontend_of,
-    network_elements,
-    tokens_in,
-)
+from socklb.packets.commands import Change, groups
 from socklb.packets.forget import Forgetter
-from socklb.packets.nft import Nft
+from socklb.packets.ledger import Ledger
+from socklb.packets.nft import Nft, RefusedError
 from socklb.packets.table import Table
-from socklb.packets.wanted import Wanted, Written
-from socklb.serving import Addresses, Difference, Frontend, Serving
+from socklb.serving import Addresses, Difference, Frontend, Serving, frontend_text
 
-NOTHING = frozenset[Element]()
+IN_A_ROW = 16  # frontends refused without one that is taken: it is not they that are wrong
+NAMED = 10  # frontends set aside, one by one
+
+log = logging.getLogger(__name__)
+
+
+class DamagedError(SocklbError):
+    """Somebody else changed the table."""
 
 
 class Packets:
-    """The packet path of the node whose network namespace this process is in."""
+    """The packet path of the node whose network namespace its thread is in."""
 
-    def __init__(self, pod_cidrs: Sequence[str] = (), native_cidrs: Sequence[str] = ()) -> None:
-        """Load nftables; nothing is changed yet.
+    def __init__(
+        self,
+        pod_cidrs: Sequence[str] = (),
+        native_cidrs: Sequence[str] = (),
+        on_damage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Load nftables; nothing is changed yet. `on_damage` is told what somebody else did, before it is mended.
 
         Raises:
             SocklbError: there is no libnftables.
         """
-        self._fixed = network_elements("pods", pod_cidrs) | network_elements("native", native_cidrs)
-        self._service_cidrs: set[Element] = set()
+        self._on_damage = on_damage
         self._nft = Nft()
         self._table = Table(self._nft)
-        self._wanted = Wanted()
-        self._known = False  # whether the table is what the fields below say
-        self._synced = False
-        self._left: dict[Frontend, frozenset[Element]] = {}  # what an earlier agent wrote
-        self._written: dict[Frontend, Written] = {}
-        self._addresses: set[Element] = set()  # those present in the sets of addresses
+        self._ledger = Ledger(pod_cidrs, native_cidrs)
+        self._known = False  # whether the table is what the ledger says
+        self._refused = 0  # in a row
         self._forgetter = Forgetter()
         self.written = 0  # elements, since the start
 
@@ -74,62 +74,87 @@ class Packets:
 
         Raises:
             SocklbError: nftables refused.
+            OSError: netlink refused.
         """
-        self._synced = True
-        wanted = self._wanted
-        self._change(
-            Difference(
-                frontends,
-                frozenset(wanted.frontends.keys() - frontends.keys()),
-                addresses.without(wanted.addresses),
-                wanted.addresses.without(addresses),
-            ),
-            everything=True,
-        )
+        self._ledger.want_all(frontends, addresses)
+        self._bring()
 
     def apply(self, difference: Difference) -> None:
         """Bring a difference into the table.
 
         Raises:
             SocklbError: nftables refused.
+            OSError: netlink refused.
         """
-        self._change(difference, everything=self._synced and not self._known)
+        self._ledger.want(difference)
+        self._bring()
 
     def refuse_in(self, service_cidrs: Iterable[str]) -> None:
         """Refuse what is sent into these networks and is no Service's.
 
         Raises:
             SocklbError: nftables refused.
+            OSError: netlink refused.
         """
-        before, self._service_cidrs = self._service_cidrs, network_elements("service_cidrs", service_cidrs)
-        if self._synced and before != self._service_cidrs:
-            self._change(Difference(), everything=True)
+        if self._ledger.want_networks(service_cidrs) and self._ledger.synced:
+            self._bring()
 
     def repair(self) -> bool:
-        """Make the table whole again if somebody removed it; say whether that was so.
+        """Make the table whole if somebody damaged it, and bring what could not be brought; say whether it was damaged.
 
         Raises:
             SocklbError: nftables refused.
+            OSError: netlink refused.
         """
-        if not self._synced or (self._known and self._table.whole()):
+        if not self._ledger.synced:
             return False
+        damage = self._table.damage() if self._known else ""
+        if damage:
+            self._damaged(damage)
+        if self.lags or self._ledger.aside:
+            self._bring(again=True)
+        return bool(damage)
+
+    def _damaged(self, damage: str) -> None:
         self._known = False
-        self._change(Difference(), everything=True)
-        return True
-
-    def seen(self) -> tuple[bool, bool]:
-        """Ask nftables whether our table is there, and whether it is whole.
-
-        Raises:
-            SocklbError: it cannot be asked.
-        """
-        there = self._table.there()
-        return there, there and self._table.whole()
+        self._on_damage(damage)
 
     @property
-    def problem(self) -> str:
-        """What could not be done besides the table; empty if nothing."""
-        return self._forgetter.problem
+    def lags(self) -> bool:
+        """Whether the table is not what it should be, but for what is set aside."""
+        return not self._known or self._ledger.lags
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything that is to be served is known."""
+        return self._ledger.synced
+
+    @property
+    def served(self) -> bool:
+        """Whether everything was written, but for what is set aside."""
+        return self._ledger.synced and not self.lags
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody changed any rules since the table was last known to be whole. Any thread may ask.
+
+        Raises:
+            OSError: netlink refused.
+        """
+        return self._known and self._table.untouched
+
+    @property
+    def aside(self) -> int:
+        """How many frontends nftables refuses."""
+        return len(self._ledger.aside)
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be done besides."""
+        aside = [*self._ledger.aside.items()]
+        texts = [f"{frontend_text(frontend)} is not served: {why}" for frontend, why in aside[:NAMED]]
+        more = [f"{len(aside) - NAMED} more frontends are not served"] if len(aside) > NAMED else []
+        return [*texts, *more, *([self._forgetter.problem] if self._forgetter.problem else [])]
 
     def close(self) -> None:
         """Let go of nftables; the table stays and goes on serving."""
@@ -144,57 +169,67 @@ class Packets:
         """
         return self._table.remove()
 
-    def _change(self, difference: Difference, *, everything: bool) -> None:
-        known, self._known = self._known, False
+    def _bring(self, *, again: bool = False) -> None:
+        """Write what is behind, `again` also what was set aside."""
+        try:
+            self._bring_once(again=again)
+        except DamagedError as damage:
+            self._damaged(str(damage))
+            self._bring_once(again=again)
+
+    def _bring_once(self, *, again: bool) -> None:
+        known, self._refused = self._known, 0
         if not known:
-            self._read_back()
-        touched = self._wanted.update(difference)
-        if everything or not known:
-            touched |= self._wanted.everything()
-        if everything:
-            touched |= self._left.keys() | self._written.keys()
-        if self._table.outdated and not self._synced:
+            self._ledger.read_back(self._table.take_over())
+            self._known = True
+        if self._table.outdated and not self._ledger.synced:
             return  # it goes on serving as it is: half of what it has is no replacement
-        gone, new = self._moved_addresses(difference, everything=everything or not known)
-        changes = (self._brought(frontend, known) for frontend in touched)
-        self.written += self._table.write(chain([Change(gone, NOTHING)], changes, [Change(NOTHING, new)]))
-        self._addresses = self._addresses - gone | new if gone or new else self._addresses
-        self._known = True
+        touched = self._ledger.fresh
+        changes = self._ledger.changes(touched, again=again)
+        if self._table.outdated:
+            self._replace(list(changes))
+        else:
+            self._write_all(changes)
         if not known:
-            give_back()  # reading back 120,000 backends takes 530 MB for a moment
-        self._forgetter.changed({f: self._wanted.serving(f) for f in touched if f.protocol == socket.IPPROTO_UDP})
+            give_back()  # reading back 120,000 backends takes much for a moment
+        udp = (frontend for frontend in touched if frontend.protocol == socket.IPPROTO_UDP)
+        self._forgetter.changed(self._ledger.serving(udp))
 
-    def _read_back(self) -> None:
-        present: dict[Frontend, set[Element]] = defaultdict(set)
-        self._addresses = set()
-        for element in self._table.take_over():
-            if element.table[:-1] in ADDRESS_SETS:
-                self._addresses.add(element)
-            else:
-                present[frontend_of(element)].add(element)
-        self._left = {frontend: frozenset(elements) for frontend, elements in present.items()}
-        self._written = {}
+    def _replace(self, changes: Sequence[Change]) -> None:
+        """Replace a table of another version, in one transaction if nothing in it is refused."""
+        try:
+            self.written += self._table.replace(changes)
+        except RefusedError:
+            self._table.replace()
+            self._write_all(changes)
+        else:
+            self._ledger.done(changes)
 
-    def _brought(self, frontend: Frontend, known: bool) -> Change:
-        """Give what is to change at a frontend; from now on that counts as done, and if it fails all is read back."""
-        before, left = self._before(frontend), self._left.pop(frontend, NOTHING)
-        self._written.pop(frontend, None)
-        after = self._wanted.written(frontend, {} if known else tokens_in(left))
-        if after is None:
-            return Change(before, NOTHING)
-        self._written[frontend] = after
-        return Change(before, frozenset(elements_of(frontend, *after)))
+    def _write_all(self, changes: Iterable[Change]) -> None:
+        for group in groups(changes):
+            self._write(group)
 
-    def _before(self, frontend: Frontend) -> frozenset[Element]:
-        """Made again from what they were made of: the elements of a large cluster would take 120 MB."""
-        if frontend in self._written:
-            return frozenset(elements_of(frontend, *self._written[frontend]))
-        return self._left.get(frontend, NOTHING)
+    def _write(self, group: Sequence[Change]) -> None:
+        """Write a group; of one that is refused its halves, down to the frontend that is to blame."""
+        try:
+            self.written += self._table.write(group)
+        except RefusedError as error:
+            if damage := self._table.damage():
+                raise DamagedError(damage) from error
+            if len(group) == 1:
+                self._set_aside(group[0].frontend, error)
+                return
+            half = len(group) // 2
+            self._write(group[:half])
+            self._write(group[half:])
+        else:
+            self._refused = 0
+            self._ledger.done(group)
 
-    def _moved_addresses(self, difference: Difference, *, everything: bool) -> tuple[set[Element], set[Element]]:
-        """Give the elements of address sets that go and those that come."""
-        if not everything:
-            wanted, unwanted = address_elements(difference.add), address_elements(difference.remove)
-            return unwanted & self._addresses, wanted - self._addresses
-        wanted = address_elements(self._wanted.addresses) | self._fixed | self._service_cidrs
-        return self._addresses - wanted if self._synced else set(), wanted - self._addresses
+    def _set_aside(self, frontend: Frontend | None, error: RefusedError) -> None:
+        self._refused += 1
+        if frontend is None or self._refused > IN_A_ROW:
+            raise error
+        if frontend not in self._ledger.aside:
+            log.error("packet path: %s is not served: %s", frontend_text(frontend), error)
+        self._ledger.aside[frontend] = str(error)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from importlib import resources
+from typing import NamedTuple
 
 from socklb.packets import chains
 from socklb.packets.nft import TABLE
@@ -27,10 +30,26 @@ def mark() -> str:
     return f"skeleton-{hashlib.sha256(known.encode()).hexdigest()[:12]}"
 
 
+class Outline(NamedTuple):
+    """Names of sets and maps, and how many rules each chain has."""
+
+    sets: frozenset[str]
+    rules: dict[str, int]
+
+
+def outline(commands: str) -> Outline:
+    """Say what commands make."""
+    rules = Counter(re.findall(rf"^add rule {TABLE} (\S+)", commands, re.MULTILINE))
+    made = re.findall(rf"^add chain {TABLE} (\S+)", commands, re.MULTILINE)
+    sets = re.findall(rf"^add (?:set|map) {TABLE} (\S+)", commands, re.MULTILINE)
+    return Outline(frozenset(sets), {name: rules[name] for name in made})
+
+
 def _text() -> str:
     files = resources.files("socklb.packets")
     family = files.joinpath("family.nft").read_text()
-    return files.joinpath("table.nft").read_text() + "".join(_for_family(family, words) for words in FAMILIES)
+    text = files.joinpath("table.nft").read_text() + "".join(_for_family(family, words) for words in FAMILIES)
+    return re.sub(r"^(#.*)?\n", "", text, flags=re.MULTILINE)  # a comment makes no other table
 
 
 def _for_family(text: str, words: dict[str, str]) -> str:

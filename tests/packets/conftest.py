@@ -39,8 +39,12 @@ class Node:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        with network.inside("node"):
-            self.packets = Packets(POD_CIDRS)
+        self.damages: list[str] = []
+        self.open()
+
+    def open(self) -> None:
+        with self.network.inside("node"):
+            self.packets = Packets(POD_CIDRS, on_damage=self.damages.append)
 
     def sync(self, frontends: dict[Frontend, Serving], addresses: Addresses = ADDRESSES) -> None:
         with self.network.inside("node"):

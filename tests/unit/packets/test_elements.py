@@ -5,7 +5,7 @@ import json
 import pytest
 
 from socklb.packets.chains import chain, chooser
-from socklb.packets.commands import Change, jumps, transactions
+from socklb.packets.commands import Change, commands, difference, groups, jumps
 from socklb.packets.elements import Element, elements_of, frontend_of, network_elements, parsed, tokens_in
 from socklb.serving import Backend, Frontend, Serving, pack_address
 
@@ -117,16 +117,15 @@ def elements(*backends: Backend) -> frozenset[Element]:
 
 
 def test_one_other_backend_is_one_element_with_other_data() -> None:
-    (transaction,) = transactions([Change(elements(A, B), elements(A, C))])
-    assert transaction.commands == (
+    assert commands(*difference([Change(elements(A, B), elements(A, C))])) == (
         "delete element inet socklb backends4 { 10.96.0.10 . 6 . 80 . 0:1 }\n"
         "add element inet socklb backends4 { 10.96.0.10 . 6 . 80 . 0:1 : 10.244.1.4 . 8080 }\n"
     )
 
 
 def test_one_more_backend_comes_before_the_verdict_that_counts_it() -> None:
-    (transaction,) = transactions([Change(elements(A), elements(A, B))])
-    assert [line.split()[:5] for line in transaction.commands.splitlines()] == [
+    text = commands(*difference([Change(elements(A), elements(A, B))]))
+    assert [line.split()[:5] for line in text.splitlines()] == [
         ["delete", "element", "inet", "socklb", "frontends4"],
         ["add", "element", "inet", "socklb", "backends4"],
         ["add", "element", "inet", "socklb", "frontends4"],
@@ -134,12 +133,12 @@ def test_one_more_backend_comes_before_the_verdict_that_counts_it() -> None:
 
 
 def test_what_stays_as_it_is_writes_nothing() -> None:
-    assert list(transactions([Change(elements(A, B), elements(A, B))])) == []
+    assert difference([Change(elements(A, B), elements(A, B))]) == ([], [])
 
 
 def test_a_big_load_is_cut_between_frontends() -> None:
     change = Change(frozenset(), elements(A, B, C))
-    assert [len(transaction.new) for transaction in transactions([change] * 5, limit=6)] == [8, 8, 4]
+    assert [len(group) for group in groups([change] * 5, limit=6)] == [2, 2, 1]
 
 
 def test_one_chain_serves_all_frontends_with_as_many_backends() -> None:
