@@ -17,7 +17,7 @@ import json
 import logging
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import NamedTuple
@@ -83,9 +83,12 @@ class NodeRoutes:
         """Take over these Nodes. Only with `complete` are routes pruned that no Node stands for."""
         if not self._enabled:
             return
-        before, refused, first = self.wanted(), self._networks.refused, complete and not self._complete
-        self._complete = self._complete or complete
         found = {name: state.nodes.get(name) for name in nodes}
+        first = complete and not self._complete
+        if not found and not first:  # a change of a Service: nothing of the size of the cluster is looked at
+            return
+        before, refused = self.wanted(), self._networks.refused
+        self._complete = self._complete or complete
         for name, node in found.items():
             put(self._of_node, name, pod_routes(node) if node else None)
         self._networks.update(found)
@@ -213,27 +216,33 @@ def changes(
 
 
 def present() -> dict[str, Route]:
-    """Read the routes of the main table, destination to route. Of several to one destination, ours if it is there."""
-    routes: dict[str, Route] = {}
+    """Read the routes of the main table, destination to route. Of several to one destination, the one that is used."""
+    best: dict[str, tuple[tuple[int, bool], Route]] = {}
+    for destination, route, metric in _routes():
+        rank = (metric, route.protocol != PROTOCOL)
+        if destination not in best or rank < best[destination][0]:
+            best[destination] = rank, route
+    return {destination: route for destination, (_, route) in best.items()}
+
+
+def remove_all() -> list[str]:
+    """Remove every route of ours; give their destinations."""
+    ours = [destination for destination, route, _ in _routes() if route.protocol == PROTOCOL]
+    for destination in ours:
+        argv = ["ip", "route", "delete", destination, "protocol", PROTOCOL]
+        subprocess.run(argv, capture_output=True, timeout=LIMIT, check=True)
+    return ours
+
+
+def _routes() -> Iterator[tuple[str, Route, int]]:
+    """Read destinations, routes and metrics."""
     for family, everything in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
         argv = ["ip", family, "-json", "-N", "route", "show"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=True)
         for one in json.loads(done.stdout or "[]"):
             destination = everything if one["dst"] == "default" else str(Network.of(one["dst"]))
             # ip does not print the protocol of routes that were made by hand.
-            route = Route(one.get("gateway", ""), str(one.get("protocol", "boot")))
-            if destination not in routes or route.protocol == PROTOCOL:
-                routes[destination] = route
-    return routes
-
-
-def remove_all() -> list[str]:
-    """Remove every route of ours; give their destinations."""
-    ours = [destination for destination, route in present().items() if route.protocol == PROTOCOL]
-    for destination in ours:
-        argv = ["ip", "route", "delete", destination, "protocol", PROTOCOL]
-        subprocess.run(argv, capture_output=True, timeout=LIMIT, check=True)
-    return ours
+            yield destination, Route(one.get("gateway", ""), str(one.get("protocol", "boot"))), one.get("metric", 0)
 
 
 def _missing(wanted: Mapping[str, str], there: Mapping[str, Route]) -> Iterable[str]:

@@ -129,6 +129,18 @@ def test_a_route_of_somebody_else_is_left_alone_and_named(place: None) -> None:
     assert "via 172.18.0.5" in ip("route", "show", "10.244.5.0/24")
 
 
+def test_a_route_that_is_used_in_place_of_ours_is_named(place: None) -> None:
+    """Of several to one destination the kernel takes the lowest metric, which is 1024 for ours of IPv6."""
+    agent = Agent()
+    agent.take(present(the_node(4)))
+    ip("route", "add", "fd00:10:244:4::/64", "via", "fd00:172:18::9", "metric", "1")
+    ip("route", "add", "10.244.4.0/24", "via", "172.18.0.9", "metric", "50")  # ours has none: it goes on being used
+    agent.routes.repair()
+    (problem,) = agent.routes.problems
+    assert "the route to fd00:10:244:4::/64 leads to fd00:172:18::9 instead of fd00:172:18::4" in problem.message
+    assert sorted(routes.remove_all()) == sorted(way(4))
+
+
 def test_a_node_of_another_network_is_named_and_does_not_keep_the_others_from_their_routes(place: None) -> None:
     far = node("w4", "192.0.2.4")
     problems = Agent().take(present(read({**far, "spec": {"podCIDRs": ["10.244.4.0/24"]}}, routes.Node), the_node(5)))
