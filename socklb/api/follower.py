@@ -29,6 +29,7 @@ from socklb.api.resources import Found, Resource, Sink
 
 RETRY_FIRST, RETRY_MOST, RETRY_RESET = 0.8, 30.0, 120.0  # seconds, as client-go's reflector
 WITHOUT_RETRY = 300.0  # a resource that is optional and refused
+MOVE_AFTER = 3  # failures in a row, whatever the server answers: another may be well
 WITHOUT_TRIES = 3  # so many failures of any other kind, and nothing waits for what is optional
 PROVEN = 1.0  # seconds that a watch must live (client-go's "very short watch")
 STALE = (ExpiredError, AheadError, NotServedError, UnexpectedError)  # where we stand is of no use any more
@@ -88,6 +89,8 @@ class Follower(ABC, Generic[Found]):
         ):  # happens to a server that is well
             log.info("%s: %s; asked again in %.1f s", self.resource.name, error, seconds)
             return seconds
+        if self._backoff.failures % MOVE_AFTER == 0:
+            self._asker.connection.failed(self._asker.connection.server)
         without = self._is_served_without(error)
         self._without = without and isinstance(error, ForbiddenError | NotServedError)
         if self._without:

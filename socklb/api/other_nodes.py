@@ -114,8 +114,9 @@ class OtherNodes(Follower[Found]):
             body = self._asker.body(answer)
         try:
             table = msgspec.json.decode(body, type=_Table)
-            if table.items is not None:
-                self._sink.replaced(self.resource, [self._sink.read(self.resource, bytes(raw)) for raw in table.items])
+            if table.kind == "NodeList" or table.items is not None:
+                found = [self._sink.read(self.resource, bytes(raw)) for raw in table.items or ()]
+                self._sink.replaced(self.resource, found)
                 return {}
             return rows_of(table)
         except (msgspec.MsgspecError, KeyError) as error:

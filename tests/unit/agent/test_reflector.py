@@ -396,3 +396,18 @@ def test_events_that_are_not_sent_in_chunks_arrive_as_they_come(tmp_path: Path) 
     told = Told()
     with ApiServer(answer) as server, running(server, tmp_path, told):
         until(lambda: told.lists)
+
+
+@pytest.mark.parametrize("code", [302, 404, 429])
+def test_a_server_that_answers_and_does_not_serve_is_left_for_another(tmp_path: Path, soon: None, code: int) -> None:
+    told = Told()
+    with ApiServer(lambda _: status(code)) as ill, ApiServer(lambda _: Reply(_stream_and_hold(well))) as well:
+        connection = ill.connection(tmp_path, ill.url, well.url)
+        connection.failed(well.url)  # at random, it may have begun there
+        one = Reflector(SERVICES, connection, told)
+        thread = threading.Thread(target=one.run, daemon=True)
+        thread.start()
+        until(lambda: told.lists)
+        one.stop()
+        thread.join(5)
+        assert len(ill.asked) == 3
