@@ -4,6 +4,8 @@ pyinfra opens its first argument as a file. Here a folder stands for one file in
 `inventory/$SOCKLB_INVENTORY.py`, by default `inventory/local.py`, which may also be said in full.
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,4 +38,15 @@ def accept_a_folder() -> None:
     cli_inventory.make_inventory_from_files = make_inventory_from_files
 
 
+def refuse_what_is_not_there(typed: Sequence[str]) -> None:
+    """pyinfra would take a file that is not there for a host, find none, do nothing and call that a success."""
+    for word in typed:
+        path = Path(word)
+        if path.suffix == ".py" and path.parent.name == "inventory" and not path.exists():
+            raise PyinfraError(
+                f"{word}: no such inventory. Valid: {', '.join(f'inventory/{n}.py' for n in hosts.names())}"
+            )
+
+
+refuse_what_is_not_there(sys.argv[1:])
 accept_a_folder()

@@ -55,3 +55,9 @@ def test_pytest_tells_an_inventory_that_is_not_there() -> None:
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert done.stderr.strip() == "ERROR: --inventory 'locl': no such inventory in inventory/. Valid: kind, local"
+
+
+def test_an_inventory_file_that_is_not_there_is_no_success_either() -> None:
+    done = pyinfra("inventory/knd.py", "deploys/cluster.py")
+    assert done.returncode == 1
+    assert "inventory/knd.py: no such inventory. Valid: inventory/kind.py, inventory/local.py" in done.stderr
