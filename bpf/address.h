@@ -38,11 +38,37 @@ static __always_inline int is_unspecified(const struct address *a)
 	return !(a->word[0] | a->word[1] | a->word[3]) && (!a->word[2] || a->word[2] == bpf_htonl(0xffff));
 }
 
-/* Without branches between the words: each would double the paths that the verifier walks. */
+/* Zero if two addresses are the same. Without branches between the words: each would double the paths that the verifier
+ * walks.
+ */
+static __always_inline __u32 differ(const struct address *a, const struct address *b)
+{
+	return (a->word[3] ^ b->word[3]) | (a->word[2] ^ b->word[2]) | (a->word[1] ^ b->word[1]) |
+	       (a->word[0] ^ b->word[0]);
+}
+
 static __always_inline int same_address(const struct address *a, const struct address *b)
 {
-	return !((a->word[3] ^ b->word[3]) | (a->word[2] ^ b->word[2]) | (a->word[1] ^ b->word[1]) |
-		 (a->word[0] ^ b->word[0]));
+	return !differ(a, b);
+}
+
+/* The last word of where a socket gets to: the kernel takes the unspecified address for this host, 127.0.0.1 or ::1. Global
+ * for the verifier's sake, as row_of().
+ */
+__attribute__((noinline)) __u32 last_word_of(__u32 word0, __u32 word1, __u32 word2, __u32 word3)
+{
+	if (word0 | word1 | word3)
+		return word3;
+	if (word2 == bpf_htonl(0xffff))
+		return bpf_htonl(0x7f000001);
+	return word2 ? 0 : bpf_htonl(1);
+}
+
+static __always_inline struct address destination(const struct address *a)
+{
+	const __be32 *word = a->word;
+
+	return (struct address){ { word[0], word[1], word[2], last_word_of(word[0], word[1], word[2], word[3]) } };
 }
 
 #endif

@@ -2,9 +2,9 @@
 /* What a socket was given, so that the application goes on seeing what it asked for.
  *
  * A record has its place in the slot table, or in sk_storage where the slot belongs to another live socket or the release
- * hook does not run (owner.h). The newest
- * record of a socket stands in front; an unconnected UDP socket that talks to several Services keeps older ones behind
- * it. The kernel runs the hooks of one socket under that socket's lock, so only the slot itself is contended.
+ * hook does not run (owner.h). The newest record of a socket stands in front; an unconnected UDP socket that talks to
+ * several Services keeps older ones behind it. The kernel runs the hooks of one socket under that socket's lock, so only
+ * the slot itself is contended.
  *
  * Nothing here can fail a connection: without memory a record is lost, not the connect().
  */
@@ -22,10 +22,32 @@ static __always_inline int same_frontend(const struct peer *a, const struct peer
 	return a->frontend_port == b->frontend_port && same_address(&a->frontend, &b->frontend);
 }
 
+/* Zero if two records are about the same backend, or the same frontend. */
+static __always_inline __u32 differ_in_backend(const struct peer *a, const struct peer *b)
+{
+	return (a->backend_port ^ b->backend_port) | differ(&a->backend, &b->backend);
+}
+
+static __always_inline __u32 differ_in_frontend(const struct peer *a, const struct peer *b)
+{
+	return (a->frontend_port ^ b->frontend_port) | differ(&a->frontend, &b->frontend);
+}
+
 static __always_inline int same_peer(const struct peer *a, const struct peer *b)
 {
-	return !((a->backend_port ^ b->backend_port) | (a->frontend_port ^ b->frontend_port) |
-		 !same_address(&a->backend, &b->backend) | !same_address(&a->frontend, &b->frontend));
+	return !(differ_in_backend(a, b) | differ_in_frontend(a, b));
+}
+
+/* Whether a socket knows the backend of `peer` by another name: of an answer it could not say whose it is. */
+static __always_inline int is_known_otherwise(const struct peer *known, const struct peer *peer)
+{
+	return !differ_in_backend(known, peer) && differ_in_frontend(known, peer);
+}
+
+/* Whether a Service is served there too where a hook lets its address pass. Loopback is not: it never meets a device. */
+static __always_inline int packets_serve(const struct address *frontend)
+{
+	return kernel_facts.packets && !is_loopback(frontend);
 }
 
 static __always_inline struct bookkeeping *books(void)
@@ -120,20 +142,58 @@ static __always_inline struct more_peers *make_more(struct bpf_sock_addr *ctx)
 	return more;
 }
 
-/* Keep `old` behind the front record, in the place of `now` if that is there already, else of the oldest. */
-static __always_inline void keep_behind(struct more_peers *more, const struct peer *now, const struct peer *old)
+/* Keep `old` behind the front record, in the place of `now` if that is there already, else in the next one; not, and 0,
+ * where that is taken and `needed`.
+ */
+static __always_inline int keep_behind(struct more_peers *more, const struct peer *now, const struct peer *old,
+				       int needed)
 {
+	struct peer *place;
+
 	for (int i = 0; i < OLDER_PEERS; i++) {
 		if (same_peer(&more->behind[i], now)) {
 			more->behind[i] = *old;
-			return;
+			return 1;
 		}
 	}
-	more->behind[more->next++ & (OLDER_PEERS - 1)] = *old;
+	place = &more->behind[more->next & (OLDER_PEERS - 1)];
+	if (needed && place->backend_port)
+		return 0;
+	more->next++;
+	*place = *old;
+	return 1;
 }
 
-/* The socket's peer from now on is `peer`. `connected` sockets have no other. */
-static __always_inline void remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
+static __always_inline int any_known_otherwise(const struct more_peers *more, const struct peer *peer)
+{
+	for (int i = 0; i < OLDER_PEERS; i++) {
+		if (is_known_otherwise(&more->behind[i], peer))
+			return 1;
+	}
+	return 0;
+}
+
+/* Whether the old records of an unconnected socket leave room for `peer` in front. They do not where its answers could not
+ * be told from another's, or the oldest would have to go: then the packet path serves it, and by name.
+ */
+static __always_inline int make_way(struct bpf_sock_addr *ctx, struct peer *front, struct more_peers *more,
+				    const struct peer *peer)
+{
+	int exact = packets_serve(&peer->frontend);
+
+	if (exact && is_known_otherwise(front, peer))
+		return 0;
+	if (!more)
+		more = front->backend_port ? make_more(ctx) : more_of(ctx);
+	if (!more)
+		return 1;
+	if (exact && any_known_otherwise(more, peer))
+		return 0;
+	return !front->backend_port || keep_behind(more, peer, front, exact);
+}
+
+/* The socket's peer from now on is `peer`. `connected` sockets have no other. 0: it is not, leave it to the packet path. */
+static __always_inline int remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
 {
 	struct peer *slot = slot_record(bpf_get_socket_cookie(ctx), !is_kernels_own(ctx)), *front = slot;
 	struct more_peers *more = NULL;
@@ -141,26 +201,44 @@ static __always_inline void remember(struct bpf_sock_addr *ctx, const struct pee
 	if (!front) {
 		more = make_more(ctx);
 		if (!more)
-			return;
+			return 1;
 		front = &more->front;
 	}
-	if (!connected) {
-		if (same_peer(front, peer)) {
-			front->note = peer->note;
-			return;
-		}
-		if (front->backend_port) {
-			if (!more)
-				more = make_more(ctx);
-			if (more)
-				keep_behind(more, peer, front);
-		}
-	}
+	if (!connected && !same_peer(front, peer) && !make_way(ctx, front, more, peer))
+		return 0;
 	if (slot) {
 		count(slot, ctx->protocol, -1);
 		count(peer, ctx->protocol, 1);
 	}
 	*front = *peer;
+	return 1;
+}
+
+static __always_inline void forget_if_to(struct peer *known, const struct address *address, __be16 port)
+{
+	if (known->backend_port == port && same_address(&known->backend, address))
+		known->backend_port = known->frontend_port = 0;
+}
+
+/* An unconnected socket sends to this address itself: what answers from there is no Service's any more. A connected one
+ * comes here as well, for its peer: an IPv6 socket at an IPv4-mapped address, whenever it sends.
+ */
+static __always_inline void forget_backend(struct bpf_sock_addr *ctx, const struct address *address, __be16 port)
+{
+	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
+	struct bpf_sock *sk = ctx->sk;
+	struct more_peers *more;
+
+	if (!sk || sk->state == BPF_TCP_ESTABLISHED)
+		return;
+	more = more_of(ctx);
+	if (front)
+		forget_if_to(front, address, port);
+	if (!more)
+		return;
+	forget_if_to(&more->front, address, port);
+	for (int i = 0; i < OLDER_PEERS; i++)
+		forget_if_to(&more->behind[i], address, port);
 }
 
 /* The socket talks past all Services from now on: its peer is what it asked for. */

@@ -2,8 +2,8 @@
 /* socklb: Services are resolved when a socket connects or sends, before the first packet exists.
  *
  * connect and sendmsg swap a Service address for a backend's; recvmsg and getpeername put it back, so that the
- * application sees what it asked for; sock_release gives the socket's record back; post_bind keeps NodePorts free. A hook that returns 0 fails the
- * system call, 1 lets it go on.
+ * application sees what it asked for; sock_release gives the socket's record back; bind keeps NodePorts free. A hook that
+ * returns 0 fails the system call, 1 lets it go on.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -138,25 +138,25 @@ int sock_release(struct bpf_sock *ctx)
 }
 
 /* NodePorts, and the ports of other Service addresses that the node has, belong to the Service. */
-static __always_inline int bound(struct bpf_sock *ctx, const struct address *address)
+static __always_inline int bound(struct bpf_sock_addr *ctx, const struct address *address)
 {
-	struct frontend_key key = { *address, bpf_htons(ctx->src_port), ctx->protocol, 0 };
+	struct frontend_key key = { *address, ctx->user_port, ctx->protocol, 0 };
 
 	return is_taken(ctx, &key) ? fail(EADDRINUSE) : 1;
 }
 
-SEC("cgroup/post_bind4")
-int post_bind4(struct bpf_sock *ctx)
+SEC("cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
 {
-	struct address address = ipv4(ctx->src_ip4);
+	struct address address = ipv4(ctx->user_ip4);
 
 	return bound(ctx, &address);
 }
 
-SEC("cgroup/post_bind6")
-int post_bind6(struct bpf_sock *ctx)
+SEC("cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
 {
-	struct address address = { { ctx->src_ip6[0], ctx->src_ip6[1], ctx->src_ip6[2], ctx->src_ip6[3] } };
+	struct address address = ipv6(ctx);
 
 	return bound(ctx, &address);
 }

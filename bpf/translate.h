@@ -3,6 +3,7 @@
 #ifndef SOCKLB_TRANSLATE_H
 #define SOCKLB_TRANSLATE_H
 
+#include <asm/socket.h>
 #include <linux/errno.h>
 #include <linux/in.h>
 
@@ -114,17 +115,50 @@ static __always_inline int fail(int error)
 	return 0;
 }
 
-static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, int connected)
+/* Past all Services. A connected socket has no other peer than this; of the others it may have, one may be this address. */
+static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, const struct frontend_key *asked, int connected)
 {
 	if (connected)
 		forget(ctx);
+	else
+		forget_backend(ctx, &asked->address, asked->port);
 	return PASS;
+}
+
+/* Whether other sockets may be bound to this one's port. Two of them, led from two Services to one backend, would be one
+ * connection to the kernel (EADDRNOTAVAIL); on the packet they stay two. Before 6.1 the options cannot be asked for.
+ */
+static __always_inline int may_share_port(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	int address = 1, port = 1;
+
+	if (!sk || !sk->src_port)
+		return 0;
+	if (CAN_SET_ERRNO) {
+		bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEADDR, &address, sizeof(address));
+		bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &port, sizeof(port));
+	}
+	return address | port;
+}
+
+/* Kernels before 5.14 do not tell the agent which network namespace is its own, the node's; they tell this hook. */
+static __always_inline void tell_agent(struct bpf_sock_addr *ctx)
+{
+	__u32 first = 0;
+	struct node *node;
+
+	if (!kernel_facts.asking || kernel_facts.asking != bpf_get_socket_cookie(ctx))
+		return;
+	node = bpf_map_lookup_elem(&this_node, &first);
+	if (node)
+		node->netns = bpf_get_netns_cookie(ctx);
 }
 
 /* Swap a Service address for a backend's. `connected` is true in connect(), false for a single datagram. */
 static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct request *request, int connected)
 {
-	struct frontend_key key = { request->address, request->port, ctx->protocol, 0 };
+	struct frontend_key key = { destination(&request->address), request->port, ctx->protocol, 0 };
 	struct peer peer = { .frontend = key.address, .frontend_port = key.port };
 	struct backend *backend;
 	struct found found;
@@ -132,44 +166,69 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return PASS;
+	if (connected)
+		tell_agent(ctx);
 	if (!may_be_ours(&key.address) && !(is_loopback(&key.address) && is_own(ctx, &key.address)))
-		return pass(ctx, connected);
+		return pass(ctx, &key, connected);
 	found = find_frontend(&key);
 	if (!found.frontend)
 		found = find_node_port(ctx, &key, &elsewhere);
 	if (!found.frontend)
-		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, connected);
+		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, &key, connected);
 	backend = elsewhere ? NULL : choose(ctx, &found, &peer, &remembered);
 	if (!backend)
 		return REFUSED;
+	if (key.protocol == IPPROTO_TCP && may_share_port(ctx) && packets_serve(&key.address))
+		return pass(ctx, &key, connected);
 	peer.backend = backend->address;
 	peer.backend_port = backend->port;
-	if (!remembered)
-		remember(ctx, &peer, connected);
+	if (!remembered && !remember(ctx, &peer, connected))
+		return PASS;
 	request->address = peer.backend;
 	request->port = peer.backend_port;
 	return TRANSLATED;
 }
 
-/* Whether a port that a process of the node wants to listen at belongs to a Service: clients would never reach it. */
-static __always_inline int is_taken(struct bpf_sock *ctx, const struct frontend_key *key)
+/* Whether a frontend is another's than of who wants to listen at its address. A server of the Service itself, in the
+ * node's own network, is clients' aim.
+ */
+static __always_inline int is_held(const struct found *found, const struct frontend_key *at)
+{
+	struct set set;
+	__u64 word;
+	__u32 row;
+
+	if (!found->frontend || *(volatile __u64 *)&found->frontend->options >> 32 & MAY_BE_BOUND)
+		return 0;
+	word = *(volatile __u64 *)&found->frontend->set;
+	set = (struct set){ word >> 32, word };
+	return !search(set, &at->address, at->port, &row);
+}
+
+/* Whether a port that a process of the node wants to listen at belongs to a Service: clients would never reach it. A port
+ * that the kernel is to choose is not asked about: it cannot be made to choose another one.
+ */
+static __always_inline int is_taken(struct bpf_sock_addr *ctx, const struct frontend_key *key)
 {
 	struct frontend_key any = *key;
+	struct found found;
 
-	if (!is_nodes_own(bpf_get_netns_cookie(ctx)))
+	if (!key->port || !is_nodes_own(bpf_get_netns_cookie(ctx)))
 		return 0;
-	if (find_frontend(key).frontend)
+	found = find_frontend(key);
+	if (is_held(&found, key))
 		return 1;
-	any.address = any_address(&key->address);
 	if (is_unspecified(&key->address)) {
-		struct frontend_key any4 = *key; /* :: is for IPv4 too */
-
-		any4.address = ipv4(0);
-		return !is_ipv4(&key->address) && find_frontend(&any4).frontend;
+		if (is_ipv4(&key->address) || is_ipv6_only(ctx))
+			return 0;
+		any.address = ipv4(0); /* :: is for IPv4 too */
+	} else {
+		if (!is_loopback(&key->address) && !bpf_map_lookup_elem(&own_addrs, &key->address))
+			return 0;
+		any.address = any_address(&key->address);
 	}
-	if (!is_loopback(&key->address) && !bpf_map_lookup_elem(&own_addrs, &key->address))
-		return 0;
-	return !!find_frontend(&any).frontend;
+	found = find_frontend(&any);
+	return is_held(&found, key);
 }
 
 #endif

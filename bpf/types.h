@@ -47,6 +47,7 @@ struct frontend {
 /* Flags of a frontend. */
 #define LEAST_LOADED 1 /* TCP: take the less loaded of two random backends */
 #define OWN_NODE_ONLY 2 /* a NodePort that is refused at addresses of other nodes */
+#define MAY_BE_BOUND 4 /* the Service's own server may listen at this very port of the node */
 
 /* One row of a backend set: rows base .. base + count - 1 belong to one set, in ascending order of address and port, and
  * do not change while it is published. `load` is where the backend's connections are counted, 0: they are not.
@@ -106,11 +107,17 @@ struct node {
 	__u64 netns; /* cookie of the node's own network namespace; 0: not known */
 };
 
-/* What the hooks know of this kernel; zero: not known. */
+/* What the hooks know of this kernel and of what is beside them; zero: not known. Each bit of a socket has its byte and a
+ * mask.
+ */
 struct kernel_facts {
-	__u32 kern_sock_byte; /* where in a socket it says that it is the kernel's own */
-	__u32 kern_sock_mask; /* by which bit of that byte */
+	__u32 kern_sock_byte; /* the socket is the kernel's own */
+	__u32 kern_sock_mask;
 	__u32 mptcp; /* whether a subflow's MPTCP socket can be found */
+	__u32 ipv6only_byte; /* the socket is not for IPv4 too */
+	__u32 ipv6only_mask;
+	__u32 packets; /* whether Service addresses that a hook lets pass are served on the packet */
+	__u64 asking; /* cookie of the agent's socket whose connect() is to tell it its network namespace, see tell_agent() */
 };
 
 /* What happened to records: `spilled`, how many found their slot taken and went to sk_storage; `lost`, how many found no

@@ -17,7 +17,7 @@ from socklb.answers import Answers
 from socklb.api.manifests import ManifestFolder
 from socklb.api.source import Batch, Source
 from socklb.config import Config
-from socklb.datapath import mounts
+from socklb.datapath import features, mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
 from socklb.errors import reason
@@ -48,7 +48,8 @@ async def serve(config: Config) -> None:
     objects = Path(config.objects) if config.objects else OBJECTS
     source = source_of(config)
     sizes = Sizes(config.max_frontends, config.max_backends)
-    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, Path(config.socket).parent) as datapath:
+    run = Path(config.socket).parent
+    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, run, packets=config.packet_path) as datapath:
         log.info("eBPF object: %s", datapath.object_file)
         for feature in datapath.missing:
             log.warning("this kernel lacks a feature: %s", feature)
@@ -103,7 +104,12 @@ class Agent:
 
     def _new_plan(self) -> Plan:
         config = self._config
-        return Plan(config.node, external_ips=config.external_ips, controllers=not config.manifests)
+        return Plan(
+            config.node,
+            external_ips=config.external_ips,
+            controllers=not config.manifests,
+            counted=features.COMPARE_AND_SWAP not in self._datapath.missing,
+        )
 
     def _supervise(self) -> None:
         """Say what runs. What is added here is told of in the report, and cannot die in silence."""

@@ -62,6 +62,11 @@ def on_each_node(offered: Sequence[Offer]) -> dict[str, tuple[Backend, ...]]:
     return {node: backends for node, backends in chosen.items() if backends}
 
 
+def known(offered: Sequence[Offer]) -> frozenset[Backend]:
+    """Give all there are, in whatever condition: a server that starts is not ready yet."""
+    return frozenset(_backends(offered))
+
+
 def _numbers(port: ServicePort, slice_: EndpointSlice) -> list[int]:
     name, protocol = port.name, port.protocol
     return [p.port for p in slice_.ports if p.port and p.name == name and p.protocol == protocol]

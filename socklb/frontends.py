@@ -18,7 +18,7 @@ from socklb.api.addresses import Network, parse_address
 from socklb.api.objects import EndpointSlice, Node, Service, ServicePort
 from socklb.api.source import Problem
 from socklb.asked import Asked, family_of, refused_external_ips, where_asked
-from socklb.endpoints import Offer, Place, anywhere, candidates, on_each_node
+from socklb.endpoints import Offer, Place, anywhere, candidates, known, on_each_node
 from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Serving
 from socklb.unserved import unasked, unoffered
@@ -37,6 +37,7 @@ class Surroundings(NamedTuple):
     here: Place
     nodes: Mapping[str, frozenset[bytes]]  # addresses by name
     external_ips: tuple[Network, ...] = ()  # where externalIPs are served
+    counted: bool = True  # whether connections can be counted, for the least-loaded choice
 
 
 class ServicePlan(NamedTuple):
@@ -67,7 +68,7 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
                 nobody.update(dict.fromkeys(unoffered(service, i, asked.family, slices)))
     problems = (
         *refused_external_ips(service, around.external_ips),
-        *_balance_problem(service),
+        *_balance_problem(service, counted=around.counted),
         *unasked(service, served=bool(frontends)),
         *nobody,
     )
@@ -110,10 +111,14 @@ def _serve(
         yield Frontend(ip, port.port, protocol), inside
     if asked.outside:
         outside = everywhere._replace(outside=own) if spec.externalTrafficPolicy == "Local" else everywhere
-        yield from ((Frontend(ip, port.port, protocol), outside) for ip in asked.external_ips)
         at_ingress = outside._replace(sources=asked.sources)
-        yield from ((Frontend(ip, port.port, protocol), at_ingress) for ip in asked.ingress)
+        servers = known(offered)
+        for ips, serving in ((asked.external_ips, outside), (asked.ingress, at_ingress)):
+            for ip in ips:
+                itself = Backend(ip, port.port) in servers
+                yield Frontend(ip, port.port, protocol), serving._replace(may_be_bound=itself)
         if asked.node_ports and port.nodePort:
+            outside = outside._replace(may_be_bound=any(server.port == port.nodePort for server in servers))
             yield from _at_nodes(Frontend(ANY[asked.family], port.nodePort, protocol), outside, local, around)
 
 
@@ -141,9 +146,12 @@ def _on_other_nodes(local: Mapping[str, tuple[Backend, ...]], around: Surroundin
     return found
 
 
-def _balance_problem(service: Service) -> tuple[Problem, ...]:
-    value = service.metadata.annotations.get(BALANCE, LEAST_LOADED)
-    if value == LEAST_LOADED:
+def _balance_problem(service: Service, *, counted: bool) -> tuple[Problem, ...]:
+    value = service.metadata.annotations.get(BALANCE)
+    if value is None or (value == LEAST_LOADED and counted):
         return ()
-    error = SocklbError("not known, so endpoints are taken at random", value=value, valid=LEAST_LOADED)
-    return (Problem("", 0, f"metadata.annotations[{BALANCE}]", str(error), f"Service/{service.key}"),)
+    if value == LEAST_LOADED:
+        text = "connections are counted from Linux 5.12 on, so endpoints are taken at random"
+    else:
+        text = str(SocklbError("not known, so endpoints are taken at random", value=value, valid=LEAST_LOADED))
+    return (Problem("", 0, f"metadata.annotations[{BALANCE}]", text, f"Service/{service.key}"),)

@@ -44,17 +44,20 @@ class Tables(NamedTuple):
 class Plan:
     """The plans of all Services and Nodes, and who has which frontend."""
 
-    def __init__(self, node: str, *, external_ips: Iterable[str] = (), controllers: bool = False) -> None:
+    def __init__(
+        self, node: str, *, external_ips: Iterable[str] = (), controllers: bool = False, counted: bool = True
+    ) -> None:
         """Begin with nothing, for the node of this name. externalIPs are served in networks of `external_ips`.
 
         With `controllers`, those of Kubernetes are at work, and what they have not taken away yet is no problem.
+        `counted`: whether this node can count connections, for the least-loaded choice.
         """
         self._controllers = controllers
         self._on_nodes: set[str] = set()  # Services that depend on the addresses of Nodes
         self._on_zone: set[str] = set()  # Services that depend on our zone
         self.services: dict[str, ServicePlan] = {}
         self.nodes: dict[str, frozenset[bytes]] = {}
-        self._around = Surroundings(Place(node), self.nodes, tuple(map(Network.parse, external_ips)))
+        self._around = Surroundings(Place(node), self.nodes, tuple(map(Network.parse, external_ips)), counted)
         self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first has it
         self._contested: set[Frontend] = set()
         self._problems: dict[str, tuple[Problem, ...]] = {}  # by Service

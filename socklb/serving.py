@@ -48,6 +48,7 @@ class Serving(NamedTuple):
     sockets_only: such a frontend of another node: its packets are that node's business.
     outside: who answers clients outside the cluster, which keep their address (externalTrafficPolicy Local). None: the
         same as inside, with their address masqueraded.
+    may_be_bound: an endpoint, ready or not, listens at this very port of a node, so a process of the node may.
     sources: the only networks from which clients may come; None: from everywhere. Sockets do not know their address
         yet when they connect, so such a frontend is served on the packet alone.
     """
@@ -59,6 +60,7 @@ class Serving(NamedTuple):
     sockets_only: bool = False
     outside: tuple[Backend, ...] | None = None
     sources: tuple[str, ...] | None = None
+    may_be_bound: bool = False
 
 
 class Addresses(NamedTuple):

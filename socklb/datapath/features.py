@@ -124,7 +124,7 @@ COMPARE_AND_SWAP = Feature(
 NETNS_COOKIE = Feature(
     "netns cookie socket option",
     "5.14",
-    "NodePorts on localhost are not served to sockets",
+    "NodePorts on localhost are served to sockets only if a hook sees the agent: run it below the node's cgroup",
     lambda: netns_cookie() != 0,
 )
 FEATURES = (SET_ERRNO, COMPARE_AND_SWAP, NETNS_COOKIE)

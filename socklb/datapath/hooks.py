@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from socklb.datapath import libbpf
-from socklb.datapath.links import HOOKS, LinkInfo, Links, cgroup_id, opened, pinned_info
-from socklb.datapath.links import detach as detach_link
+from socklb.datapath.links import HOOKS, LinkInfo, Links, cgroup_id, detach_pinned, opened, pinned_info
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,11 @@ def detach(links: Path) -> None:
 
     Unpinning alone would do it a moment later, from a kernel worker.
     """
-    for name in reversed(HOOKS):
+    others = {pin.name for pin in links.iterdir()} - HOOKS.keys()  # of an older version
+    order = (*others, *reversed(HOOKS))
+    for name in order:
         if (links / name).exists():
-            link = libbpf.get_pinned(links / name)
-            try:
-                detach_link(link, name)
-            finally:
-                os.close(link)
+            detach_pinned(links / name)
 
 
 def inspect(cgroup: Path, links: Path) -> list[Hook]:

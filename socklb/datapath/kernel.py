@@ -24,11 +24,15 @@ MPTCP_SOCK = b"bpf_skc_to_mptcp_sock"  # 5.19, and only where the kernel has MPT
 
 
 class Kernel(NamedTuple):
-    """`struct kernel_facts` of bpf/types.h."""
+    """`struct kernel_facts` of bpf/types.h. The last two are not the kernel's: see there."""
 
     kern_sock_byte: int = 0
     kern_sock_mask: int = 0
     mptcp: int = 0
+    ipv6only_byte: int = 0
+    ipv6only_mask: int = 0
+    packets: int = 0
+    asking: int = 0
 
     @property
     def packed(self) -> bytes:
@@ -46,24 +50,22 @@ def read(btf: Path = BTF, lockdown: Path = LOCKDOWN) -> Kernel:
 
 
 def parse(btf: bytes) -> Kernel:
-    """Find the bit `sk_kern_sock` of `struct sock`, and whether there is MPTCP."""
+    """Find the bits `sk_kern_sock` of `struct sock` and `skc_ipv6only` of its head, and whether there is MPTCP."""
     magic, _, _, length, types_at, types_size, strings_at, strings_size = HEADER.unpack_from(btf)
     if magic != MAGIC:
         return Kernel()
     types = btf[length + types_at : length + types_at + types_size]
     strings = btf[length + strings_at : length + strings_at + strings_size]
-    bit = _bit_field(types, strings, b"sk_kern_sock")
-    if bit is None:
-        return Kernel()
-    mptcp = b"\0mptcp_sock\0" in strings and b"\0" + MPTCP_SOCK + b"\0" in strings
-    return Kernel(bit // 8, 1 << bit % 8, int(mptcp))
+    own, ipv6only = (_bit_field(types, strings, name) for name in (b"sk_kern_sock", b"skc_ipv6only"))
+    mptcp = bool(own[1]) and b"\0mptcp_sock\0" in strings and b"\0" + MPTCP_SOCK + b"\0" in strings
+    return Kernel(*own, int(mptcp), *ipv6only)
 
 
-def _bit_field(types: bytes, strings: bytes, name: bytes) -> int | None:
-    """Give the place of a bit field of one bit, which only one struct has; None if that is not found."""
+def _bit_field(types: bytes, strings: bytes, name: bytes) -> tuple[int, int]:
+    """Give byte and mask of a bit field of one bit, which only one struct has; zeros if that is not found."""
     at = strings.find(b"\0" + name + b"\0")
     if at < 0:
-        return None
+        return 0, 0
     word, found = struct.pack("=I", at + 1), set[int]()
     place = types.find(word)
     while place >= 0:
@@ -72,4 +74,4 @@ def _bit_field(types: bytes, strings: bytes, name: bytes) -> int | None:
             if where >> 24 == 1:  # bits of the field; the rest is its place in the struct
                 found.add(where & 0xFFFFFF)
         place = types.find(word, place + 1)
-    return found.pop() if len(found) == 1 else None
+    return (bit // 8, 1 << bit % 8) if len(found) == 1 and (bit := found.pop()) else (0, 0)

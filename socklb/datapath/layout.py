@@ -38,7 +38,7 @@ PEER = struct.Struct("!16s16sHHI")
 SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s")
 MORE_PEERS = struct.Struct(f"=I{PEER.size}s{8 * PEER.size}s")
 NODE = struct.Struct("=Q")
-KERNEL_FACTS = struct.Struct("=III")
+KERNEL_FACTS = struct.Struct("=6IQ")
 BOOKKEEPING = struct.Struct("=QQ")
 LOAD = struct.Struct("=Q")
 LOAD_NUMBER = struct.Struct("=I")
@@ -98,19 +98,23 @@ def loads_of(rows: bytes) -> list[int]:
     return [LOAD_NUMBER.unpack_from(rows, offset)[0] for offset in range(LOAD_OFFSET, len(rows), BACKEND_ROW.size)]
 
 
-LEAST_LOADED, OWN_NODE_ONLY = 1, 2  # flags of a frontend
+LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND = 1, 2, 4  # flags of a frontend
 
 
 def pack_options(serving: Serving) -> int:
     """Give the word that says how to choose: flags and, in the low half, the seconds of affinity."""
     flags = LEAST_LOADED * serving.least_loaded | OWN_NODE_ONLY * serving.own_node_only
+    flags |= MAY_BE_BOUND * serving.may_be_bound
     return flags << 32 | serving.affinity
 
 
 def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
     """Give what the tables know of how a frontend is served."""
     flags, affinity = word >> 32, word & 0xFFFFFFFF
-    return Serving(backends, affinity, bool(flags & LEAST_LOADED), bool(flags & OWN_NODE_ONLY))
+    least_loaded, own_node_only, may_be_bound = (
+        bool(flags & one) for one in (LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND)
+    )
+    return Serving(backends, affinity, least_loaded, own_node_only, may_be_bound=may_be_bound)
 
 
 def pack_set(base: int, count: int) -> int:

@@ -32,8 +32,8 @@ HOOKS = {
     "connect6": 11,
     "sendmsg4": 14,
     "sendmsg6": 15,
-    "post_bind4": 12,
-    "post_bind6": 13,
+    "bind4": 8,
+    "bind6": 9,
 }
 
 
@@ -111,6 +111,7 @@ class Links:
                 if self.put_back(name):
                     undo.callback(self._take_away, name)
             undo.pop_all()
+        self._remove_others()
 
     def put_back(self, name: str) -> bool:
         """Have one hook run our program and be pinned; say whether it had to be attached.
@@ -177,6 +178,13 @@ class Links:
         os.close(link)
         (self._pins / name).unlink(missing_ok=True)
 
+    def _remove_others(self) -> None:
+        """Detach and unpin the hooks that an older version had besides."""
+        for pin in self._pins.iterdir():
+            if pin.name not in HOOKS:
+                detach_pinned(pin)
+                pin.unlink()
+
     def _wrong(self, name: str, here: int | None) -> str:
         link = self._open.get(name)
         info = None if link is None else link_info(link, name)
@@ -198,3 +206,12 @@ def detach(link: int, name: str) -> None:
     except libbpf.BpfError as error:
         if error.errno != errno.ENOLINK:
             raise
+
+
+def detach_pinned(pin: Path) -> None:
+    """Detach a pinned link at once."""
+    link = libbpf.get_pinned(pin)
+    try:
+        detach(link, pin.name)
+    finally:
+        os.close(link)

@@ -12,6 +12,7 @@ from typing import Self
 from socklb.datapath import features, kernel, layout, libbpf, mounts, view
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.maps import RowTable, map_info, pinned_shape
+from socklb.datapath.own_network import OwnNetwork
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes, promised
 from socklb.datapath.tables import Tables
@@ -38,8 +39,13 @@ class NodeDatapath:
         objects: Path = OBJECTS,
         sizes: Sizes = Sizes(),  # noqa: B008
         run: Path | None = None,
+        *,
+        packets: bool = False,
     ) -> None:
         """Become the node's only writer, create or take over the maps, and read back what they hold.
+
+        packets: whether Service addresses that a hook lets pass are served on the packet, so that a hook may leave to
+            it what it could only serve under a wrong name.
 
         Raises:
             SocklbError: another agent serves the node, the file system is not bpffs, or an object is missing.
@@ -54,15 +60,17 @@ class NodeDatapath:
             opened.callback(self.pins.unlock)
             self.missing = features.missing()
             self.object_file = features.object_for(self.missing)
-            self._object, self.sizes = _load(objects, self.object_file, self.pins, sizes)
+            self._network = opened.enter_context(closing(OwnNetwork()))
+            facts = kernel.read()._replace(packets=int(packets), asking=self._network.asking)
+            self._object, self.sizes = _load(objects, self.object_file, self.pins, sizes, facts.packed)
             opened.callback(self._object.close)
             self.keeper = Keeper(self._object, cgroup, self.pins)
             opened.callback(self.keeper.close)
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
-            self.netns = features.netns_cookie()
-            with closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)) as this_node:
-                this_node.publish(0, 0, self.netns)
+            self._this_node = opened.enter_context(closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)))
+            self.netns = self._network.cookie or self._this_node.word(0, 0)  # an earlier agent may know
+            self._this_node.publish(0, 0, self.netns)
             self._bookkeeping = RowTable(self.pins.maps, "bookkeeping", layout.BOOKKEEPING.size)
             opened.callback(self._bookkeeping.close)
             self._opened = opened.pop_all()
@@ -76,6 +84,9 @@ class NodeDatapath:
         """Let the hooks run: attach them, or swap the programs that an earlier agent left. All or none."""
         self.keeper.attach()
         self.pins.retire_older()
+        if self._network.asking:
+            self._network.tell_hooks()
+            self.netns = self._this_node.word(0, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +108,7 @@ def _pinned_sizes(maps: Path, wanted: Sizes) -> Sizes:
     return Sizes(found["frontends"], promised(found["backends"]))
 
 
-def _load(directory: Path, name: str, pins: Pins, sizes: Sizes) -> tuple[libbpf.Object, Sizes]:
+def _load(directory: Path, name: str, pins: Pins, sizes: Sizes, constants: bytes) -> tuple[libbpf.Object, Sizes]:
     """Load an object with the tables that are pinned, or with new ones where those cannot be taken over."""
     path = directory / name
     if not path.is_file():
@@ -111,7 +122,7 @@ def _load(directory: Path, name: str, pins: Pins, sizes: Sizes) -> tuple[libbpf.
             taken = sizes
             obj.resize_maps(taken.by_table())
         obj.pin_maps(pins.maps, layout.MAPS)
-        obj.set_constants(kernel.read().packed)
+        obj.set_constants(constants)
         obj.load()
     except BaseException:
         obj.close()

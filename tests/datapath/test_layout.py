@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import layout, libbpf
+from socklb.datapath.kernel import Kernel
 from socklb.datapath.node import NodeDatapath
 
 BTF_KIND_STRUCT = 4
@@ -60,7 +61,7 @@ STRUCTS = [
     ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0, "options": 0}),
     ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
     ("node", layout.NODE, {"netns": 0}),
-    ("kernel_facts", layout.KERNEL_FACTS, {"kern_sock_byte": 0, "kern_sock_mask": 0, "mptcp": 0}),
+    ("kernel_facts", layout.KERNEL_FACTS, dict.fromkeys(Kernel._fields, 0)),
     ("bookkeeping", layout.BOOKKEEPING, {"spilled": 0, "lost": 0}),
     ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1, "note": 3}),
     ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),

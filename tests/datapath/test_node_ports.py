@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from socklb.datapath import layout
+from socklb.datapath.features import SO_NETNS_COOKIE
 from socklb.datapath.maps import RowTable
-from socklb.datapath.node import SO_NETNS_COOKIE, NodeDatapath
+from socklb.datapath.node import NodeDatapath
 from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, pack_address
 from tests.datapath.sandbox import (
     BACKENDS4,
@@ -50,7 +51,7 @@ def netns_cookie() -> int:
         return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
 
 
-def in_a_pod(sandbox: Sandbox, work: Callable[[], object]) -> object:
+def in_a_pod(sandbox: Sandbox, work: Callable[[], object], *, hooked: bool = True) -> object:
     """Do something in a network namespace that is not the node's, but below its cgroup."""
     name = f"{sandbox.name}-pod"
     sh("ip", "netns", "add", name)
@@ -61,7 +62,7 @@ def in_a_pod(sandbox: Sandbox, work: Callable[[], object]) -> object:
         return work()
 
     try:
-        return sandbox.run(enter_and_work)
+        return sandbox.run(enter_and_work, hooked=hooked)
     finally:
         sh("ip", "netns", "delete", name)
 

@@ -197,6 +197,38 @@ class TestBalance:
             "not known, so endpoints are taken at random ('leastconn'); valid: least-loaded"
         )
 
+    def test_where_connections_cannot_be_counted_that_is_said(self) -> None:
+        around = Surroundings(Place("w1"), {}, counted=False)
+        plan = plan_service(the_service(**self.annotated("least-loaded")), [the_slice()], around)
+        (problem,) = plan.problems
+        assert str(problem) == (
+            "Service/default/web: metadata.annotations[socklb.io/balance]: "
+            "connections are counted from Linux 5.12 on, so endpoints are taken at random"
+        )
+        assert plan_service(the_service(), [the_slice()], around).problems == ()
+
+
+class TestAServerInTheNodesNetwork:
+    """It may bind the very address and port that the Service is asked for at, also while it is not ready."""
+
+    @pytest.mark.parametrize("ready", [True, False])
+    @pytest.mark.parametrize(
+        ("at", "number", "frontends"),
+        [
+            ("198.51.100.7", 80, {"198.51.100.7:80/TCP"}),
+            ("192.0.2.1", 80, {INGRESS}),
+            ("192.0.2.1", 8080, set[str]()),
+            ("172.18.0.3", 32000, {"0.0.0.0:32000/TCP"}),
+        ],
+        ids=["external IP", "load balancer's address", "another port", "NodePort"],
+    )
+    def test_may_bind_there(self, at: str, number: int, frontends: set[str], ready: bool) -> None:
+        service = the_service(**BALANCED, externalIPs=["198.51.100.7"], ports=[{"port": 80, "nodePort": 32000}])
+        server = the_slice(endpoints=[endpoint(at, ready=ready)], ports=[{"port": number}])
+        others = the_slice(name="others")
+        found = plan_service(service, [server, others], AROUND).frontends
+        assert {frontend_text(frontend) for frontend, how in found.items() if how.may_be_bound} == frontends
+
 
 LOCAL: dict[str, Any] = {
     "type": "NodePort",
