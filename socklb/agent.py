@@ -16,6 +16,8 @@ from pathlib import Path
 from socklb.answers import Answers
 from socklb.api.manifests import ManifestFolder
 from socklb.api.source import Batch, Source
+from socklb.catalog import FILE
+from socklb.cataloguer import Cataloguer
 from socklb.config import Config
 from socklb.datapath import features, mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
@@ -30,9 +32,10 @@ from socklb.plan import Plan
 from socklb.report import RunningFacts
 from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
-from socklb.serving import Difference, frontend_text
+from socklb.serving import Difference
 from socklb.state import Affected, State
 
+NAMES_EVERY = 1.0  # seconds between two looks whether the file of names is up to date
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
 
 log = logging.getLogger(__name__)
@@ -100,6 +103,7 @@ class Agent:
         self.reporter = Reporter(parts)
         self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
         self.reporter.hear(self.health)
+        self._cataloguer = Cataloguer(Path(config.socket).parent / FILE, self._state)
         self._supervise()
 
     def _new_plan(self) -> Plan:
@@ -117,6 +121,7 @@ class Agent:
         supervisor.keep("answers", self._answers().serve)
         supervisor.keep("source", self.follow)
         supervisor.every("changes", RETRY, self.take_again)
+        supervisor.every("names", NAMES_EVERY, lambda: self._cataloguer.keep(self.plan))
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
@@ -140,8 +145,9 @@ class Agent:
         async def objects(_: str) -> object:
             return self.progress.objects
 
-        async def services(_: str) -> object:
-            return {frontend_text(f): key for key, plan in self.plan.services.items() for f in plan.frontends}
+        async def services(which: str) -> object:
+            namespace, _, name = which.partition(" ")
+            return await self._cataloguer.entries(self.plan, namespace, name)
 
         respond = {"status": status, "synced": synced, "objects": objects, "services": services}
         return Answers(Path(self._config.socket), respond)
@@ -237,6 +243,8 @@ class Agent:
         for batch, affected in taken:
             self.progress.applied(batch, began)
             self.health.applied(self._state, affected)
+            if any(change.kind == "Service" for change in batch.changes):
+                self._cataloguer.changed()
         if self.progress.synced and not synced:
             frontends = len(self._datapath.tables.frontends)
             log.info("in sync: %d Services, %d frontends", len(self.plan.services), frontends)

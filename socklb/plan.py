@@ -120,6 +120,10 @@ class Plan:
             Addresses(old_services, old_nodes, own_before - self._own),
         )
 
+    def holder(self, frontend: Frontend) -> str | None:
+        """Give the Service that is served at a frontend, whoever else claims it."""
+        return next(self._entitled(frontend), None)
+
     def _serving(self, frontend: Frontend) -> Serving | None:
         claims = self._claims.get(frontend)
         if claims is None:

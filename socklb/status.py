@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from socklb import __version__, control, report
+from socklb import __version__, catalog, control, report
+from socklb.catalog import Entry
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
 from socklb.datapath.maps import HashTable
@@ -47,6 +48,7 @@ def without_agent(config: Config) -> Report:
         packet_path=_packet_path(config),
         maps=[report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills],
         services=report.ServiceFacts(
+            services=len({entry.service for entry in _entries(config, "", "")[0]}),
             frontends=len(frontends),
             without_backends=sum(1 for serving in frontends.values() if not serving.backends),
         ),
@@ -68,26 +70,63 @@ def _packet_path(config: Config) -> report.PacketFacts:
         return report.PacketFacts(True, error=str(error))
 
 
-def services(config: Config) -> list[Row]:
-    """Give every frontend that the kernel serves, with its backends and, if the agent runs, its Service."""
-    return _rows(config, view.read_frontends(Pins(Path(config.bpffs)).maps))
+class Listing(NamedTuple):
+    """Frontends as `service list` shows them, and whether a running agent named them."""
+
+    rows: list[Row]
+    current: bool
 
 
-def _rows(config: Config, frontends: Mapping[Frontend, Serving]) -> list[Row]:
-    names = control.ask(Path(config.socket), "services") or {}
-    node_addresses = _node_addresses(Pins(Path(config.bpffs)).maps)
-    rows: list[Row] = []
-    for frontend, serving in frontends.items():
-        text = frontend_text(frontend)
-        rows.append(
-            {
-                "service": names.get(text),
-                "type": "NodePort" if frontend.address in node_addresses else "ClusterIP",
-                "frontend": text,
-                "backends": [endpoint_text(backend) for backend in serving.backends],
-            }
-        )
-    return sorted(rows, key=lambda row: (row["service"] or "", row["frontend"]))
+def services(config: Config, namespace: str = "", name: str = "") -> Listing:
+    """Give the frontends of these Services: which are served, by what and by whom, as kernel and nftables show it."""
+    pins = Pins(Path(config.bpffs))
+    served = {frontend_text(f): (f, serving) for f, serving in view.read_frontends(pins.maps).items()}
+    entries, current = _entries(config, namespace, name)
+    packets = _packet_path(config)
+    rows = [_row(entry, served.get(entry.frontend), packets) for entry in entries]
+    if not (namespace or name):
+        rows += _unnamed(pins.maps, {t: s for t, s in served.items() if t not in {e.frontend for e in entries}})
+    return Listing(sorted(rows, key=lambda row: (row["service"] or "", row["frontend"])), current)
+
+
+def _entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:
+    answer = control.ask_raw(Path(config.socket), f"services {namespace} {name}")
+    if answer:
+        return msgspec.json.decode(answer, type=list[Entry]), True
+    known = catalog.read(Path(config.socket).parent / catalog.FILE) or []
+    wanted = set(catalog.matching({entry.service for entry in known}, namespace, name))
+    return [entry for entry in known if entry.service in wanted], False
+
+
+def _row(entry: Entry, served: tuple[Frontend, Serving] | None, packets: report.PacketFacts) -> Row:
+    """Merge what the agent knows of a frontend with what the kernel holds."""
+    paths = ["socket"] if served else []
+    paths += ["packet"] if packets.whole and not entry.socket_only else []
+    if not served and not entry.packet_only:
+        paths = []  # the tables had no room for it, or the agent has not come to it
+    backends = [endpoint_text(backend) for backend in served[1].backends] if served else entry.backends
+    return {
+        "service": entry.service,
+        "type": entry.type,
+        "frontend": entry.frontend,
+        "path": paths,
+        "backends": backends,
+    }
+
+
+def _unnamed(maps: Path, served: Mapping[str, tuple[Frontend, Serving]]) -> list[Row]:
+    """Give what the kernel holds and nobody can name."""
+    nodes = _node_addresses(maps) if served else frozenset[bytes]()
+    return [
+        {
+            "service": None,
+            "type": "NodePort" if frontend.address in nodes else "-",
+            "frontend": text,
+            "path": ["socket"],
+            "backends": [endpoint_text(backend) for backend in serving.backends],
+        }
+        for text, (frontend, serving) in served.items()
+    ]
 
 
 def _node_addresses(maps: Path) -> frozenset[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from socklb import config, control
 from socklb.cli.output import Verbs, columns, json, say, seconds
-from socklb.cli.served import served_by
+from socklb.cli.served import backends, served_by
 from socklb.errors import SocklbError
 from socklb.report import AgentFacts, ConnectFacts, HookFacts, PacketFacts, ProblemFacts, Report
 from socklb.status import Row, collect, services
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _summary(found)
         if arguments.verbose:
-            _details(found, services(settings) if found.maps else [])
+            _details(found, services(settings).rows if found.maps else [])
     if not found.agent.running:
         return NO_AGENT
     return NOT_IN_SYNC if arguments.wait is not None and not found.synced else 0
@@ -171,4 +171,4 @@ def _hook(hook: HookFacts) -> tuple[str, str, str]:
 
 
 def _served(row: Row) -> tuple[str, str, str]:
-    return row["service"] or "-", row["frontend"], " ".join(row["backends"]) or "none: refused"
+    return row["service"] or "-", row["frontend"], backends(row, wide=False)
