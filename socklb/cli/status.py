@@ -115,6 +115,8 @@ def packet_path(path: PacketFacts) -> str:
     states = {None: "cannot be asked", True: "there and whole", False: "DAMAGED" if path.there else "NOT THERE"}
     text = f"nftables, table inet socklb: {states[path.whole]}"
     since = f" since {_moment(path.since)}" if path.since else ""
+    if path.damaged:
+        since += f"; mended {path.damages} times, at {_moment(path.damaged)} because {path.damage}"
     return f"{text}; FAILS{since}: {path.error}" if path.error else text + since
 
 

@@ -34,7 +34,6 @@ from socklb.serving import Addresses, Difference, Frontend, Serving
 EVERY = 10.0  # seconds
 RETRY = 1.0  # seconds; twice as long after each failure
 LONGEST = 60.0
-TOLD = 60.0  # seconds for which damage that was mended stays a problem
 STOPPING = 3.0  # seconds that the end waits for what is being written
 STUCK = 300.0  # seconds for one piece of work; a million elements take two minutes
 
@@ -50,7 +49,7 @@ class PacketPath:
         self._facts = PacketFacts(config.packet_path, there=False, whole=False, since=time.time())
         self._backlog = Backlog()
         self._wake = threading.Condition()
-        self._closing = self._asked = False
+        self._closing = self._asked = self._mending = False
         self._thread: threading.Thread | None = None
         self._busy: float | None = None  # since when one piece of work goes on (monotonic)
         self._failures = 0
@@ -86,10 +85,10 @@ class PacketPath:
 
     @property
     def problems(self) -> list[Problem]:
-        """What is wrong at present, and what was mended a moment ago."""
+        """What is wrong at present."""
         facts = self._facts
         texts = [facts.error, *(self._packets.problems if self._packets else [])]
-        if facts.damaged is not None and time.time() - facts.damaged < TOLD:
+        if self._mending:
             texts.append(f"somebody changed the rules: {facts.damage}; next: see what else writes nftables here")
         return [Problem("", 0, "", f"packet path: {text}") for text in texts if text]
 
@@ -186,7 +185,7 @@ class PacketPath:
 
     def _damaged(self, damage: str) -> None:
         log.warning("packet path: somebody changed the rules: %s; they are made anew", damage)
-        facts = self._facts
+        facts, self._mending = self._facts, True
         self._facts = _with(facts, damages=facts.damages + 1, damage=damage, damaged=time.time())
 
     def _fail(self, error: Exception) -> None:
@@ -199,7 +198,7 @@ class PacketPath:
     def _heal(self, packets: Packets) -> None:
         if packets.synced and packets.lags:
             return  # this piece of work did not touch what failed before
-        self._failures, facts = 0, self._facts
+        self._mending, self._failures, facts = False, 0, self._facts
         if facts.error:
             log.info("packet path: it works again")
             self._facts = _with(facts, error="", since=time.time())
