@@ -65,7 +65,10 @@ def write_files(
     if not changed:
         host.noop(f"{', '.join(files)}: content is as wanted")
         return
-    yield StringCommand("mkdir -p", shlex.join(sorted({str(PurePosixPath(path).parent) for path in changed})))
+    folders = shlex.join(sorted({str(PurePosixPath(path).parent) for path in changed}))
+    # With its mode before there is anything in it: a token is never there for others to read, not for a moment.
+    made = [f"rm -f {new} && install -m {mode} /dev/null {new}" for new in map(shlex.quote, map(_new, changed))]
+    yield StringCommand(" && ".join([f"mkdir -p {folders}", *made]))
     for path, text in changed.items():
         yield FileUploadCommand(io.StringIO(text), _new(path))
     moves = [f"chmod {mode} {shlex.quote(_new(path))} && mv {shlex.join([_new(path), path])}" for path in changed]

@@ -88,12 +88,22 @@ user_is_root() {
     [ "$id" = 0 ]
 }
 
+# What it may lack is told by version; the agent asks the kernel itself (socklb/datapath/features.py), and
+# `socklb status --verbose` says what that costs.
 kernel_is_new_enough() {
+    lacking=
+    kernel_is_at_least 6 1 || lacking="; it may lack: set errno from cgroup hooks (6.1)"
+    kernel_is_at_least 5 14 || lacking="$lacking, netns cookie socket option (5.14)"
+    kernel_is_at_least 5 12 || lacking="$lacking, atomic compare-and-swap in programs (5.12)"
+    echo "Linux $release (5.10 or newer is needed)$lacking"
+    kernel_is_at_least 5 10
+}
+
+kernel_is_at_least() { # MAJOR MINOR
     major=${release%%.*}
     minor=${release#*.}
     minor=${minor%%[!0-9]*}
-    echo "Linux $release (5.10 or newer is needed)"
-    [ "$major" -gt 5 ] || { [ "$major" -eq 5 ] && [ "${minor:-0}" -ge 10 ]; }
+    [ "$major" -gt "$1" ] || { [ "$major" -eq "$1" ] && [ "${minor:-0}" -ge "$2" ]; }
 }
 
 architecture_is_known() {

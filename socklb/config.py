@@ -114,7 +114,7 @@ def _mistakes(config: Config) -> Iterator[str]:
         if config.manifests and getattr(config, key):
             yield f"there can be one source: `manifests` or the API - at `$.{key}`"
     for text in config.api_servers:
-        found = re.fullmatch(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+):([0-9]{1,5})", text)
+        found = re.fullmatch(r"https://(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+):([0-9]{1,5})", text)
         if not found or not 1 <= int(found[1]) <= 65535:
             yield f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`"
     if config.log_level not in LOG_LEVELS:

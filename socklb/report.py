@@ -13,13 +13,17 @@ from msgspec import Struct, field
 
 
 class AgentFacts(Struct):
-    """The agent's process, the eBPF object that this kernel got, and the features that the kernel lacks."""
+    """The agent's process, the eBPF object that this kernel got, and whether the kernel has each feature.
+
+    lacks: of the features that it has not, what is lost.
+    """
 
     running: bool = False
     pid: int | None = None
     version: str = ""
     started: float | None = None
     object: str = ""
+    features: dict[str, bool] = field(default_factory=dict[str, bool])
     lacks: list[str] = field(default_factory=list[str])
 
 

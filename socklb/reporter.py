@@ -24,6 +24,7 @@ from socklb import __version__, report
 from socklb.api.source import Problem, Source
 from socklb.config import Config
 from socklb.datapath import hooks, view
+from socklb.datapath.features import FEATURES
 from socklb.datapath.node import NodeDatapath
 from socklb.health.alarms import alarms
 from socklb.health.progress import Progress
@@ -155,6 +156,7 @@ class Reporter:
             started=self._parts.progress.started,
             object=datapath.object_file,
             lacks=list(map(str, datapath.missing)),
+            features={feature.name: feature not in datapath.missing for feature in FEATURES},
         )
 
     def _applied(self, *, named: bool) -> report.Applied:

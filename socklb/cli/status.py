@@ -148,6 +148,8 @@ def duration(seconds: float) -> str:
 def _details(found: Report, rows: list[Row]) -> None:
     say("\nServed by:")
     columns(served_by(found), "  ")
+    if found.agent.running:
+        say(f"\neBPF object: {found.agent.object}")
     say("\nHooks:")
     columns([_hook(hook) for hook in found.hooks], "  ")
     if found.agent.lacks:

@@ -8,13 +8,16 @@ from pathlib import Path
 # different maps, which the programs do ("prohibited for !root").
 NEEDED = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
 SYS_ADMIN = 21  # stands for all of them
+SYS_RESOURCE = {24: "CAP_SYS_RESOURCE"}  # before Linux 5.11, to raise RLIMIT_MEMLOCK (commit 5b029a32cfe4)
 
 
-def missing_capabilities(status: Path = Path("/proc/self/status")) -> str:
-    """Say which capabilities this process lacks for eBPF, or give an empty text if it lacks none."""
+def missing_capabilities(status: Path = Path("/proc/self/status"), *, memory_limit: bool = False) -> str:
+    """Say which capabilities this process lacks for eBPF, or give an empty text if it lacks none.
+
+    memory_limit: what was refused is to raise RLIMIT_MEMLOCK.
+    """
     line = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
     effective = int(line.split()[1], 16)
-    if effective >> SYS_ADMIN & 1:
-        return ""
-    missing = [name for number, name in NEEDED.items() if not effective >> number & 1]
+    needed = ({} if effective >> SYS_ADMIN & 1 else NEEDED) | (SYS_RESOURCE if memory_limit else {})
+    missing = [name for number, name in needed.items() if not effective >> number & 1]
     return f"this process lacks {', '.join(missing)}: run as root or grant that" if missing else ""

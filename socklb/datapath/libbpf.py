@@ -83,7 +83,8 @@ class BpfError(SocklbError):
         self.log = log
         reason = reason_line(log)
         text = f"{action}: {os.strerror(error)}" + (f": {reason}" if reason else "")
-        super().__init__(text, hint=missing_capabilities() if error in (errno.EPERM, errno.EACCES) else "")
+        refused = error in (errno.EPERM, errno.EACCES)
+        super().__init__(text, hint=missing_capabilities(memory_limit="RLIMIT_MEMLOCK" in log) if refused else "")
 
 
 def reason_line(log: str) -> str:

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from socklb.datapath import lock
+from socklb.datapath import hooks, lock
+from socklb.datapath.node import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from tests.datapath.agents import AgentUnderTest
 from tests.datapath.sandbox import Sandbox
 
+ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
 
@@ -110,3 +113,29 @@ def test_one_agent_at_a_time_whichever_lock_it_holds(bpffs: Path, tmp_path: Path
     pins.lock()
     pins.unlock()
     pins.remove()
+
+
+def test_a_cgroup_that_is_mounted_read_only_gets_its_hooks(sandbox: Sandbox, bpffs: Path, tmp_path: Path) -> None:
+    """As in the DaemonSet."""
+    mounted = tmp_path / "cgroup"
+    mounted.mkdir()
+    subprocess.run(["mount", "--bind", sandbox.cgroup, mounted], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
+        with pytest.raises(OSError, match="Read-only file system"):
+            (mounted / "below").mkdir()
+        with NodeDatapath(bpffs, mounted) as node:
+            node.attach()
+            assert node.keeper.damage() == {}
+            assert all(hook.effective for hook in hooks.inspect(mounted, node.pins.links))
+        node.pins.remove()
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def test_the_daemonset_opens_the_cgroup_read_only() -> None:
+    (text,) = yaml.safe_load_all((ROOT / "deploys" / "kubernetes" / "daemonset.yaml").read_text())
+    (container,) = text["spec"]["template"]["spec"]["containers"]
+    (cgroup,) = [mount for mount in container["volumeMounts"] if mount["name"] == "cgroup"]
+    assert cgroup["readOnly"] is True
+    assert "memory" in container["resources"]["limits"]

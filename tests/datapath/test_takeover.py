@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -81,6 +82,10 @@ def test_sockets_of_before_see_the_service_until_they_close(
         assert "table sockets has max_entries 1024 and this version 262144" in agent.log
     assert agent.log.count("sockets of an older version keep its hooks until they are closed") == 1
     assert f"eBPF object: {next(iter(features.OBJECTS))}" in agent.log
+    best = next(iter(features.OBJECTS))
+    assert f"eBPF object: {best}" in agent.run("status", "--verbose").stdout
+    told = json.loads(agent.run("status", "--json").stdout)["agent"]
+    assert (told["object"], told["features"]) == (best, {feature.name: True for feature in features.FEATURES})
     assert is_served(sandbox)
     assert len(own_programs(sandbox.cgroup)) == len(HOOKS) + len(READERS)
     assert before.what_they_see() == [SERVED_BY_NAME] * 3

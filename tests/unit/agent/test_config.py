@@ -52,6 +52,7 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         ('manifests = "/etc/socklb/manifests"\n', "`node`"),
         (GOOD + 'kubeconfig = "/etc/socklb/kubeconfig"\n', "one source: `manifests` or the API - at `$.kubeconfig`"),
         ('node = "w1"\napi_servers = ["172.18.0.2"]\n', "'172.18.0.2' is not like https://172.18.0.2:6443"),
+        ('node = "w1"\napi_servers = ["http://172.18.0.2:6443"]\n', "is not like https://172.18.0.2:6443"),
         ('node = "w1"\napi_servers = ["https://172.18.0.2:99999"]\n', "is not like https://172.18.0.2:6443"),
         ('node = "w1"\napi_servers = ["https://<control-plane>:6443"]\n', "'https://<control-plane>:6443' is not like"),
         (
@@ -71,6 +72,7 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         "a key is missing",
         "two sources",
         "no server",
+        "a server that would get the token in the clear",
         "no port",
         "a placeholder",
         "several mistakes",

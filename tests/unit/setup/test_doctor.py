@@ -251,3 +251,28 @@ def test_make_lab_stops_at_the_doctor_before_it_changes_anything(machine: Machin
     assert done.returncode != 0
     assert "BTF: no /sys/kernel/btf/vmlinux" in done.stderr
     assert sorted(project.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("release", "lacks"),
+    [
+        ("6.1.0-18-amd64", []),
+        ("5.15.0-91-generic", ["set errno from cgroup hooks (6.1)"]),
+        (
+            "5.10.0-46-amd64",
+            [
+                "set errno from cgroup hooks (6.1)",
+                "netns cookie socket option (5.14)",
+                "atomic compare-and-swap in programs (5.12)",
+            ],
+        ),
+    ],
+)
+def test_what_an_older_kernel_may_lack_is_told_and_stops_nothing(
+    machine: Machine, release: str, lacks: list[str]
+) -> None:
+    machine.uname(release=release)
+    (row,) = [line for line in machine.doctor().stdout.splitlines() if line.split()[1:2] == ["kernel"]]
+    assert row.startswith("ok ")
+    _, _, told = row.partition("; it may lack: ")
+    assert told == ", ".join(lacks)
