@@ -215,6 +215,8 @@ static __always_inline int is_taken(struct bpf_sock_addr *ctx, const struct fron
 
 	if (!key->port || !is_nodes_own(bpf_get_netns_cookie(ctx)))
 		return 0;
+	if (bpf_map_lookup_elem(&service_addrs, &key->address)) /* a node-local DNS cache has kube-dns' on a device */
+		return 0;
 	found = find_frontend(key);
 	if (is_held(&found, key))
 		return 1;

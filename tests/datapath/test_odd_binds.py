@@ -17,6 +17,7 @@ from tests.datapath.services import frontend, serving
 from tests.datapath.test_node_ports import PROTOCOLS, bind, error_of, family, netns_cookie
 
 FIRST, LAST = 40000, 40015
+V = "10.96.77.1"
 KINDS = pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
 
 
@@ -111,3 +112,18 @@ def test_an_ipv6_only_listener_may_have_the_node_port_of_an_ipv4_service(
         lambda: [error_of(bind_with(only, port)) for only, port in ((1, 32000), (0, 32000), (1, 32001))]
     )
     assert errors == [None, errno.EADDRINUSE, errno.EADDRINUSE]
+
+
+@KINDS
+def test_a_cluster_ip_that_the_node_has_on_a_device_can_be_bound(
+    sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
+) -> None:
+    """As NodeLocal DNSCache does with kube-dns'. Where the node has it not, the kernel says so."""
+    at = {
+        frontend(address, protocol, 53): serving(BACKENDS4[0])
+        for address in (V, BACKENDS4[3])
+        for protocol in PROTOCOLS
+    }
+    node.tables.apply(Difference(put=at, add=Addresses(services=frozenset(map(pack_address, (V, BACKENDS4[3]))))))
+    assert sandbox.run(lambda: error_of(bind(BACKENDS4[3], 53, kind))) is None
+    assert sandbox.run(lambda: error_of(bind(V, 53, kind))) == errno.EADDRNOTAVAIL
