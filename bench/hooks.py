@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from bench.table import print_table
 from socklb.datapath import hooks, libbpf
+from socklb.datapath.links import link_info
 from socklb.datapath.node import NodeDatapath
 from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.sandbox import (
@@ -228,7 +229,7 @@ def read(links: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     """Give (nanoseconds, runs) of every hook's program."""
     for name in hooks.HOOKS:
         link = libbpf.get_pinned(links / name)
-        program = libbpf.library().bpf_prog_get_fd_by_id(hooks.link_info(link, links / name).prog_id)
+        program = libbpf.library().bpf_prog_get_fd_by_id(link_info(link, links / name).prog_id)
         info = ProgramInfo()
         libbpf.object_info(program, info, name)
         os.close(link)

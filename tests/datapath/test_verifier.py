@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import hooks, libbpf
+from socklb.datapath.links import link_info
 from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 
 MOST = 20_000  # instructions of one hook; some 1 µs each
@@ -30,7 +31,7 @@ def test_no_hook_makes_the_verifier_walk_far(datapath: NodeDatapath) -> None:
 def verified_instructions(pin: Path) -> int:
     """Give how many instructions of an attached program the verifier processed."""
     link = libbpf.get_pinned(pin)
-    program = libbpf.library().bpf_prog_get_fd_by_id(hooks.link_info(link, pin).prog_id)
+    program = libbpf.library().bpf_prog_get_fd_by_id(link_info(link, pin).prog_id)
     info = ProgramInfo()
     libbpf.object_info(program, info, pin.name)
     os.close(link)
