@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,11 @@ KEEP = bool(os.environ.get("SOCKLB_KEEP"))
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "upstream(behaviour): which test of Kubernetes this one stands for")
     config.pluginmanager.register(Report("build/conformance.md"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes the cluster away comes last, after other tiers of the session too: nobody has to build it again."""
+    items.sort(key=lambda item: item.path == Path(__file__).with_name("test_teardown.py"))
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
-"""deploys/teardown.py leaves nothing: after a whole cluster, after none, after a deploy that was killed half way."""
+"""deploys/teardown.py leaves nothing: after a whole cluster, after none, after a deploy that was killed half way.
+
+These tests come last in a session (conftest.py), and leave whatever the last of them made.
+"""
 
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from inventory.connectors import container
 from inventory.connectors.host import NETNS, is_mount
 from tests.support.cluster import ROOT, Cluster, changes, deploy, pyinfra, traces
 
+pytestmark = pytest.mark.usefixtures("cluster")  # which is removed at the end of the session, with all that is here
 UPPER = Path("/run/socklb/nodes")
 # What is there when so much has been done. Under each the deploy is killed as soon as it shows.
 STAGES = {
@@ -21,13 +24,6 @@ STAGES = {
     "pods": UPPER / "w1/upper/usr/local/bin/pod",
     "bundle": UPPER / "w1/upper/opt/socklb.new",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _rebuilt(cluster: Cluster) -> Iterator[None]:
-    """The tests that come later in this session find a whole cluster again."""
-    yield
-    deploy("cluster")
 
 
 def kill_a_deploy_at(stage: str) -> None:
