@@ -34,7 +34,7 @@ class Config(msgspec.Struct, frozen=True):
     socket: where the agent answers `socklb status`.
     health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
-    max_frontends, max_backends: how many the tables have room for; they keep the size that they have already.
+    max_frontends, max_backends: how many the tables have room for. They grow at the next start, and never shrink.
     packet_path: whether nftables serves what no socket hook sees; false where another program does, such as kube-proxy.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.

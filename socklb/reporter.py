@@ -193,7 +193,9 @@ class Reporter:
             for alarm in found.alarms
             if alarm.name != "packet_path_failing" and alarm.name not in found.hook_trouble  # they tell of themselves
         ]
-        return [*self._parts.plan.problems, *full, *own, *raised]
+        larger = self._parts.datapath.larger_than_asked
+        kept = [Problem("", 0, "max_frontends, max_backends", larger)] if larger else []
+        return [*self._parts.plan.problems, *full, *kept, *own, *raised]
 
     def _without_room(self) -> Iterator[str]:
         """Name some frontends that wait for room, and say how many more do: it may be most of a cluster."""

@@ -1,35 +1,85 @@
-"""Waiting for the programs that may still read what was withdrawn (membarrier(2))."""
+"""Waiting for the programs that may still read what was withdrawn: membarrier(2), or another RCU grace period.
+
+Programs run inside an RCU read-side section; MEMBARRIER_CMD_GLOBAL is a synchronize_rcu() (kernel/sched/membarrier.c).
+It is refused where CPUs run without a tick (nohz_full=), and returns at once where there is one CPU, on which a
+preempted program may be half way. There a map-in-map waits: an update of one returns when programs that may use the map
+of before have ended (maybe_wait_bpf_programs() in kernel/bpf/syscall.c, since 5.0, commit 1ae80cf31938).
+"""
 
 from __future__ import annotations
 
 import ctypes as ct
+import errno
 import os
-
-from socklb.errors import SocklbError
+import struct
+import time
+from functools import cache
 
 NR_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+QUERY = 0
 GLOBAL = 1 << 0
 GLOBAL_EXPEDITED = 1 << 1
+NR_BPF = {"x86_64": 321, "aarch64": 280}
+MAP_CREATE, MAP_UPDATE_ELEM = 0, 2  # enum bpf_cmd
+ARRAY, ARRAY_OF_MAPS = 2, 12  # enum bpf_map_type
+REST = 1.0  # seconds; far longer than a program runs
 
 
-def _membarrier(command: int) -> None:
+def _membarrier(command: int) -> int:
+    """Give what the kernel answers; -1: it refuses."""
     number = NR_MEMBARRIER.get(os.uname().machine)
     if number is None:
-        raise SocklbError("no membarrier known", value=os.uname().machine, valid=", ".join(NR_MEMBARRIER))
+        return -1
     libc = ct.CDLL(None, use_errno=True)
-    if libc.syscall(ct.c_long(number), ct.c_int(command), ct.c_uint(0), ct.c_int(0)) < 0:
-        raise OSError(ct.get_errno(), f"membarrier({command}): {os.strerror(ct.get_errno())}")
+    return int(libc.syscall(ct.c_long(number), ct.c_int(command), ct.c_uint(0), ct.c_int(0)))
+
+
+@cache
+def _offered() -> int:
+    """Give the commands that this kernel has, as a bit mask."""
+    return max(0, _membarrier(QUERY))
 
 
 def order_stores() -> None:
     """Make every store so far visible before any later one, on machines that reorder stores too (arm64)."""
-    _membarrier(GLOBAL_EXPEDITED)
+    if not _offered() & GLOBAL_EXPEDITED or _membarrier(GLOBAL_EXPEDITED) < 0:
+        os.sched_yield()  # a system call and a switch of the task: the scheduler has full barriers
 
 
 def wait_for_readers() -> None:
-    """Return when every program that was running at the call has ended: 10 to 20 ms.
+    """Return when every program that was running at the call has ended: 10 to 20 ms."""
+    if _offered() & GLOBAL and (os.cpu_count() or 1) > 1 and _membarrier(GLOBAL) == 0:
+        return
+    try:
+        _update_a_map_of_maps()
+    except OSError:
+        time.sleep(REST)
 
-    MEMBARRIER_CMD_GLOBAL is a synchronize_rcu() (kernel/sched/membarrier.c), and programs run inside an RCU read-side
-    section.
+
+def _update_a_map_of_maps() -> None:
+    """Put the inner map into the outer one.
+
+    Raises:
+        OSError: there is no such map, or no bpf(2) that we know on this machine.
     """
-    _membarrier(GLOBAL)
+    inner, outer = _maps()
+    key, value = ct.create_string_buffer(4), ct.create_string_buffer(struct.pack("=I", inner), 4)
+    _bpf(MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", outer, ct.addressof(key), ct.addressof(value), 0))
+
+
+@cache
+def _maps() -> tuple[int, int]:
+    """Make a map of one number, and a map of one such map; they live as long as this process."""
+    inner = _bpf(MAP_CREATE, struct.pack("=6I", ARRAY, 4, 4, 1, 0, 0))
+    return inner, _bpf(MAP_CREATE, struct.pack("=6I", ARRAY_OF_MAPS, 4, 4, 1, 0, inner))
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    number = NR_BPF.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"bpf() on {os.uname().machine}")
+    libc = ct.CDLL(None, use_errno=True)
+    result = int(libc.syscall(ct.c_long(number), ct.c_int(command), attributes, ct.c_uint(len(attributes))))
+    if result < 0:
+        raise OSError(ct.get_errno(), f"bpf({command}): {os.strerror(ct.get_errno())}")
+    return result

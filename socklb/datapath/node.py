@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import features, kernel, layout, libbpf, mounts, view
+from socklb.datapath import features, growth, kernel, layout, libbpf, mounts, view
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.maps import RowTable, map_info, pinned_shape
 from socklb.datapath.own_network import OwnNetwork
@@ -60,9 +60,13 @@ class NodeDatapath:
             opened.callback(self.pins.unlock)
             self.missing = features.missing()
             self.object_file = features.object_for(self.missing)
+            growth.settle(self.pins.maps)
             self._network = opened.enter_context(closing(OwnNetwork()))
             facts = kernel.read()._replace(packets=int(packets), asking=self._network.asking)
             self._object, self.sizes = _load(objects, self.object_file, self.pins, sizes, facts.packed)
+            self.larger_than_asked = _larger(self.sizes, sizes)
+            if self.larger_than_asked:
+                log.info("%s", self.larger_than_asked)
             opened.callback(self._object.close)
             self.keeper = Keeper(self._object, cgroup, self.pins)
             opened.callback(self.keeper.close)
@@ -98,7 +102,7 @@ class NodeDatapath:
 
 
 def _pinned_sizes(maps: Path, wanted: Sizes) -> Sizes:
-    """Give the sizes of the tables that are pinned, which nothing may disturb, and of the others the wanted ones."""
+    """Give the sizes of the tables that are pinned, and of the others the wanted ones."""
     found = wanted.by_table()
     for name in found:
         if (maps / name).exists():
@@ -108,8 +112,18 @@ def _pinned_sizes(maps: Path, wanted: Sizes) -> Sizes:
     return Sizes(found["frontends"], promised(found["backends"]))
 
 
+def _larger(found: Sizes, wanted: Sizes) -> str:
+    """Say which tables are larger than is wanted; empty if none is. To make them smaller would be an outage."""
+    parts = zip(found._fields, found, wanted, strict=True)
+    kept = [f"max_{name} = {asked} and the tables have room for {has}" for name, has, asked in parts if has > asked]
+    return f"the configuration says {', '.join(kept)}: they keep that until 'socklb cleanup'" if kept else ""
+
+
 def _load(directory: Path, name: str, pins: Pins, sizes: Sizes, constants: bytes) -> tuple[libbpf.Object, Sizes]:
-    """Load an object with the tables that are pinned, or with new ones where those cannot be taken over."""
+    """Load an object with the tables that are pinned, larger ones if they are wanted, or new ones.
+
+    New ones are made where those that are pinned cannot be taken over.
+    """
     path = directory / name
     if not path.is_file():
         raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
@@ -117,6 +131,14 @@ def _load(directory: Path, name: str, pins: Pins, sizes: Sizes, constants: bytes
     try:
         taken = _pinned_sizes(pins.maps, sizes)
         obj.resize_maps(taken.by_table())
+        if not _misfit(obj, pins.maps) and (larger := taken.at_least(sizes)) != taken:
+            try:
+                grown = _grown(path, pins.maps, larger, constants)
+            except libbpf.BpfError as error:
+                log.warning("the tables cannot grow to %s, so they keep %s: %s", larger, taken, error)
+            else:
+                obj.close()
+                return grown, larger
         if misfit := _misfit(obj, pins.maps):
             log.warning("new tables: %s; those of before are kept at %s until new ones serve", misfit, pins.set_aside())
             taken = sizes
@@ -128,6 +150,26 @@ def _load(directory: Path, name: str, pins: Pins, sizes: Sizes, constants: bytes
         obj.close()
         raise
     return obj, taken
+
+
+def _grown(path: Path, maps: Path, sizes: Sizes, constants: bytes) -> libbpf.Object:
+    """Load an object with larger tables that hold what the pinned ones do, and pin them in their place."""
+    growing = growth.place(maps)
+    obj = libbpf.Object.open(path)
+    try:
+        growth.share(maps, growing)
+        obj.resize_maps(sizes.by_table())
+        obj.pin_maps(growing, layout.MAPS)
+        obj.set_constants(constants)
+        obj.load()
+        growth.copy(maps, growing)
+    except BaseException:
+        obj.close()
+        growth.settle(maps)
+        raise
+    growth.exchange(maps, growing)
+    log.info("the tables have grown: room for %d frontends and %d backends", *sizes)
+    return obj
 
 
 def _misfit(obj: libbpf.Object, maps: Path) -> str:

@@ -169,11 +169,12 @@ class TestFull:
         assert not node.tables.addresses_waiting
         assert not node.tables.addresses.services
 
-    def test_tables_keep_their_size_when_the_next_agent_wants_another(
+    def test_tables_keep_their_size_when_the_next_agent_wants_smaller_ones_and_it_says_so(
         self, sandbox: Sandbox, bpffs: Path, objects: Path, node: NodeDatapath
     ) -> None:
         node.tables.apply(Difference(put={frontend(SERVICE4): serving(BACKENDS4[0])}))
         node.pins.unlock()
-        with NodeDatapath(bpffs, sandbox.cgroup, objects, Sizes(frontends=64, backends=64)) as after:
+        with NodeDatapath(bpffs, sandbox.cgroup, objects, Sizes(frontends=2, backends=8)) as after:
             assert after.sizes == Sizes(frontends=4, backends=8)
+            assert "max_frontends = 2 and the tables have room for 4" in after.larger_than_asked
             assert after.tables.frontends == {frontend(SERVICE4)}
