@@ -100,15 +100,6 @@ class RunningFacts(Struct):
     error: str = ""
 
 
-class ConnectFacts(Struct):
-    """The synthetic connect: whether the hooks translated it; None: not tried yet. `at`: when it was tried last."""
-
-    translated: bool | None = None
-    at: float | None = None
-    since: float | None = None
-    error: str = ""
-
-
 class ServiceFacts(Struct):
     """What the tables of the socket hooks hold, and what found no room there."""
 
@@ -157,7 +148,6 @@ class Report(Struct):
     hook_trouble: dict[str, str] = field(default_factory=dict[str, str])
     hook_repairs: int = 0
     packet_path: PacketFacts = field(default_factory=PacketFacts)
-    connect: ConnectFacts = field(default_factory=ConnectFacts)
     services: ServiceFacts = field(default_factory=ServiceFacts)
     maps: list[TableFacts] = field(default_factory=list[TableFacts])
     records: RecordFacts = field(default_factory=RecordFacts)

@@ -28,12 +28,6 @@ from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, fronten
 Row = dict[str, Any]
 
 
-def collect(config: Config) -> Report:
-    """Give the report of this node, whether or not an agent runs."""
-    answer = control.ask_raw(Path(config.socket), "status")
-    return msgspec.json.decode(answer, type=Report) if answer else without_agent(config)
-
-
 def without_agent(config: Config) -> Report:
     """Give what can be read back of a node that no agent looks after."""
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)

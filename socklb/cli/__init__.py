@@ -10,16 +10,17 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from socklb import __version__
-from socklb.cli import agent, cleanup, service, status
 from socklb.command import FAILED, Parser, ended, fail
 from socklb.config import DEFAULT_PATH
 from socklb.errors import SocklbError
 
-VERBS = (agent, status, service, cleanup)
+VERBS = ("agent", "status", "service", "cleanup")
 EPILOG = """\
 examples:
   socklb status --wait 60
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(typed: list[str]) -> int:
-    arguments = parser().read(typed)
+    arguments = parser(_named(typed)).read(typed)
     try:
         _refuse_all_but_root(typed)
         return int(arguments.run(arguments))
@@ -53,8 +54,13 @@ def _refuse_all_but_root(typed: list[str]) -> None:
         raise SocklbError("only root can do this", value=f"user id {user}", hint=shlex.join(["sudo", "socklb", *typed]))
 
 
-def parser() -> Parser:
-    """Build the command line."""
+def _named(typed: list[str]) -> Sequence[str]:
+    """Give the verbs that may be meant: what the others import would cost each command as much as it does itself."""
+    return [verb for verb in VERBS if verb in typed] or VERBS
+
+
+def parser(names: Sequence[str] = VERBS) -> Parser:
+    """Build the command line, with these verbs."""
     top = Parser(prog="socklb", description="Services resolved at connect(), not on the packet.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"socklb {__version__}")
     config: dict[str, Any] = {"type": Path, "metavar": "FILE", "help": f"configuration (default: {DEFAULT_PATH})"}
@@ -62,6 +68,6 @@ def parser() -> Parser:
     common = Parser(add_help=False)
     common.add_argument("--config", default=argparse.SUPPRESS, **config)  # what stands before the verb counts too
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
-        verb.add(verbs, common)
+    for name in names:
+        import_module(f"socklb.cli.{name}").add(verbs, common)
     return top

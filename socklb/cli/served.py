@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from socklb.report import Report
-from socklb.status import Row
+
+if TYPE_CHECKING:
+    from socklb.status import Row
 
 SHOWN = 8  # backends of a frontend
 CONNECT = ("connect4", "connect6", "getpeername4", "getpeername6")

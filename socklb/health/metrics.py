@@ -98,9 +98,6 @@ def _of_hooks(report: Report) -> Iterator[Metric]:
     yield from (attached, effective)
     text = "Hooks and pins that were damaged from outside and put back."
     yield CounterMetricFamily("socklb_hook_repairs", text, value=report.hook_repairs)
-    if report.connect.translated is not None:
-        text = "Whether a connect() to a frontend of the agent's own was translated."
-        yield _gauge("connect_translated", text, report.connect.translated)
 
 
 def _of_packets(path: PacketFacts) -> Iterator[Metric]:

@@ -8,7 +8,6 @@ import pytest
 
 from socklb.health.alarms import NAMES, alarms
 from socklb.report import (
-    ConnectFacts,
     HookFacts,
     PacketFacts,
     RecordFacts,
@@ -64,7 +63,6 @@ def test_slots_that_are_nearly_full_have_an_alarm_of_their_own() -> None:
             "packet_path_not_whole",
             "table inet socklb is not there",
         ),
-        ({"connect": ConnectFacts(False, error="timed out")}, "connect_not_translated", "timed out"),
         ({"running": [RunningFacts("Node", alive=False)]}, "not_running", "Node should run in the agent"),
     ],
 )
