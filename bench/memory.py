@@ -1,7 +1,8 @@
-"""What a process has in memory, and what the kernel says in its own words."""
+"""What a process has in memory and has used of the CPU, and what the kernel says in its own words."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,12 @@ from pathlib import Path
 def resident(process: int | str = "self") -> int:
     """Give the bytes of memory of a process, the mapped tables included."""
     return 1024 * int(number_after("VmRSS", Path(f"/proc/{process}/status").read_text()))
+
+
+def cpu_seconds(process: int | str) -> float:
+    """Give the CPU time that a process has used, the kernel's on its behalf included."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def number_after(name: str, text: str) -> str:

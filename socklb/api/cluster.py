@@ -29,6 +29,7 @@ from socklb.api.reflector import Reflector
 from socklb.api.resources import NODES, RESOURCES, Resource, own_node
 from socklb.api.source import Batch, Change, Problem, Reach
 from socklb.api.troubles import Troubles
+from socklb.memory import give_back
 
 ENDED = "its thread has ended: changes are not seen any more"
 WITHOUT = "the node is served without, or with what was known"
@@ -86,10 +87,12 @@ class KubernetesApi:
                 self._news.clear()
                 changes = self._take()
                 if changes is not None and (changes or first):
-                    first = False
                     self._unused = changes
                     yield Batch(changes, complete=True)
-                    self._unused = ()
+                    self._unused = changes = ()
+                    if first:
+                        give_back()  # lists and JSON of a large cluster: tens of MB
+                    first = False
         finally:
             self._threads = ()
             for follower in self._followers:
