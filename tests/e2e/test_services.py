@@ -1,6 +1,9 @@
 """Services of the kind cluster, asked from everywhere in it."""
 
-from collections.abc import Iterator
+import functools
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import pytest
 
@@ -25,6 +28,16 @@ HOST_CLIENT = {
     },
 }
 
+Question = tuple[str, int | str]  # web, empty or a node, and the family; or dns and its option
+
+
+class Answer(NamedTuple):
+    code: int
+    text: str
+
+
+Answers = dict[Question, Answer]
+
 everywhere = pytest.mark.parametrize("node", NAMES)
 clients = pytest.mark.parametrize("client", ["pod", "host-network pod", "node process", "kubelet", "containerd"])
 families = pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
@@ -37,8 +50,23 @@ def host_clients(kubernetes: Kubernetes) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def told(kubernetes: Kubernetes, host_clients: None) -> Callable[[str, str], Answers]:
+    """All that a client is told: everything is asked by one process of it, when its first test comes."""
+
+    @functools.cache
+    def ask(node: str, client: str) -> Answers:
+        return ask_all(place(kubernetes, node, client), questions(kubernetes, dns="pod" in client))
+
+    return ask
+
+
 @pytest.fixture
-def asking(kubernetes: Kubernetes, host_clients: None, node: str, client: str) -> Place:
+def answers(told: Callable[[str, str], Answers], node: str, client: str) -> Answers:
+    return told(node, client)
+
+
+def place(kubernetes: Kubernetes, node: str, client: str) -> Place:
     match client:
         case "pod":
             return kubernetes.pod_on(node)
@@ -50,47 +78,72 @@ def asking(kubernetes: Kubernetes, host_clients: None, node: str, client: str) -
             return kubernetes.process_of(node, f"{unit}.service")
 
 
-def urls(address: str, port: int, times: int) -> list[str]:
+def questions(kubernetes: Kubernetes, *, dns: bool) -> dict[Question, list[str]]:
+    found: dict[Question, list[str]] = {}
+    for family in (0, 1):
+        found["web", family] = curl(services["web"]["addresses"][family], 80, times=40)
+        found["empty", family] = curl(services["empty"]["addresses"][family], 80)
+        for asked in NAMES:
+            found[asked, family] = curl(kubernetes.addresses(asked)[family], 32000)
+    if dns:  # a node has no dig
+        for tcp in ("", "+tcp"):
+            found["dns", tcp] = [
+                "dig",
+                "+short",
+                *tcp.split(),
+                f"@{services['dns']['addresses'][0]}",
+                "web.example.test",
+            ]
+    return found
+
+
+def curl(address: str, port: int, times: int = 1) -> list[str]:
     host = f"[{address}]" if ":" in address else address
-    return [f"http://{host}:{port}/"] * times
+    return ["curl", "-sS", "--max-time", "5", *[f"http://{host}:{port}/"] * times]
 
 
+def ask_all(place: Place, asked: Mapping[Question, list[str]]) -> Answers:
+    """Run all commands in one process; give the exit code of each, and what it said on both outputs."""
+    script = "\n".join(f"{shlex.join(words)} 2>&1; printf '\\001%s\\001' $?" for words in asked.values())
+    parts = place.output("sh", "-c", script, timeout=300).split("\001")
+    return {question: Answer(int(parts[2 * n + 1]), parts[2 * n].strip()) for n, question in enumerate(asked)}
+
+
+@pytest.fixture(scope="module")
 def servers(kubernetes: Kubernetes) -> set[str]:
     return {pod["metadata"]["name"] for pod in kubernetes.pods("app=web")}
-
-
-def curl(place: Place, address: str, port: int, times: int = 1) -> set[str]:
-    return set(place.output("curl", "-sS", "--max-time", "5", *urls(address, port, times)).splitlines())
 
 
 @everywhere
 @clients
 @families
-def test_a_cluster_ip_is_served_by_every_backend(kubernetes: Kubernetes, asking: Place, family: int) -> None:
-    assert curl(asking, services["web"]["addresses"][family], 80, times=40) == servers(kubernetes)
+def test_a_cluster_ip_is_served_by_every_backend(answers: Answers, servers: set[str], family: int) -> None:
+    answer = answers["web", family]
+    assert answer.code == 0, answer.text
+    assert set(answer.text.splitlines()) == servers
 
 
 @everywhere
 @clients
 @families
 @pytest.mark.parametrize("asked", NAMES)
-def test_the_node_port_of_every_node_is_served(kubernetes: Kubernetes, asking: Place, asked: str, family: int) -> None:
-    assert curl(asking, kubernetes.addresses(asked)[family], 32000) <= servers(kubernetes)
+def test_the_node_port_of_every_node_is_served(answers: Answers, servers: set[str], asked: str, family: int) -> None:
+    answer = answers[asked, family]
+    assert answer.code == 0, answer.text
+    assert set(answer.text.splitlines()) <= servers
 
 
 @everywhere
 @clients
 @families
-def test_a_service_without_endpoints_refuses_at_once(asking: Place, family: int) -> None:
-    (url,) = urls(services["empty"]["addresses"][family], 80, 1)
-    done = asking.run("curl", "-sS", "--max-time", "5", url)
-    assert done.returncode == 7, done.stderr  # could not connect; 28 would be a timeout
-    assert "refused" in done.stderr or "Could not connect" in done.stderr or "Couldn't connect" in done.stderr
+def test_a_service_without_endpoints_refuses_at_once(answers: Answers, family: int) -> None:
+    code, text = answers["empty", family]
+    assert code == 7, text  # could not connect; 28 would be a timeout
+    assert "refused" in text or "Could not connect" in text or "Couldn't connect" in text
 
 
 @everywhere
 @pytest.mark.parametrize("client", ["pod", "host-network pod"])  # a node has no dig
 @pytest.mark.parametrize("tcp", [[], ["+tcp"]], ids=["UDP", "TCP"])
-def test_dns_is_served_over_both_protocols(asking: Place, tcp: list[str]) -> None:
-    answer = asking.output("dig", "+short", *tcp, f"@{services['dns']['addresses'][0]}", "web.example.test")
-    assert answer == services["web"]["addresses"][0]
+def test_dns_is_served_over_both_protocols(answers: Answers, tcp: list[str]) -> None:
+    assert answers["dns", "".join(tcp)] == Answer(0, services["web"]["addresses"][0])
