@@ -19,6 +19,7 @@ from socklb.api.source import Batch, Source
 from socklb.catalog import FILE
 from socklb.cataloguer import Cataloguer
 from socklb.config import Config
+from socklb.connect_check import ConnectCheck
 from socklb.datapath import features, mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
@@ -94,11 +95,14 @@ class Agent:
         self._state = State()
         self._complete = False  # whether everything was read once
         self.hooks = HookWatch(datapath)
+        self.connect = ConnectCheck(datapath)
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
-        self._parts = parts = Parts(config, datapath, source, self.hooks, self.plan, self.packets, self.routes)
+        self._parts = parts = Parts(
+            config, datapath, source, self.hooks, self.connect, self.plan, self.packets, self.routes
+        )
         self.supervisor, self.progress = parts.supervisor, parts.progress
         self.reporter = Reporter(parts)
         self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
@@ -123,6 +127,7 @@ class Agent:
         supervisor.every("changes", RETRY, self.take_again)
         supervisor.every("names", NAMES_EVERY, lambda: self._cataloguer.keep(self.plan))
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
+        supervisor.every("connect", 1.0, self._check_connect)  # soon after the hooks are attached, then when it is due
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
         supervisor.watch(lambda: self.health.running)
@@ -132,6 +137,10 @@ class Agent:
             supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
+
+    async def _check_connect(self) -> None:
+        if self.hooks.attached and self.connect.due:
+            await self.connect.look()
 
     def _answers(self) -> Answers:
         """Give what `socklb.control` may ask for."""

@@ -100,6 +100,16 @@ class RunningFacts(Struct):
     error: str = ""
 
 
+class ConnectFacts(Struct):
+    """The agent's own connect (`socklb.connect_check`). `translated`: whether the hooks translated it, None: it could
+    not be tried, and `error` says why; `at`: when it was tried last; `since`: since when it is as it is."""
+
+    translated: bool | None = None
+    at: float | None = None
+    since: float | None = None
+    error: str = ""
+
+
 class ServiceFacts(Struct):
     """What the tables of the socket hooks hold, and what found no room there."""
 
@@ -148,6 +158,7 @@ class Report(Struct):
     hook_trouble: dict[str, str] = field(default_factory=dict[str, str])
     hook_repairs: int = 0
     packet_path: PacketFacts = field(default_factory=PacketFacts)
+    connect: ConnectFacts = field(default_factory=ConnectFacts)
     services: ServiceFacts = field(default_factory=ServiceFacts)
     maps: list[TableFacts] = field(default_factory=list[TableFacts])
     records: RecordFacts = field(default_factory=RecordFacts)

@@ -23,6 +23,7 @@ from msgspec import structs
 from socklb import __version__, report
 from socklb.api.source import Problem, Source
 from socklb.config import Config
+from socklb.connect_check import ConnectCheck
 from socklb.datapath import hooks, view
 from socklb.datapath.features import FEATURES
 from socklb.datapath.node import NodeDatapath
@@ -69,6 +70,7 @@ class Parts:
     datapath: NodeDatapath
     source: Source
     hooks: HookWatch
+    connect: ConnectCheck
     plan: Plan
     packets: PacketPath
     routes: NodeRoutes
@@ -120,6 +122,7 @@ class Reporter:
             hook_trouble=parts.hooks.alarms,
             hook_repairs=parts.hooks.repairs,
             packet_path=seen.packet_path,
+            connect=parts.connect.facts,
             services=self._services(),
             maps=self._tables(seen.sockets),
             records=report.RecordFacts(*parts.datapath.records),

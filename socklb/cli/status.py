@@ -17,7 +17,7 @@ from socklb import config, control
 from socklb.cli.output import Verbs, columns, json, say, seconds
 from socklb.cli.served import backends, served_by
 from socklb.errors import SocklbError
-from socklb.report import AgentFacts, HookFacts, PacketFacts, ProblemFacts, Report
+from socklb.report import AgentFacts, ConnectFacts, HookFacts, PacketFacts, ProblemFacts, Report
 
 if TYPE_CHECKING:
     from socklb.status import Row
@@ -90,6 +90,7 @@ def _summary(found: Report) -> None:
             ("Agent:", _agent(found.agent)),
             ("Source:", f"{found.source.where}: {_source(found)}"),
             ("Hooks:", f"{effective} of {len(found.hooks)} attached and effective on {found.cgroup}"),
+            *([("Connect:", _connect(found.connect))] if found.agent.running else []),
             ("Packet path:", packet_path(found.packet_path)),
             *([("Running:", _running(found))] if found.agent.running else []),
             (
@@ -125,6 +126,16 @@ def _source(found: Report) -> str:
         lost = duration(time.time() - found.source.lost_since)
         state += f", but out of reach for {lost} ({found.source.reason}); what was known then is served"
     return f"{state}, revision {found.applied.revision}"
+
+
+def _connect(connect: ConnectFacts) -> str:
+    """Say what became of the agent's own connect."""
+    if connect.at is None:
+        return "not tried yet: the hooks are to be attached first"
+    states = {None: "cannot be tried", True: "translated by the hooks, tried", False: "NOT TRANSLATED"}
+    text = f"{states[connect.translated]} {_moment(connect.at)}" if connect.translated else states[connect.translated]
+    since = "" if connect.translated or not connect.since else f" since {_moment(connect.since)}"
+    return f"{text}{since}: {connect.error}" if connect.error else text
 
 
 def packet_path(path: PacketFacts) -> str:

@@ -16,7 +16,8 @@ One writer at a time: the caller holds the lock of `pins.Pins`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Tables:
         self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
         self._sets = BackendSets(self._backends, self._loads)
         self._waiting = Waiting()
+        self._lent: set[Frontend] = set()
         self._changed: list[tuple[Published, int | None, int]] = []  # sets and options to be published together
         self._new: list[tuple[Frontend, Published]] = []
         self.writes: Counter[str] = Counter()
@@ -61,8 +63,8 @@ class Tables:
 
     @property
     def frontends(self) -> frozenset[Frontend]:
-        """Every frontend that is served."""
-        return frozenset(self._published)
+        """Every frontend that is served, but for those that are lent."""
+        return frozenset(self._published.keys() - self._lent)
 
     @property
     def addresses(self) -> Addresses:
@@ -87,7 +89,7 @@ class Tables:
     def fill(self) -> list[Fill]:
         """Say how full the tables are, from memory."""
         return [
-            Fill("frontends", len(self._published), self._frontends.capacity),
+            Fill("frontends", len(self._published) - len(self._lent), self._frontends.capacity),
             Fill("backends", self._sets.rows.used, self._sets.limit),
             *(table.fill for table in self._addresses),
         ]
@@ -110,6 +112,25 @@ class Tables:
             self.writes["addresses"] += table.remove(gone)
         for table, came in zip(self._addresses, difference.add, strict=True):
             self.writes["addresses"] += table.add(came)
+
+    @contextmanager
+    def lent(self, frontends: Mapping[Frontend, Serving]) -> Generator[bool]:
+        """Serve frontends of the agent's own for the length of the block, uncounted; say whether there was room."""
+        if self.waiting or len(frontends) > min(self._room):
+            yield False
+            return
+        self._lent |= frontends.keys()
+        self._apply_uncounted(Difference(put=frontends))
+        try:
+            yield True
+        finally:
+            self._apply_uncounted(Difference(delete=frozenset(frontends)))
+            self._lent -= frontends.keys()
+
+    def _apply_uncounted(self, difference: Difference) -> None:
+        written = self.writes.copy()
+        self.apply(difference)
+        self.writes = written
 
     @property
     def _room(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from socklb.report import AlarmFacts, PacketFacts, RecordFacts, Report, RunningFacts, TableFacts
+from socklb.report import AlarmFacts, ConnectFacts, PacketFacts, RecordFacts, Report, RunningFacts, TableFacts
 
 NEARLY_FULL = 0.9
 LARGER = "next: set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
@@ -25,6 +25,7 @@ NAMES = (
     "hook_not_effective",
     "packet_path_not_whole",
     "packet_path_failing",
+    "connect_not_translated",
     "not_running",
 )
 
@@ -38,6 +39,7 @@ def alarms(report: Report) -> list[AlarmFacts]:
         *_of_leftovers(report.leftovers),
         *_of_hooks(report),
         *_of_packets(report.packet_path),
+        *_of_connect(report.connect),
         *_of_running(report.running),
     ]
 
@@ -95,6 +97,12 @@ def _of_packets(path: PacketFacts) -> Iterator[AlarmFacts]:
         yield AlarmFacts("packet_path_not_whole", f"{text}; next: see the agent's log")
     if path.error:
         yield AlarmFacts("packet_path_failing", f"the packet path is not up to date: {path.error}")
+
+
+def _of_connect(connect: ConnectFacts) -> Iterator[AlarmFacts]:
+    if connect.translated is False:
+        text = f"a connect of the agent's own was not served as one to a Service should be: {connect.error}"
+        yield AlarmFacts("connect_not_translated", f"{text}; next: socklb status --verbose, bpftool cgroup tree")
 
 
 def _of_running(running: Iterable[RunningFacts]) -> Iterator[AlarmFacts]:

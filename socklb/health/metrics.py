@@ -22,7 +22,7 @@ from socklb import __version__
 from socklb.health.alarms import NAMES
 from socklb.health.progress import Progress
 from socklb.health.server import Answer
-from socklb.report import PacketFacts, Report
+from socklb.report import ConnectFacts, PacketFacts, Report
 
 
 class Metrics(Collector):
@@ -51,6 +51,7 @@ class Metrics(Collector):
         yield from _of_tables(report)
         yield from _of_hooks(report)
         yield from _of_packets(report.packet_path)
+        yield from _of_connect(report.connect)
         yield from _of_running(report)
         yield from _of_trouble(report)
 
@@ -107,6 +108,13 @@ def _of_packets(path: PacketFacts) -> Iterator[Metric]:
         yield _gauge("packet_path_frontends_refused", "Frontends that nftables refuses.", path.aside)
         text = "How often somebody else was found to have changed our nftables table, which was mended."
         yield CounterMetricFamily("socklb_packet_path_damages", text, value=path.damages)
+
+
+def _of_connect(connect: ConnectFacts) -> Iterator[Metric]:
+    if connect.translated is not None:
+        yield _gauge(
+            "connect_translated", "Whether the hooks translated a connect of the agent's own.", connect.translated
+        )
 
 
 def _of_running(report: Report) -> Iterator[Metric]:

@@ -51,6 +51,8 @@ def not_serving(report: Report) -> list[str]:
     found = stuck(report)
     if report.synced and report.lacking:
         found.append(f"hooks that are not attached: {', '.join(report.lacking)}")
+    if report.synced and report.connect.translated is False:
+        found.append(f"a connect of the agent's own is not translated: {report.connect.error}")
     if report.synced and report.packet_path.enabled and report.packet_path.whole is False:
         found.append("the packet path is not there" if not report.packet_path.there else "the packet path is damaged")
     return found

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from socklb.health.alarms import NAMES, alarms
+from socklb.health.pages import not_serving, stuck
 from socklb.report import (
+    ConnectFacts,
     HookFacts,
     PacketFacts,
     RecordFacts,
@@ -80,3 +82,16 @@ def test_a_refusal_of_nftables_is_an_alarm_though_the_table_is_whole() -> None:
 
 def test_a_packet_path_that_is_somebody_elses_raises_none() -> None:
     assert raised(packet_path=PacketFacts(False)) == {}
+
+
+def test_a_connect_that_is_not_translated_is_told_and_fails_healthz_alone() -> None:
+    failing = ConnectFacts(translated=False, error="connect() to 127.0.0.1 port 40001 was not translated")
+    assert failing.error in raised(connect=failing)["connect_not_translated"]
+    assert any(failing.error in reason for reason in not_serving(Report(synced=True, connect=failing)))
+    assert stuck(Report(synced=True, connect=failing)) == []
+
+
+def test_a_connect_that_cannot_be_tried_raises_nothing() -> None:
+    unknown = ConnectFacts(error="the tables are full")
+    assert raised(connect=unknown) == {}
+    assert not_serving(Report(synced=True, connect=unknown)) == []

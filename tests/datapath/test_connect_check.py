@@ -1,0 +1,69 @@
+"""The agent's own connect: what it tells while the hooks translate, and when they are attached and do not."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from socklb.datapath import asking
+from socklb.datapath.node import NodeDatapath
+from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
+from tests.datapath.agents import AgentUnderTest
+from tests.datapath.meddling import detach
+from tests.datapath.sandbox import Sandbox
+from tests.datapath.services import SERVICE4
+from tests.datapath.test_damage import serving, within  # noqa: F401 - a fixture
+from tests.datapath.test_health import scrape
+
+FAMILIES = pytest.mark.parametrize("family", asking.LOOPBACK, ids=["IPv4", "IPv6"])
+# Which hook is asked by what, as the answer says it.
+TOLD = {
+    "connect": "connect() to",
+    "sendmsg": "sendto() to",
+    "recvmsg": "recvfrom() gives the backend",
+    "getpeername": "getpeername() of what asked",
+}
+
+
+def asked_with_a_frontend(datapath: NodeDatapath, family: socket.AddressFamily) -> str:
+    with ExitStack() as opened:
+        listener, decoy = (opened.enter_context(asking.loopback(family)) for _ in range(2))
+        host = pack_address(asking.LOOPBACK[family])
+        frontend = Frontend(host, decoy.getsockname()[1], socket.IPPROTO_UDP)
+        with datapath.tables.lent({frontend: Serving((Backend(host, listener.getsockname()[1]),))}) as fits:
+            assert fits
+            return asking.ask(listener, decoy)
+
+
+@FAMILIES
+def test_every_hook_is_asked(datapath: NodeDatapath, sandbox: Sandbox, family: socket.AddressFamily) -> None:
+    assert sandbox.run(lambda: asked_with_a_frontend(datapath, family)) == ""
+    assert "not translated" in sandbox.run(lambda: asked_with_a_frontend(datapath, family), hooked=False)
+
+
+@FAMILIES
+@pytest.mark.parametrize("kind", TOLD)
+def test_the_hook_that_is_missing_is_told(
+    datapath: NodeDatapath, sandbox: Sandbox, family: socket.AddressFamily, kind: str
+) -> None:
+    detach(datapath.pins.links / f"{kind}{4 if family == socket.AF_INET else 6}")
+    assert TOLD[kind] in sandbox.run(lambda: asked_with_a_frontend(datapath, family))
+
+
+def test_what_is_lent_is_no_frontend_of_ours(datapath: NodeDatapath) -> None:
+    tables = datapath.tables
+    tables.apply(Difference(put={Frontend(pack_address(SERVICE4), 80, 6): Serving()}))
+    before = (tables.frontends, tables.fill(), dict(tables.writes), tables.without_backends)
+    with tables.lent({Frontend(pack_address("127.0.0.1"), 9, 17): Serving((Backend(pack_address("127.0.0.1"), 8),))}):
+        assert (tables.frontends, tables.fill()[0], tables.without_backends) == (before[0], before[1][0], before[3])
+    assert (tables.frontends, tables.fill(), dict(tables.writes), tables.without_backends) == before
+
+
+def test_the_agent_asks_from_a_cgroup_below_the_nodes(serving: AgentUnderTest, sandbox: Sandbox) -> None:  # noqa: F811
+    within(10, lambda: serving.status()["connect"]["translated"])
+    assert "translated by the hooks, tried" in serving.run("status").stdout
+    assert scrape(serving)["socklb_connect_translated",] == 1
+    assert not list(Path(sandbox.cgroup).glob("socklb-connect-check"))
