@@ -58,7 +58,10 @@ class ConnectCheck:
                 self._note(*await self._ask(ends))
 
     async def _ask(self, ends: list[Ends]) -> tuple[bool | None, str]:
-        error = _first(asking.ask(*pair) for pair in ends)
+        try:
+            error = _first(asking.ask(*pair) for pair in ends)
+        except TimeoutError as lost:
+            return None, str(lost)
         self._inside = self._inside or not error
         if not error or self._inside:
             return not error, error

@@ -40,11 +40,17 @@ def loopback(family: socket.AddressFamily) -> socket.socket:
 
 
 def ask(listener: socket.socket, decoy: socket.socket) -> str:
-    """Ask the decoy's address in every way; say which was not translated."""
+    """Ask the decoy's address in every way; say which was not translated.
+
+    Raises:
+        TimeoutError: a datagram reached neither, which says nothing about the hooks: something drops it on loopback.
+    """
     asked = decoy.getsockname()[:2]
     name = f"{asked[0]} port {asked[1]}"
     try:
         return _by_connect(listener, decoy, asked, name) or _by_sendto(listener, decoy, asked, name)
+    except TimeoutError:
+        raise
     except OSError as error:
         return f"{name}: {error.strerror or error}"
 
@@ -71,15 +77,15 @@ def _by_sendto(listener: socket.socket, decoy: socket.socket, asked: tuple[str, 
     return ""
 
 
-def _who_received(listener: socket.socket, decoy: socket.socket, *, answered: bool = False) -> socket.socket | None:
-    """Take the datagram from whom it reached, and answer it; None: nobody."""
+def _who_received(listener: socket.socket, decoy: socket.socket, *, answered: bool = False) -> socket.socket:
+    """Take the datagram from whom it reached, and answer it."""
     ready, _, _ = select.select([listener, decoy], [], [], PATIENCE)
     for found in ready:
         _, client = found.recvfrom(16)
         if answered:
             found.sendto(b"answer", client)
         return found
-    return None
+    raise TimeoutError("a datagram to loopback did not arrive")
 
 
 def main(cgroup: str, listener: str, decoy: str) -> int:

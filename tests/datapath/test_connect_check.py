@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -67,3 +68,24 @@ def test_the_agent_asks_from_a_cgroup_below_the_nodes(serving: AgentUnderTest, s
     assert "translated by the hooks, tried" in serving.run("status").stdout
     assert scrape(serving)["socklb_connect_translated",] == 1
     assert not list(Path(sandbox.cgroup).glob("socklb-connect-check"))
+
+
+def test_a_datagram_that_loopback_drops_says_nothing_of_the_hooks(datapath: NodeDatapath, sandbox: Sandbox) -> None:
+    """By a firewall of the node's, for one."""
+
+    def ask() -> str:
+        try:
+            return asked_with_a_frontend(datapath, socket.AF_INET)
+        except TimeoutError as error:
+            return str(error)
+
+    rules = (
+        "add table ip t; add chain ip t c { type filter hook input priority 0; }; add rule ip t c meta l4proto udp drop"
+    )
+    in_sandbox = ["ip", "netns", "exec", sandbox.name, "nft"]
+    subprocess.run([*in_sandbox, rules], check=True)
+    try:
+        assert sandbox.run(ask) == "a datagram to loopback did not arrive"
+    finally:
+        subprocess.run([*in_sandbox, "delete table ip t"], check=True)
+    assert sandbox.run(ask) == ""
