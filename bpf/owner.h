@@ -46,6 +46,14 @@ static __always_inline int is_ipv6_only(struct bpf_sock_addr *ctx)
 	return has_bit(ctx, kernel_facts.ipv6only_byte, kernel_facts.ipv6only_mask);
 }
 
+/* Whether the application chose the port that the socket is bound to. One that the kernel chose is no other socket's. */
+static __always_inline int has_chosen_port(struct bpf_sock_addr *ctx)
+{
+	if (!kernel_facts.bound_mask)
+		return 0;
+	return has_bit(ctx, kernel_facts.bound_byte, kernel_facts.bound_mask);
+}
+
 /* The MPTCP socket of a subflow, or NULL: a subflow connects, but the application asks the MPTCP socket for its peer. */
 static __always_inline void *mptcp_of(struct bpf_sock_addr *ctx)
 {

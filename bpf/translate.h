@@ -130,10 +130,9 @@ static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, const struct
  */
 static __always_inline int may_share_port(struct bpf_sock_addr *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
 	int address = 1, port = 1;
 
-	if (!sk || !sk->src_port)
+	if (!has_chosen_port(ctx))
 		return 0;
 	if (CAN_SET_ERRNO) {
 		bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEADDR, &address, sizeof(address));

@@ -116,6 +116,8 @@ struct kernel_facts {
 	__u32 mptcp; /* whether a subflow's MPTCP socket can be found */
 	__u32 ipv6only_byte; /* the socket is not for IPv4 too */
 	__u32 ipv6only_mask;
+	__u32 bound_byte; /* the application chose its port (SOCK_BINDPORT_LOCK), not the kernel */
+	__u32 bound_mask;
 	__u32 packets; /* whether Service addresses that a hook lets pass are served on the packet */
 	__u64 asking; /* cookie of the agent's socket whose connect() is to tell it its network namespace, see tell_agent() */
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 # Numbers of include/uapi/linux/capability.h. Without CAP_PERFMON the verifier forbids arithmetic on pointers from
@@ -14,10 +15,15 @@ SYS_RESOURCE = {24: "CAP_SYS_RESOURCE"}  # before Linux 5.11, to raise RLIMIT_ME
 def missing_capabilities(status: Path = Path("/proc/self/status"), *, memory_limit: bool = False) -> str:
     """Say which capabilities this process lacks for eBPF, or give an empty text if it lacks none.
 
-    memory_limit: what was refused is to raise RLIMIT_MEMLOCK.
+    memory_limit: what was refused is to raise RLIMIT_MEMLOCK. libbpf tries that too where it may not ask the kernel
+    what it has, for want of another capability, so the others come first.
     """
     line = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
     effective = int(line.split()[1], 16)
-    needed = ({} if effective >> SYS_ADMIN & 1 else NEEDED) | (SYS_RESOURCE if memory_limit else {})
-    missing = [name for number, name in needed.items() if not effective >> number & 1]
+    needed = {} if effective >> SYS_ADMIN & 1 else NEEDED
+    missing = _lacking(needed, effective) or (_lacking(SYS_RESOURCE, effective) if memory_limit else [])
     return f"this process lacks {', '.join(missing)}: run as root or grant that" if missing else ""
+
+
+def _lacking(needed: Mapping[int, str], effective: int) -> list[str]:
+    return [name for number, name in needed.items() if not effective >> number & 1]

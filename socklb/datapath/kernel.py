@@ -10,6 +10,7 @@ half a second: a field is found by its name's place, and what is found must look
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ LOCKDOWN = Path("/sys/kernel/security/lockdown")
 HEADER = struct.Struct("=HBBIIIII")  # magic, version, flags, own length; offset and length of types, of strings
 MAGIC = 0xEB9F
 MEMBER = struct.Struct("=III")  # name, type, place
+BINDPORT_LOCK = 3  # the bit SOCK_BINDPORT_LOCK of sk_userlocks (include/net/sock.h)
 MPTCP_SOCK = b"bpf_skc_to_mptcp_sock"  # 5.19, and only where the kernel has MPTCP
 
 
@@ -31,6 +33,8 @@ class Kernel(NamedTuple):
     mptcp: int = 0
     ipv6only_byte: int = 0
     ipv6only_mask: int = 0
+    bound_byte: int = 0
+    bound_mask: int = 0
     packets: int = 0
     asking: int = 0
 
@@ -50,19 +54,24 @@ def read(btf: Path = BTF, lockdown: Path = LOCKDOWN) -> Kernel:
 
 
 def parse(btf: bytes) -> Kernel:
-    """Find the bits `sk_kern_sock` of `struct sock` and `skc_ipv6only` of its head, and whether there is MPTCP."""
+    """Find the bits `sk_kern_sock`, SOCK_BINDPORT_LOCK and `skc_ipv6only` of a socket, and whether there is MPTCP."""
     magic, _, _, length, types_at, types_size, strings_at, strings_size = HEADER.unpack_from(btf)
     if magic != MAGIC:
         return Kernel()
     types = btf[length + types_at : length + types_at + types_size]
     strings = btf[length + strings_at : length + strings_at + strings_size]
-    own, ipv6only = (_bit_field(types, strings, name) for name in (b"sk_kern_sock", b"skc_ipv6only"))
+    own, ipv6only = (_bit(types, strings, name) for name in (b"sk_kern_sock", b"skc_ipv6only"))
+    # Four bits, and in newer kernels a byte of its own.
+    bound = _bit(types, strings, b"sk_userlocks", widths=(0, 4), bit=BINDPORT_LOCK)
     mptcp = bool(own[1]) and b"\0mptcp_sock\0" in strings and b"\0" + MPTCP_SOCK + b"\0" in strings
-    return Kernel(*own, int(mptcp), *ipv6only)
+    return Kernel(*own, int(mptcp), *ipv6only, *bound)
 
 
-def _bit_field(types: bytes, strings: bytes, name: bytes) -> tuple[int, int]:
-    """Give byte and mask of a bit field of one bit, which only one struct has; zeros if that is not found."""
+def _bit(types: bytes, strings: bytes, name: bytes, *, widths: Collection[int] = (1,), bit: int = 0) -> tuple[int, int]:
+    """Give byte and mask of a bit of a field that only one struct has; zeros if it is not found.
+
+    widths: how many bits the field may have; 0: it is no bit field.
+    """
     at = strings.find(b"\0" + name + b"\0")
     if at < 0:
         return 0, 0
@@ -71,7 +80,10 @@ def _bit_field(types: bytes, strings: bytes, name: bytes) -> tuple[int, int]:
     while place >= 0:
         if place % 4 == 0 and place + MEMBER.size <= len(types):
             _, _, where = MEMBER.unpack_from(types, place)
-            if where >> 24 == 1:  # bits of the field; the rest is its place in the struct
-                found.add(where & 0xFFFFFF)
+            if where >> 24 in widths:  # bits of the field; the rest is its place in the struct
+                found.add((where & 0xFFFFFF) + bit)
         place = types.find(word, place + 1)
-    return (bit // 8, 1 << bit % 8) if len(found) == 1 and (bit := found.pop()) else (0, 0)
+    if len(found) != 1:
+        return 0, 0
+    (place,) = found
+    return place // 8, 1 << place % 8

@@ -22,6 +22,7 @@ TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 PROTOCOLS = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
 V, W = "10.96.77.1", "10.96.77.2"
 POD = BACKENDS4[0]
+HOOKED_ONLY = "10.96.77.3"  # no rule serves it
 MANY = [f"10.96.78.{n}" for n in range(1, 13)]
 NODE_PORT = 31701
 SOURCE_PORT = 40001  # below ip_local_port_range of nobody: the sandbox is alone
@@ -44,7 +45,7 @@ def beside_packets(
         NodeDatapath(bpffs, sandbox.cgroup, objects, packets=True) as node,
     ):
         this_node(node, sandbox.run(netns_cookie))
-        put = {frontend(vip, protocol): serving(POD) for vip in (V, W, *MANY) for protocol in PROTOCOLS}
+        put = {frontend(vip, protocol): serving(POD) for vip in (V, W, HOOKED_ONLY, *MANY) for protocol in PROTOCOLS}
         put |= {Frontend(ANY4, NODE_PORT, protocol): serving(POD) for protocol in PROTOCOLS}
         put |= {Frontend(ANY6, NODE_PORT, protocol): serving(BACKENDS6[0]) for protocol in PROTOCOLS}
         own = frozenset(map(pack_address, (NODE4, NODE6)))
@@ -149,6 +150,21 @@ def test_a_program_sees_the_address_that_it_asked(
     sandbox: Sandbox, beside_packets: NodeDatapath, use: Callable[[], list[str]], expected: list[str], hooked: bool
 ) -> None:
     assert sandbox.run(use, hooked=hooked) == expected
+
+
+@pytest.mark.parametrize(("port", "served"), [(0, True), (SOURCE_PORT, False)], ids=["by the kernel", "by the program"])
+def test_a_source_port_that_the_kernel_chose_is_no_reason_to_leave_it_to_packets(
+    sandbox: Sandbox, beside_packets: NodeDatapath, port: int, served: bool
+) -> None:
+    """As `dig +tcp` binds. On a node that has no route to Services, only the hook can serve it."""
+
+    def work() -> bool:
+        with socket.socket(socket.AF_INET, TCP) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.bind(("0.0.0.0", port))
+            return client.connect_ex((HOOKED_ONLY, 80)) == 0
+
+    assert sandbox.run(work) == served
 
 
 UNSPECIFIED = ["0.0.0.0", "::", "::ffff:0.0.0.0"]

@@ -22,7 +22,7 @@ THREE = NET_ADMIN | PERFMON | BPF
         (THREE, True, "CAP_SYS_RESOURCE"),
         (SYS_ADMIN, True, "CAP_SYS_RESOURCE"),
         (THREE | SYS_RESOURCE, True, ""),
-        (NET_ADMIN | BPF, True, "CAP_PERFMON, CAP_SYS_RESOURCE"),
+        (NET_ADMIN | BPF, True, "CAP_PERFMON"),
     ],
     ids=[
         "root",
