@@ -17,6 +17,7 @@ RUN = Path("/run/socklb")
 NODES = RUN / "nodes"
 NETNS = Path("/run/netns")  # where iproute2 keeps named network namespaces
 MADE_NETNS = RUN / "made-run-netns"  # exists if /run/netns was no mount before us
+GOES_WITHIN = 10.0  # seconds: mounts of a killed node go with its mount namespace, a moment after its last process
 
 
 class NodeError(OSError):
@@ -76,7 +77,13 @@ def clear() -> None:
         while is_mount(NETNS):
             run("umount", str(NETNS))
         NETNS.rmdir()
+    end = time.monotonic() + GOES_WITHIN
     while is_mount(RUN):
-        run("umount", str(RUN))
+        try:
+            run("umount", str(RUN))
+        except NodeError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.1)
     if RUN.exists():
         RUN.rmdir()

@@ -79,6 +79,8 @@ def daemonset(kubernetes: Kubernetes, manifests: str) -> Iterator[None]:
         yield
     finally:
         kubernetes.kubectl("delete", "daemonset/socklb", *SYSTEM, "--wait=true", "--ignore-not-found")
+        rights = (ROOT / "deploys/kubernetes/rbac.yaml").read_text()  # without the labels, as the deploys apply it
+        kubernetes.kubectl("apply", "--filename", "-", given=rights)
         for node in kubernetes.nodes.values():
             node.output("systemctl", "start", "socklb-agent")
             node.output("socklb", "status", "--wait", "50")
