@@ -56,10 +56,11 @@ class Asker:
         """
         try:
             # What is not sent in chunks would be read until CHUNK bytes are there: an event would wait for others.
+            # A large list comes compressed, and a stream is not unpacked unless it is said here.
             if answer.response.chunked:
-                yield from answer.response.stream(CHUNK)
+                yield from answer.response.stream(CHUNK, decode_content=True)
             else:
-                yield from iter(lambda: answer.response.read1(CHUNK), b"")
+                yield from iter(lambda: answer.response.read1(CHUNK, decode_content=True), b"")
         except (HTTPError, OSError, ValueError) as error:  # ValueError: read of closed file
             self.connection.failed(answer.server)
             raise unreachable(answer.server, error) from error
