@@ -15,7 +15,7 @@ MASQUERADED = f"chain masqueraded {{ type nat hook postrouting priority 0; {FROM
 @contextmanager
 def translating(node: Place) -> Iterator[None]:
     """The node tracks what runs between pods too, and gives it its own address."""
-    node.output("nft", f"table ip socklb-test {{ {TRACKED} {MASQUERADED} }}")
+    node.output("nft", f"table ip socklb-test {{ {TRACKED}; {MASQUERADED}; }}")
     try:
         yield
     finally:
