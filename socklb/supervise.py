@@ -49,7 +49,7 @@ class Charge:
         """Begin as well; `act` is what is awaited or called."""
         self.name = name
         self.act = act
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # None: not begun yet
         self.failures = 0  # since it was well last
         self.error = ""
         self.since: float | None = None
@@ -78,7 +78,7 @@ class Charge:
     @property
     def facts(self) -> RunningFacts:
         """How it is now. Threads may ask."""
-        gone = self.task is None or self.task.done()
+        gone = self.task is not None and self.task.done()
         sign = self._sign
         stuck = sign is not None and time.monotonic() - sign > PATIENCE
         lasting = self.since is not None and time.time() - self.since > PATIENCE

@@ -38,7 +38,7 @@ def alarms(report: Report) -> list[AlarmFacts]:
         *_of_records(report.records),
         *_of_leftovers(report.leftovers),
         *_of_hooks(report),
-        *_of_packets(report.packet_path),
+        *_of_packets(report.packet_path, begun=report.synced or not report.agent.running),
         *_of_connect(report.connect),
         *_of_running(report.running),
     ]
@@ -88,10 +88,10 @@ def _of_hooks(report: Report) -> Iterator[AlarmFacts]:
             yield AlarmFacts("hook_not_effective", f"{text}; next: bpftool cgroup tree", hook.name)
 
 
-def _of_packets(path: PacketFacts) -> Iterator[AlarmFacts]:
+def _of_packets(path: PacketFacts, *, begun: bool) -> Iterator[AlarmFacts]:
     if not path.enabled or path.whole is None:
         return
-    if not path.whole:
+    if not path.whole and (path.there or begun):  # it is made once everything was read
         state = "is damaged" if path.there else "is not there"
         text = f"table inet socklb {state}: what comes from outside and what no socket hook sees is not served"
         yield AlarmFacts("packet_path_not_whole", f"{text}; next: see the agent's log")

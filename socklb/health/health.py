@@ -83,8 +83,9 @@ class Health:
     def answering(self) -> Generator[None]:
         """Answer while the block runs, within the agent's loop."""
         _raise_file_limit()
-        self._loop, self._last = asyncio.get_running_loop(), self._make()
+        self._loop = asyncio.get_running_loop()
         with self._server:
+            self._last = self._make()
             yield
 
     def look(self) -> None:

@@ -72,7 +72,9 @@ class PacketPath:
         if not untouched:
             self._look_now()
         there = found is not None and not found.asleep
-        return _with(facts, there=there, whole=there and (packets.served or not packets.synced), aside=packets.aside)
+        writing = self._busy is not None and not self._failures and not self._mending  # it serves what it had meanwhile
+        whole = there and (packets.served or not packets.synced or writing)
+        return _with(facts, there=there, whole=whole, aside=packets.aside)
 
     @property
     def running(self) -> list[RunningFacts]:

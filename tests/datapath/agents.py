@@ -27,6 +27,7 @@ class AgentUnderTest:
         self.log_file = home / "agent.log"
         self.bpffs, self.cgroup = bpffs, cgroup
         self.socket = home / "agent.sock"
+        self.around: list[str] = []  # the command that starts it, as `ip netns exec` would
         self.config = home / "socklb.toml"
         self.configure()
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,7 +55,7 @@ class AgentUnderTest:
     def launch(self) -> None:
         """Start without waiting."""
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(self.command("agent"), stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self.around, *self.command("agent")], stdout=log, stderr=log)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         """End it by a signal; give its exit code."""

@@ -54,6 +54,25 @@ def test_a_service_in_the_folder_is_served(
     assert answers(sandbox, address, port) == set(served_by)
 
 
+ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]  # a network of its own
+
+
+@pytest.mark.parametrize("packet_path", [False, True], ids=["sockets alone", "with the packet path"])
+def test_a_quiet_start_and_the_next_one_log_no_warning(agent: AgentUnderTest, *, packet_path: bool) -> None:
+    agent.around = ALONE
+    if packet_path:
+        agent.config.write_text(agent.config.read_text().replace("packet_path = false", "packet_path = true"))
+    agent.write("web.yaml", NODE, WEB, WEB4, WEB6)
+    for _ in range(2):
+        agent.start()
+        agent.until(lambda status: status["synced"] and not status["problems"])
+        agent.stop()
+    lacks = "this kernel lacks a feature"
+    loud = [line for line in agent.log.splitlines() if " INFO " not in line and lacks not in line]
+    assert not loud
+    assert agent.log.count("in sync: 1 Services") == 2
+
+
 def test_killed_restarted_and_upgraded_under_load_no_connect_fails(
     sandbox: Sandbox, serving: AgentUnderTest, build: Callable[..., Path]
 ) -> None:
