@@ -94,6 +94,7 @@ class Agent:
         self._config, self._source, self._datapath = config, source, datapath
         self._state = State()
         self._complete = False  # whether everything was read once
+        self._begun_again = False  # whether the source tells what the plan knows already
         self.hooks = HookWatch(datapath)
         self.connect = ConnectCheck(datapath)
         self.packets = PacketPath(config)
@@ -165,13 +166,20 @@ class Agent:
         self.reporter.leftovers = await asyncio.to_thread(leftovers)
 
     async def follow(self) -> None:
-        """Apply whatever the source says, as it says it. What cannot be applied is tried again, by `take_again` too."""
-        async with aclosing(self._source.batches()) as batches:
-            async for batch in batches:
-                try:
-                    self.take(batch)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the next change may mend it
-                    log.error("changes: could not be applied: %s", reason(error))  # noqa: TRY400 - one line
+        """Apply whatever the source says, as it says it. What cannot be applied is tried again, by `take_again` too.
+
+        A source that is begun again tells everything once more. That is no difference to the plan, but it is the moment
+        to compare all that should be with all that is.
+        """
+        try:
+            async with aclosing(self._source.batches()) as batches:
+                async for batch in batches:
+                    try:
+                        self.take(batch)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, the next change may mend it
+                        log.error("changes: could not be applied: %s", reason(error))  # noqa: TRY400 - one line
+        finally:
+            self._begun_again = True
 
     def take(self, batch: Batch) -> None:
         """Bring one batch into the kernel, and let the hooks run once there is something to serve.
@@ -181,7 +189,7 @@ class Agent:
         self.progress.begin()
         affected = self._state.apply(batch.changes)
         self._unapplied.append((batch, affected))
-        if len(self._unapplied) > 1:
+        if self._begun_again or len(self._unapplied) > 1:
             self.take_again()
             return
         difference = self.plan.update(self._state, affected)
@@ -192,9 +200,10 @@ class Agent:
         self._all_taken()
 
     def take_again(self) -> None:
-        """Bring what could not be brought: nobody knows how far it came, so all is planned and served anew."""
+        """Bring what could not be brought: nobody knows how far it came, so all is read back, planned and served."""
         if not self._unapplied:
             return
+        self._datapath.tables.read_back()
         self.plan = self._parts.plan = self._new_plan()
         self.plan.update(self._state, self._state.everything)
         if self._complete or any(batch.complete for batch, _ in self._unapplied):
@@ -202,6 +211,7 @@ class Agent:
         else:
             wanted = self.plan.full()
             self._serve(self._without_losses(Difference(wanted.frontends, add=wanted.addresses)))
+        self._begun_again = False
         self._all_taken()
 
     def _all_taken(self) -> None:

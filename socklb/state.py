@@ -57,8 +57,8 @@ class State:
 
     @property
     def everything(self) -> Affected:
-        """Give all Services and Nodes, as if each had changed."""
-        return Affected(frozenset(self.services), frozenset(self.nodes))
+        """Give all Services, also those that only EndpointSlices name, and Nodes, as if each had changed."""
+        return Affected(frozenset(self.services.keys() | self._slices.keys()), frozenset(self.nodes))
 
     def slices(self, service: str) -> tuple[EndpointSlice, ...]:
         """Give the EndpointSlices of a Service."""

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from bisect import insort
 from collections.abc import AsyncGenerator
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class ManifestFolder:
         self._duplicates: set[ObjectId] = set()
         self._served: dict[ObjectId, Object] = {}
         self._folder_problem: Problem | None = None
+        self._untold: AbstractSet[ObjectId] = frozenset()  # what is told even if it did not change
         self._seen = False  # the folder could be read once
         self._logged: frozenset[Problem] = frozenset()
 
@@ -63,8 +65,11 @@ class ManifestFolder:
         return ()
 
     async def batches(self) -> AsyncGenerator[Batch]:
-        """Give the first batch at once, others when objects or `complete` changed."""
-        complete = None
+        """Give the first batch at once, others when objects or `complete` changed.
+
+        Asked for anew, tell everything again: what was told last may have been lost on its way.
+        """
+        complete, self._untold = None, self._served.keys() | self._claims.keys()
         async with aclosing(watch(self.folder)) as looks:
             async for _ in looks:
                 changes = self._merge(await asyncio.to_thread(self._read_changed))
@@ -92,10 +97,12 @@ class ManifestFolder:
             self._folder_problem = Problem(str(self.folder), 0, "", f"cannot be read: {changed.strerror}{hint}")
             return ()
         self._folder_problem, self._seen = None, True
-        touched: set[ObjectId] = set()
+        touched = set(self._untold)
         for name, content in changed.items():
             touched |= self._replace(name, content)
-        return tuple(change for id_ in sorted(touched) if (change := self._change(id_)))
+        changes = tuple(change for id_ in sorted(touched) if (change := self._change(id_)))
+        self._untold = frozenset()
+        return changes
 
     def _replace(self, name: str, content: FileContent | None) -> set[ObjectId]:
         """Take over what a file says now; give the objects that it says otherwise than before."""
@@ -113,15 +120,15 @@ class ManifestFolder:
 
     def _change(self, id_: ObjectId) -> Change | None:
         """Compare who serves an object now with who did."""
-        claims = self._claims[id_]
+        claims = self._claims.get(id_)
         now = self._files[claims[0]].objects[id_].object if claims else None
         before = self._served.get(id_)
         if now is None:
-            del self._claims[id_]
+            self._claims.pop(id_, None)
             self._served.pop(id_, None)
         else:
             self._served[id_] = now
-        return Change(*id_, now) if now != before else None
+        return Change(*id_, now) if now != before or id_ in self._untold else None
 
     def _duplicate_problems(self) -> tuple[Problem, ...]:
         return tuple(

@@ -21,6 +21,10 @@ class KnownAddresses:
         """Open the table and read back what it holds."""
         self._table = HashTable(directory, name, 16, 1)
         self._filter = bits
+        self.read_back()
+
+    def read_back(self) -> None:
+        """Learn what the table holds; nothing waits then. The bits are for whoever reads all tables to adopt."""
         self._homeless: dict[bytes, None] = {}  # in the order in which they came
         self.known = {key for key, _ in self._table.items()}
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from socklb.datapath import barrier, layout
 from socklb.datapath.address_filter import AddressFilter
 from socklb.datapath.known_addresses import TABLES, KnownAddresses
+from socklb.datapath.libbpf import BpfError
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.rows import NoRoomError, Rows
 from socklb.datapath.sets import BackendSets
@@ -45,15 +46,9 @@ class Tables:
         self._loads = RowTable(directory, "loads", layout.LOAD.size)
         self._filter = AddressFilter(self._filter_words)
         self._addresses = [KnownAddresses(directory, name, self._filter) for name in TABLES]
-        self._published: dict[Frontend, Published] = {}
-        self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
-        self._sets = BackendSets(self._backends, self._loads)
-        self._waiting = Waiting()
         self._lent: set[Frontend] = set()
-        self._changed: list[tuple[Published, int | None, int]] = []  # sets and options to be published together
-        self._new: list[tuple[Frontend, Published]] = []
         self.writes: Counter[str] = Counter()
-        self._read_back()
+        self._learn()
 
     def close(self) -> None:
         """Close the maps; the pins keep them."""
@@ -104,6 +99,9 @@ class Tables:
 
         What goes makes room for what comes. Until its address is gone too, a deleted Service is refused and not sent
         astray.
+
+        Raises:
+            BpfError: the kernel refused a part. How far it came nobody knows: next comes `read_back`.
         """
         self._delete(difference.delete)
         self._put(difference.put)
@@ -120,16 +118,22 @@ class Tables:
             yield False
             return
         self._lent |= frontends.keys()
-        self._apply_uncounted(Difference(put=frontends))
         try:
+            self._apply_uncounted(Difference(put=frontends))
             yield True
         finally:
-            self._apply_uncounted(Difference(delete=frozenset(frontends)))
-            self._lent -= frontends.keys()
+            try:
+                self._apply_uncounted(Difference(delete=frozenset(frontends)))
+            finally:
+                self._lent -= frontends.keys()
 
     def _apply_uncounted(self, difference: Difference) -> None:
         written = self.writes.copy()
-        self.apply(difference)
+        try:
+            self.apply(difference)
+        except BpfError:  # no batch failed, so nobody else reads back
+            self.read_back()
+            raise
         self.writes = written
 
     @property
@@ -265,11 +269,28 @@ class Tables:
             self._sets.release(published.base)
             self._filter.remove(frontend.address)
 
-    def _read_back(self) -> None:
+    def read_back(self) -> None:
+        """Forget what is remembered, and learn from the maps what they hold: a change failed, or somebody else wrote.
+
+        Raises:
+            BpfError: they cannot be read.
+        """
+        barrier.wait_for_readers()  # of rows that were withdrawn a moment ago, and are free from now on
+        for table in self._addresses:
+            table.read_back()
+        self._learn()
+
+    def _learn(self) -> None:
         """Learn from the maps what an earlier agent published, also one that was killed half way.
 
         Rows that no hash element leads to, and ranges that no row leads to, are free.
         """
+        self._published: dict[Frontend, Published] = {}
+        self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
+        self._sets = BackendSets(self._backends, self._loads)
+        self._waiting = Waiting()
+        self._changed: list[tuple[Published, int | None, int]] = []  # sets and options to be published together
+        self._new: list[tuple[Frontend, Published]] = []
         sets: list[tuple[int, int]] = []
         for key, value in self._frontends.items():
             (row,) = layout.ROW_INDEX.unpack(value)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from socklb.datapath import layout
 from socklb.datapath.maps import HashTable, PinnedMap, RowTable
+from socklb.datapath.sizes import promised
 from socklb.serving import Frontend, Serving
 
 TRIES = 10
@@ -67,7 +68,7 @@ def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
         Fill(
             "backends",
             sum(map(len, {serving.backends for serving in frontends.values()})),
-            _capacity(PinnedMap(directory, "backends", 4, layout.BACKEND_ROW.size)),
+            promised(_capacity(PinnedMap(directory, "backends", 4, layout.BACKEND_ROW.size))),
         ),
     ]
     for name in ("service_addrs", "node_addrs", "own_addrs"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from socklb import plan, supervise
 from socklb.agent import Agent
 from socklb.api.manifests import ManifestFolder
 from socklb.config import Config
+from socklb.datapath import layout, libbpf, view
+from socklb.datapath.maps import HashTable
 from socklb.datapath.node import NodeDatapath
 from socklb.health import pages
+from socklb.serving import pack_address
 from tests.datapath.agents import endpoint_slice, node, service
 from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp
-from tests.datapath.services import SERVICE4
+from tests.datapath.services import SERVICE4, frontend
 from tests.unit.agent.following import story
 from tests.unit.agent.shapes import manifest
 
@@ -78,6 +83,99 @@ def test_a_change_that_fails_half_way_is_made_good(
 
     run()
     assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(5)} == {BACKENDS4[1]}
+
+
+def refuse_once(monkeypatch: pytest.MonkeyPatch, function: str, table: str, *, done: bool) -> None:
+    """Have the kernel refuse one call about a table for want of memory, before or after it did what it was asked."""
+    real, refused = libbpf.call, False
+
+    def call(what: str, name: str, *more: Any) -> int:
+        nonlocal refused
+        if refused or name != function or not what.endswith(table):
+            return real(what, name, *more)
+        refused = True
+        if done:
+            real(what, name, *more)
+        raise libbpf.BpfError(what, errno.ENOMEM)
+
+    monkeypatch.setattr(libbpf, "call", call)
+
+
+@pytest.mark.parametrize(
+    ("function", "table", "done"),
+    [
+        ("bpf_map_delete_batch", "frontends", True),
+        ("bpf_map_delete_batch", "service_addrs", True),
+        ("bpf_map_update_batch", "frontends", False),
+        ("bpf_map_update_batch", "frontends", True),
+        ("bpf_map_update_batch", "service_addrs", False),
+    ],
+)
+def test_after_a_call_that_the_kernel_refused_the_tables_are_read_back_and_whole(
+    agent: Agent,
+    datapath: NodeDatapath,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    table: str,
+    done: bool,
+) -> None:
+    file = tmp_path / "manifests" / "web.yaml"
+
+    def written() -> bool:
+        return not agent.reporter.report().problems and agent.progress.revision > 1
+
+    @story
+    async def run() -> None:
+        async with running(agent):
+            refuse_once(monkeypatch, function, table, done=done)
+            if "delete" in function:
+                file.write_text(manifest(node("w1", NODE4), service("other", "10.96.0.66")))
+                await until(lambda: (SERVICE4 in str(agent.plan.services)) is False and bool(agent._unapplied))
+                write(tmp_path / "manifests", BACKENDS4[0])  # wanted again before it was known to be gone
+            else:
+                more = service("other", "10.96.0.66"), endpoint_slice("other-4", BACKENDS4[2])
+                (tmp_path / "manifests" / "other.yaml").write_text(manifest(*more))
+            await until(written)
+
+    run()
+    assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] == BACKENDS4[0]
+    if "update" in function:
+        assert sandbox.run(lambda: ask_tcp("10.96.0.66", 80))[0] == BACKENDS4[2]
+    assert view.fill(datapath.pins.maps, view.read_frontends(datapath.pins.maps))[:5] == datapath.tables.fill()
+
+
+def test_what_somebody_deleted_from_the_tables_is_back_once_the_source_is_begun_again(
+    agent: Agent, datapath: NodeDatapath, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failed = ManifestFolder._read_changed, 0
+
+    def fail_once(folder: ManifestFolder) -> Any:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise UnicodeError("in a file's name")
+        return real(folder)
+
+    def delete(table: str, size: int, value: int, key: bytes) -> None:
+        with contextlib.closing(HashTable(datapath.pins.maps, table, size, value)) as opened:
+            opened.delete([key])
+
+    @story
+    async def run() -> None:
+        async with running(agent):
+            key = layout.pack_frontend(frontend(SERVICE4, socket.IPPROTO_TCP))
+            delete("frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size, key)
+            delete("service_addrs", 16, 1, pack_address(SERVICE4))
+            revision = agent.progress.revision
+            monkeypatch.setattr(ManifestFolder, "_read_changed", fail_once)
+            (tmp_path / "manifests" / "other.yaml").touch()
+            await until(lambda: agent.progress.revision > revision)
+
+    run()
+    assert failed > 1
+    assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] == BACKENDS4[0]
 
 
 def test_a_service_that_cannot_be_planned_is_named_and_stands_alone(

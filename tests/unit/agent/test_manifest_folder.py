@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -317,3 +318,13 @@ def test_a_fifo_is_not_opened(tmp_path: Path) -> None:
     content = manifest_file.read_file(tmp_path / "pipe.yaml", None)
     assert content is not None
     assert [problem.message for problem in content.problems] == ["no regular file; valid: a file"]
+
+
+@story
+async def test_asked_for_anew_it_tells_everything_again(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(web(80))
+    async with following(tmp_path) as follower:
+        assert await follower.changes() == {"Service/default/web": [80]}
+        source = follower.source
+    async with aclosing(source.batches()) as batches:
+        assert summary(await anext(batches)) == {"Service/default/web": [80]}
