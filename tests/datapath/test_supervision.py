@@ -76,10 +76,11 @@ def test_a_change_that_fails_half_way_is_made_good(
         async with running(agent):
             monkeypatch.setattr(datapath.tables, "apply", fail)
             write(tmp_path / "manifests", BACKENDS4[1])
+            await until(lambda: agent._unapplied)
             await until(lambda: any("no memory" in p.message for p in agent.reporter.report().problems))
             assert pages.stuck(agent.reporter.report()) == []
             monkeypatch.setattr(datapath.tables, "apply", apply)
-            await until(lambda: not agent.reporter.report().problems)
+            await until(lambda: not agent._unapplied and not agent.reporter.report().problems)
 
     run()
     assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(5)} == {BACKENDS4[1]}
