@@ -1,0 +1,49 @@
+"""What `socklb status` says serves: what was read back, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from socklb.cli.served import by_packets, by_sockets, served_by
+from socklb.cli.status import packet_path
+from socklb.datapath.links import HOOKS
+from socklb.report import HookFacts, PacketFacts, Report
+
+RULES = "packet: nftables, table inet socklb"
+
+
+def hooks(*lacking: str) -> list[HookFacts]:
+    return [HookFacts(name, attached=name not in lacking, effective=name not in lacking) for name in HOOKS]
+
+
+def test_with_everything_there_each_type_has_what_serves_it() -> None:
+    report = Report(hooks=hooks(), packet_path=PacketFacts(enabled=True, there=True, whole=True))
+    assert [by for _, _, by in served_by(report)] == ["socket: connect, sendmsg"] * 2 + [RULES] * 2
+
+
+@pytest.mark.parametrize("found", [[], hooks(*HOOKS)], ids=["no pins", "no hook attached"])
+def test_without_a_hook_no_type_is_served_by_sockets(found: list[HookFacts]) -> None:
+    report = Report(hooks=found)
+    assert by_sockets(report) == "NOT SERVED: no hook is attached and effective"
+    assert not any("socket:" in by for _, _, by in served_by(report))
+
+
+def test_a_hook_that_is_attached_and_not_effective_serves_nothing() -> None:
+    report = Report(hooks=[HookFacts(name, attached=True, effective=name != "recvmsg4") for name in HOOKS])
+    assert by_sockets(report) == "socket: connect; NOT by recvmsg4"
+
+
+@pytest.mark.parametrize(
+    ("facts", "served", "line"),
+    [
+        (PacketFacts(), "not by socklb: packet_path is false", "not by socklb: packet_path is false"),
+        (PacketFacts(True, there=True, whole=True), RULES, "nftables, table inet socklb: there and whole"),
+        (PacketFacts(True, there=True, whole=False), "NOT SERVED: table inet socklb is damaged", "DAMAGED"),
+        (PacketFacts(True, there=False, whole=False), "NOT SERVED: table inet socklb is not there", "NOT THERE"),
+        (PacketFacts(True, error="no libnftables"), "not known: no libnftables", "cannot be asked; FAILS"),
+    ],
+    ids=["off", "whole", "damaged", "gone", "nobody can ask"],
+)
+def test_the_packet_path_is_told_as_it_was_found(facts: PacketFacts, served: str, line: str) -> None:
+    assert by_packets(Report(packet_path=facts)) == served
+    assert line in packet_path(facts)
