@@ -66,8 +66,7 @@ class ConnectCheck:
         if not error or self._inside:
             return not error, error
         try:
-            with _own_cgroup(self._datapath.cgroup) as cgroup:
-                error = await asyncio.to_thread(lambda: _first(_asked_from(cgroup, pair) for pair in ends))
+            error = await asyncio.to_thread(_ask_from_below, self._datapath.cgroup, ends)
         except OSError as refused:
             return None, f"the agent is not in {self._datapath.cgroup}, and cannot ask from there: {refused}"
         return not error, error
@@ -103,6 +102,16 @@ def _own_cgroup(node: Path) -> Generator[Path]:
         yield cgroup
     finally:
         cgroup.rmdir()
+
+
+def _ask_from_below(node: Path, ends: list[Ends]) -> str:
+    """Ask from a cgroup of our own. Whole in one thread, so that the cgroup goes also if nobody waits for it any more.
+
+    Raises:
+        OSError: it cannot be made, or there was no answer.
+    """
+    with _own_cgroup(node) as cgroup:
+        return _first(_asked_from(cgroup, pair) for pair in ends)
 
 
 def _asked_from(cgroup: Path, ends: Ends) -> str:

@@ -30,6 +30,7 @@ from socklb.report import RunningFacts
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 SETTLED = 5.0  # seconds that something must run after a failure to count as well again
+ENDING = 5.0  # seconds that the end of the agent waits for all
 PATIENCE = 60.0  # seconds of failures, or without a sign of life, after which it is not alive
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Charge:
         self.failures = 0  # since it was well last
         self.error = ""
         self.since: float | None = None
+        self.ending = False
         self._sign: float | None = None  # monotonic: the last sign of life; None: none is expected
 
     def expect(self, seconds: float) -> None:
@@ -130,14 +132,25 @@ class Supervisor:
         try:
             yield
         finally:
-            tasks = [charge.task for charge, _ in self._charges if charge.task]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for charge, _ in self._charges:
+                charge.ending = True
+            await _end([charge.task for charge, _ in self._charges if charge.task])
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """End tasks. One that takes its cancellation for a failure is told again, and not for ever."""
+    end = time.monotonic() + ENDING
+    left = set(tasks)
+    while left and time.monotonic() < end:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
+    for task in left:
+        log.error("%s: did not end in %.0f s", task.get_name(), ENDING)
 
 
 async def _repeat(charge: Charge, seconds: float) -> None:
-    while True:
+    while not charge.ending:
         charge.expect(0)
         try:
             done = charge.act()
@@ -152,7 +165,7 @@ async def _repeat(charge: Charge, seconds: float) -> None:
 
 
 async def _keep(charge: Charge) -> None:
-    while True:
+    while not charge.ending:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(charge.failures, 10))
         try:
             await _run_until_it_ends(charge)

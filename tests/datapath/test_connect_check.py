@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from socklb.connect_check import CGROUP, ConnectCheck
 from socklb.datapath import asking
 from socklb.datapath.node import NodeDatapath
 from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
@@ -18,6 +20,7 @@ from tests.datapath.sandbox import Sandbox
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_damage import serving, within  # noqa: F401 - a fixture
 from tests.datapath.test_health import scrape
+from tests.unit.agent.following import story
 
 FAMILIES = pytest.mark.parametrize("family", asking.LOOPBACK, ids=["IPv4", "IPv6"])
 # Which hook is asked by what, as the answer says it.
@@ -67,7 +70,7 @@ def test_the_agent_asks_from_a_cgroup_below_the_nodes(serving: AgentUnderTest, s
     within(10, lambda: serving.status()["connect"]["translated"])
     assert "translated by the hooks, tried" in serving.run("status").stdout
     assert scrape(serving)["socklb_connect_translated",] == 1
-    assert not list(Path(sandbox.cgroup).glob("socklb-connect-check"))
+    assert not cgroup_of(sandbox).exists()
 
 
 def test_a_datagram_that_loopback_drops_says_nothing_of_the_hooks(datapath: NodeDatapath, sandbox: Sandbox) -> None:
@@ -89,3 +92,19 @@ def test_a_datagram_that_loopback_drops_says_nothing_of_the_hooks(datapath: Node
     finally:
         subprocess.run([*in_sandbox, "delete table ip t"], check=True)
     assert sandbox.run(ask) == ""
+
+
+@story
+async def test_an_end_while_it_asks_from_below_leaves_nothing(datapath: NodeDatapath, sandbox: Sandbox) -> None:
+    check = ConnectCheck(datapath)
+    asking_now = asyncio.create_task(check.look())
+    await asyncio.to_thread(within, 10, lambda: cgroup_of(sandbox).exists())
+    asking_now.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking_now
+    await asyncio.to_thread(within, 10, lambda: not cgroup_of(sandbox).exists())
+    assert datapath.tables.frontends == frozenset()
+
+
+def cgroup_of(sandbox: Sandbox) -> Path:
+    return sandbox.cgroup / CGROUP

@@ -106,3 +106,18 @@ async def test_what_hangs_or_fails_for_a_minute_is_not_alive(monkeypatch: pytest
         assert supervisor.running[0].alive
         await until(lambda: not supervisor.running[0].alive)
         assert supervisor.running[0].error == (f"OSError: {error}" if error else "no sign of life for 0 s")
+
+
+@story
+async def test_what_takes_its_cancellation_for_a_failure_holds_up_no_end() -> None:
+    async def act() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise OSError("as a clean-up that fails in its place") from None
+
+    supervisor = Supervisor()
+    supervisor.every("look", 0.01, act)
+    async with asyncio.timeout(3):
+        async with supervisor.at_work():
+            await asyncio.sleep(0.05)
