@@ -48,6 +48,7 @@ struct frontend {
 #define LEAST_LOADED 1 /* TCP: take the less loaded of two random backends */
 #define OWN_NODE_ONLY 2 /* a NodePort that is refused at addresses of other nodes */
 #define MAY_BE_BOUND 4 /* the Service's own server may listen at this very port of the node */
+#define LENT 8 /* no Service's: the agent's own, for a moment; the hooks treat it as any other */
 
 /* One row of a backend set: rows base .. base + count - 1 belong to one set, in ascending order of address and port, and
  * do not change while it is published. `load` is where the backend's connections are counted, 0: they are not.

@@ -49,6 +49,7 @@ class Serving(NamedTuple):
     outside: who answers clients outside the cluster, which keep their address (externalTrafficPolicy Local). None: the
         same as inside, with their address masqueraded.
     may_be_bound: an endpoint, ready or not, listens at this very port of a node, so a process of the node may.
+    lent: no Service's: the agent's own, for a moment (`socklb.connect_check`).
     sources: the only networks from which clients may come; None: from everywhere. Sockets do not know their address
         yet when they connect, so such a frontend is served on the packet alone.
     """
@@ -61,6 +62,7 @@ class Serving(NamedTuple):
     outside: tuple[Backend, ...] | None = None
     sources: tuple[str, ...] | None = None
     may_be_bound: bool = False
+    lent: bool = False
 
 
 class Addresses(NamedTuple):

@@ -33,7 +33,7 @@ def agent() -> None:
     if "kubernetes" in host.groups:
         tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
         account(name="Account at the Kubernetes API")
-    bundle(name="Bundle", tar=str(BUNDLE))
+    bundle(name="Bundle", tar=str(host.data.get("bundle") or BUNDLE))
     put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings())})
     if systemd:
         put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})

@@ -98,23 +98,21 @@ def loads_of(rows: bytes) -> list[int]:
     return [LOAD_NUMBER.unpack_from(rows, offset)[0] for offset in range(LOAD_OFFSET, len(rows), BACKEND_ROW.size)]
 
 
-LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND = 1, 2, 4  # flags of a frontend
+LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND, LENT = FLAGS = 1, 2, 4, 8  # flags of a frontend
 
 
 def pack_options(serving: Serving) -> int:
     """Give the word that says how to choose: flags and, in the low half, the seconds of affinity."""
     flags = LEAST_LOADED * serving.least_loaded | OWN_NODE_ONLY * serving.own_node_only
-    flags |= MAY_BE_BOUND * serving.may_be_bound
+    flags |= MAY_BE_BOUND * serving.may_be_bound | LENT * serving.lent
     return flags << 32 | serving.affinity
 
 
 def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
     """Give what the tables know of how a frontend is served."""
     flags, affinity = word >> 32, word & 0xFFFFFFFF
-    least_loaded, own_node_only, may_be_bound = (
-        bool(flags & one) for one in (LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND)
-    )
-    return Serving(backends, affinity, least_loaded, own_node_only, may_be_bound=may_be_bound)
+    least_loaded, own_node_only, may_be_bound, lent = (bool(flags & one) for one in FLAGS)
+    return Serving(backends, affinity, least_loaded, own_node_only, may_be_bound=may_be_bound, lent=lent)
 
 
 def pack_set(base: int, count: int) -> int:

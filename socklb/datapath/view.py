@@ -42,7 +42,7 @@ def read_frontends(directory: Path) -> dict[Frontend, Serving]:
         for key, value in frontends.items():
             (row,) = layout.ROW_INDEX.unpack(value)
             serving = _read_serving(rows, backends, row, key)
-            if serving is not None:
+            if serving is not None and not serving.lent:
                 found[layout.unpack_frontend(key)] = serving
         return found
 

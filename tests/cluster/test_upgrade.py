@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -55,31 +54,28 @@ def connect4(node: Place) -> int:
 
 
 @pytest.fixture
-def newer_bundle(tmp_path: Path) -> Iterator[None]:
-    """Other objects in build/agent.tar, as the next version would have; the present one comes back afterwards."""
-    tar = ROOT / "build" / "agent.tar"
-    kept = tmp_path / "agent.tar"
-    shutil.copy2(tar, kept)
+def newer_bundle(tmp_path: Path) -> Path:
+    """A bundle with other objects, as the next version would have."""
+    tar, newer = ROOT / "build" / "agent.tar", tmp_path / "agent.tar"
     tree = tmp_path / "agent"
     tree.mkdir()
     subprocess.run(["tar", "-xf", tar, "-C", tree], check=True)
     (package,) = tree.glob("lib/socklb/datapath")
     build = ["make", "-s", "-B", "-C", ROOT / "bpf", f"OUT={package}", "DEFINES=-DLOOKUP_TRIES=4"]
     subprocess.run(build, check=True)
-    subprocess.run(["tar", "-cf", tar, "-C", tree, "bin", "lib"], check=True)
-    yield
-    shutil.copy2(kept, tar)
+    subprocess.run(["tar", "-cf", newer, "-C", tree, "bin", "lib"], check=True)
+    return newer
 
 
-def test_an_upgrade_under_load_fails_no_connect(cluster: Cluster, newer_bundle: None) -> None:
+def test_an_upgrade_under_load_fails_no_connect(cluster: Cluster, newer_bundle: Path) -> None:
     node = cluster.node("w1")
     before = connect4(node)
     with eight_clients(cluster) as results:
-        deploy("agent")
+        deploy("agent", "--data", f"bundle={newer_bundle}")
         assert connect4(node) != before
         node.output("sh", "-c", "kill -9 $(cat /run/socklb/agent.pid)")
         time.sleep(0.5)
-        deploy("agent")
+        deploy("agent", "--data", f"bundle={newer_bundle}")
     assert [failed for _, failed, _ in results] == [[]] * 8
     assert all(connects > 50 for connects, _, _ in results)
     assert {name for _, _, backends in results for name in backends} <= {"web-1", "web-2", "web-3"}

@@ -97,9 +97,9 @@ def pyinfra(*arguments: str, given: str = "", timeout: float = 120, **environmen
     )
 
 
-def deploy(name: str) -> dict[str, Any]:
-    """Run deploys/<name>.py to success and give pyinfra's results."""
-    done = pyinfra("inventory", f"deploys/{name}.py", "-y", "--json")
+def deploy(name: str, *more: str) -> dict[str, Any]:
+    """Run deploys/<name>.py to success, with more words for pyinfra, and give its results."""
+    done = pyinfra("inventory", f"deploys/{name}.py", "-y", "--json", *more)
     assert done.returncode == 0, f"deploys/{name}.py: {done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     results: dict[str, Any] = json.loads(done.stdout)["results"]
     assert results["totals"]["hosts"], "pyinfra found no hosts, which it does not call a failure"

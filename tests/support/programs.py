@@ -38,7 +38,7 @@ with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_SCTP) as raw:
 # argv: data or reset, port. Echoes; each segment with data that comes in is answered besides by one that the client has
 # not asked for: data far before its window, or a reset within it.
 INVALID_SERVER = """
-import socket, struct, sys, threading
+import socket, struct, sys, threading, time
 injected, port = sys.argv[1], int(sys.argv[2])
 
 def checksum(data):
@@ -63,6 +63,7 @@ def inject():
 def echo(connection):
     try:
         while data := connection.recv(4096):
+            time.sleep(0.02)  # what is injected comes first: behind the answer a reset would be out of the window
             connection.sendall(data)
     except OSError:
         pass
