@@ -160,6 +160,7 @@ def test_a_source_port_that_the_kernel_chose_is_no_reason_to_leave_it_to_packets
 
     def work() -> bool:
         with socket.socket(socket.AF_INET, TCP) as client:
+            client.settimeout(1)  # the packet path, such as it is here, has a route and nobody who answers
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.bind(("0.0.0.0", port))
             return client.connect_ex((HOOKED_ONLY, 80)) == 0
