@@ -26,6 +26,7 @@ from socklb.report import ConnectFacts
 from socklb.serving import Backend, Frontend, Serving, pack_address
 
 EVERY = 10.0  # seconds
+AGAIN = 1.0  # seconds after a failure: hooks that were put back are to be seen to work
 LIMIT = 5.0  # seconds for a process of our own
 CGROUP = "socklb-connect-check"
 
@@ -44,7 +45,8 @@ class ConnectCheck:
     @property
     def due(self) -> bool:
         """Whether it is time to ask again."""
-        return self.facts.at is None or time.time() - self.facts.at >= EVERY
+        pause = AGAIN if self.facts.translated is False else EVERY
+        return self.facts.at is None or time.time() - self.facts.at >= pause
 
     async def look(self) -> None:
         """Ask, in both families where the node has both."""
