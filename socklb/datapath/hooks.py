@@ -51,12 +51,6 @@ def inspect(cgroup: Path, links: Path) -> list[Hook]:
     return [_inspect(name, cgroup, here, links / name) for name in HOOKS]
 
 
-def attached(cgroup: Path, links: Path) -> dict[str, bool]:
-    """Say for every hook whether it is attached to the node's cgroup, without the walk that shows it effective."""
-    here = cgroup_id(cgroup)
-    return {name: _is_here(pinned_info(links / name), here) for name in HOOKS}
-
-
 def _is_here(info: LinkInfo | None, here: int | None) -> bool:
     return info is not None and info.cgroup_id == here
 

@@ -11,7 +11,6 @@ mounted again, and everything is pinned anew. A look costs some eighty system ca
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from functools import partial
@@ -89,12 +88,8 @@ class Keeper:
 
     def _is_pinned(self, name: str, fd: int) -> bool:
         """Say whether the table that is pinned under a name is ours."""
-        pin = self._pins.maps / name
-        try:
-            pinned = libbpf.get_pinned(pin)
-        except libbpf.BpfError as error:
-            if error.errno not in (errno.ENOENT, errno.EACCES):
-                raise
+        pinned = libbpf.find_pinned(self._pins.maps / name)
+        if pinned is None:
             return False
         try:
             return map_info(pinned, name).id == map_info(fd, name).id

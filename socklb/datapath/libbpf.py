@@ -280,6 +280,16 @@ def pin(fd: int, path: Path) -> None:
     call(f"pin {path}", "bpf_obj_pin", fd, os.fsencode(path))
 
 
+def find_pinned(pin: Path) -> int | None:
+    """Open what is pinned, as `get_pinned` does; None if nothing is pinned there, or a folder took its place."""
+    try:
+        return get_pinned(pin)
+    except BpfError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES):
+            raise
+        return None
+
+
 def update_link(link_fd: int, program_fd: int, name: str) -> None:
     """Replace a link's program atomically. The kernel does not compare attach types: the caller must."""
     call(f"update link {name}", "bpf_link_update", link_fd, program_fd, None)

@@ -60,11 +60,8 @@ def link_info(link: int, name: object) -> LinkInfo:
 
 def pinned_info(pin: Path) -> LinkInfo | None:
     """Read what the kernel says of a pinned link; None if nothing is pinned there, or a folder took its place."""
-    try:
-        link = libbpf.get_pinned(pin)
-    except libbpf.BpfError as error:
-        if error.errno not in (errno.ENOENT, errno.EACCES):
-            raise
+    link = libbpf.find_pinned(pin)
+    if link is None:
         return None
     try:
         return link_info(link, pin)
