@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tables. The agent writes the first eight, the hooks write the others.
+/* The tables. The agent writes those down to `this_node`, the hooks write the others.
  *
  * A hash element is reused at once by the kernel, also for another key, while a reader may still hold it. So nothing is
  * read from a hash element but an index, and the row behind the index says which key it belongs to; for the address
@@ -29,6 +29,11 @@
 #ifndef MAX_OWN_ADDRESSES
 #define MAX_OWN_ADDRESSES (1 << 10)
 #endif
+/* Two tries without memory for what they do not hold. */
+#ifndef MAX_SOURCE_RANGES
+#define MAX_SOURCE_RANGES (1 << 17)
+#endif
+#define MAX_NETWORKS (1 << 10)
 /* Slots for live sockets, a power of two; 0 keeps every record in sk_storage (kernels before 5.12 have no atomic
  * compare-and-swap for programs: commit 5ffa25502b5a).
  */
@@ -101,6 +106,24 @@ struct {
 	__type(key, struct address);
 	__type(value, __u8);
 } own_addrs SEC(".maps");
+
+/* Who may ask for a GUARDED frontend. A range is there before its frontend is made known, and until it was forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_SOURCE_RANGES);
+	__type(key, struct source_range);
+	__type(value, __u8);
+} source_ranges SEC(".maps");
+
+/* Which networks an address lies in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_NETWORKS);
+	__type(key, struct network);
+	__type(value, __u8);
+} networks SEC(".maps");
 
 /* What the hooks must know of the node. */
 struct {

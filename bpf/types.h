@@ -29,9 +29,14 @@ static inline __attribute__((always_inline)) __u32 filter_bit(const struct addre
 struct frontend_key {
 	struct address address;
 	__be16 port;
-	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	__u8 pad;
+	__u8 protocol; /* IPPROTO_TCP, _UDP or _SCTP; the hooks ask for the first two */
+	__u8 scope; /* 0, or FROM_OUTSIDE */
 };
+
+/* A second row beside that of scope 0, which has HAS_OUTSIDE: who answers clients outside the cluster, which keep their
+ * address (externalTrafficPolicy Local). Nobody: they are dropped.
+ */
+#define FROM_OUTSIDE 1
 
 /* One row of a frontend. Two words change while the row is published, each by one 64-bit store: `set` is
  * base << 32 | count, `options` is flags << 32 | seconds of session affinity. The key is repeated here because a row, unlike a hash element, is never given to
@@ -49,6 +54,8 @@ struct frontend {
 #define OWN_NODE_ONLY 2 /* a NodePort that is refused at addresses of other nodes */
 #define MAY_BE_BOUND 4 /* the Service's own server may listen at this very port of the node */
 #define LENT 8 /* no Service's: the agent's own, for a moment; the hooks treat it as any other */
+#define HAS_OUTSIDE 16 /* there is a row FROM_OUTSIDE beside this one */
+#define GUARDED 32 /* only clients in the source ranges of this row may ask; the row FROM_OUTSIDE has no ranges */
 
 /* One row of a backend set: rows base .. base + count - 1 belong to one set, in ascending order of address and port, and
  * do not change while it is published. `load` is where the backend's connections are counted, 0: they are not.
@@ -59,6 +66,28 @@ struct backend {
 	__u16 pad;
 	__u32 load;
 };
+
+/* A network from which clients may ask for the frontend of a row (loadBalancerSourceRanges): a key of a trie, looked up
+ * with SOURCE_BITS. The row is native and always matched whole.
+ */
+struct source_range {
+	__u32 prefixlen; /* of what follows, in bits: those of the row, and of the network as an IPv6 one */
+	__u32 row;
+	struct address address;
+};
+#define SOURCE_BITS (32 + 128)
+
+/* A network of the configuration or of the cluster: a key of a trie, looked up with NETWORK_BITS. The value has the flags
+ * of all networks that it lies in.
+ */
+struct network {
+	__u32 prefixlen; /* in bits, as of an IPv6 network */
+	struct address address;
+};
+#define NETWORK_BITS 128
+#define POD_NETWORK 1 /* of pods of the cluster */
+#define NATIVE_NETWORK 2 /* reached by pods with their own address */
+#define SERVICE_NETWORK 4 /* of ClusterIPs: an address that no Service has is refused */
 
 /* What a socket asked for and what it was given. `note`, UDP: the row of the backend, where it is looked for first when
  * the socket asks again; TCP: where the connection is counted, 0 if it is not.

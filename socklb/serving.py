@@ -16,6 +16,7 @@ V4_PREFIX = bytes(10) + b"\xff\xff"
 ANY4 = V4_PREFIX + bytes(4)
 ANY6 = bytes(16)
 PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP", socket.IPPROTO_SCTP: "SCTP"}
+FROM_OUTSIDE = 1
 SOCKET_PROTOCOLS = {socket.IPPROTO_TCP, socket.IPPROTO_UDP}
 
 
@@ -23,11 +24,13 @@ class Frontend(NamedTuple):
     """What a client asks for: address (16 bytes), port, IP protocol number.
 
     A NodePort has the unspecified address of its family, `ANY4` or `ANY6`.
+    scope: FROM_OUTSIDE in the tables alone, for clients outside the cluster where others serve them than those inside.
     """
 
     address: bytes
     port: int
     protocol: int
+    scope: int = 0
 
 
 class Backend(NamedTuple):

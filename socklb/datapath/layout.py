@@ -21,6 +21,8 @@ MAPS = (
     "service_addrs",
     "node_addrs",
     "own_addrs",
+    "source_ranges",
+    "networks",
     "this_node",
     "loads",
     "affinity",
@@ -28,11 +30,15 @@ MAPS = (
     "sockets",
     "more_peers",
 )
-FRONTEND_KEY = struct.Struct("!16sHBx")
+FRONTEND_KEY = struct.Struct("!16sHBB")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
 BACKEND_FIELDS = "16sH6x"
 BACKEND_ROW = struct.Struct(f"!{BACKEND_FIELDS}")
 LOAD_OFFSET = 20  # of the number in a backend row, native
+SOURCE_RANGE = struct.Struct("=II16s")
+NETWORK = struct.Struct("=I16s")
+NETWORK_FLAGS = struct.Struct("=B")
+POD_NETWORK, NATIVE_NETWORK, SERVICE_NETWORK = 1, 2, 4
 ROW_INDEX = struct.Struct("=I")
 PEER = struct.Struct("!16s16sHHI")
 SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s")

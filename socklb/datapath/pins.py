@@ -1,4 +1,4 @@
-"""Where maps and links stay when no agent runs: <bpffs>/socklb/v2/{maps,links}, and who may write there.
+"""Where maps and links stay when no agent runs: <bpffs>/socklb/v3/{maps,links}, and who may write there.
 
 Whoever can write there is master of the hooks, so everything is root's alone. Tables of another schema, or of another
 size than can be taken over, are in folders of their own beside ours: see `older`.
@@ -15,7 +15,7 @@ from socklb.datapath import hooks, older
 from socklb.datapath.lock import Lock
 from socklb.errors import SocklbError
 
-SCHEMA = 2  # of bpf/types.h and bpf/maps.h; another one gets another directory
+SCHEMA = 3  # of bpf/types.h and bpf/maps.h; another one gets another directory
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -1,6 +1,6 @@
 """The tables of one node, as frontends and the backends that serve them.
 
-    tables = Tables(Path("/sys/fs/bpf/socklb/v2/maps"))
+    tables = Tables(Path("/sys/fs/bpf/socklb/v3/maps"))
     tables.serving(frontend)          # read back from the kernel when the tables were opened
     tables.apply(Difference(put={frontend: Serving(backends)}))
 

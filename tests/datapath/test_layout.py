@@ -57,9 +57,11 @@ def offsets_of(packed: struct.Struct, count: int) -> list[int]:
 
 # the fields of each Python struct, and how far into its field the low byte of a value stands (big-endian: at the end)
 STRUCTS = [
-    ("frontend_key", layout.FRONTEND_KEY, {"address": 0, "port": 1, "protocol": 0}),
+    ("frontend_key", layout.FRONTEND_KEY, {"address": 0, "port": 1, "protocol": 0, "scope": 0}),
     ("frontend", layout.FRONTEND_ROW, {"key": 0, "set": 0, "options": 0}),
     ("backend", layout.BACKEND_ROW, {"address": 0, "port": 1}),
+    ("source_range", layout.SOURCE_RANGE, {"prefixlen": 0, "row": 0, "address": 0}),
+    ("network", layout.NETWORK, {"prefixlen": 0, "address": 0}),
     ("node", layout.NODE, {"netns": 0}),
     ("kernel_facts", layout.KERNEL_FACTS, dict.fromkeys(Kernel._fields, 0)),
     ("bookkeeping", layout.BOOKKEEPING, {"spilled": 0, "lost": 0}),
