@@ -52,7 +52,7 @@ class ConnectCheck:
         """Ask, in both families where the node has both."""
         with ExitStack() as opened:
             ends = [found for family in asking.LOOPBACK if (found := _ends(family, opened))]
-            served = {_frontend(decoy): Serving((_backend(listener),), lent=True) for listener, decoy in ends}
+            served = {_frontend(decoy): Serving((_backend(listener),)) for listener, decoy in ends}
             with self._datapath.tables.lent(served) as fits:
                 if not ends or not fits:
                     self._note(None, "the tables are full" if ends else "the node has no loopback address")

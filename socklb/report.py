@@ -161,6 +161,7 @@ class Report(Struct):
     connect: ConnectFacts = field(default_factory=ConnectFacts)
     services: ServiceFacts = field(default_factory=ServiceFacts)
     maps: list[TableFacts] = field(default_factory=list[TableFacts])
+    table_repairs: int = 0
     records: RecordFacts = field(default_factory=RecordFacts)
     leftovers: list[str] = field(default_factory=list[str])
     writes: dict[str, int] = field(default_factory=dict[str, int])

@@ -125,6 +125,7 @@ class Reporter:
             connect=parts.connect.facts,
             services=self._services(),
             maps=self._tables(seen.sockets),
+            table_repairs=parts.datapath.tables.repairs,
             records=report.RecordFacts(*parts.datapath.records),
             leftovers=self.leftovers,
             writes=dict(parts.datapath.tables.writes),

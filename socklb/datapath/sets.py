@@ -44,6 +44,10 @@ class BackendSets:
         """How many more backends there may be; negative where sets had to be parted though the table was full."""
         return self.limit - self.rows.used
 
+    def is_range(self, base: int, count: int) -> bool:
+        """Say whether the table has such rows."""
+        return base + count <= self._table.capacity
+
     def adopt(self, published: Iterable[tuple[int, int]]) -> None:
         """Take over the sets (base, count) that frontends lead to already, one entry a frontend."""
         counted: list[bytes] = []

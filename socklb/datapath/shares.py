@@ -12,21 +12,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from socklb.datapath import layout
+from socklb.datapath.published import Published
 from socklb.datapath.sets import BackendSets
 from socklb.serving import Backend, Frontend, Serving
-
-
-@dataclass(slots=True)
-class Published:
-    """What the row of a frontend says."""
-
-    row: int
-    options: int
-    base: int | None  # of its set; None: no backends
-
 
 Share = tuple[Frontend, tuple[Backend, ...]]
 

@@ -15,6 +15,7 @@ One writer at a time: the caller holds the lock of `pins.Pins`.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -25,41 +26,47 @@ from socklb.datapath import barrier, layout
 from socklb.datapath.address_filter import AddressFilter
 from socklb.datapath.known_addresses import TABLES, KnownAddresses
 from socklb.datapath.libbpf import BpfError
-from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.rows import NoRoomError, Rows
+from socklb.datapath.maps import RowTable
+from socklb.datapath.published import Published, PublishedFrontends
+from socklb.datapath.rows import NoRoomError
 from socklb.datapath.sets import BackendSets
-from socklb.datapath.shares import Published, shares, some_of
+from socklb.datapath.shares import shares, some_of
 from socklb.datapath.view import Fill
 from socklb.datapath.waiting import Waiting
 from socklb.serving import Addresses, Backend, Difference, Frontend, Serving
+
+log = logging.getLogger(__name__)
 
 
 class Tables:
     """The frontends, backends and addresses that the hooks read."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the pinned maps in `directory` and read back what they hold."""
-        self._frontends = HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
-        self._frontend_rows = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
+        """Open the pinned maps in `directory` and read back what they hold. What is lent there, nobody needs now."""
         self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
         self._filter_words = RowTable(directory, "address_filter", layout.FILTER_WORD.size)
         self._loads = RowTable(directory, "loads", layout.LOAD.size)
         self._filter = AddressFilter(self._filter_words)
+        self._frontends = PublishedFrontends(directory, self._filter)
         self._addresses = [KnownAddresses(directory, name, self._filter) for name in TABLES]
-        self._lent: set[Frontend] = set()
         self.writes: Counter[str] = Counter()
+        self.repairs = 0  # damaged elements that were taken out
         self._learn()
+        self._delete(frozenset(frontend for frontend, published in self._published.items() if published.lent))
 
     def close(self) -> None:
         """Close the maps; the pins keep them."""
-        of_rows = (self._frontend_rows, self._backends, self._filter_words, self._loads)
-        for table in (self._frontends, *of_rows, *self._addresses):
+        for table in (self._frontends, self._backends, self._filter_words, self._loads, *self._addresses):
             table.close()
+
+    @property
+    def _published(self) -> dict[Frontend, Published]:
+        return self._frontends.known
 
     @property
     def frontends(self) -> frozenset[Frontend]:
         """Every frontend that is served, but for those that are lent."""
-        return frozenset(self._published.keys() - self._lent)
+        return frozenset(frontend for frontend, published in self._published.items() if not published.lent)
 
     @property
     def addresses(self) -> Addresses:
@@ -84,7 +91,7 @@ class Tables:
     def fill(self) -> list[Fill]:
         """Say how full the tables are, from memory."""
         return [
-            Fill("frontends", len(self._published) - len(self._lent), self._frontends.capacity),
+            Fill("frontends", len(self._published) - self._frontends.lent, self._frontends.capacity),
             Fill("backends", self._sets.rows.used, self._sets.limit),
             *(table.fill for table in self._addresses),
         ]
@@ -117,15 +124,11 @@ class Tables:
         if self.waiting or len(frontends) > min(self._room):
             yield False
             return
-        self._lent |= frontends.keys()
         try:
-            self._apply_uncounted(Difference(put=frontends))
+            self._apply_uncounted(Difference({key: serving._replace(lent=True) for key, serving in frontends.items()}))
             yield True
         finally:
-            try:
-                self._apply_uncounted(Difference(delete=frozenset(frontends)))
-            finally:
-                self._lent -= frontends.keys()
+            self._apply_uncounted(Difference(delete=frozenset(frontends)))
 
     def _apply_uncounted(self, difference: Difference) -> None:
         written = self.writes.copy()
@@ -139,7 +142,7 @@ class Tables:
     @property
     def _room(self) -> tuple[int, int]:
         """How many more frontends and backends there may be."""
-        return self._rows.capacity - self._rows.used, self._sets.room
+        return self._frontends.room, self._sets.room
 
     def _use_room(self) -> None:
         """Give those that wait what room there is."""
@@ -210,8 +213,7 @@ class Tables:
         def lead(base: int, to: int) -> None:
             barrier.order_stores()
             for published in users[base]:
-                self._frontend_rows.publish(published.row, layout.SET_OFFSET, self._sets.word(to))
-                published.base = to
+                self._frontends.publish_set(published, to, self._sets.word(to))
 
         self._sets.slide(lead)
 
@@ -228,46 +230,30 @@ class Tables:
     def _publish(self, known: Published, base: int | None, options: int) -> None:
         """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
         if options != known.options:
-            self._frontend_rows.publish(known.row, layout.OPTIONS_OFFSET, options)
+            self._frontends.publish_options(known, options)
             self.writes["rows"] += 1
-        if base != known.base:
-            self._frontend_rows.publish(known.row, layout.SET_OFFSET, self._sets.word(base))
+        before = known.base
+        if base != before:
+            self._frontends.publish_set(known, base, self._sets.word(base))
             self.writes["rows"] += 1
-        self._sets.release(known.base)
-        known.base, known.options = base, options
+        self._sets.release(before)
 
     def _make_known(self) -> None:
-        items: list[tuple[bytes, bytes]] = []
-        for frontend, new in self._new:
-            new.row, key = self._rows.take(1), layout.pack_frontend(frontend)
-            row = layout.FRONTEND_ROW.pack(key, self._sets.word(new.base), new.options)
-            self._frontend_rows.write(new.row, row)
-            self._filter.add(frontend.address)
-            items.append((key, layout.ROW_INDEX.pack(new.row)))
-        self.writes["rows"] += len(items)
-        barrier.order_stores()
-        done = self._frontends.put(items)
+        done = self._frontends.make_known(self._new, self._sets.word)
+        self.writes["rows"] += len(self._new)
         self.writes["frontends"] += done
-        self._published.update(self._new[:done])
-        for frontend, new in self._new[done:]:  # somebody else put elements there, for each has a row
+        for frontend, new in self._new[done:]:
             self._waiting.put(frontend, layout.unpack_options(new.options, self._sets.read(new.base)), served=False)
-            self._rows.give_back(new.row)
             self._sets.release(new.base)
-            self._filter.remove(frontend.address)
         self._new.clear()
 
     def _delete(self, frontends: frozenset[Frontend]) -> None:
         for frontend in frontends:
             self._waiting.forget(frontend)
         gone = [frontend for frontend in frontends if frontend in self._published]
-        if gone:
-            self._frontends.delete(layout.pack_frontend(frontend) for frontend in gone)
-            self.writes["frontends"] += len(gone)
-        for frontend in gone:
-            published = self._published.pop(frontend)
-            self._rows.give_back(published.row)
+        self.writes["frontends"] += len(gone)
+        for published in self._frontends.forget(gone):
             self._sets.release(published.base)
-            self._filter.remove(frontend.address)
 
     def read_back(self) -> None:
         """Forget what is remembered, and learn from the maps what they hold: a change failed, or somebody else wrote.
@@ -283,22 +269,16 @@ class Tables:
     def _learn(self) -> None:
         """Learn from the maps what an earlier agent published, also one that was killed half way.
 
-        Rows that no hash element leads to, and ranges that no row leads to, are free.
+        Ranges that no row leads to are free. A frontend whose element was damaged is written anew when it is put.
         """
-        self._published: dict[Frontend, Published] = {}
-        self._rows = Rows(self._frontend_rows.capacity, barrier.wait_for_readers)
         self._sets = BackendSets(self._backends, self._loads)
         self._waiting = Waiting()
         self._changed: list[tuple[Published, int | None, int]] = []  # sets and options to be published together
         self._new: list[tuple[Frontend, Published]] = []
-        sets: list[tuple[int, int]] = []
-        for key, value in self._frontends.items():
-            (row,) = layout.ROW_INDEX.unpack(value)
-            _, word, options = layout.FRONTEND_ROW.unpack(self._frontend_rows.read(row))
-            base, count = layout.unpack_set(word)
-            sets.append((base, count))
-            self._published[layout.unpack_frontend(key)] = Published(row, options, base if count else None)
+        sets, damaged = self._frontends.read_back(self._sets.is_range)
+        if damaged:
+            log.warning("the table of frontends was damaged from outside: %d of its elements led astray", damaged)
+            self.repairs += damaged
         self._sets.adopt(sets)
-        self._rows.adopt((published.row, 1) for published in self._published.values())
         known = (table.known for table in self._addresses)
         self._filter.adopt(chain((frontend.address for frontend in self._published), *known))

@@ -48,7 +48,9 @@ def read_frontends(directory: Path) -> dict[Frontend, Serving]:
 
 
 def _read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Serving | None:
-    """Read a row and a set that did not change meanwhile; None if the row went to another frontend."""
+    """Read a row and a set that did not change meanwhile; None if the row went to another frontend, or is none."""
+    if row >= rows.capacity:
+        return None
     for _ in range(TRIES):
         before = rows.read(row)
         row_key, word, options = layout.FRONTEND_ROW.unpack(before)

@@ -83,6 +83,8 @@ def _of_tables(report: Report) -> Iterator[Metric]:
     for name, count in report.writes.items():
         writes.add_metric([name], count)
     yield from (entries, capacity, writes)
+    text = "Elements that were damaged from outside and taken out, to be written anew."
+    yield CounterMetricFamily("socklb_table_repairs", text, value=report.table_repairs)
     spilled, lost = report.records.spilled, report.records.lost
     text = "Records of sockets that found their slot taken."
     yield CounterMetricFamily("socklb_records_spilled", text, value=spilled)

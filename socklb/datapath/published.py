@@ -1,0 +1,130 @@
+"""The frontends that the kernel knows: a hash element leads to a row, and the row says how the frontend is served.
+
+    frontends = PublishedFrontends(directory, bits)
+    damaged = frontends.read_back(sets.is_range)
+    frontends.make_known([(frontend, Published(-1, options, base))], word_of)
+
+A row is written before its element, and is another frontend's only when no reader can still hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from socklb.datapath import barrier, layout
+from socklb.datapath.address_filter import AddressFilter
+from socklb.datapath.maps import HashTable, RowTable
+from socklb.datapath.rows import Rows
+from socklb.serving import Frontend
+
+LENT = layout.LENT << 32  # in the word of options
+
+
+@dataclass(slots=True)
+class Published:
+    """What the row of a frontend says."""
+
+    row: int
+    options: int
+    base: int | None  # of its set; None: no backends
+
+    @property
+    def lent(self) -> bool:
+        """Whether it is no Service's."""
+        return bool(self.options & LENT)
+
+
+class PublishedFrontends:
+    """See the module. `known` has them all, `lent` says how many of them are no Service's."""
+
+    def __init__(self, directory: Path, bits: AddressFilter) -> None:
+        """Open the tables; what they hold is for `read_back`."""
+        self._elements = HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
+        self._table = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
+        self._filter = bits
+        self.capacity = self._elements.capacity
+
+    def close(self) -> None:
+        """Close the tables; the pins keep them."""
+        self._elements.close()
+        self._table.close()
+
+    @property
+    def room(self) -> int:
+        """How many more there may be."""
+        return self._rows.capacity - self._rows.used
+
+    def read_back(self, is_set: Callable[[int, int], bool]) -> tuple[list[tuple[int, int]], int]:
+        """Learn what the tables hold. Rows that no element leads to are free.
+
+        An element that leads beyond the rows, to another frontend's row or to what is no set is somebody else's work,
+        and goes. Gives the sets, one entry a frontend, and how many elements went. The bits are for the caller.
+        """
+        self.known: dict[Frontend, Published] = {}
+        self._rows = Rows(self._table.capacity, barrier.wait_for_readers)
+        sets: list[tuple[int, int]] = []
+        damaged: list[bytes] = []
+        for key, value in self._elements.items():
+            (row,) = layout.ROW_INDEX.unpack(value)
+            row_key, word, options = self._read(row)
+            base, count = layout.unpack_set(word)
+            frontend = layout.unpack_frontend(key)
+            if row_key != key or layout.pack_frontend(frontend) != key or not is_set(base, count):
+                damaged.append(key)
+                continue
+            sets.append((base, count))
+            self.known[frontend] = Published(row, options, base if count else None)
+        self._rows.adopt((published.row, 1) for published in self.known.values())
+        self.lent = sum(published.lent for published in self.known.values())
+        if damaged:
+            self._elements.delete(damaged)
+            barrier.wait_for_readers()  # of rows that are free from now on
+        return sets, len(damaged)
+
+    def make_known(self, new: Sequence[tuple[Frontend, Published]], word: Callable[[int | None], int]) -> int:
+        """Write rows, then elements; give how many went in, in order. Somebody else took the room of those behind."""
+        items: list[tuple[bytes, bytes]] = []
+        for frontend, published in new:
+            published.row, key = self._rows.take(1), layout.pack_frontend(frontend)
+            self._table.write(published.row, layout.FRONTEND_ROW.pack(key, word(published.base), published.options))
+            self._filter.add(frontend.address)
+            items.append((key, layout.ROW_INDEX.pack(published.row)))
+        barrier.order_stores()
+        done = self._elements.put(items)
+        self.known.update(new[:done])
+        self.lent += sum(published.lent for _, published in new[:done])
+        for frontend, published in new[done:]:
+            self._give_back(frontend, published)
+        return done
+
+    def publish_options(self, published: Published, options: int) -> None:
+        """Say otherwise how to choose, by one store."""
+        self._table.publish(published.row, layout.OPTIONS_OFFSET, options)
+        published.options = options
+
+    def publish_set(self, published: Published, base: int | None, word: int) -> None:
+        """Lead to another set, by one store."""
+        self._table.publish(published.row, layout.SET_OFFSET, word)
+        published.base = base
+
+    def forget(self, frontends: Iterable[Frontend]) -> list[Published]:
+        """Have no element for frontends that are known; give what their rows said."""
+        gone = list(frontends)
+        if gone:
+            self._elements.delete(map(layout.pack_frontend, gone))
+        found = [self.known.pop(frontend) for frontend in gone]
+        for frontend, published in zip(gone, found, strict=True):
+            self.lent -= published.lent
+            self._give_back(frontend, published)
+        return found
+
+    def _give_back(self, frontend: Frontend, published: Published) -> None:
+        self._rows.give_back(published.row)
+        self._filter.remove(frontend.address)
+
+    def _read(self, row: int) -> tuple[bytes, int, int]:
+        found = self._table.read(row) if row < self._table.capacity else bytes(layout.FRONTEND_ROW.size)
+        key, word, options = layout.FRONTEND_ROW.unpack(found)
+        return key, word, options
