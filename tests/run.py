@@ -23,7 +23,7 @@ RUNS = {
     "datapath": ["tests/datapath"],
     "unit": ["tests/unit"],
     "kube": ["tests/kube"],
-    "packets": ["tests/packets"],
+    "packets": ["tests/packets", "tests/tc"],
 }
 AT_ONCE = (os.cpu_count() or 1) + 1
 SLOWEST = 10

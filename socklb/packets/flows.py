@@ -13,7 +13,8 @@ import struct
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from socklb.packets.netlink import ACK, DUMP, NESTED, attribute, attributes, exchange
+from socklb.netlink import ACK, DUMP, NESTED, attribute, attributes
+from socklb.packets.netlink import exchange
 from socklb.serving import V4_PREFIX, Backend, Frontend, is_ipv4
 
 NEW, GET, DELETE = 0x100, 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_*

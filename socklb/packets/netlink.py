@@ -1,22 +1,17 @@
-"""Netlink to netfilter: one request, and what the kernel answers.
+"""Netlink to netfilter.
 
-    for kind, attributes in exchange(GET, DUMP, socket.AF_INET): ...
-
-It speaks to the network namespace that its thread is in. Needs no program and no library.
+for kind, attributes in exchange(GET, DUMP, socket.AF_INET): ...
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import struct
 from collections.abc import Iterator
 
+from socklb import netlink
+
 NETLINK_NETFILTER = 12
-REQUEST, ACK, DUMP = 1, 4, 0x300
-ERROR, DONE = 2, 3
-NESTED = 0x8000
-HEADER, ATTRIBUTE, FAMILY = struct.Struct("=IHHII"), struct.Struct("=HH"), struct.Struct("=BBH")
+FAMILY = struct.Struct("=BBH")
 
 
 def exchange(kind: int, flags: int, family: int, payload: bytes = b"") -> Iterator[tuple[int, bytes]]:
@@ -26,44 +21,5 @@ def exchange(kind: int, flags: int, family: int, payload: bytes = b"") -> Iterat
         OSError: the kernel refused.
     """
     body = FAMILY.pack(family, 0, 0) + payload
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
-        netlink.bind((0, 0))
-        netlink.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body)
-        while True:
-            for kind_received, data in _messages(netlink.recv(1 << 18)):
-                if kind_received == DONE:
-                    return
-                if kind_received == ERROR:
-                    (code,) = struct.unpack_from("=i", data)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return
-                yield kind_received, data[FAMILY.size :]
-
-
-def attribute(kind: int, data: bytes) -> bytes:
-    """Give one attribute as it is sent; `kind` of one that holds others has NESTED in it."""
-    length = ATTRIBUTE.size + len(data)
-    return ATTRIBUTE.pack(length, kind) + data + bytes(-length % 4)
-
-
-def attributes(data: bytes) -> dict[int, bytes]:
-    """Give attributes by their kind; of several of one kind the last."""
-    return dict(listed(data))
-
-
-def listed(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give kind and data of one attribute after the other."""
-    at, size = 0, len(data)
-    while at + 4 <= size:
-        length, kind = ATTRIBUTE.unpack_from(data, at)
-        yield kind & 0x3FFF, data[at + 4 : at + length]
-        at += (length + 3) & ~3
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at < len(data):
-        length, kind, *_ = HEADER.unpack_from(data, at)
-        yield kind, data[at + HEADER.size : at + length]
-        at += (length + 3) & ~3
+    for received, data in netlink.exchange(NETLINK_NETFILTER, kind, flags, body):
+        yield received, data[FAMILY.size :]

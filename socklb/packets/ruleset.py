@@ -15,7 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from socklb.packets.netlink import ACK, ATTRIBUTE, DUMP, attribute, attributes, exchange
+from socklb.netlink import ACK, ATTRIBUTE, DUMP, attribute, attributes
+from socklb.packets.netlink import exchange
 
 INET = 1  # NFPROTO_INET
 NFTABLES = 10 << 8  # NFNL_SUBSYS_NFTABLES

@@ -1,0 +1,68 @@
+"""Netlink: one request, and what the kernel answers, in the network namespace that the thread is in.
+
+    for kind, data in exchange(NETLINK_ROUTE, GET_LINK, DUMP, bytes(16)): ...
+
+`data` begins with the header of its kind; `attributes(data[size:])` has the rest. Needs no program and no library:
+pyroute2 0.9.7 reads the same in 220 ms at its first use and takes 14 MB of memory, half of what an agent has.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+REQUEST, ACK, DUMP = 1, 4, 0x300
+ERROR, DONE = 2, 3
+NESTED = 0x8000
+HEADER, ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
+
+
+def exchange(family: int, kind: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give kind and data of each answer.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as netlink:
+        netlink.bind((0, 0))
+        netlink.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body)
+        while True:
+            for kind_received, data in _messages(netlink.recv(1 << 18)):
+                if kind_received == DONE:
+                    return
+                if kind_received == ERROR:
+                    (code,) = struct.unpack_from("=i", data)
+                    if code:
+                        raise OSError(-code, os.strerror(-code))
+                    return
+                yield kind_received, data
+
+
+def attribute(kind: int, data: bytes) -> bytes:
+    """Give one attribute as it is sent; `kind` of one that holds others has NESTED in it."""
+    length = ATTRIBUTE.size + len(data)
+    return ATTRIBUTE.pack(length, kind) + data + bytes(-length % 4)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Give attributes by their kind; of several of one kind the last."""
+    return dict(listed(data))
+
+
+def listed(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give kind and data of one attribute after the other."""
+    at, size = 0, len(data)
+    while at + 4 <= size:
+        length, kind = ATTRIBUTE.unpack_from(data, at)
+        yield kind & 0x3FFF, data[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(data):
+        length, kind, *_ = HEADER.unpack_from(data, at)
+        yield kind, data[at + HEADER.size : at + length]
+        at += (length + 3) & ~3

@@ -1,0 +1,64 @@
+"""Which devices are uplinks: those by which the node reaches what is not on it. Pure.
+
+    for uplink in uplinks(rtnetlink.read(), own, patterns): ...
+
+Without patterns: a device that carries an address of the node, or by which a route leads to a gateway. So bonds and
+VLANs are (their ports carry no address), and tunnels such as flannel.1 where pods of other nodes are behind them; pods'
+veths and bridges are not, nor is a bridge's port. What has no Ethernet header is not served, and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from socklb.serving import is_ipv4
+from socklb.tc.rtnetlink import ETHERNET, LOOPBACK, Device, Found
+
+
+class Uplink(NamedTuple):
+    """A device, and the addresses (16 bytes) that stand for clients whose reply must come back to this node; empty: it
+    has none of this family."""
+
+    ifindex: int
+    name: str
+    ipv4: bytes
+    ipv6: bytes
+
+
+def uplinks(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[Uplink]:
+    """Give the devices that packets are translated at. `own`: the node's addresses, as the cluster knows them."""
+    return [
+        Uplink(device.ifindex, device.name, *(_source(device, found, own, ipv4=ipv4) for ipv4 in (True, False)))
+        for device in _chosen(found, own, patterns)
+        if device.type == ETHERNET
+    ]
+
+
+def refused(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[str]:
+    """Name the uplinks that cannot be served."""
+    return [device.name for device in _chosen(found, own, patterns) if device.type != ETHERNET]
+
+
+def unmatched(found: Found, patterns: Sequence[str]) -> list[str]:
+    """Give the patterns that no device has."""
+    return [text for text in patterns if not any(fnmatchcase(device.name, text) for device in found.devices)]
+
+
+def _chosen(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> Iterator[Device]:
+    away = {hop.device for hop in found.hops if hop.gateway or hop.default}
+    away |= {device for device, address in found.addresses if address in own}
+    for device in found.devices:
+        if device.type == LOOPBACK:
+            continue
+        if any(fnmatchcase(device.name, text) for text in patterns) if patterns else device.ifindex in away:
+            yield device
+
+
+def _source(device: Device, found: Found, own: Collection[bytes], *, ipv4: bool) -> bytes:
+    """Give the address to send from: the node's own if the device has it, else the device's first, else the node's."""
+    alike = [one for one in found.addresses if is_ipv4(one.address) == ipv4]
+    here = [one.address for one in alike if one.device == device.ifindex]
+    owned = [one.address for one in alike if one.address in own]
+    return next(iter([*(address for address in here if address in own), *here, *owned]), b"")

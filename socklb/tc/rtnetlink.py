@@ -1,0 +1,161 @@
+"""The devices, addresses and routes of this network namespace, as the kernel has them.
+
+found = read()
+with Changes() as changes:
+    select.select([changes], [], [])        # somebody changed one of them
+    changes.forget()                        # read() has them all, whatever they were
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from socklb.netlink import DUMP, attributes, exchange
+from socklb.serving import V4_PREFIX
+
+NETLINK_ROUTE = 0
+GET_LINK, GET_ADDRESS, GET_ROUTE = 18, 22, 26
+LINK, ADDRESS, ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
+# IFLA_*, IFA_*, RTA_*
+LINK_NAME, LINK_MASTER, LINK_INFO, LINK_KIND = 3, 10, 18, 1
+ADDRESS_ANY, ADDRESS_LOCAL, ADDRESS_FLAGS = 1, 2, 8
+ROUTE_OUTPUT, ROUTE_GATEWAY, ROUTE_MULTIPATH, ROUTE_TABLE, ROUTE_VIA = 4, 5, 9, 15, 18
+HOP = struct.Struct("=HBBi")  # struct rtnexthop
+ETHERNET, LOOPBACK = 1, 772  # ARPHRD_*
+UNIVERSE, LOCAL_TABLE = 0, 255
+SECONDARY, TENTATIVE, DEPRECATED, FAILED = 0x01, 0x40, 0x20, 0x08  # IFA_F_*
+GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_*: links, addresses and routes of both families
+
+
+class Device(NamedTuple):
+    """A network device. `kind`: veth, bridge, vxlan …; empty for a real one. `type`: ARPHRD_*."""
+
+    ifindex: int
+    name: str
+    kind: str = ""
+    type: int = ETHERNET
+    master: int = 0
+
+
+class Own(NamedTuple):
+    """An address of a device (16 bytes) that packets may be sent from."""
+
+    device: int
+    address: bytes
+
+
+class Hop(NamedTuple):
+    """One way of a route: the device by which it leaves, whether by a gateway, and whether it leads everywhere."""
+
+    device: int
+    gateway: bool
+    default: bool = False
+
+
+class Found(NamedTuple):
+    """What is there."""
+
+    devices: tuple[Device, ...]
+    addresses: tuple[Own, ...]
+    hops: tuple[Hop, ...]
+
+
+def read() -> Found:
+    """Read everything: a node of 500 pods takes 20 ms.
+
+    Raises:
+        OSError: netlink refused.
+    """
+    return Found(tuple(_devices()), tuple(_addresses()), tuple(set(_hops())))
+
+
+class Changes:
+    """Tells that something changed; see the module."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_ROUTE)
+        self._socket.bind((0, GROUPS))
+
+    def fileno(self) -> int:
+        """Give what can be waited for."""
+        return self._socket.fileno()
+
+    def forget(self) -> None:
+        """Take away what has been told so far. More than found room is more than one change, too."""
+        while True:
+            try:
+                self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+
+def _devices() -> Iterator[Device]:
+    for _, data in exchange(NETLINK_ROUTE, GET_LINK, DUMP, bytes(LINK.size)):
+        _, type_, index, *_ = LINK.unpack_from(data)
+        found = attributes(data[LINK.size :])
+        kind = attributes(found.get(LINK_INFO, b"")).get(LINK_KIND, b"")
+        yield Device(index, _text(found[LINK_NAME]), _text(kind), type_, _number(found.get(LINK_MASTER)))
+
+
+def _addresses() -> Iterator[Own]:
+    for _, data in exchange(NETLINK_ROUTE, GET_ADDRESS, DUMP, bytes(ADDRESS.size)):
+        _, _, flags, scope, device = ADDRESS.unpack_from(data)
+        found = attributes(data[ADDRESS.size :])
+        flags |= _number(found.get(ADDRESS_FLAGS))
+        address = found.get(ADDRESS_LOCAL) or found.get(ADDRESS_ANY)
+        if address and scope == UNIVERSE and not flags & (SECONDARY | TENTATIVE | DEPRECATED | FAILED):
+            yield Own(device, _mapped(address))
+
+
+def _hops() -> Iterator[Hop]:
+    """Give the ways of all tables but the kernel's own."""
+    for _, data in exchange(NETLINK_ROUTE, GET_ROUTE, DUMP, bytes(ROUTE.size)):
+        _, length, _, _, table, *_ = ROUTE.unpack_from(data)
+        found = attributes(data[ROUTE.size :])
+        if (_number(found.get(ROUTE_TABLE)) or table) == LOCAL_TABLE:
+            continue
+        if ROUTE_OUTPUT in found:
+            yield Hop(_number(found[ROUTE_OUTPUT]), _goes_on(found), length == 0)
+        for device, gateway in _several(found.get(ROUTE_MULTIPATH, b"")):
+            yield Hop(device, gateway, length == 0)
+
+
+def _several(data: bytes) -> Iterator[tuple[int, bool]]:
+    at = 0
+    while at + HOP.size <= len(data):
+        length, _, _, device = HOP.unpack_from(data, at)
+        yield device, _goes_on(attributes(data[at + HOP.size : at + length]))
+        at += (length + 3) & ~3
+
+
+def _goes_on(found: dict[int, bytes]) -> bool:
+    return ROUTE_GATEWAY in found or ROUTE_VIA in found
+
+
+def _mapped(address: bytes) -> bytes:
+    return V4_PREFIX + address if len(address) == 4 else address
+
+
+def _text(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="replace")
+
+
+def _number(data: bytes | None) -> int:
+    return int.from_bytes(data, sys.byteorder) if data else 0
