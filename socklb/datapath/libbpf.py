@@ -66,6 +66,12 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map_delete_batch": (INT, [INT, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_map_lookup_batch": (INT, [INT, Pointer, Pointer, Pointer, Pointer, ct.POINTER(U32), Pointer]),
     "bpf_prog_query": (INT, [INT, INT, U32, ct.POINTER(U32), Pointer, ct.POINTER(U32)]),
+    "bpf_prog_test_run_opts": (INT, [INT, Pointer]),
+    "bpf_tc_hook_create": (INT, [Pointer]),
+    "bpf_tc_hook_destroy": (INT, [Pointer]),
+    "bpf_tc_attach": (INT, [Pointer, Pointer]),
+    "bpf_tc_detach": (INT, [Pointer, Pointer]),
+    "bpf_tc_query": (INT, [Pointer, Pointer]),
     "libbpf_set_print": (Pointer, [PrintFn]),
     "libbpf_set_strict_mode": (INT, [INT]),
 }
@@ -323,6 +329,15 @@ def program_info(fd: int) -> ProgramInfo:
     info = ProgramInfo()
     object_info(fd, info, "a program")
     return info
+
+
+def program_name(number: int) -> str:
+    """Give the name, of 15 characters at most, of the program that the kernel has under a number."""
+    descriptor = int(call(f"open program {number}", "bpf_prog_get_fd_by_id", number))
+    try:
+        return bytes(program_info(descriptor).name).decode()
+    finally:
+        os.close(descriptor)
 
 
 def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> list[int]:

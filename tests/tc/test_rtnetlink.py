@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,22 +11,6 @@ from socklb.serving import pack_address
 from socklb.tc import rtnetlink
 from socklb.tc.devices import uplinks
 from tests.packets.network import NODE, NODE6, Network
-
-NAME = f"socklb-test-rn{os.getpid()}"
-
-
-@pytest.fixture
-def node() -> Iterator[Network]:
-    """A namespace `NAME-node` with nothing in it but lo."""
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    place = Network(NAME)
-    subprocess.run(["ip", "netns", "add", place.of("node")], check=True)
-    try:
-        with place.inside("node"):
-            yield place
-    finally:
-        subprocess.run(["ip", "netns", "delete", place.of("node")], check=True)
 
 
 def ip(*words: str) -> None:

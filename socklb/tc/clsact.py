@@ -1,0 +1,138 @@
+"""Programs at devices as filters of the queueing discipline clsact (Linux 4.5), where there are no tcx links.
+
+    clsact = Clsact(programs, devices)
+    clsact.put_back(Place("uplink_in", 2))
+
+Each stands at a priority and handle of its own, and no filter of anybody else is replaced: where one stands in its
+place, that is an error. Filters in front of it run first; where they let a packet pass for good, ours do not see it.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import errno
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from socklb.datapath import libbpf
+from socklb.datapath.libbpf import BpfError, Program
+from socklb.errors import SocklbError
+from socklb.netlink import DUMP, exchange
+from socklb.tc.places import INGRESS, Place
+from socklb.tc.rtnetlink import NETLINK_ROUTE
+
+PRIORITY, HANDLE = 0x736C, 0x736C  # "sl": nobody's default
+INGRESS_POINT, EGRESS_POINT = 1, 2  # enum bpf_tc_attach_point
+REPLACE = 1  # BPF_TC_F_REPLACE
+GET_FILTER, TCMSG = 46, struct.Struct("=B3xiIII")
+PARENTS = {INGRESS_POINT: 0xFFFFFFF2, EGRESS_POINT: 0xFFFFFFF3}
+
+
+class Hook(ct.Structure):
+    """`struct bpf_tc_hook`."""
+
+    _fields_ = (("sz", ct.c_size_t), ("ifindex", ct.c_int), ("attach_point", ct.c_int), ("parent", ct.c_uint32))
+
+
+class Options(ct.Structure):
+    """`struct bpf_tc_opts`."""
+
+    _fields_ = (
+        ("sz", ct.c_size_t),
+        ("prog_fd", ct.c_int),
+        ("flags", ct.c_uint32),
+        ("prog_id", ct.c_uint32),
+        ("handle", ct.c_uint32),
+        ("priority", ct.c_uint32),
+    )
+
+
+class Clsact:
+    """See the module. `devices` gives the numbers of all devices."""
+
+    name = "clsact"
+
+    def __init__(self, programs: Mapping[str, Program], devices: Callable[[], Iterable[int]]) -> None:
+        """Attach nothing yet."""
+        self._programs, self._devices = programs, devices
+
+    def there(self) -> set[Place]:
+        """Give where a filter of ours is."""
+        everywhere = (Place(program, ifindex) for ifindex in self._devices() for program in INGRESS)
+        return {place for place in everywhere if _is_ours(place)}
+
+    def wrong(self, place: Place) -> str:
+        """Say what is not as it should be there."""
+        found = _program_at(place)
+        if found is None:
+            return "not attached"
+        return "" if found == self._programs[place.program].id else "running a program that is not ours"
+
+    def put_back(self, place: Place) -> None:
+        """Have our program run there: a filter that is there is replaced at once.
+
+        Raises:
+            SocklbError: a filter of somebody else is in its place.
+        """
+        _make_room(place)
+        if _program_at(place) is not None and not _is_ours(place):
+            text = f"a filter of somebody else is in the place of ours at device {place.ifindex}"
+            raise SocklbError(text, value=f"priority {PRIORITY}, handle {HANDLE:#x}", hint="tc filter show dev DEVICE")
+        options = _options(prog_fd=self._programs[place.program].fd, flags=REPLACE)
+        libbpf.call(f"attach {_text(place)}", "bpf_tc_attach", ct.byref(_hook(place)), ct.byref(options))
+
+    def take_away(self, place: Place) -> None:
+        """Remove the filter, and clsact when it was the last."""
+        if _is_ours(place):
+            libbpf.call(f"detach {_text(place)}", "bpf_tc_detach", ct.byref(_hook(place)), ct.byref(_options()))
+        if not any(_filters(place.ifindex, point) for point in PARENTS):
+            both = Hook(ct.sizeof(Hook), place.ifindex, INGRESS_POINT | EGRESS_POINT)
+            with suppress(BpfError):  # it went by itself
+                libbpf.call(f"remove clsact from device {place.ifindex}", "bpf_tc_hook_destroy", ct.byref(both))
+
+    def close(self) -> None:
+        """Let go; the filters stay."""
+
+
+def _make_room(place: Place) -> None:
+    try:
+        libbpf.call(f"add clsact to device {place.ifindex}", "bpf_tc_hook_create", ct.byref(_hook(place)))
+    except BpfError as error:
+        if error.errno != errno.EEXIST:
+            raise
+
+
+def _program_at(place: Place) -> int | None:
+    """Give the number of the program at our priority and handle."""
+    options = _options()
+    try:
+        libbpf.call(f"look for {_text(place)}", "bpf_tc_query", ct.byref(_hook(place)), ct.byref(options))
+    except BpfError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL, errno.ENODEV):  # no filter, no clsact, no device
+            raise
+        return None
+    return int(options.prog_id)
+
+
+def _is_ours(place: Place) -> bool:
+    """Say whether a program of that name is there: of whichever version of us."""
+    found = _program_at(place)
+    return found is not None and libbpf.program_name(found) == place.program
+
+
+def _filters(ifindex: int, point: int) -> bool:
+    """Say whether a device has filters there."""
+    return any(True for _ in exchange(NETLINK_ROUTE, GET_FILTER, DUMP, TCMSG.pack(0, ifindex, 0, PARENTS[point], 0)))
+
+
+def _hook(place: Place) -> Hook:
+    return Hook(ct.sizeof(Hook), place.ifindex, INGRESS_POINT if place.ingress else EGRESS_POINT)
+
+
+def _options(prog_fd: int = 0, flags: int = 0) -> Options:
+    return Options(ct.sizeof(Options), prog_fd, flags, 0, HANDLE, PRIORITY)
+
+
+def _text(place: Place) -> str:
+    return f"{place.program} to device {place.ifindex}"
