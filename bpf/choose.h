@@ -6,98 +6,11 @@
 #include <linux/in.h>
 
 #include "address.h"
-#include "maps.h"
 #include "records.h"
+#include "sets.h"
+#include "socket_maps.h"
 
 #define NS_PER_SECOND 1000000000ULL
-/* Enough to search a set of 2^18 - 1 backends: a cluster has 150,000 pods at most. */
-#define SEARCH_STEPS 18
-#define NO_ROW (~(__u32)0)
-
-/* A frontend as it was when it was looked up. */
-struct found {
-	struct frontend *frontend;
-	__u32 row;
-};
-
-/* One published set. */
-struct set {
-	__u32 base;
-	__u32 count;
-};
-
-static __always_inline struct backend *backend_at(__u32 row)
-{
-	return bpf_map_lookup_elem(&backends, &row);
-}
-
-static __always_inline __u64 high_half(const struct address *a)
-{
-	return bpf_be64_to_cpu(*(const __u64 *)&a->word[0]);
-}
-
-static __always_inline __u64 low_half(const struct address *a)
-{
-	return bpf_be64_to_cpu(*(const __u64 *)&a->word[2]);
-}
-
-static __always_inline int is_backend(const struct backend *backend, const struct address *address, __be16 port)
-{
-	return backend->port == port && same_address(&backend->address, address);
-}
-
-/* 1 if a < b, else 0, without a branch: each would multiply the paths of the loop below. */
-static __always_inline __u64 less(__u64 a, __u64 b)
-{
-	return ((~a & b) | (~(a ^ b) & (a - b))) >> 63;
-}
-
-/* 1 if the backend comes before another one, else 0. */
-static __always_inline __u64 comes_before(const struct backend *backend, __u64 high, __u64 low, __u32 port)
-{
-	__u64 its_high = high_half(&backend->address), its_low = low_half(&backend->address);
-	__u64 its_port = bpf_ntohs(backend->port), before;
-
-	barrier_var(its_port); /* else the compiler knows its range, and a branch that compares as well */
-	before = less(its_low, low) | (~less(low, its_low) & less(its_port, port));
-	return less(its_high, high) | (~less(high, its_high) & before);
-}
-
-/* The row of a set where a backend stands or would stand, NO_ROW behind the last. Rows are in ascending order; address
- * and port are in native byte order here.
- *
- * A global function, so that the verifier walks the loop once and by itself: inlined, its paths multiply with those of
- * every hook (134,000 instructions walked in each of four hooks, instead of some 13,000). Linux 5.6 (commit
- * 51c39bb1d5d1) has such functions; since 5.10 (commit f782e2c300a7) they may give any number.
- */
-__attribute__((noinline)) __u32 row_of(__u32 base, __u32 count, __u64 high, __u64 low, __u32 port)
-{
-	__u32 first = base, end = base + count;
-
-	for (int i = 0; i < SEARCH_STEPS && first < end; i++) {
-		__u32 middle = first + (end - first) / 2, mask;
-		struct backend *backend = backend_at(middle);
-
-		if (!backend)
-			return NO_ROW;
-		mask = -(__u32)comes_before(backend, high, low, port);
-		first = (first & ~mask) | ((middle + 1) & mask);
-		end = (end & mask) | (middle & ~mask);
-	}
-	return first < base + count ? first : NO_ROW;
-}
-
-/* The backend and its row, if it is one of the set. */
-static __always_inline struct backend *search(struct set set, const struct address *address, __be16 port, __u32 *row)
-{
-	__u32 found = row_of(set.base, set.count, high_half(address), low_half(address), bpf_ntohs(port));
-	struct backend *backend = found == NO_ROW ? NULL : backend_at(found);
-
-	if (!backend || !is_backend(backend, address, port))
-		return NULL;
-	*row = found;
-	return backend;
-}
 
 /* What this UDP socket was given here before, if it still serves: other endpoints may come and go without moving it. */
 static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, struct set set, struct peer *asked,
@@ -128,14 +41,6 @@ static __always_inline struct backend *any(struct bpf_sock_addr *ctx, struct set
 
 	*row = set.base + draw % set.count;
 	return backend_at(*row);
-}
-
-static __always_inline __u64 load_of(const struct backend *backend)
-{
-	__u32 number = backend->load;
-	__u64 *load = bpf_map_lookup_elem(&loads, &number);
-
-	return number && load ? *(volatile __u64 *)load : 0;
 }
 
 /* The less loaded of two, which is far better than one and needs no look at all of them ("the power of two choices"). */

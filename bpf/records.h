@@ -14,7 +14,8 @@
 #include <linux/in.h>
 
 #include "address.h"
-#include "maps.h"
+#include "service_maps.h"
+#include "socket_maps.h"
 #include "owner.h"
 
 static __always_inline int same_frontend(const struct peer *a, const struct peer *b)

@@ -9,15 +9,8 @@
 
 #include "address.h"
 #include "choose.h"
-#include "maps.h"
 #include "records.h"
-
-/* A lookup may hand us an element that was re-filled for another frontend; the row then carries another key. The next
- * lookup finds the truth of that moment; it takes a second replacement within nanoseconds to need a third.
- */
-#ifndef LOOKUP_TRIES
-#define LOOKUP_TRIES 3
-#endif
+#include "sets.h"
 
 enum verdict { PASS, TRANSLATED, REFUSED };
 
@@ -26,41 +19,6 @@ struct request {
 	struct address address;
 	__be16 port;
 };
-
-static __always_inline int may_be_ours(const struct address *address)
-{
-	__u32 bit = filter_bit(address), word = bit / 64;
-	__u64 *bits = bpf_map_lookup_elem(&address_filter, &word);
-
-	return bits && *bits >> (bit & 63) & 1;
-}
-
-static __always_inline int same_key(const struct frontend_key *a, const struct frontend_key *b)
-{
-	return same_address(&a->address, &b->address) && a->port == b->port && a->protocol == b->protocol;
-}
-
-/* Give the frontend of a key, or none (its pointer is NULL). */
-static __always_inline struct found find_frontend(const struct frontend_key *key)
-{
-	struct found found = { NULL, 0 };
-
-#pragma unroll
-	for (int i = 0; i < LOOKUP_TRIES; i++) {
-		__u32 *row = bpf_map_lookup_elem(&frontends, key);
-		struct frontend *frontend;
-
-		if (!row)
-			return found;
-		found.row = *(volatile __u32 *)row;
-		frontend = bpf_map_lookup_elem(&frontend_rows, &found.row);
-		if (frontend && same_key(&frontend->key, key)) {
-			found.frontend = frontend;
-			return found;
-		}
-	}
-	return found;
-}
 
 static __always_inline int is_nodes_own(__u64 netns)
 {

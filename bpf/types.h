@@ -160,4 +160,111 @@ struct bookkeeping {
 	__u64 lost;
 };
 
+/* What a packet is known by, in both directions alike. An ICMP echo has its identifier in place of the port of who asks, and
+ * zero in place of the other's.
+ */
+struct tuple {
+	struct address source;
+	struct address destination;
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 place; /* where it is looked at: AS_IT_COMES or AS_IT_GOES */
+	__u16 pad;
+};
+#define AS_IT_COMES 0
+#define AS_IT_GOES 1
+
+/* The ends of a flow: who asks, what is asked for, who answers, and whom that one sees where it is not the client. */
+#define CLIENT 0
+#define FRONTEND 1
+#define BACKEND 2
+#define NODE 3
+
+/* A flow that is translated on the packet. Up to four tuples lead to it, each by an element of `flow_index` that has
+ * row << 2 | kind; bit `kind` of `kinds` says that this one does.
+ *   kind 0: client to frontend    1: backend to node    2: client to backend    3: backend to client
+ * Kinds 1 and 2 are there where the client is masqueraded. `state` is number << 2 | FREE, BUSY or LIVE; the number changes with
+ * every flow that has the row. `seen` and `begun` are in units of 2^30 ns of CLOCK_MONOTONIC, by its coarse clock.
+ */
+struct flow {
+	__u64 state;
+	struct address ends[4];
+	__be16 ports[4];
+	__u64 set; /* in which the backend was found last */
+	__u32 row; /* of the frontend; NO_FRONTEND: pods to the world */
+	__u32 device; /* where a packet of this node's own process is sent, see FROM_NODE */
+	__u32 seen;
+	__u32 begun;
+	__u8 protocol;
+	__u8 kinds;
+	__u8 flags;
+	__u8 pad;
+	__u8 sides[2]; /* TCP flags that each side has sent, and HEARD; the client's first */
+	__u8 unused[10];
+};
+#define FREE 0
+#define BUSY 1
+#define LIVE 2
+#define NO_FRONTEND (~(__u32)0)
+#define HEARD 128
+/* Flags of a flow. */
+#define EARLY 1 /* both addresses change at once: kind 0 has the effect of 2, and 1 that of 3 */
+#define REFLECTED 2 /* EARLY, and the client's own pod answers: its packets turn back at its device */
+#define FROM_NODE 4 /* the client is a process of this node: its packets change as they go, the answers as they come */
+
+/* A device by which the node reaches others: with which addresses it masquerades there. Zero: it has none of this family. */
+struct uplink {
+	struct address ipv4;
+	struct address ipv6;
+};
+
+/* Session affinity on the packet: by the client's address. The key stands in the value too, see struct affine. */
+struct packet_client {
+	struct address address;
+	__u32 row;
+	__u32 pad;
+};
+struct packet_affine {
+	struct packet_client client;
+	__u64 seen; /* ns of CLOCK_MONOTONIC */
+	struct address address;
+	__be16 port;
+	__u8 pad[6];
+};
+
+/* What later fragments of a packet have in common with its first. */
+struct fragment {
+	struct address source;
+	struct address destination;
+	__be32 id;
+	__u8 protocol;
+	__u8 place;
+	__u16 pad;
+};
+
+/* A pod's packet to a Service left the node untranslated: no hook saw its socket. */
+struct unhooked {
+	struct address client;
+	__u32 ifindex; /* by which it came to the node */
+	__u32 pad;
+};
+
+/* What the packet path is told before it is loaded. */
+struct packet_facts {
+	__u32 flow_mask; /* how many flows there is room for, less one */
+	__u32 pad;
+};
+
+/* What happened to packets; a number a CPU each. */
+enum packet_count {
+	FLOWS_BEGUN,
+	FLOWS_ENDED,
+	REFUSED_PACKETS, /* answered by RST or an ICMP error */
+	FORBIDDEN_PACKETS, /* not from the source ranges, or nobody here for the outside: dropped */
+	LOST_NO_ROOM, /* no row for a new flow */
+	LOST_NO_PORT, /* no free port to masquerade with */
+	PACKET_COUNTS,
+};
+
 #endif

@@ -15,7 +15,7 @@ from socklb.datapath import hooks, older
 from socklb.datapath.lock import Lock
 from socklb.errors import SocklbError
 
-SCHEMA = 3  # of bpf/types.h and bpf/maps.h; another one gets another directory
+SCHEMA = 3  # of bpf/types.h and the tables; another one gets another directory
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -98,5 +98,6 @@ def test_the_number_of_a_backends_load_is_where_the_object_has_it(objects: Path)
 
 def test_every_map_of_the_object_is_pinned(datapath: NodeDatapath) -> None:
     assert {pin.name for pin in datapath.pins.maps.iterdir()} == set(layout.MAPS)
-    source = (Path(__file__).parents[2] / "bpf" / "maps.h").read_text()
+    bpf = Path(__file__).parents[2] / "bpf"
+    source = (bpf / "service_maps.h").read_text() + (bpf / "socket_maps.h").read_text()
     assert set(re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)) == set(layout.MAPS)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tables. The agent writes those down to `this_node`, the hooks write the others.
+/* The tables that hooks and packet path share. The agent writes them, and the hooks count in `loads`.
  *
  * A hash element is reused at once by the kernel, also for another key, while a reader may still hold it. So nothing is
  * read from a hash element but an index, and the row behind the index says which key it belongs to; for the address
  * tables only presence counts, which the lookup itself compares.
  */
-#ifndef SOCKLB_MAPS_H
-#define SOCKLB_MAPS_H
+#ifndef SOCKLB_SERVICE_MAPS_H
+#define SOCKLB_SERVICE_MAPS_H
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -17,14 +17,9 @@
 #define MAX_FRONTENDS (1 << 17)
 #define MAX_BACKENDS (1 << 20)
 #define MAX_NODE_ADDRESSES (1 << 17)
-/* Those below are about sockets and the same for every configuration.
- * Backends whose connections are counted, and clients that are remembered for session affinity.
- */
+/* Those below are the same for every configuration. Backends whose connections are counted: */
 #ifndef MAX_LOADS
 #define MAX_LOADS (1 << 16)
-#endif
-#ifndef MAX_CLIENTS
-#define MAX_CLIENTS (1 << 16)
 #endif
 #ifndef MAX_OWN_ADDRESSES
 #define MAX_OWN_ADDRESSES (1 << 10)
@@ -34,13 +29,6 @@
 #define MAX_SOURCE_RANGES (1 << 17)
 #endif
 #define MAX_NETWORKS (1 << 10)
-/* Slots for live sockets, a power of two; 0 keeps every record in sk_storage (kernels before 5.12 have no atomic
- * compare-and-swap for programs: commit 5ffa25502b5a).
- */
-#ifndef SOCKET_SLOTS
-#define SOCKET_SLOTS (1 << 18)
-#endif
-
 /* Which row a Service address, port and protocol has. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -144,43 +132,5 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } loads SEC(".maps");
-
-/* Who was given what, for session affinity. Forgetting the one longest unseen costs a client its affinity, no more. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, MAX_CLIENTS);
-	__type(key, struct client);
-	__type(value, struct affine);
-} affinity SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct bookkeeping);
-} bookkeeping SEC(".maps");
-
-#if SOCKET_SLOTS
-/* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live
- * sockets meet in one slot only when about as many sockets live as there are slots. Mapped, so that `socklb status` can
- * count it.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SOCKET_SLOTS);
-	__type(key, __u32);
-	__type(value, struct socket_slot);
-} sockets SEC(".maps");
-#endif
-
-/* The records that have no slot. They live and die with the socket. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct more_peers);
-} more_peers SEC(".maps");
 
 #endif

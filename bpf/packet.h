@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A packet: what it is known by, and its change into another tuple. Devices with an Ethernet header only. */
+#ifndef SOCKLB_PACKET_H
+#define SOCKLB_PACKET_H
+
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "address.h"
+
+#define L3 ETH_HLEN
+#define MAX_L4 256 /* no L4 header begins behind this byte */
+#define MAX_EXTENSIONS 6
+#define MORE_FRAGMENTS 0x2000
+#define FRAGMENT_PLACE 0x1fff
+
+/* <linux/icmp.h> brings in the C library. */
+#define ICMP_ECHOREPLY 0
+#define ICMP_DEST_UNREACH 3
+#define ICMP_SOURCE_QUENCH 4
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMP_PORT_UNREACH 3
+
+#define FIN 1
+#define SYN 2
+#define RST 4
+#define ACK 16
+#define SCTP_INIT 1
+#define SCTP_ABORT 6
+#define SCTP_SHUTDOWN 7
+#define SCTP_SHUTDOWN_COMPLETE 14
+
+/* A function for the verifier to walk by itself, once. It may take the packet and numbers, no pointers (kernels before 5.12);
+ * what else there is to know stands in `work`.
+ */
+#define GLOBAL __attribute__((noinline))
+
+struct packet {
+	struct tuple tuple;
+	__u32 l4; /* where its header begins */
+	__be32 id; /* of a fragment */
+	__u16 fragment; /* as IPv4 has it: where in the packet it belongs, and MORE_FRAGMENTS; 0: it is whole */
+	__u8 six;
+	__u8 flags; /* of TCP, or what an SCTP chunk is about in their terms */
+	__u8 echo; /* ICMP: 1 an echo request, 2 a reply; 0 anything else */
+};
+
+static __always_inline int is_later_fragment(const struct packet *p)
+{
+	return p->fragment & FRAGMENT_PLACE;
+}
+
+static __always_inline void *start(const struct __sk_buff *skb)
+{
+	return (void *)(long)skb->data;
+}
+
+static __always_inline void *end(const struct __sk_buff *skb)
+{
+	return (void *)(long)skb->data_end;
+}
+
+static __always_inline struct address ipv6(const struct in6_addr *a)
+{
+	const __be32 *word = (const __be32 *)a;
+
+	return (struct address){ { word[0], word[1], word[2], word[3] } };
+}
+
+/* Have headers where a program can look at them; a driver may have left them in pages. */
+static __always_inline void pull(struct __sk_buff *skb, __u32 length)
+{
+	if (start(skb) + length > end(skb))
+		bpf_skb_pull_data(skb, skb->len < length ? skb->len : length);
+}
+
+static __always_inline int is_extension(__u8 protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_DSTOPTS ||
+	       protocol == IPPROTO_FRAGMENT;
+}
+
+/* Behind the extension headers of IPv6: a fragment's id << 32 | fragment << 16 | protocol << 8 | where its header begins. 0:
+ * there are too many.
+ */
+GLOBAL __u64 skip_extensions(struct __sk_buff *skb, __u32 protocol)
+{
+	struct {
+		__u8 next, length;
+		__be16 place;
+		__be32 id;
+	} head;
+	__u32 l4 = L3 + sizeof(struct ipv6hdr), fragment = 0, id = 0;
+
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+		if (!is_extension(protocol) || fragment & FRAGMENT_PLACE)
+			break;
+		if (bpf_skb_load_bytes(skb, l4, &head, sizeof(head)))
+			return 0;
+		if (protocol == IPPROTO_FRAGMENT) {
+			fragment = bpf_ntohs(head.place) >> 3 | (bpf_ntohs(head.place) & 1) << 13;
+			id = head.id;
+			head.length = 0;
+		}
+		protocol = head.next;
+		l4 += (head.length + 1) * 8;
+	}
+	if (l4 >= MAX_L4)
+		return 0;
+	return (__u64)id << 32 | fragment << 16 | protocol << 8 | l4;
+}
+
+static __always_inline int parse4(struct __sk_buff *skb, struct packet *p)
+{
+	struct iphdr *ip = start(skb) + L3;
+
+	if ((void *)(ip + 1) > end(skb) || ip->version != 4 || ip->ihl < 5)
+		return 0;
+	p->tuple.source = ipv4(ip->saddr);
+	p->tuple.destination = ipv4(ip->daddr);
+	p->tuple.protocol = ip->protocol;
+	p->l4 = L3 + ip->ihl * 4;
+	p->id = ip->id;
+	p->fragment = bpf_ntohs(ip->frag_off) & (MORE_FRAGMENTS | FRAGMENT_PLACE);
+	return 1;
+}
+
+static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
+{
+	struct ipv6hdr *ip = start(skb) + L3;
+	__u64 behind;
+
+	if ((void *)(ip + 1) > end(skb))
+		return 0;
+	p->tuple.source = ipv6(&ip->saddr);
+	p->tuple.destination = ipv6(&ip->daddr);
+	p->tuple.protocol = ip->nexthdr;
+	p->l4 = L3 + sizeof(*ip);
+	p->six = 1;
+	if (!is_extension(ip->nexthdr))
+		return 1;
+	behind = skip_extensions(skb, ip->nexthdr);
+	p->id = behind >> 32;
+	p->fragment = behind >> 16;
+	p->tuple.protocol = behind >> 8;
+	p->l4 = behind & 0xff;
+	return behind != 0;
+}
+
+/* The addresses of a packet; nothing of ours if it is no IP, or a tagged one that belongs to a VLAN's device. */
+static __always_inline int parse_addresses(struct __sk_buff *skb, struct packet *p, __u8 place)
+{
+	p->tuple.source_port = p->tuple.destination_port = p->tuple.pad = 0;
+	p->tuple.place = place;
+	p->six = p->flags = p->fragment = p->echo = 0;
+	p->id = 0;
+	if (skb->vlan_present)
+		return 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		pull(skb, L3 + sizeof(struct iphdr));
+		return parse4(skb, p);
+	}
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		pull(skb, L3 + sizeof(struct ipv6hdr));
+		return parse6(skb, p);
+	}
+	return 0;
+}
+
+/* What an SCTP packet does, in TCP's terms. */
+static __always_inline __u8 sctp_flags(__u8 chunk)
+{
+	switch (chunk) {
+	case SCTP_INIT:
+		return SYN;
+	case SCTP_SHUTDOWN:
+	case SCTP_SHUTDOWN_COMPLETE:
+		return FIN | ACK;
+	case SCTP_ABORT:
+		return RST;
+	default:
+		return ACK;
+	}
+}
+
+static __always_inline int is_icmp(const struct packet *p)
+{
+	return p->tuple.protocol == (p->six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
+/* 1 for an echo request, 2 for a reply. */
+static __always_inline __u8 echo_of(int six, __u8 type)
+{
+	if (six)
+		return type == ICMPV6_ECHO_REQUEST ? 1 : type == ICMPV6_ECHO_REPLY ? 2 : 0;
+	return type == ICMP_ECHO ? 1 : type == ICMP_ECHOREPLY ? 2 : 0;
+}
+
+/* The ports, or what stands for them. 0: a protocol that we leave alone. A later fragment has none. */
+static __always_inline int parse_ports(struct __sk_buff *skb, struct packet *p)
+{
+	__u8 protocol = p->tuple.protocol;
+	__u32 l4 = p->l4;
+	__u8 *head;
+
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_SCTP && !is_icmp(p))
+		return 0;
+	if (is_later_fragment(p))
+		return 1;
+	if (l4 >= MAX_L4)
+		return 0;
+	pull(skb, l4 + (protocol == IPPROTO_UDP || is_icmp(p) ? 8 : protocol == IPPROTO_TCP ? 20 : 16));
+	head = start(skb) + l4;
+	if ((void *)head + 8 > end(skb))
+		return 0;
+	if (is_icmp(p)) {
+		p->echo = echo_of(p->six, head[0]);
+		if (p->echo == 1)
+			p->tuple.source_port = *(__be16 *)(head + 4);
+		else if (p->echo == 2)
+			p->tuple.destination_port = *(__be16 *)(head + 4);
+		return 1;
+	}
+	p->tuple.source_port = *(__be16 *)head;
+	p->tuple.destination_port = *(__be16 *)(head + 2);
+	if (protocol == IPPROTO_UDP)
+		return 1;
+	if ((void *)head + 14 > end(skb))
+		return 0;
+	p->flags = protocol == IPPROTO_TCP ? head[13] : sctp_flags(head[12]);
+	return 1;
+}
+
+static __always_inline __u32 fold32(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
+static __always_inline __u16 fold16(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* The sum by which a checksum changes when one tuple's addresses take the place of another's. */
+static __always_inline __u32 addresses_differ_by(const struct tuple *from, const struct tuple *to)
+{
+	const __u32 *old = from->source.word, *new = to->source.word;
+	__u64 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < 8; i++)
+		sum += (__u64)(__u32)~old[i] + new[i];
+	return fold32(sum);
+}
+
+static __always_inline __u32 ports_differ_by(const struct tuple *from, const struct tuple *to)
+{
+	return (__u32)(__u16)~from->source_port + (__u16)~from->destination_port + to->source_port +
+	       to->destination_port;
+}
+
+/* Store the addresses, and for IPv4 the checksum of its header. */
+static __always_inline int store_addresses(struct __sk_buff *skb, int six, __u32 l3, const struct tuple *to, __u32 sum)
+{
+	__be32 both[2] = { to->source.word[3], to->destination.word[3] };
+
+	if (six)
+		return bpf_skb_store_bytes(skb, l3 + offsetof(struct ipv6hdr, saddr), &to->source, 32, 0);
+	if (bpf_l3_csum_replace(skb, l3 + offsetof(struct iphdr, check), 0, sum, 0))
+		return -1;
+	return bpf_skb_store_bytes(skb, l3 + offsetof(struct iphdr, saddr), both, sizeof(both), 0);
+}
+
+#include "sctp.h"
+
+/* Change a packet's tuple into another one, and every checksum that depends on it. 0: done.
+ *
+ * A checksum over the pseudo-header is changed by the addresses even where the rest is left to the device
+ * (CHECKSUM_PARTIAL), by the ports only where it stands there whole. Where the device has summed a received packet
+ * (CHECKSUM_COMPLETE) the helper takes the pseudo-header's difference from that sum: right for IPv4, whose own header's checksum
+ * makes up for the addresses, and wrong for IPv6, where it is put back. (Linux 6.16 has the flag BPF_F_IPV6 for that.)
+ */
+static __noinline int rewrite(struct __sk_buff *skb, const struct packet *p, const struct tuple *to)
+{
+	__u32 addresses = addresses_differ_by(&p->tuple, to), ports = ports_differ_by(&p->tuple, to), l4 = p->l4;
+	__be16 both[2] = { to->source_port, to->destination_port };
+	__u32 at, mangled = 0;
+
+	if (store_addresses(skb, p->six, L3, to, addresses))
+		return -1;
+	if (is_later_fragment(p))
+		return 0;
+	switch (p->tuple.protocol) {
+	case IPPROTO_TCP:
+		at = l4 + 16;
+		break;
+	case IPPROTO_UDP:
+		at = l4 + 6;
+		mangled = BPF_F_MARK_MANGLED_0;
+		break;
+	case IPPROTO_SCTP:
+		return rewrite_sctp(skb, p, both);
+	default:
+		at = l4 + 2;
+		both[0] |= both[1]; /* one of them is an echo's identifier, the other is zero */
+		if (bpf_skb_store_bytes(skb, l4 + 4, both, sizeof(both[0]), 0))
+			return -1;
+		goto checksum;
+	}
+	if (bpf_skb_store_bytes(skb, l4, both, sizeof(both), 0))
+		return -1;
+checksum:
+	if (p->six || p->tuple.protocol != IPPROTO_ICMP) {
+		bpf_l4_csum_replace(skb, at, 0, addresses, BPF_F_PSEUDO_HDR | mangled);
+		if (p->six)
+			bpf_csum_update(skb, addresses);
+	}
+	if (fold16(ports) != 0xffff)
+		bpf_l4_csum_replace(skb, at, 0, ports, mangled);
+	return 0;
+}
+
+#endif

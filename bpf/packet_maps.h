@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The tables of the packet path alone. The agent writes `uplinks` and `pod_devices`; the others it reads. */
+#ifndef SOCKLB_PACKET_MAPS_H
+#define SOCKLB_PACKET_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+
+/* A power of two; the agent makes it as large as its configuration says, and the index four times as large. */
+#define MAX_FLOWS (1 << 18)
+#define MAX_DEVICES (1 << 10)
+#define MAX_PACKET_CLIENTS (1 << 16)
+#define MAX_FRAGMENTS (1 << 13)
+#define MAX_EVENTS (1 << 16) /* bytes */
+
+/* Which flow a packet belongs to: row << 2 | kind, see struct flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4 * MAX_FLOWS);
+	__type(key, struct tuple);
+	__type(value, __u32);
+} flow_index SEC(".maps");
+
+/* The flows. Mapped into the agent, which reads them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_FLOWS);
+	__type(key, __u32);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* By interface index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_DEVICES);
+	__type(key, __u32);
+	__type(value, struct uplink);
+} uplinks SEC(".maps");
+
+/* Devices towards pods whose ingress has pod_in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_DEVICES);
+	__type(key, __u32);
+	__type(value, __u8);
+} pod_devices SEC(".maps");
+
+/* Forgetting the client longest unseen costs it its affinity, no more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_PACKET_CLIENTS);
+	__type(key, struct packet_client);
+	__type(value, struct packet_affine);
+} packet_affinity SEC(".maps");
+
+/* What was done to the first fragment of a packet, as in flow_index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_FRAGMENTS);
+	__type(key, struct fragment);
+	__type(value, __u32);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PACKET_COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} packet_counters SEC(".maps");
+
+/* For the agent: struct unhooked. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, MAX_EVENTS);
+} unhooked SEC(".maps");
+
+static __always_inline void count(__u32 what)
+{
+	__u64 *counter = bpf_map_lookup_elem(&packet_counters, &what);
+
+	if (counter)
+		(*counter)++;
+}
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* socklb's packet path: what no socket hook can see is translated at the node's devices.
+ *
+ * Destinations change as a packet comes in, sources as it goes out, and in between the node routes it as any other. What is
+ * nobody's passes, for other programs to look at too.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "packet_path.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Devices by which the node reaches others. */
+SEC("tc")
+int uplink_in(struct __sk_buff *skb)
+{
+	struct packet p;
+
+	if (!parse_addresses(skb, &p, AS_IT_COMES) || !may_be_ours(&p.tuple.destination))
+		return LEAVE;
+	return look_at(skb, &p, AT_UPLINK_IN);
+}
+
+SEC("tc")
+int uplink_out(struct __sk_buff *skb)
+{
+	struct packet p;
+
+	return parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_UPLINK_OUT) : LEAVE;
+}
+
+/* Devices of pods whose sockets no hook sees. */
+SEC("tc")
+int pod_in(struct __sk_buff *skb)
+{
+	struct packet p;
+
+	return parse_addresses(skb, &p, AS_IT_COMES) ? look_at(skb, &p, AT_POD_IN) : LEAVE;
+}
+
+SEC("tc")
+int pod_out(struct __sk_buff *skb)
+{
+	struct packet p;
+
+	return parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_POD_OUT) : LEAVE;
+}
+
+#define SWEEP_SLICE 256 /* rows */
+
+/* Not attached: the agent runs it to give back rows whose time is over (BPF_PROG_TEST_RUN). The first row of a slice stands
+ * behind the packet's Ethernet header.
+ */
+SEC("tc")
+int sweep(struct __sk_buff *skb)
+{
+	__u32 *first = start(skb) + ETH_HLEN, row;
+	int forgotten = 0;
+
+	if ((void *)(first + 1) > end(skb))
+		return 0;
+	row = *first;
+	for (int i = 0; i < SWEEP_SLICE; i++)
+		forgotten += forget_flow(row + i, IF_OVER);
+	return forgotten;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a new flow is planned from: the packet at work, the node's routes, and a free port of the node. */
+#ifndef SOCKLB_PORTS_H
+#define SOCKLB_PORTS_H
+
+#include "flows.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+/* Ports to masquerade with: no NodePorts, and none that the node's own sockets get by themselves. */
+#define LOW_PORTS 1024
+#define LOW_COUNT (30000 - LOW_PORTS)
+#define HIGH_PORTS 61000
+#define HIGH_COUNT (65536 - HIGH_PORTS)
+#define PORT_TRIES 32
+
+/* What the agent knows before the load. */
+const volatile struct packet_facts packet_facts;
+
+/* Where a packet is met. */
+enum met { AT_UPLINK_IN, AT_UPLINK_OUT, AT_POD_IN, AT_POD_OUT };
+
+/* What is to become of a new flow. */
+struct plan {
+	struct address backend;
+	struct address node; /* whom the backend sees instead of the client, if `masqueraded` */
+	__u64 set;
+	__u32 row;
+	__u32 device;
+	__be16 port;
+	__u8 masqueraded;
+	__u8 flags;
+	__u32 pad;
+};
+
+/* The packet that is no known flow's, and what is being done with it: for functions that may not be handed pointers. A CPU
+ * works at one packet at a time: these programs run where it takes no interrupt of the network's.
+ */
+struct work {
+	struct packet packet;
+	struct plan plan;
+	struct tuple quoted; /* by an ICMP error, the other way round */
+	struct tuple becomes;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct work);
+} works SEC(".maps");
+
+static __always_inline struct work *get_work(void)
+{
+	__u32 first = 0;
+
+	return bpf_map_lookup_elem(&works, &first);
+}
+
+/* The device by which the packet at work would leave for an address: `back` that of its sender, else that of the backend. 0: it
+ * stays, or there is no way.
+ */
+GLOBAL __u32 route(struct __sk_buff *skb, int back)
+{
+	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
+	struct work *work = get_work();
+	const struct address *from, *to;
+	long found;
+
+	if (!work)
+		return 0;
+	from = back ? &work->packet.tuple.destination : &work->packet.tuple.source;
+	to = back ? &work->packet.tuple.source : &work->plan.backend;
+	fib.l4_protocol = work->packet.tuple.protocol;
+	if (work->packet.six) {
+		fib.family = AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, from, sizeof(*from));
+		__builtin_memcpy(fib.ipv6_dst, to, sizeof(*to));
+	} else {
+		fib.family = AF_INET;
+		fib.ipv4_src = from->word[3];
+		fib.ipv4_dst = to->word[3];
+	}
+	found = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH ||
+	    found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return fib.ifindex;
+	return 0;
+}
+
+/* Whether a socket of the node would hear what comes from the backend to the port that the flow of a row has. */
+GLOBAL int is_sockets(struct __sk_buff *skb, __u32 row)
+{
+	struct flow *flow = flow_at(row);
+	struct bpf_sock_tuple at = {};
+	struct bpf_sock *sk;
+	__u32 size = sizeof(at.ipv6);
+
+	if (!flow)
+		return 1;
+	if (is_ipv4(&flow->ends[NODE])) {
+		at.ipv4.saddr = flow->ends[BACKEND].word[3];
+		at.ipv4.daddr = flow->ends[NODE].word[3];
+		at.ipv4.sport = flow->ports[BACKEND];
+		at.ipv4.dport = flow->ports[NODE];
+		size = sizeof(at.ipv4);
+	} else {
+		__builtin_memcpy(at.ipv6.saddr, &flow->ends[BACKEND], 16);
+		__builtin_memcpy(at.ipv6.daddr, &flow->ends[NODE], 16);
+		at.ipv6.sport = flow->ports[BACKEND];
+		at.ipv6.dport = flow->ports[NODE];
+	}
+	if (flow->protocol == IPPROTO_TCP)
+		sk = bpf_skc_lookup_tcp(skb, &at, size, BPF_F_CURRENT_NETNS, 0);
+	else if (flow->protocol == IPPROTO_UDP)
+		sk = bpf_sk_lookup_udp(skb, &at, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		return 0;
+	if (!sk)
+		return 0;
+	bpf_sk_release(sk);
+	return 1;
+}
+
+static __always_inline __be16 port_number(__u32 number)
+{
+	number %= LOW_COUNT + HIGH_COUNT;
+	return bpf_htons(number < LOW_COUNT ? LOW_PORTS + number : HIGH_PORTS - LOW_COUNT + number);
+}
+
+/* Find a port for the answers to come back to: the element of the index is its lock. `keep`: the client's own if it can be. */
+GLOBAL int take_port(struct __sk_buff *skb, __u32 row, int keep)
+{
+	struct flow *flow = flow_at(row);
+	__u32 number = bpf_get_prandom_u32();
+
+	if (!flow)
+		return 0;
+	for (int i = 0; i < PORT_TRIES; i++, number += 7) {
+		int own = keep && !i;
+
+		flow->ports[NODE] = own ? flow->ports[CLIENT] : port_number(number);
+		if (own && bpf_ntohs(flow->ports[NODE]) < LOW_PORTS)
+			continue;
+		if (!is_sockets(skb, row) && link_tuple(row, 1))
+			return 1;
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The tables of the hooks alone, which write them. */
+#ifndef SOCKLB_SOCKET_MAPS_H
+#define SOCKLB_SOCKET_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+
+/* Clients that are remembered for session affinity. */
+#ifndef MAX_CLIENTS
+#define MAX_CLIENTS (1 << 16)
+#endif
+/* Slots for live sockets, a power of two; 0 keeps every record in sk_storage (kernels before 5.12 have no atomic
+ * compare-and-swap for programs: commit 5ffa25502b5a).
+ */
+#ifndef SOCKET_SLOTS
+#define SOCKET_SLOTS (1 << 18)
+#endif
+
+/* Who was given what, for session affinity. Forgetting the one longest unseen costs a client its affinity, no more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_CLIENTS);
+	__type(key, struct client);
+	__type(value, struct affine);
+} affinity SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bookkeeping);
+} bookkeeping SEC(".maps");
+
+#if SOCKET_SLOTS
+/* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live
+ * sockets meet in one slot only when about as many sockets live as there are slots. Mapped, so that `socklb status` can
+ * count it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SOCKET_SLOTS);
+	__type(key, __u32);
+	__type(value, struct socket_slot);
+} sockets SEC(".maps");
+#endif
+
+/* The records that have no slot. They live and die with the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct more_peers);
+} more_peers SEC(".maps");
+
+#endif

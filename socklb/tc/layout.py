@@ -1,0 +1,74 @@
+"""The byte layout of what the packet path alone has in `bpf/types.h`, seen from Python.
+
+`tests/tc/translation/test_objects.py` compares every size and offset here with the compiled object's BTF.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+SHARED_MAPS = (
+    "frontends",
+    "frontend_rows",
+    "backends",
+    "address_filter",
+    "service_addrs",
+    "node_addrs",
+    "own_addrs",
+    "source_ranges",
+    "networks",
+    "this_node",
+    "loads",
+)
+MAPS = (
+    "flow_index",
+    "flows",
+    "uplinks",
+    "pod_devices",
+    "packet_affinity",
+    "fragments",
+    "packet_counters",
+    "unhooked",
+    "works",
+)
+TUPLE = struct.Struct("!16s16sHHBB2x")
+FLOW = struct.Struct("=Q16s16s16s16s8sQIIIIBBBxBB10x")
+PORTS = struct.Struct("!4H")
+FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
+NO_FRONTEND = (1 << 32) - 1
+EARLY, REFLECTED, FROM_NODE = 1, 2, 4  # flags of a flow
+UPLINK = struct.Struct("=16s16s")
+UNHOOKED = struct.Struct("=16sI4x")
+PACKET_FACTS = struct.Struct("=I4x")
+COUNTERS = ("flows_begun", "flows_ended", "refused", "forbidden", "lost_no_room", "lost_no_port")
+NOBODY = bytes(16)
+
+
+class Flow(NamedTuple):
+    """`struct flow`: addresses and ports of client, frontend, backend, and of the node where it is masqueraded."""
+
+    state: int
+    client: bytes
+    frontend: bytes
+    backend: bytes
+    node: bytes
+    ports: tuple[int, int, int, int]
+    set: int
+    row: int
+    device: int
+    seen: int
+    begun: int
+    protocol: int
+    kinds: int
+    flags: int
+    client_side: int
+    server_side: int
+
+
+def unpack_flow(raw: bytes) -> Flow | None:
+    """Read a row of `struct flow`; None if no flow has it."""
+    state, client, frontend, backend, node, ports, *rest = FLOW.unpack(raw)
+    if state & 3 != LIVE:
+        return None
+    return Flow(state, client, frontend, backend, node, PORTS.unpack(ports), *rest)

@@ -1,0 +1,140 @@
+"""The programs of the packet path, loaded with the tables that the hooks have pinned.
+
+    with Programs.load(objects, pins.maps, own, max_flows=1 << 18) as programs:
+        links = Links(programs.by_name, pins)
+        programs.sweep()
+
+Nothing is attached here.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import struct
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from socklb.datapath import libbpf
+from socklb.datapath.maps import pinned_shape
+from socklb.errors import SocklbError
+from socklb.tc import layout
+
+OBJECT_FILES = ("packets.bpf.o", "packets-5.10.bpf.o")
+NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out")
+MAX_FLOWS = 1 << 18
+SLICE = 256  # rows that one run of the program `sweep` looks at; SWEEP_SLICE of bpf/packets.bpf.c
+ETHERNET_HEADER = bytes(14)
+
+
+class TestRun(ct.Structure):
+    """`struct bpf_test_run_opts` of libbpf."""
+
+    _fields_ = (
+        ("size", ct.c_size_t),
+        ("data_in", ct.c_char_p),
+        ("data_out", ct.c_void_p),
+        ("data_size_in", ct.c_uint32),
+        ("data_size_out", ct.c_uint32),
+        ("ctx_in", ct.c_void_p),
+        ("ctx_out", ct.c_void_p),
+        ("ctx_size_in", ct.c_uint32),
+        ("ctx_size_out", ct.c_uint32),
+        ("retval", ct.c_uint32),
+        ("repeat", ct.c_int),
+        ("duration", ct.c_uint32),
+        ("flags", ct.c_uint32),
+        ("cpu", ct.c_uint32),
+    )
+
+
+class Programs:
+    """The loaded programs and their maps."""
+
+    def __init__(self, obj: libbpf.Object, max_flows: int) -> None:
+        self._object = obj
+        self.max_flows = max_flows
+        self.maps = obj.maps((*layout.SHARED_MAPS, *layout.MAPS))
+
+    @classmethod
+    def load(cls, objects: Path, shared: Path, own: Path, max_flows: int = MAX_FLOWS) -> Programs:
+        """Load the best object that the kernel takes. Maps pinned in both folders are taken over, others pinned there.
+
+        max_flows: a power of two.
+
+        Raises:
+            BpfError: the kernel takes none; the last refusal.
+            SocklbError: not a power of two.
+        """
+        if max_flows < 1 or max_flows & (max_flows - 1):
+            raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 262144")
+        for name in OBJECT_FILES:
+            obj = libbpf.Object.open(objects / name)
+            try:
+                _size(obj, shared, max_flows)
+                obj.pin_maps(shared, layout.SHARED_MAPS)
+                obj.pin_maps(own, layout.MAPS)
+                obj.load()
+            except libbpf.BpfError:
+                obj.close()
+                if name == OBJECT_FILES[-1]:
+                    raise
+                continue
+            return cls(obj, max_flows)
+        raise AssertionError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the programs; what is pinned or attached stays."""
+        self._object.close()
+
+    @property
+    def by_name(self) -> dict[str, libbpf.Program]:
+        """The programs that are for devices."""
+        return {name: self._object.program(name) for name in NAMES}
+
+    def fd(self, name: str) -> int:
+        """Give a program's descriptor, this object's to close."""
+        return self._object.program(name).fd
+
+    def sweep(self) -> int:
+        """Give back the rows of flows whose time is over, in slices of well below a millisecond; say how many."""
+        return sum(self._sweep(first) for first in range(0, self.max_flows, SLICE))
+
+    def counters(self) -> dict[str, int]:
+        """Give what happened to packets, over all CPUs."""
+        return {name: self._count(number) for number, name in enumerate(layout.COUNTERS)}
+
+    def _count(self, number: int) -> int:
+        values = (ct.c_uint64 * _possible_cpus())()
+        key = ct.byref(libbpf.U32(number))
+        libbpf.call("read packet_counters", "bpf_map_lookup_elem", self.maps["packet_counters"], key, values)
+        return sum(values)
+
+    def _sweep(self, first: int) -> int:
+        packet = (ETHERNET_HEADER + struct.pack("=I", first)).ljust(64, b"\0")
+        run = TestRun(size=ct.sizeof(TestRun), data_in=packet, data_size_in=len(packet), repeat=1)
+        libbpf.call("sweep the flow table", "bpf_prog_test_run_opts", self.fd("sweep"), ct.byref(run))
+        return int(run.retval)
+
+
+@cache
+def _possible_cpus() -> int:
+    """Give how many values a map has that has one for each CPU."""
+    return int(Path("/sys/devices/system/cpu/possible").read_text().strip().rpartition("-")[2].rpartition(",")[2]) + 1
+
+
+def _size(obj: libbpf.Object, shared: Path, max_flows: int) -> None:
+    """Have the tables that are shared as large as they are, and those of flows as large as is wanted."""
+    pinned = {name: pinned_shape(shared / name) for name in layout.SHARED_MAPS if (shared / name).exists()}
+    obj.resize_maps({name: shape.max_entries for name, shape in pinned.items()})
+    obj.resize_maps({"flows": max_flows, "flow_index": 4 * max_flows})
+    obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1))

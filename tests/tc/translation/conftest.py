@@ -1,0 +1,210 @@
+"""A node with the eBPF packet path at its uplink, in namespaces of its own; every test begins with empty tables."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from socklb.datapath import layout, libbpf
+from socklb.datapath.maps import HashTable, RowTable
+from socklb.datapath.tables import Tables
+from socklb.serving import FROM_OUTSIDE, Addresses, Backend, Difference, Frontend, Serving, address_text, pack_address
+from socklb.tc import layout as tc
+from socklb.tc.events import Unhooked
+from socklb.tc.programs import NAMES, Programs
+from tests.datapath.sandbox import mounted_bpffs
+from tests.packets.network import NODE, NODE6, OTHER_NODE, PODS, PODS6, Network, name
+from tests.packets.programs import CLIENT, SERVER
+
+ROOT = Path(__file__).parents[3]
+ADDRESSES = Addresses(
+    services=frozenset(map(pack_address, ("10.96.0.10", "fd00:10:96::a"))),
+    nodes=frozenset(map(pack_address, (NODE, NODE6, OTHER_NODE))),
+    own=frozenset(map(pack_address, (NODE, NODE6))),
+)
+NETWORKS = {
+    ("10.244.0.0", 16): layout.POD_NETWORK,
+    ("fd00:10:244::", 48): layout.POD_NETWORK,
+    ("10.96.0.0", 16): layout.SERVICE_NETWORK,
+    ("fd00:10:96::", 112): layout.SERVICE_NETWORK,
+}
+HAS_OUTSIDE, GUARDED = 16, 32  # flags of a frontend, as bpf/types.h has them
+MAX_FLOWS = 1024
+
+
+@pytest.fixture(scope="session")
+def objects() -> Path:
+    """The objects as they are shipped."""
+    subprocess.run(["make", "-s", "-C", ROOT / "bpf"], check=True)
+    return ROOT / "socklb" / "datapath"
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    place = Network(name())
+    try:
+        place.build()
+        for pod in PODS:
+            place.start(pod, sys.executable, "-c", SERVER, pod, PODS[pod], PODS6[pod], ready="ready")
+        yield place
+    finally:
+        place.remove()
+
+
+class Node:
+    """The packet path of the node: its programs, attached by `tc`, and its tables."""
+
+    def __init__(self, network: Network, pins: Path, objects: Path) -> None:
+        self.network = network
+        self.maps, self._pins = pins / "maps", pins
+        for folder in (self.maps, pins / "programs"):
+            folder.mkdir()
+        self.programs = Programs.load(objects, self.maps, self.maps, MAX_FLOWS)
+        for program in NAMES:
+            libbpf.pin(self.programs.fd(program), pins / "programs" / program)
+        self.tables = Tables(self.maps)
+        self.events = Unhooked(self.programs.maps["unhooked"])
+        self.attach("eth0", "uplink")
+        self.make_uplink("eth0")
+
+    def attach(self, device: str, kind: str) -> None:
+        """Put the programs for uplinks or for pods at a device of the node."""
+        self.network.run("node", "tc", "qdisc", "add", "dev", device, "clsact")
+        for way, hook in (("in", "ingress"), ("out", "egress")):
+            program = str(self._pins / "programs" / f"{kind}_{way}")
+            words = ["filter", "add", "dev", device, hook, "bpf", "da", "object-pinned", program]
+            self.network.run("node", "tc", *words)
+
+    def detach(self, device: str) -> None:
+        self.network.run("node", "tc", "qdisc", "delete", "dev", device, "clsact")
+
+    def index_of(self, device: str) -> int:
+        return int(self.network.output("node", "cat", f"/sys/class/net/{device}/ifindex"))
+
+    def make_uplink(self, device: str) -> None:
+        index = self.index_of(device)
+        uplink = tc.UPLINK.pack(pack_address(NODE), pack_address(NODE6))
+        self.put("uplinks", (layout.ROW_INDEX.pack(index), uplink))
+        self.put("networks", *((network_key(*key), bytes([flags])) for key, flags in NETWORKS.items()))
+
+    def put(self, table: str, *items: tuple[bytes, bytes]) -> None:
+        with closing(HashTable(self.maps, table, len(items[0][0]), len(items[0][1]))) as found:
+            assert found.put(items) == len(items)
+
+    def sync(self, frontends: dict[Frontend, Serving], addresses: Addresses = ADDRESSES) -> None:
+        """Have these alone."""
+        known = self.tables.addresses
+        gone = self.tables.frontends - frontends.keys()
+        self.tables.apply(Difference(frontends, gone, addresses.without(known), known.without(addresses)))
+
+    def flag(self, frontend: Frontend, flags: int) -> int:
+        """Set flags of a frontend; give its row."""
+        with closing(HashTable(self.maps, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)) as table:
+            (row,) = layout.ROW_INDEX.unpack(dict(table.items())[layout.pack_frontend(frontend)])
+        with closing(RowTable(self.maps, "frontend_rows", layout.FRONTEND_ROW.size)) as rows:
+            word = rows.word(row, layout.OPTIONS_OFFSET)
+            rows.publish(row, layout.OPTIONS_OFFSET, word | flags << 32)
+        return int(row)
+
+    def serve_outside(self, frontend: Frontend, serving: Serving) -> None:
+        """Have others serve a frontend to the outside: externalTrafficPolicy Local."""
+        self.tables.apply(Difference({frontend._replace(scope=FROM_OUTSIDE): serving}))
+        self.flag(frontend, HAS_OUTSIDE)
+
+    def guard(self, frontend: Frontend, *networks: tuple[str, int]) -> None:
+        """Let only clients of these networks ask."""
+        row = self.flag(frontend, GUARDED)
+        for address, length in networks:
+            bits = 32 + length + (0 if ":" in address else 96)
+            self.put("source_ranges", (layout.SOURCE_RANGE.pack(bits, row, pack_address(address)), b"\x01"))
+
+    def flows(self) -> list[tc.Flow]:
+        with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:
+            found = (tc.unpack_flow(rows.read(row)) for row in range(rows.capacity))
+            return [flow for flow in found if flow]
+
+    def age(self, seconds: int) -> None:
+        """Have all flows seen and begun so much longer ago."""
+        with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:
+            for row in range(rows.capacity):
+                word = rows.word(row, 96)
+                seen, begun = word & 0xFFFFFFFF, word >> 32
+                ticks = (seconds * 10**9) >> 30
+                rows.publish(row, 96, (begun - ticks & 0xFFFFFFFF) << 32 | (seen - ticks & 0xFFFFFFFF))
+
+    def index(self) -> dict[bytes, bytes]:
+        with closing(HashTable(self.maps, "flow_index", tc.TUPLE.size, 4)) as index:
+            return dict(index.items())
+
+    def counters(self) -> dict[str, int]:
+        return self.programs.counters()
+
+    def unhooked(self) -> set[str]:
+        """The clients that events told of, since the last call."""
+        return {address_text(event.client) for event in self.events.read()}
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.sync({}, Addresses())
+        for table, size in (("flow_index", tc.TUPLE.size), ("source_ranges", layout.SOURCE_RANGE.size)):
+            with closing(HashTable(self.maps, table, size, 4 if table == "flow_index" else 1)) as found:
+                found.delete([key for key, _ in found.items()])
+        with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:
+            rows.write(0, bytes(rows.capacity * tc.FLOW.size))
+
+    def close(self) -> None:
+        self.events.close()
+        self.tables.close()
+        self.programs.close()
+
+
+def network_key(address: str, length: int) -> bytes:
+    return layout.NETWORK.pack(length + (0 if ":" in address else 96), pack_address(address))
+
+
+@pytest.fixture(scope="session")
+def loaded(network: Network, objects: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with mounted_bpffs(tmp_path_factory.mktemp("bpffs")) as bpffs, closing(Node(network, bpffs, objects)) as node:
+        yield node
+
+
+@pytest.fixture
+def node(loaded: Node) -> Iterator[Node]:
+    yield loaded
+    loaded.forget()
+
+
+Ask = Callable[..., list[str]]
+
+
+@pytest.fixture
+def ask(network: Network) -> Ask:
+    def ask(place: str, address: str, port: int = 80, kind: str = "tcp", times: int = 1, own: int = 0) -> list[str]:
+        words = [kind, address, str(port), str(times), str(own)]
+        return network.output(place, sys.executable, "-c", CLIENT, *words).splitlines()
+
+    return ask
+
+
+def frontend(address: str, port: int = 80, protocol: int = 6) -> Frontend:
+    return Frontend(pack_address(address), port, protocol)
+
+
+def backends(*pods: str, six: bool = False) -> tuple[Backend, ...]:
+    return tuple(Backend(pack_address((PODS6 if six else PODS)[pod]), 8080) for pod in pods)
+
+
+def serving(*pods: str, six: bool = False, affinity: int = 0) -> Serving:
+    return Serving(backends(*pods, six=six), affinity)
+
+
+def names(answers: Sequence[str]) -> set[str]:
+    return {answer.split()[0] for answer in answers}

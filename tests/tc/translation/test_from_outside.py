@@ -1,0 +1,126 @@
+"""Services from outside the cluster, translated at the node's uplink by eBPF: real packets through real programs."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from socklb.serving import ANY4, ANY6, Frontend
+from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6
+from tests.tc.translation.conftest import Ask, Node, frontend, names, serving
+
+TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+SERVICE, SERVICE6, EXTERNAL, EXTERNAL6 = "10.96.0.10", "fd00:10:96::a", "192.0.2.1", "2001:db8::1"
+FAMILIES = pytest.mark.parametrize("address", [EXTERNAL, EXTERNAL6])
+KINDS = pytest.mark.parametrize(("kind", "protocol"), [("tcp", TCP), ("udp", UDP)])
+
+
+@KINDS
+@pytest.mark.parametrize(("address", "anywhere", "own"), [(NODE, ANY4, CLIENT), (NODE6, ANY6, CLIENT6)])
+def test_a_node_port_keeps_the_clients_address_for_a_pod_here_alone(
+    node: Node, ask: Ask, address: str, anywhere: bytes, own: str, kind: str, protocol: int
+) -> None:
+    node.sync({Frontend(anywhere, 32000, protocol): serving("a", "far", six=":" in address)})
+    answers = ask("client", address, 32000, kind, 40)
+    assert set(answers) == {f"a {own}", f"far {address}"}
+
+
+@KINDS
+@FAMILIES
+def test_an_external_address_is_served(node: Node, ask: Ask, address: str, kind: str, protocol: int) -> None:
+    node.sync({frontend(address, 80, protocol): serving("b", "far", six=":" in address)})
+    assert names(ask("client", address, 80, kind, 40)) == {"b", "far"}
+
+
+@KINDS
+@FAMILIES
+def test_affinity_keeps_a_client_at_its_endpoint_until_that_goes(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    asked, six = frontend(address, 80, protocol), ":" in address
+    node.sync({asked: serving("b", "far", six=six, affinity=100)})
+    (kept,) = names(ask("client", address, 80, kind, 20))
+    node.sync({asked: serving("a", "b", "far", six=six, affinity=100)})
+    assert names(ask("client", address, 80, kind, 20)) == {kept}
+    others = {"b", "far"} - {kept}
+    node.sync({asked: serving(*others, six=six, affinity=100)})
+    assert names(ask("client", address, 80, kind, 20)) == others
+
+
+@KINDS
+@pytest.mark.parametrize("address", [NODE, NODE6, EXTERNAL, EXTERNAL6, SERVICE, SERVICE6])
+def test_without_endpoints_it_is_refused(node: Node, ask: Ask, address: str, kind: str, protocol: int) -> None:
+    asked = (
+        Frontend(ANY6 if ":" in address else ANY4, 80, protocol)
+        if address in (NODE, NODE6)
+        else frontend(address, 80, protocol)
+    )
+    node.sync({asked: serving()})
+    assert ask("client", address, 80, kind) == ["ECONNREFUSED"]
+
+
+@KINDS
+@pytest.mark.parametrize("address", [SERVICE, SERVICE6])
+def test_an_unknown_port_of_a_cluster_ip_is_refused(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    node.sync({frontend(address, 80, protocol): serving("b", six=":" in address)})
+    assert ask("client", address, 81, kind) == ["ECONNREFUSED"]
+    assert names(ask("client", address, 80, kind)) == {"b"}
+
+
+@KINDS
+@FAMILIES
+def test_source_ranges_let_only_their_clients_pass(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    asked, six = frontend(address, 80, protocol), ":" in address
+    node.sync({asked: serving("b", six=six)})
+    node.guard(asked, ("2001:db8:1::", 48) if six else ("198.51.100.0", 24))
+    assert ask("client", address, 80, kind) == ["TIMEOUT"]
+    node.guard(asked, (CLIENT6, 128) if six else (CLIENT, 32))
+    assert names(ask("client", address, 80, kind)) == {"b"}
+
+
+def test_external_traffic_policy_local_stays_on_the_node_with_the_clients_address(node: Node, ask: Ask) -> None:
+    asked = Frontend(ANY4, 32000, TCP)
+    node.sync({asked: serving("a", "far")})
+    node.serve_outside(asked, serving("a"))
+    assert set(ask("client", NODE, 32000, "tcp", 20)) == {f"a {CLIENT}"}
+    node.serve_outside(asked, serving())
+    assert ask("client", NODE, 32000) == ["TIMEOUT"]
+
+
+def test_a_connection_has_one_flow_and_ends_with_it(node: Node, ask: Ask) -> None:
+    node.sync({Frontend(ANY4, 32000, TCP): serving("far")})
+    ask("client", NODE, 32000, "tcp", 3)
+    flows = node.flows()
+    assert len(flows) == 3
+    assert len(node.index()) == 12
+    assert {flow.ports[3] in range(30000, 61000) for flow in flows} == {False}
+    assert node.programs.sweep() == 0
+    node.age(125)
+    assert node.programs.sweep() == 3
+    assert node.flows() == []
+    assert node.index() == {}
+
+
+def test_two_services_with_one_backend_serve_one_port_of_a_client(node: Node, ask: Ask) -> None:
+    for address in (EXTERNAL, SERVICE):
+        node.sync({frontend(EXTERNAL, 80, UDP): serving("a"), frontend(SERVICE, 80, UDP): serving("a")})
+        assert names(ask("client", address, 80, "udp", own=7000)) == {"a"}
+
+
+@pytest.mark.parametrize("pods", [("a", "b"), ("far", "b")])
+def test_datagrams_leave_an_endpoint_that_is_gone(node: Node, ask: Ask, pods: tuple[str, str]) -> None:
+    asked = frontend(EXTERNAL, 80, UDP)
+    for pod in pods:
+        node.sync({asked: serving(pod)})
+        assert names(ask("client", EXTERNAL, 80, "udp", own=7001)) == {pod}
+
+
+def test_other_traffic_of_the_node_is_left_alone(node: Node, ask: Ask) -> None:
+    node.sync({frontend(EXTERNAL): serving("b")})
+    assert ask("client", NODE, 8888) == ["ECONNREFUSED"]  # by the node's own stack
+    assert node.flows() == []

@@ -1,0 +1,74 @@
+"""The packet path's objects: structs as in `socklb/tc/layout.py`, and no far way for the kernel's verifier."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from socklb.datapath import libbpf
+from socklb.tc import layout
+from socklb.tc.programs import NAMES, OBJECT_FILES, Programs
+from tests.datapath.sandbox import mounted_bpffs
+from tests.datapath.test_layout import offsets_of, struct_layout
+from tests.datapath.test_verifier import ProgramInfo
+
+MOST = 50_000  # instructions of one program; some 1 µs each
+ENDS = {f"ends+{16 * end}": 0 for end in range(4)}
+# the fields of each Python struct, and how far into its field the low byte of a value stands (big-endian: at the end)
+STRUCTS = [
+    (
+        "tuple",
+        layout.TUPLE,
+        {"source": 0, "destination": 0, "source_port": 1, "destination_port": 1, "protocol": 0, "place": 0},
+    ),
+    (
+        "flow",
+        layout.FLOW,
+        dict.fromkeys(("state", *ENDS, "ports", "set", "row", "device", "seen", "begun"), 0)
+        | dict.fromkeys(("protocol", "kinds", "flags", "sides", "sides+1"), 0),
+    ),
+    ("uplink", layout.UPLINK, {"ipv4": 0, "ipv6": 0}),
+    ("packet_facts", layout.PACKET_FACTS, {"flow_mask": 0}),
+]
+
+
+@pytest.mark.parametrize(("name", "packed", "fields"), STRUCTS, ids=[name for name, _, _ in STRUCTS])
+def test_size_and_offsets_are_those_of_the_object(
+    objects: Path, name: str, packed: struct.Struct, fields: dict[str, int]
+) -> None:
+    size, members = struct_layout(objects / OBJECT_FILES[0], name)
+    assert packed.size == size
+    places = [field.partition("+") for field in fields]
+    expected = [
+        members[name] + int(more or 0) + low for (name, _, more), low in zip(places, fields.values(), strict=True)
+    ]
+    assert offsets_of(packed, len(fields)) == expected
+
+
+def test_every_map_of_the_object_is_known(objects: Path) -> None:
+    bpf = Path(__file__).parents[3] / "bpf"
+    sources = [(bpf / name).read_text() for name in ("service_maps.h", "packet_maps.h", "ports.h")]
+    found = {name for source in sources for name in re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)}
+    assert found == {*layout.SHARED_MAPS, *layout.MAPS}
+
+
+@pytest.mark.parametrize("file", OBJECT_FILES)
+def test_the_verifier_takes_every_object_and_walks_no_far_way(objects: Path, tmp_path: Path, file: str) -> None:
+    only = tmp_path / "objects"
+    only.mkdir()
+    for name in OBJECT_FILES:  # a file that the kernel refuses is passed over
+        (only / name).write_bytes((objects / file).read_bytes())
+    with mounted_bpffs(tmp_path / "bpffs") as bpffs, Programs.load(only, bpffs, bpffs, 64) as programs:
+        walked = {name: _verified_instructions(programs.fd(name)) for name in NAMES}
+    assert min(walked.values()) > 0
+    assert {name: count for name, count in walked.items() if count > MOST} == {}
+
+
+def _verified_instructions(program: int) -> int:
+    info = ProgramInfo()
+    libbpf.object_info(program, info, "a program")
+    return int(ct.c_uint32(info.verified_insns).value)
