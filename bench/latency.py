@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path as File
 from typing import NamedTuple
 
-from bench import iptables, nftables
+from bench import at_tc, iptables, nftables
 from bench.latency_report import AGAIN, DIRECT, ROWS, Figures, Way, print_flatness, print_latency, print_loading
 from bench.networks import CONNTRACK_SETTINGS, SERVER_PORT, SERVERS, Path, run_in
 from bench.node import cgroup, load_services, room_for, serving
@@ -78,6 +78,7 @@ def service_columns(
             load_services(node, count)
         loading["socklb", count] = spent[0]
         yield Column("socklb", count, Path.make(opened), hooked, to)
+        yield packet_column(opened, scratch, count, plain, loading)
         for name, command, ruleset in RULES if count <= RULES_UP_TO else ():
             path, text = Path.make(opened), ruleset(services(count))
             with progress(f"{count} Services into {name} rules") as spent:
@@ -85,6 +86,15 @@ def service_columns(
             loading[name, count] = spent[0]
             run_in(path.node, "sysctl", "-qw", *CONNTRACK_SETTINGS)
             yield Column(name, count, path, plain, to)
+
+
+def packet_column(opened: ExitStack, scratch: File, count: int, plain: File, loading: dict[Way, float]) -> Column:
+    """Give the way of a client whose socket no hook sees: the packet path by eBPF."""
+    path = Path.make(opened)
+    with progress(f"{count} Services into the packet path's tables") as spent:
+        at_tc.load(at_tc.serve(opened, scratch / f"tc-{count}", path), count)
+    loading["packets", count] = spent[0]
+    return Column("packets", count, path, plain, (tested_address(count), SERVICE_PORT))
 
 
 RULES = (

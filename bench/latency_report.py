@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bench.table import print_table
 
 DIRECT, AGAIN = "direct", "direct again"
-WAYS = ("socklb", "nftables", "iptables")
+WAYS = ("socklb", "packets", "nftables", "iptables")
 Way = tuple[str, int]  # a column of the table, and how many Services it has
 Figures = dict[Way, list[list[float]]]  # nanoseconds by way: its turns, each in order
 Turns = Mapping[tuple[str, bool], Figures]  # by operation and whether it goes to a Service
