@@ -281,6 +281,31 @@ GLOBAL int begin_outwards(struct __sk_buff *skb)
 	return begin_to_world(skb, work);
 }
 
+/* The packet at work is a pod's own to what may be the backend of a translated flow from the same port, whose answers would be
+ * taken for that one's: the backend is to see another port, or the flow is over.
+ */
+GLOBAL int begin_beside(struct __sk_buff *skb)
+{
+	struct work *work = get_work();
+	struct tuple *tuple, *reply;
+	__u32 element;
+
+	if (!work)
+		return DROP;
+	tuple = &work->packet.tuple;
+	reply = &work->quoted;
+	*reply = (struct tuple){ tuple->destination, tuple->source,   tuple->destination_port,
+				 tuple->source_port, tuple->protocol, AS_IT_GOES };
+	if (!find(reply, &element) || (element & 3) != 3 || forget_flow(element >> 2, IF_OVER_OR_CLOSED))
+		return LEAVE;
+	work->plan = (struct plan){ .backend = tuple->destination,
+				    .node = tuple->source,
+				    .row = NO_FRONTEND,
+				    .port = tuple->destination_port,
+				    .flags = EARLY };
+	return translate_first(skb, begin_flow(skb), 0);
+}
+
 static __always_inline int begin(struct __sk_buff *skb, const struct packet *p, enum met met)
 {
 	const struct address *to = &p->tuple.destination;
@@ -289,9 +314,9 @@ static __always_inline int begin(struct __sk_buff *skb, const struct packet *p, 
 
 	if (is_later_fragment(p) || met == AT_POD_OUT || !may_begin(p) || !work)
 		return LEAVE;
-	if (met == AT_POD_IN && !may_be_ours(to) && !(networks_of(to) & SERVICE_NETWORK))
-		return LEAVE;
 	work->packet = *p;
+	if (met == AT_POD_IN && !may_be_ours(to) && !(networks_of(to) & SERVICE_NETWORK))
+		return begin_beside(skb);
 	if (met == AT_UPLINK_OUT)
 		done = begin_outwards(skb);
 	if (done != TO_SERVICE)
@@ -317,6 +342,10 @@ static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum
 	    !goes_on(flow, element >> 2, p)) {
 		forget_flow(element >> 2, ANYHOW);
 		return begin(skb, p, met);
+	}
+	if (kind & 1 && (p->flags & (SYN | ACK)) == (SYN | ACK) && is_closed(flow)) {
+		forget_flow(element >> 2, ANYHOW); /* another connection, of which we have not seen the client's SYN */
+		return LEAVE;
 	}
 	if (p->fragment == MORE_FRAGMENTS)
 		remember_fragments(p, element);

@@ -117,12 +117,12 @@ static __always_inline void describe(struct flow *flow, const struct packet *p, 
 /* Have all tuples of the flow of a row lead to it. */
 static __always_inline int link_all(struct __sk_buff *skb, struct flow *flow, __u32 row, const struct plan *plan)
 {
-	if (plan->row == NO_FRONTEND)
+	if (plan->row == NO_FRONTEND && !(flow->flags & EARLY))
 		return take_port(skb, row, 1) && link_tuple(row, 2);
 	if (!link_tuple(row, 0))
 		return 0;
 	if (flow->flags & EARLY)
-		return take_port(skb, row, 1);
+		return take_port(skb, row, flow->flags & REFLECTED);
 	if (plan->masqueraded)
 		return link_tuple(row, 2) && link_tuple(row, 3) && take_port(skb, row, 0);
 	if (link_tuple(row, 3))

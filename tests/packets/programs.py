@@ -32,6 +32,7 @@ for _ in range(times):
     with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as client:
         client.settimeout(3 if times > 1 else 2)
         if own:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while an earlier connection rests
             client.bind(("", own))
         try:
             client.connect((address, port))

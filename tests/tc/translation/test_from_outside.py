@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from socklb.serving import ANY4, ANY6, Frontend
-from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6
+from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS
 from tests.tc.translation.conftest import Ask, Node, frontend, names, serving
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
@@ -118,6 +118,15 @@ def test_datagrams_leave_an_endpoint_that_is_gone(node: Node, ask: Ask, pods: tu
     for pod in pods:
         node.sync({asked: serving(pod)})
         assert names(ask("client", EXTERNAL, 80, "udp", own=7001)) == {pod}
+
+
+def test_a_client_that_knows_the_way_to_the_pod_asks_it_too_from_the_same_port(node: Node, ask: Ask) -> None:
+    node.sync({frontend(EXTERNAL): serving("a")})
+    node.network.run("client", "ip", "route", "add", PODS["a"], "via", NODE)
+    try:
+        assert ask("client", EXTERNAL, own=7008) == ask("client", PODS["a"], 8080, own=7008) == [f"a {CLIENT}"]
+    finally:
+        node.network.run("client", "ip", "route", "delete", PODS["a"])
 
 
 def test_other_traffic_of_the_node_is_left_alone(node: Node, ask: Ask) -> None:

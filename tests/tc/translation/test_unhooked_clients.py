@@ -71,6 +71,20 @@ def test_plain_traffic_between_pods_has_no_flow(node: Node, ask: Ask) -> None:
     assert node.flows() == []
 
 
+@pytest.mark.usefixtures("pods")
+@KINDS
+@ADDRESSES
+def test_one_port_of_a_pod_talks_to_a_service_and_to_its_backend(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    """To the backend both are the same, but for the port that the second is given."""
+    six = ":" in address
+    pod, backend = ((PODS6 if six else PODS)[name] for name in ("a", "b"))
+    node.sync({frontend(address, 80, protocol): serving("b", six=six)})
+    assert ask("a", address, 80, kind, own=7005) == [f"b {pod}"]
+    assert ask("a", backend, 8080, kind, own=7005) == [f"b {pod}"]
+
+
 @ADDRESSES
 def test_the_agent_hears_of_a_pod_that_no_hook_sees(node: Node, ask: Ask, address: str) -> None:
     six = ":" in address
