@@ -154,18 +154,24 @@ static __always_inline int swap_state(struct flow *flow, __u32 row, __u64 old, _
 }
 #else
 /* An element that nobody else can put into the index stands for the swap. */
-static __always_inline int swap_state(struct flow *flow, __u32 row, __u64 old, __u64 new)
+GLOBAL int swap_by_lock(__u32 row, __u64 old, __u64 new)
 {
 	struct tuple lock = { .source.word[0] = row, .protocol = 255 };
+	struct flow *flow = flow_at(row);
 	int is_old;
 
-	if (bpf_map_update_elem(&flow_index, &lock, &row, BPF_NOEXIST))
+	if (!flow || bpf_map_update_elem(&flow_index, &lock, &row, BPF_NOEXIST))
 		return 0;
 	is_old = state_of(flow) == old;
 	if (is_old)
 		*(volatile __u64 *)&flow->state = new;
 	bpf_map_delete_elem(&flow_index, &lock);
 	return is_old;
+}
+
+static __always_inline int swap_state(struct flow *flow, __u32 row, __u64 old, __u64 new)
+{
+	return swap_by_lock(row, old, new);
 }
 #endif
 

@@ -54,18 +54,32 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 	return kind ? LEAVE : bpf_redirect_neigh(device, NULL, 0, 0);
 }
 
-/* The packet at work is the first of the flow of a row. */
-GLOBAL int translate_first(struct __sk_buff *skb, __u32 row, __u32 kind)
-{
-	struct flow *flow = row == NONE ? NULL : flow_at(row);
-	struct work *work = get_work();
+/* What is left to do for the program itself, for a kernel's programs call eight deep at most, with 512 bytes of stack. */
+#define TO_SERVICE 1000 /* begin_service() */
+#define BEGUN 1001 /* translate_first() */
 
-	if (!flow || !work)
+/* Begin the flow that is planned for the packet at work, which is of this kind. */
+static __always_inline int begin_planned(struct __sk_buff *skb, struct work *work, __u32 kind)
+{
+	work->row = begin_flow(skb);
+	work->kind = kind;
+	return work->row == NONE ? DROP : BEGUN;
+}
+
+/* The packet at work is the first of a flow. */
+GLOBAL int translate_first(struct __sk_buff *skb)
+{
+	struct work *work = get_work();
+	struct flow *flow = work ? flow_at(work->row) : NULL;
+	__u32 kind;
+
+	if (!flow)
 		return DROP;
+	kind = work->kind & 3;
 	if (work->packet.fragment)
-		remember_fragments(&work->packet, row << 2 | (kind & 3));
-	note(flow, kind & 3, &work->packet);
-	return translate_packet(skb, &work->packet, flow, kind & 3);
+		remember_fragments(&work->packet, work->row << 2 | kind);
+	note(flow, kind, &work->packet);
+	return translate_packet(skb, &work->packet, flow, kind);
 }
 
 /* Whether a row is still what a client asked for. */
@@ -196,7 +210,7 @@ GLOBAL int serve(struct __sk_buff *skb, int met, __u32 row, int outside)
 		return LEAVE; /* the node's own server listens there */
 	if (!plan_source(skb, &work->packet, met, outside, plan))
 		return DROP;
-	return translate_first(skb, begin_flow(skb), 0);
+	return begin_planned(skb, work, 0);
 }
 
 /* The packet at work is the first of a flow to what may be a Service. */
@@ -241,7 +255,7 @@ static __always_inline int begin_to_world(struct __sk_buff *skb, struct work *wo
 		return LEAVE;
 	*plan = (struct plan){ .row = NO_FRONTEND, .backend = p->tuple.destination, .port = p->tuple.destination_port };
 	plan->node = p->six ? uplink->ipv6 : uplink->ipv4;
-	return is_unspecified(&plan->node) ? LEAVE : translate_first(skb, begin_flow(skb), 2);
+	return is_unspecified(&plan->node) ? LEAVE : begin_planned(skb, work, 2);
 }
 
 /* A pod's packet to a Service leaves untranslated: no hook saw its socket. The agent puts pod_in at the pod's device, and the
@@ -254,8 +268,6 @@ static __always_inline int tell_unhooked(struct __sk_buff *skb, const struct pac
 	bpf_ringbuf_output(&unhooked, &event, sizeof(event), 0);
 	return DROP;
 }
-
-#define TO_SERVICE 1000 /* serve it as a Service's: not done here, for a kernel's programs call eight deep at most */
 
 /* The packet at work leaves the node and is no known flow's: a pod's to the world, or one to a Service that no hook saw. */
 GLOBAL int begin_outwards(struct __sk_buff *skb)
@@ -281,8 +293,8 @@ GLOBAL int begin_outwards(struct __sk_buff *skb)
 	return begin_to_world(skb, work);
 }
 
-/* The packet at work is a pod's own to what may be the backend of a translated flow from the same port, whose answers would be
- * taken for that one's: the backend is to see another port, or the flow is over.
+/* The packet at work is a pod's. To no Service, but maybe to the backend of a translated flow from the same port, its answers
+ * would be taken for that one's: the backend is to see another port, or the flow is over.
  */
 GLOBAL int begin_beside(struct __sk_buff *skb)
 {
@@ -293,6 +305,8 @@ GLOBAL int begin_beside(struct __sk_buff *skb)
 	if (!work)
 		return DROP;
 	tuple = &work->packet.tuple;
+	if (may_be_ours(&tuple->destination) || networks_of(&tuple->destination) & SERVICE_NETWORK)
+		return TO_SERVICE;
 	reply = &work->quoted;
 	*reply = (struct tuple){ tuple->destination, tuple->source,   tuple->destination_port,
 				 tuple->source_port, tuple->protocol, AS_IT_GOES };
@@ -303,25 +317,24 @@ GLOBAL int begin_beside(struct __sk_buff *skb)
 				    .row = NO_FRONTEND,
 				    .port = tuple->destination_port,
 				    .flags = EARLY };
-	return translate_first(skb, begin_flow(skb), 0);
+	return begin_planned(skb, work, 0);
 }
 
 static __always_inline int begin(struct __sk_buff *skb, const struct packet *p, enum met met)
 {
-	const struct address *to = &p->tuple.destination;
 	struct work *work = get_work();
 	int done = TO_SERVICE;
 
 	if (is_later_fragment(p) || met == AT_POD_OUT || !may_begin(p) || !work)
 		return LEAVE;
 	work->packet = *p;
-	if (met == AT_POD_IN && !may_be_ours(to) && !(networks_of(to) & SERVICE_NETWORK))
-		return begin_beside(skb);
+	if (met == AT_POD_IN)
+		done = begin_beside(skb);
 	if (met == AT_UPLINK_OUT)
 		done = begin_outwards(skb);
-	if (done != TO_SERVICE)
-		return done;
-	return is_icmp(p) ? LEAVE : begin_service(skb, met);
+	if (done == TO_SERVICE)
+		done = is_icmp(p) ? LEAVE : begin_service(skb, met);
+	return done == BEGUN ? translate_first(skb) : done;
 }
 
 /* A packet whose addresses may be ours. */

@@ -41,6 +41,8 @@ struct work {
 	struct plan plan;
 	struct tuple quoted; /* by an ICMP error, the other way round */
 	struct tuple becomes;
+	__u32 row; /* of its flow, when that has begun */
+	__u32 kind;
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
