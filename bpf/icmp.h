@@ -4,6 +4,7 @@
 #define SOCKLB_ICMP_H
 
 #include "ports.h"
+#include "rewrite.h"
 
 static __always_inline int is_error(const struct packet *p, __u8 type)
 {

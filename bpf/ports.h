@@ -3,7 +3,7 @@
 #ifndef SOCKLB_PORTS_H
 #define SOCKLB_PORTS_H
 
-#include "flows.h"
+#include "flow_rows.h"
 
 #define AF_INET 2
 #define AF_INET6 10

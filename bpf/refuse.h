@@ -9,6 +9,7 @@
 #define SOCKLB_REFUSE_H
 
 #include "ports.h"
+#include "rewrite.h"
 
 #define TTL 64
 #define QUOTED 8 /* bytes of what an ICMP error is about, behind its IP header */

@@ -10,6 +10,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "packet.h"
+
 #define CRC32C 0x82f63b78 /* its polynomial; bit 31 is x^0 */
 #define X8 0x00800000
 

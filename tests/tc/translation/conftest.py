@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes as ct
 import os
 import subprocess
 import sys
@@ -64,6 +65,7 @@ class Node:
 
     def __init__(self, network: Network, pins: Path, objects: Path) -> None:
         self.network = network
+        self.ranges: list[bytes] = []
         self.maps, self._pins = pins / "maps", pins
         for folder in (self.maps, pins / "programs"):
             folder.mkdir()
@@ -96,8 +98,9 @@ class Node:
         self.put("networks", *((network_key(*key), bytes([flags])) for key, flags in NETWORKS.items()))
 
     def put(self, table: str, *items: tuple[bytes, bytes]) -> None:
-        with closing(HashTable(self.maps, table, len(items[0][0]), len(items[0][1]))) as found:
-            assert found.put(items) == len(items)
+        """One by one: before Linux 5.13 tries are not written in batches."""
+        for key, value in items:
+            assert not libbpf.library().bpf_map_update_elem(self.programs.maps[table], key, value, ct.c_uint64(0))
 
     def sync(self, frontends: dict[Frontend, Serving], addresses: Addresses = ADDRESSES) -> None:
         """Have these alone."""
@@ -124,7 +127,9 @@ class Node:
         row = self.flag(frontend, GUARDED)
         for address, length in networks:
             bits = 32 + length + (0 if ":" in address else 96)
-            self.put("source_ranges", (layout.SOURCE_RANGE.pack(bits, row, pack_address(address)), b"\x01"))
+            key = layout.SOURCE_RANGE.pack(bits, row, pack_address(address))
+            self.put("source_ranges", (key, b"\x01"))
+            self.ranges.append(key)
 
     def flows(self) -> list[tc.Flow]:
         with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:
@@ -154,9 +159,10 @@ class Node:
     def forget(self) -> None:
         """Begin anew."""
         self.sync({}, Addresses())
-        for table, size in (("flow_index", tc.TUPLE.size), ("source_ranges", layout.SOURCE_RANGE.size)):
-            with closing(HashTable(self.maps, table, size, 4 if table == "flow_index" else 1)) as found:
-                found.delete([key for key, _ in found.items()])
+        while self.ranges:
+            libbpf.library().bpf_map_delete_elem(self.programs.maps["source_ranges"], self.ranges.pop())
+        with closing(HashTable(self.maps, "flow_index", tc.TUPLE.size, 4)) as index:
+            index.delete([key for key, _ in index.items()])
         with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:
             rows.write(0, bytes(rows.capacity * tc.FLOW.size))
 

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A packet of no known flow: whether it begins one, and which. */
+#ifndef SOCKLB_BEGIN_H
+#define SOCKLB_BEGIN_H
+
+#include "refuse.h"
+#include "serve.h"
+
+#define LEAVE TC_ACT_UNSPEC /* to whoever comes next */
+#define DROP TC_ACT_SHOT
+
+GLOBAL int refuse(struct __sk_buff *skb, int met)
+{
+	struct work *work = get_work();
+	__u32 device = 0;
+	int own = 0;
+
+	if (!work)
+		return DROP;
+	if (met == AT_UPLINK_OUT) {
+		own = !!bpf_map_lookup_elem(&own_addrs, &work->packet.tuple.source);
+		if (!own)
+			device = route(skb, 1);
+	}
+	if (make_refusal(skb))
+		return DROP;
+	if (device)
+		return bpf_redirect_neigh(device, NULL, 0, 0);
+	return bpf_redirect(skb->ifindex, own ? BPF_F_INGRESS : 0);
+}
+
+/* What is left to do for the program itself, for a kernel's programs call eight deep at most, with 512 bytes of stack. */
+#define TO_SERVICE 1000 /* begin_service() */
+#define BEGUN 1001 /* translate_first() */
+
+/* Begin the flow that is planned for the packet at work, which is of this kind. */
+static __always_inline int begin_planned(struct __sk_buff *skb, struct work *work, __u32 kind)
+{
+	work->row = begin_flow(skb);
+	work->kind = kind;
+	return work->row == NONE ? DROP : BEGUN;
+}
+
+/* The frontend that a packet asks for, by its address or as a NodePort of this node. */
+static __always_inline struct found find_asked(struct frontend_key *key)
+{
+	struct found found = find_frontend(key);
+
+	if (found.frontend || !bpf_map_lookup_elem(&own_addrs, &key->address))
+		return found;
+	key->address = any_address(&key->address);
+	return find_frontend(key);
+}
+
+/* Whom the backend is to see, where its answer would not come back to the client by this node. 0: it cannot be served. */
+static __always_inline int plan_source(struct __sk_buff *skb, const struct packet *p, int met, int outside,
+				       struct plan *plan)
+{
+	struct uplink *uplink;
+	__u32 device;
+
+	if (met == AT_POD_IN) {
+		if (same_address(&plan->backend, &p->tuple.source)) {
+			plan->flags = EARLY | REFLECTED;
+			plan->node = p->tuple.destination;
+		}
+		return 1;
+	}
+	device = route(skb, 0);
+	if (met == AT_UPLINK_OUT) {
+		plan->flags = FROM_NODE;
+		plan->device = device;
+		return !!device;
+	}
+	uplink = outside ? NULL : bpf_map_lookup_elem(&uplinks, &device);
+	if (!uplink)
+		return 1;
+	plan->masqueraded = 1;
+	plan->node = p->six ? uplink->ipv6 : uplink->ipv4;
+	return !is_unspecified(&plan->node);
+}
+
+/* Where nobody serves: the port of a Service's address, or an address that no Service has, is refused. */
+static __always_inline int without_frontend(struct __sk_buff *skb, const struct packet *p, int met)
+{
+	if (bpf_map_lookup_elem(&service_addrs, &p->tuple.destination) ||
+	    networks_of(&p->tuple.destination) & SERVICE_NETWORK)
+		return refuse(skb, met);
+	return LEAVE;
+}
+
+static __always_inline int forbid(void)
+{
+	count(FORBIDDEN_PACKETS);
+	return DROP;
+}
+
+/* Serve the packet at work by one of a frontend's backends. */
+GLOBAL int serve(struct __sk_buff *skb, int met, __u32 row, int outside)
+{
+	struct frontend *frontend = bpf_map_lookup_elem(&frontend_rows, &row);
+	struct work *work = get_work();
+	struct backend *backend;
+	struct plan *plan;
+	__u32 chosen;
+
+	if (!frontend || !work)
+		return DROP;
+	plan = &work->plan;
+	*plan = (struct plan){ .row = row, .set = *(volatile __u64 *)&frontend->set };
+	chosen = choose_packets(row, *(volatile __u64 *)&frontend->options, plan->set);
+	backend = chosen == NO_ROW ? NULL : backend_at(chosen);
+	if (!backend)
+		return outside ? forbid() : refuse(skb, met);
+	plan->backend = backend->address;
+	plan->port = backend->port;
+	if (same_address(&plan->backend, &work->packet.tuple.destination) &&
+	    plan->port == work->packet.tuple.destination_port)
+		return LEAVE; /* the node's own server listens there */
+	if (!plan_source(skb, &work->packet, met, outside, plan))
+		return DROP;
+	return begin_planned(skb, work, 0);
+}
+
+/* The packet at work is the first of a flow to what may be a Service. */
+GLOBAL int begin_service(struct __sk_buff *skb, int met)
+{
+	struct work *work = get_work();
+	struct frontend_key key = {};
+	struct found found;
+	__u64 flags;
+	int outside;
+
+	if (!work)
+		return DROP;
+	key.address = work->packet.tuple.destination;
+	key.port = work->packet.tuple.destination_port;
+	key.protocol = work->packet.tuple.protocol;
+	found = find_asked(&key);
+	if (!found.frontend)
+		return without_frontend(skb, &work->packet, met);
+	flags = *(volatile __u64 *)&found.frontend->options >> 32;
+	if (flags & GUARDED && !may_ask(found.row, &work->packet.tuple.source))
+		return forbid();
+	outside = met == AT_UPLINK_IN && flags & HAS_OUTSIDE;
+	if (outside) {
+		key.scope = FROM_OUTSIDE;
+		found = find_frontend(&key);
+		if (!found.frontend)
+			return forbid();
+	}
+	return serve(skb, met, found.row, outside);
+}
+
+/* The packet at work is a pod's first to the world, which sees the node. */
+static __always_inline int begin_to_world(struct __sk_buff *skb, struct work *work)
+{
+	const struct packet *p = &work->packet;
+	__u32 ifindex = skb->ifindex;
+	struct uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
+	struct plan *plan = &work->plan;
+
+	if (!uplink)
+		return LEAVE;
+	*plan = (struct plan){ .row = NO_FRONTEND, .backend = p->tuple.destination, .port = p->tuple.destination_port };
+	plan->node = p->six ? uplink->ipv6 : uplink->ipv4;
+	return is_unspecified(&plan->node) ? LEAVE : begin_planned(skb, work, 2);
+}
+
+/* A pod's packet to a Service leaves untranslated: no hook saw its socket. The agent puts pod_in at the pod's device, and the
+ * pod sends again.
+ */
+static __always_inline int tell_unhooked(struct __sk_buff *skb, const struct packet *p)
+{
+	struct unhooked event = { p->tuple.source, skb->ingress_ifindex };
+
+	bpf_ringbuf_output(&unhooked, &event, sizeof(event), 0);
+	return DROP;
+}
+
+/* The packet at work leaves the node and is no known flow's: a pod's to the world, or one to a Service that no hook saw. */
+GLOBAL int begin_outwards(struct __sk_buff *skb)
+{
+	struct work *work = get_work();
+	const struct tuple *tuple;
+	int from_pod;
+	__u8 to;
+
+	if (!work)
+		return DROP;
+	tuple = &work->packet.tuple;
+	to = networks_of(&tuple->destination);
+	if (to & (POD_NETWORK | NATIVE_NETWORK))
+		return LEAVE;
+	from_pod = networks_of(&tuple->source) & POD_NETWORK && !bpf_map_lookup_elem(&own_addrs, &tuple->source);
+	if (!from_pod)
+		return may_be_ours(&tuple->destination) || to & SERVICE_NETWORK ? TO_SERVICE : LEAVE;
+	if (to & SERVICE_NETWORK || bpf_map_lookup_elem(&service_addrs, &tuple->destination))
+		return tell_unhooked(skb, &work->packet);
+	if (bpf_map_lookup_elem(&node_addrs, &tuple->destination))
+		return LEAVE;
+	return begin_to_world(skb, work);
+}
+
+/* The packet at work is a pod's. To no Service, but maybe to the backend of a translated flow from the same port, its answers
+ * would be taken for that one's: the backend is to see another port, or the flow is over.
+ */
+GLOBAL int begin_beside(struct __sk_buff *skb)
+{
+	struct work *work = get_work();
+	struct tuple *tuple, *reply;
+	__u32 element;
+
+	if (!work)
+		return DROP;
+	tuple = &work->packet.tuple;
+	if (may_be_ours(&tuple->destination) || networks_of(&tuple->destination) & SERVICE_NETWORK)
+		return TO_SERVICE;
+	reply = &work->quoted;
+	*reply = (struct tuple){ tuple->destination, tuple->source,   tuple->destination_port,
+				 tuple->source_port, tuple->protocol, AS_IT_GOES };
+	if (!find(reply, &element) || (element & 3) != 3 || forget_flow(element >> 2, IF_OVER_OR_CLOSED))
+		return LEAVE;
+	work->plan = (struct plan){ .backend = tuple->destination,
+				    .node = tuple->source,
+				    .row = NO_FRONTEND,
+				    .port = tuple->destination_port,
+				    .flags = EARLY };
+	return begin_planned(skb, work, 0);
+}
+
+#endif
