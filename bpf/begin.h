@@ -61,7 +61,7 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 
 	if (met == AT_POD_IN) {
 		if (same_address(&plan->backend, &p->tuple.source)) {
-			plan->flags = EARLY | REFLECTED;
+			plan->flags = REFLECTED;
 			plan->node = p->tuple.destination;
 		}
 		return 1;
@@ -162,7 +162,9 @@ static __always_inline int begin_to_world(struct __sk_buff *skb, struct work *wo
 
 	if (!uplink)
 		return LEAVE;
-	*plan = (struct plan){ .row = NO_FRONTEND, .backend = p->tuple.destination, .port = p->tuple.destination_port };
+	*plan = (struct plan){
+		.masqueraded = 1, .row = NO_FRONTEND, .backend = p->tuple.destination, .port = p->tuple.destination_port
+	};
 	plan->node = p->six ? uplink->ipv6 : uplink->ipv4;
 	return is_unspecified(&plan->node) ? LEAVE : begin_planned(skb, work, 2);
 }
@@ -224,8 +226,7 @@ GLOBAL int begin_beside(struct __sk_buff *skb)
 	work->plan = (struct plan){ .backend = tuple->destination,
 				    .node = tuple->source,
 				    .row = NO_FRONTEND,
-				    .port = tuple->destination_port,
-				    .flags = EARLY };
+				    .port = tuple->destination_port };
 	return begin_planned(skb, work, 0);
 }
 

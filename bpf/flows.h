@@ -37,35 +37,49 @@ static __always_inline __u64 state_of(const struct flow *flow)
 	return *(volatile __u64 *)&flow->state;
 }
 
-/* Which ends stand in a tuple of a kind, two bits a kind. */
-static __always_inline __u32 source_end(__u32 kind)
+/* What stands in tuples, by kind. */
+struct parts {
+	__u32 source, destination, source_port, destination_port;
+};
+
+#define BY_KIND(kind, zero, one, two, three) (((zero) | (one) << 4 | (two) << 8 | (three) << 12) >> (kind) * 4 & 7)
+
+static __always_inline struct parts parts_of(__u32 kind)
 {
-	return kind & 1 ? BACKEND : CLIENT;
+	return (struct parts){ BY_KIND(kind, CLIENT, BACKEND, CLIENT, BACKEND) & 3,
+			       BY_KIND(kind, FRONTEND, NODE, BACKEND, CLIENT) & 3,
+			       BY_KIND(kind, CLIENT, BACKEND, ON_THE_WAY, BACKEND),
+			       BY_KIND(kind, FRONTEND, NODE, BACKEND, ON_THE_WAY) };
 }
 
-static __always_inline __u32 destination_end(__u32 kind)
+/* Of a packet of this kind when it is translated. A reflected one is masqueraded, or answered, at once. */
+static __always_inline struct parts translated_parts(__u32 kind, int reflected)
 {
-	return (CLIENT << 6 | BACKEND << 4 | NODE << 2 | FRONTEND) >> (kind & 3) * 2 & 3;
+	__u32 from = reflected ? kind | 2 : kind;
+
+	return (struct parts){ BY_KIND(from, CLIENT, BACKEND, NODE, FRONTEND) & 3,
+			       BY_KIND(kind, BACKEND, CLIENT, BACKEND, CLIENT) & 3,
+			       BY_KIND(from, ON_THE_WAY, BACKEND, NODE, FRONTEND),
+			       BY_KIND(kind, BACKEND, ON_THE_WAY, BACKEND, CLIENT) };
+}
+
+static __always_inline void fill_in(const struct flow *flow, struct parts parts, struct tuple *tuple)
+{
+	tuple->source = flow->ends[parts.source];
+	tuple->destination = flow->ends[parts.destination];
+	tuple->source_port = flow->ports[parts.source_port];
+	tuple->destination_port = flow->ports[parts.destination_port];
 }
 
 /* Where a packet of a kind is looked at. */
 static __always_inline __u8 place_of(const struct flow *flow, __u32 kind)
 {
-	if (flow->flags & FROM_NODE)
-		return kind == 0 ? AS_IT_GOES : AS_IT_COMES;
-	if (flow->flags & EARLY && kind == 1)
-		return flow->flags & REFLECTED ? AS_IT_COMES : AS_IT_GOES;
-	return kind >> 1;
+	return flow->flags & FROM_NODE ? kind == 0 : kind >> 1;
 }
 
 static __always_inline void tuple_of(const struct flow *flow, __u32 kind, struct tuple *tuple)
 {
-	__u32 source = source_end(kind), destination = destination_end(kind);
-
-	tuple->source = flow->ends[source];
-	tuple->destination = flow->ends[destination];
-	tuple->source_port = flow->ports[source];
-	tuple->destination_port = flow->ports[destination];
+	fill_in(flow, parts_of(kind), tuple);
 	tuple->protocol = flow->protocol;
 	tuple->place = place_of(flow, kind);
 	tuple->pad = 0;
@@ -74,25 +88,20 @@ static __always_inline void tuple_of(const struct flow *flow, __u32 kind, struct
 /* What a packet of a kind becomes. */
 static __always_inline void becomes(const struct flow *flow, __u32 kind, struct tuple *to)
 {
-	__u32 early = flow->flags & EARLY ? 2 : 0, source, destination = kind & 1 ? CLIENT : BACKEND;
-
-	source = (FRONTEND << 6 | NODE << 4 | BACKEND << 2 | CLIENT) >> ((kind | early) & 3) * 2 & 3;
-	to->source = flow->ends[source];
-	to->destination = flow->ends[destination];
-	to->source_port = flow->ports[source];
-	to->destination_port = flow->ports[destination];
+	fill_in(flow, translated_parts(kind, flow->flags & REFLECTED), to);
 }
 
 /* The addresses of a tuple are those of a flow's kind, and the ports too unless it is a later fragment's. */
 static __always_inline int is_its_own(const struct flow *flow, __u32 kind, const struct tuple *tuple, int with_ports)
 {
-	__u32 source = source_end(kind), destination = destination_end(kind), differ_by;
+	struct parts parts = parts_of(kind);
+	__u32 differ_by;
 
-	differ_by = differ(&flow->ends[source], &tuple->source) |
-		    differ(&flow->ends[destination], &tuple->destination) | (flow->protocol ^ tuple->protocol);
+	differ_by = differ(&flow->ends[parts.source], &tuple->source) |
+		    differ(&flow->ends[parts.destination], &tuple->destination) | (flow->protocol ^ tuple->protocol);
 	if (with_ports)
-		differ_by |= (flow->ports[source] ^ tuple->source_port) |
-			     (flow->ports[destination] ^ tuple->destination_port);
+		differ_by |= (flow->ports[parts.source_port] ^ tuple->source_port) |
+			     (flow->ports[parts.destination_port] ^ tuple->destination_port);
 	return !differ_by;
 }
 

@@ -23,7 +23,7 @@ enum met { AT_UPLINK_IN, AT_UPLINK_OUT, AT_POD_IN, AT_POD_OUT };
 /* What is to become of a new flow. */
 struct plan {
 	struct address backend;
-	struct address node; /* whom the backend sees instead of the client, if `masqueraded` */
+	struct address node; /* whom the backend sees instead of the client, if `masqueraded` or REFLECTED */
 	__u64 set;
 	__u32 row;
 	__u32 device;
@@ -123,7 +123,8 @@ GLOBAL int is_sockets(struct __sk_buff *skb, __u32 row)
 	return 1;
 }
 
-static __always_inline __be16 port_number(__u32 number)
+/* A port to masquerade with. */
+GLOBAL __u32 port_number(__u32 number)
 {
 	number %= LOW_COUNT + HIGH_COUNT;
 	return bpf_htons(number < LOW_COUNT ? LOW_PORTS + number : HIGH_PORTS - LOW_COUNT + number);
@@ -144,6 +145,25 @@ GLOBAL int take_port(struct __sk_buff *skb, __u32 row, int keep)
 		if (own && bpf_ntohs(flow->ports[NODE]) < LOW_PORTS)
 			continue;
 		if (!is_sockets(skb, row) && link_tuple(row, 1))
+			return 1;
+	}
+	return 0;
+}
+
+/* Have the backend's answers to the client lead to the flow of a row. Where they would be taken for those of another flow of
+ * this client, the backend sees another port of it.
+ */
+GLOBAL int take_way(__u32 row)
+{
+	struct flow *flow = flow_at(row);
+	__u32 number = bpf_get_prandom_u32();
+
+	if (!flow)
+		return 0;
+	for (int i = 0; i < PORT_TRIES; i++, number += 7) {
+		if (i)
+			flow->ports[ON_THE_WAY] = port_number(number);
+		if (link_tuple(row, 3))
 			return 1;
 	}
 	return 0;

@@ -104,6 +104,7 @@ static __always_inline void describe(struct flow *flow, const struct packet *p, 
 	flow->ports[FRONTEND] = p->tuple.destination_port;
 	flow->ports[BACKEND] = plan->port;
 	flow->ports[NODE] = 0;
+	flow->ports[ON_THE_WAY] = p->tuple.source_port;
 	flow->set = plan->set;
 	flow->row = plan->row;
 	flow->device = plan->device;
@@ -117,22 +118,13 @@ static __always_inline void describe(struct flow *flow, const struct packet *p, 
 /* Have all tuples of the flow of a row lead to it. */
 static __always_inline int link_all(struct __sk_buff *skb, struct flow *flow, __u32 row, const struct plan *plan)
 {
-	if (plan->row == NO_FRONTEND && !(flow->flags & EARLY))
+	if (plan->masqueraded && plan->row == NO_FRONTEND)
 		return take_port(skb, row, 1) && link_tuple(row, 2);
 	if (!link_tuple(row, 0))
 		return 0;
-	if (flow->flags & EARLY)
-		return take_port(skb, row, flow->flags & REFLECTED);
-	if (plan->masqueraded)
-		return link_tuple(row, 2) && link_tuple(row, 3) && take_port(skb, row, 0);
-	if (link_tuple(row, 3))
-		return 1;
-	if (flow->flags & FROM_NODE)
-		return 0;
-	/* The client has another flow from this port to this backend, by another frontend: the backend sees another port. */
-	flow->flags |= EARLY;
-	flow->ends[NODE] = flow->ends[CLIENT];
-	return take_port(skb, row, 0);
+	if (flow->flags & REFLECTED)
+		return take_port(skb, row, 1);
+	return take_way(row) && (!plan->masqueraded || (link_tuple(row, 2) && take_port(skb, row, 0)));
 }
 
 /* Make the record of the flow that `work` plans and give its row; NONE: no room, or no port. */

@@ -180,6 +180,10 @@ struct tuple {
 #define FRONTEND 1
 #define BACKEND 2
 #define NODE 3
+/* Besides a port for each of them: the client's on the node, between ingress and egress. Another than the client's own where
+ * a flow of that one leads to the backend already, by another frontend.
+ */
+#define ON_THE_WAY 4
 
 /* A flow that is translated on the packet. Up to four tuples lead to it, each by an element of `flow_index` that has
  * row << 2 | kind; bit `kind` of `kinds` says that this one does.
@@ -190,12 +194,12 @@ struct tuple {
 struct flow {
 	__u64 state;
 	struct address ends[4];
-	__be16 ports[4];
 	__u64 set; /* in which the backend was found last */
-	__u32 row; /* of the frontend; NO_FRONTEND: pods to the world */
-	__u32 device; /* where a packet of this node's own process is sent, see FROM_NODE */
+	__be16 ports[8]; /* five of them; a power of two, for the verifier */
 	__u32 seen;
 	__u32 begun;
+	__u32 row; /* of the frontend; NO_FRONTEND: no Service's */
+	__u32 device; /* where a packet of this node's own process is sent, see FROM_NODE */
 	__u8 protocol;
 	__u8 kinds;
 	__u8 flags;
@@ -209,9 +213,9 @@ struct flow {
 #define NO_FRONTEND (~(__u32)0)
 #define HEARD 128
 /* Flags of a flow. */
-#define EARLY 1 /* both addresses change at once: kind 0 has the effect of 2, and 1 that of 3 */
-#define REFLECTED 2 /* EARLY, and the client's own pod answers: its packets turn back at its device */
-#define FROM_NODE 4 /* the client is a process of this node: its packets change as they go, the answers as they come */
+#define REFLECTED \
+	1 /* the client's own pod answers: both addresses change at its device (kinds 0 and 1), and packets turn back */
+#define FROM_NODE 2 /* the client is a process of this node: its packets change as they go, the answers as they come */
 
 /* A device by which the node reaches others: with which addresses it masquerades there. Zero: it has none of this family. */
 struct uplink {

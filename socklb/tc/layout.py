@@ -33,11 +33,11 @@ MAPS = (
     "works",
 )
 TUPLE = struct.Struct("!16s16sHHBB2x")
-FLOW = struct.Struct("=Q16s16s16s16s8sQIIIIBBBxBB10x")
-PORTS = struct.Struct("!4H")
+FLOW = struct.Struct("=Q16s16s16s16sQ16sIIIIBBBxBB10x")
+PORTS = struct.Struct("!5H6x")
 FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
 NO_FRONTEND = (1 << 32) - 1
-EARLY, REFLECTED, FROM_NODE = 1, 2, 4  # flags of a flow
+REFLECTED, FROM_NODE = 1, 2  # flags of a flow
 UPLINK = struct.Struct("=16s16s")
 UNHOOKED = struct.Struct("=16sI4x")
 PACKET_FACTS = struct.Struct("=I4x")
@@ -46,19 +46,22 @@ NOBODY = bytes(16)
 
 
 class Flow(NamedTuple):
-    """`struct flow`: addresses and ports of client, frontend, backend, and of the node where it is masqueraded."""
+    """`struct flow`: addresses and ports of client, frontend, backend, and of the node where it is masqueraded.
+
+    The fifth port is the client's on the way between them.
+    """
 
     state: int
     client: bytes
     frontend: bytes
     backend: bytes
     node: bytes
-    ports: tuple[int, int, int, int]
     set: int
-    row: int
-    device: int
+    ports: tuple[int, int, int, int, int]
     seen: int
     begun: int
+    row: int
+    device: int
     protocol: int
     kinds: int
     flags: int
@@ -68,7 +71,7 @@ class Flow(NamedTuple):
 
 def unpack_flow(raw: bytes) -> Flow | None:
     """Read a row of `struct flow`; None if no flow has it."""
-    state, client, frontend, backend, node, ports, *rest = FLOW.unpack(raw)
+    state, client, frontend, backend, node, set_, ports, *rest = FLOW.unpack(raw)
     if state & 3 != LIVE:
         return None
-    return Flow(state, client, frontend, backend, node, PORTS.unpack(ports), *rest)
+    return Flow(state, client, frontend, backend, node, set_, PORTS.unpack(ports), *rest)

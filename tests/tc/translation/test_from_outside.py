@@ -106,10 +106,14 @@ def test_a_connection_has_one_flow_and_ends_with_it(node: Node, ask: Ask) -> Non
     assert node.index() == {}
 
 
-def test_two_services_with_one_backend_serve_one_port_of_a_client(node: Node, ask: Ask) -> None:
+@KINDS
+@pytest.mark.parametrize("pod", ["a", "far"])
+def test_two_services_with_one_backend_serve_one_port_of_a_client(
+    node: Node, ask: Ask, pod: str, kind: str, protocol: int
+) -> None:
+    node.sync({frontend(EXTERNAL, 80, protocol): serving(pod), frontend(SERVICE, 80, protocol): serving(pod)})
     for address in (EXTERNAL, SERVICE):
-        node.sync({frontend(EXTERNAL, 80, UDP): serving("a"), frontend(SERVICE, 80, UDP): serving("a")})
-        assert names(ask("client", address, 80, "udp", own=7000)) == {"a"}
+        assert names(ask("client", address, 80, kind, own=7000)) == {pod}
 
 
 @pytest.mark.parametrize("pods", [("a", "b"), ("far", "b")])

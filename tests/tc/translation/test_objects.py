@@ -28,7 +28,7 @@ STRUCTS = [
     (
         "flow",
         layout.FLOW,
-        dict.fromkeys(("state", *ENDS, "ports", "set", "row", "device", "seen", "begun"), 0)
+        dict.fromkeys(("state", *ENDS, "set", "ports", "seen", "begun", "row", "device"), 0)
         | dict.fromkeys(("protocol", "kinds", "flags", "sides", "sides+1"), 0),
     ),
     ("uplink", layout.UPLINK, {"ipv4": 0, "ipv6": 0}),
