@@ -112,6 +112,12 @@ static __always_inline void tell_agent(struct bpf_sock_addr *ctx)
 		node->netns = bpf_get_netns_cookie(ctx);
 }
 
+/* Whether a socket is none of the hooks' affair: a proxy in its pod, as of a service mesh, is to see what was asked for. */
+static __always_inline int is_left_alone(struct bpf_sock_addr *ctx)
+{
+	return kernel_facts.leave_pods && !is_nodes_own(bpf_get_netns_cookie(ctx));
+}
+
 /* Swap a Service address for a backend's. `connected` is true in connect(), false for a single datagram. */
 static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct request *request, int connected)
 {
@@ -125,6 +131,8 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 		return PASS;
 	if (connected)
 		tell_agent(ctx);
+	if (is_left_alone(ctx))
+		return pass(ctx, &key, connected);
 	if (!may_be_ours(&key.address) && !(is_loopback(&key.address) && is_own(ctx, &key.address)))
 		return pass(ctx, &key, connected);
 	found = find_frontend(&key);

@@ -53,7 +53,8 @@ async def serve(config: Config) -> None:
     source = source_of(config)
     sizes = Sizes(config.max_frontends, config.max_backends)
     run = Path(config.socket).parent
-    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, run, packets=config.packet_path) as datapath:
+    ways = {"packets": config.packet_path, "pod_sockets": config.pod_sockets}
+    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, run, **ways) as datapath:
         log.info("eBPF object: %s", datapath.object_file)
         for feature in datapath.missing:
             log.warning("this kernel lacks a feature: %s", feature)

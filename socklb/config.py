@@ -36,6 +36,8 @@ class Config(msgspec.Struct, frozen=True):
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
     max_frontends, max_backends: how many the tables have room for. They grow at the next start, and never shrink.
     packet_path: whether nftables serves what no socket hook sees; false where another program does, such as kube-proxy.
+    pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
+        for, as a service mesh's: then the packet path serves them.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
     native_cidrs: further networks that pods reach with their own address.
@@ -59,6 +61,7 @@ class Config(msgspec.Struct, frozen=True):
     max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().backends
     external_ips: tuple[str, ...] = ()
     packet_path: bool = True
+    pod_sockets: bool = True
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
     node_routes: bool = False

@@ -139,8 +139,9 @@ class Report(Struct):
     """See the module.
 
     lacking: hooks by which the kernel does not run our programs, which `hooks` shows by their pins; hook_trouble: what
-    stands about them, by alarm. leftovers: of a kube-proxy. eligible: whether load balancers may ask this node. late:
-    whether a change waits for a minute to be applied.
+    stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. leftovers: of a
+    kube-proxy. eligible: whether load balancers may ask this node. late: whether a change waits for a minute to be
+    applied.
     """
 
     made: float = 0.0
@@ -157,6 +158,7 @@ class Report(Struct):
     lacking: list[str] = field(default_factory=list[str])
     hook_trouble: dict[str, str] = field(default_factory=dict[str, str])
     hook_repairs: int = 0
+    pod_sockets: bool = True
     packet_path: PacketFacts = field(default_factory=PacketFacts)
     connect: ConnectFacts = field(default_factory=ConnectFacts)
     services: ServiceFacts = field(default_factory=ServiceFacts)

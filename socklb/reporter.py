@@ -121,6 +121,7 @@ class Reporter:
             lacking=parts.hooks.lacking,
             hook_trouble=parts.hooks.alarms,
             hook_repairs=parts.hooks.repairs,
+            pod_sockets=parts.config.pod_sockets,
             packet_path=seen.packet_path,
             connect=parts.connect.facts,
             services=self._services(),

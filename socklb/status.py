@@ -39,6 +39,7 @@ def without_agent(config: Config) -> Report:
         node=config.node,
         cgroup=str(cgroup),
         hooks=[report.HookFacts(**asdict(hook)) for hook in hooks.inspect(cgroup, pins.links)],
+        pod_sockets=config.pod_sockets,
         packet_path=_packet_path(config),
         maps=[report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills],
         services=report.ServiceFacts(

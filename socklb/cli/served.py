@@ -18,6 +18,8 @@ OUTSIDE = "NodePort, externalIPs, LoadBalancer"
 def served_by(report: Report) -> list[tuple[str, str, str]]:
     """Give a line a way: which types and clients, which protocols, by what; tests/cluster prove each."""
     sockets, packets = by_sockets(report), by_packets(report)
+    if not report.pod_sockets:
+        sockets += "; sockets of pods: as on the packet"
     return [
         ("ClusterIP", "TCP, UDP", sockets),
         (f"{OUTSIDE}, from sockets of this node", "TCP, UDP", sockets),

@@ -41,11 +41,13 @@ class NodeDatapath:
         run: Path | None = None,
         *,
         packets: bool = False,
+        pod_sockets: bool = True,
     ) -> None:
         """Become the node's only writer, create or take over the maps, and read back what they hold.
 
         packets: whether Service addresses that a hook lets pass are served on the packet, so that a hook may leave to
             it what it could only serve under a wrong name.
+        pod_sockets: whether hooks serve sockets outside this process' network, the node's own.
 
         Raises:
             SocklbError: another agent serves the node, the file system is not bpffs, or an object is missing.
@@ -62,7 +64,9 @@ class NodeDatapath:
             self.object_file = features.object_for(self.missing)
             growth.settle(self.pins.maps)
             self._network = opened.enter_context(closing(OwnNetwork()))
-            facts = kernel.read()._replace(packets=int(packets), asking=self._network.asking)
+            facts = kernel.read()._replace(
+                packets=int(packets), leave_pods=int(not pod_sockets), asking=self._network.asking
+            )
             self._object, self.sizes = _load(objects, self.object_file, self.pins, sizes, facts.packed)
             self.larger_than_asked = _larger(self.sizes, sizes)
             if self.larger_than_asked:

@@ -15,6 +15,7 @@ from socklb import control
 
 # Seconds: far more than anything takes on a real machine; emulated kernels need more.
 WAIT = float(os.environ.get("SOCKLB_TEST_WAIT", "20"))
+control.TIMEOUT = round(WAIT / 4)  # 5, as it is, on a real machine
 
 
 class AgentUnderTest:

@@ -20,10 +20,17 @@ from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
 from tests.datapath.agents import AgentUnderTest
-from tests.datapath.loaded import LoadedOnce
+from tests.datapath.loaded import LoadedOnce, skip_without
 from tests.datapath.sandbox import Sandbox, mounted_bpffs, running, serve, wait_for_servers
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _what_the_kernel_must_have(request: pytest.FixtureRequest) -> None:
+    """Skip a test where the kernel lacks a feature that it is marked with: `@pytest.mark.needs(SET_ERRNO)`."""
+    for marker in request.node.iter_markers("needs"):
+        skip_without(*marker.args)
 
 
 @pytest.fixture(scope="session")

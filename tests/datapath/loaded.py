@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import hooks, layout, libbpf
+from socklb.datapath import features, hooks, layout, libbpf
 from socklb.datapath.maps import HashTable, RowTable, map_info
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
+from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
 from tests.datapath.sandbox import mounted_bpffs
 
@@ -30,7 +30,7 @@ HASHES, ARRAYS = (1, 9), (2,)  # enum bpf_map_type: HASH and LRU_HASH, ARRAY. Wh
 
 
 class LoadedOnce:
-    """The datapath of each object file, loaded when a test first asks for it; one that the kernel refuses skips it."""
+    """The datapath of each object file, loaded when a test asks for it; skips one where the kernel cannot."""
 
     def __init__(self, folder: Path, cgroup: Path, objects: Path) -> None:
         self._folder, self._cgroup, self._objects = folder, cgroup, objects
@@ -41,20 +41,14 @@ class LoadedOnce:
         self._opened.close()
 
     def best(self) -> str:
-        """The first object file that this kernel takes."""
-        for object_file in OBJECT_FILES[:-1]:
-            with contextlib.suppress(libbpf.BpfError):
-                self._load(object_file)
-                return object_file
-        return OBJECT_FILES[-1]
+        """The object file that this kernel gets."""
+        return features.object_for(features.missing())
 
     @contextlib.contextmanager
     def attached(self, object_file: str) -> Iterator[NodeDatapath]:
         """Attach it, with empty tables, while the block runs."""
-        try:
-            node = self._load(object_file)
-        except libbpf.BpfError as error:
-            pytest.skip(f"this kernel refuses {object_file}: {error}")
+        skip_without(*features.OBJECTS[object_file])
+        node = self._load(object_file)
         this_node(node, node.netns)
         opened_with, node.tables = node.tables, Tables(node.pins.maps)
         node.attach()
@@ -70,12 +64,24 @@ class LoadedOnce:
         if object_file not in self._loaded:
             home = self._folder / object_file
             home.mkdir(exist_ok=True)
-            shutil.copy(self._objects / object_file, home / OBJECT_FILES[0])
+            instead_of_the_best(self._objects / object_file, home)
             with ExitStack() as opened:
                 bpffs = opened.enter_context(mounted_bpffs(home / "bpffs"))
                 self._loaded[object_file] = opened.enter_context(NodeDatapath(bpffs, self._cgroup, home))
                 self._opened.push(opened.pop_all())
         return self._loaded[object_file]
+
+
+def skip_without(*needed: features.Feature) -> None:
+    """Skip the test where the kernel lacks one of these."""
+    for feature in needed:
+        if not feature.there():
+            pytest.skip(str(feature))
+
+
+def instead_of_the_best(object_file: Path, folder: Path) -> None:
+    """Put an object where an agent looks for the one that this kernel gets."""
+    shutil.copy(object_file, folder / features.object_for(features.missing()))
 
 
 def this_node(node: NodeDatapath, netns: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from socklb.datapath import layout
-from socklb.datapath.features import SO_NETNS_COOKIE
+from socklb.datapath.features import NETNS_COOKIE, SET_ERRNO, netns_cookie
 from socklb.datapath.maps import RowTable
 from socklb.datapath.node import NodeDatapath
 from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, pack_address
@@ -46,11 +46,6 @@ def node(sandbox: Sandbox, datapath: NodeDatapath) -> NodeDatapath:
     return datapath
 
 
-def netns_cookie() -> int:
-    with socket.socket() as client:
-        return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
-
-
 def in_a_pod(sandbox: Sandbox, work: Callable[[], object], *, hooked: bool = True) -> object:
     """Do something in a network namespace that is not the node's, but below its cgroup."""
     name = f"{sandbox.name}-pod"
@@ -78,6 +73,7 @@ def error_of(work: Callable[[], object]) -> int | None:
 class TestLoopback:
     """kube-proxy's nftables mode does not serve it, KEP-6032 by a userspace proxy for TCP."""
 
+    @pytest.mark.needs(NETNS_COOKIE)
     @pytest.mark.parametrize(
         ("address", "backend"),
         [
@@ -130,6 +126,7 @@ def bind(address: str, port: int, kind: socket.SocketKind) -> Callable[[], None]
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
 class TestANodePort:
+    @pytest.mark.needs(SET_ERRNO)
     @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "::1", NODE4, NODE6])
     def test_cannot_be_bound_by_a_process_of_the_node(
         self, sandbox: Sandbox, node: NodeDatapath, address: str, kind: socket.SocketKind
@@ -148,6 +145,7 @@ class TestANodePort:
     ) -> None:
         assert sandbox.run(lambda: error_of(bind(BACKENDS4[3], PORT, kind))) is None
 
+    @pytest.mark.needs(SET_ERRNO)
     def test_of_ipv4_alone_is_taken_for_a_dual_stack_listener_too(
         self, sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
     ) -> None:
@@ -168,6 +166,7 @@ class TestANodePort:
         assert sandbox.run(lambda: error_of(bind("0.0.0.0", PORT, kind))) is None
 
 
+@pytest.mark.needs(SET_ERRNO)
 class TestAServiceAddressThatTheNodeHas:
     def test_cannot_be_bound_at_the_services_port(self, sandbox: Sandbox, node: NodeDatapath) -> None:
         node.tables.apply(Difference(put={frontend(BACKENDS4[3]): serving(BACKENDS4[0])}))
@@ -184,6 +183,7 @@ class TestExternalTrafficPolicyLocal:
         }
         node.tables.apply(Difference(put=put, add=Addresses(nodes=frozenset({pack_address("172.18.0.4")}))))
 
+    @pytest.mark.needs(NETNS_COOKIE)
     def test_the_own_node_gives_any_endpoint(self, sandbox: Sandbox) -> None:
         assert {sandbox.run(lambda: ask_tcp(NODE4, PORT))[0] for _ in range(20)} == set(BACKENDS4[:2])
         assert sandbox.run(lambda: ask_tcp("127.0.0.1", PORT))[0] in BACKENDS4[:2]
@@ -191,11 +191,11 @@ class TestExternalTrafficPolicyLocal:
     def test_another_node_gives_its_own_endpoints(self, sandbox: Sandbox) -> None:
         assert {sandbox.run(lambda: ask_tcp("172.18.0.4", PORT))[0] for _ in range(5)} == {BACKENDS4[5]}
 
-    def test_another_node_without_endpoints_refuses(self, sandbox: Sandbox, node: NodeDatapath) -> None:
+    def test_another_node_without_endpoints_refuses(self, sandbox: Sandbox, node: NodeDatapath, refusal: int) -> None:
         def connect() -> None:
             socket.create_connection((OTHER_NODE, PORT), 5).close()
 
-        assert sandbox.run(lambda: error_of(connect)) == errno.ECONNREFUSED
+        assert sandbox.run(lambda: error_of(connect)) == refusal
         anybody = {Frontend(ANY4, PORT, socket.IPPROTO_TCP): serving(BACKENDS4[0])}
         node.tables.apply(Difference(put=anybody))  # the control: under Cluster every node serves
         assert sandbox.run(lambda: error_of(connect)) is None

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from socklb.datapath.features import SET_ERRNO, netns_cookie
 from socklb.datapath.node import NodeDatapath
 from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.loaded import this_node
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, sh
 from tests.datapath.services import frontend, serving
-from tests.datapath.test_node_ports import PROTOCOLS, bind, error_of, family, netns_cookie
+from tests.datapath.test_node_ports import PROTOCOLS, bind, error_of, family
 
+pytestmark = pytest.mark.needs(SET_ERRNO)  # without it no bind() is refused
 FIRST, LAST = 40000, 40015
 V = "10.96.77.1"
 KINDS = pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes as ct
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from socklb.datapath import hooks, libbpf
+from socklb.datapath.features import Feature
 from socklb.datapath.links import link_info
 from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 
+RELEASE = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+VERIFIED_INSTRUCTIONS = Feature("verified_insns of programs", "5.16", "nobody can tell", lambda: RELEASE >= (5, 16))
 MOST = 20_000  # instructions of one hook; some 1 µs each
 
 
@@ -21,6 +25,7 @@ class ProgramInfo(ct.Structure):
     _fields_ = (("before", ct.c_uint8 * 216), ("verified_insns", ct.c_uint32))
 
 
+@pytest.mark.needs(VERIFIED_INSTRUCTIONS)
 @pytest.mark.parametrize("object_file", OBJECT_FILES)
 def test_no_hook_makes_the_verifier_walk_far(datapath: NodeDatapath) -> None:
     walked = {name: verified_instructions(datapath.pins.links / name) for name in hooks.HOOKS}

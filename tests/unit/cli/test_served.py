@@ -21,6 +21,13 @@ def test_with_everything_there_each_type_has_what_serves_it() -> None:
     assert [by for _, _, by in served_by(report)] == ["socket: connect, sendmsg"] * 2 + [RULES] * 2
 
 
+def test_where_hooks_leave_pods_alone_it_says_so() -> None:
+    report = Report(hooks=hooks(), pod_sockets=False)
+    assert [by for _, _, by in served_by(report)][:2] == [
+        "socket: connect, sendmsg; sockets of pods: as on the packet"
+    ] * 2
+
+
 @pytest.mark.parametrize("found", [[], hooks(*HOOKS)], ids=["no pins", "no hook attached"])
 def test_without_a_hook_no_type_is_served_by_sockets(found: list[HookFacts]) -> None:
     report = Report(hooks=found)
