@@ -25,6 +25,7 @@ PORT = 8080
 BACKENDS4 = tuple(f"10.244.1.{n}" for n in range(1, 9))
 BACKENDS6 = tuple(f"fd00:10:244:1::{n}" for n in range(1, 9))
 EVERY_BACKEND = tuple((address, PORT) for address in (*BACKENDS4, *BACKENDS6))
+POD = "pod"  # a cgroup below the sandbox's, hooked and not
 NODE4, NODE6 = "172.18.0.2", "fd00:172:18::2"
 
 
@@ -38,7 +39,7 @@ class Sandbox:
         self.base = root / name
         self.cgroup = self.base / "node"
         self.beside = self.base / "beside"
-        for directory in (self.base, self.cgroup, self.beside):
+        for directory in (self.base, self.cgroup, self.beside, self.cgroup / POD, self.beside / POD):
             directory.mkdir()
         sh("ip", "netns", "add", name)
         sh("ip", "-n", name, "link", "set", "lo", "up")
@@ -70,12 +71,13 @@ class Sandbox:
 
     def remove(self) -> None:
         """End what runs inside, and take everything away."""
-        for directory in (self.cgroup, self.beside):
+        cgroups = (self.cgroup / POD, self.beside / POD, self.cgroup, self.beside)
+        for directory in cgroups:
             for pid in (directory / "cgroup.procs").read_text().split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
         sh("ip", "netns", "delete", self.name)
-        for directory in (self.cgroup, self.beside, self.base):
+        for directory in (*cgroups, self.base):
             remove_cgroup(directory)
 
 

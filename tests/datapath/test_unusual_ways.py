@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from socklb.datapath import mounts
 from socklb.datapath.node import NodeDatapath
 from tests.datapath import io_uring
 from tests.datapath.io_uring import Message, Ring, place, sockaddr
+from tests.datapath.sandbox import POD as POD_CGROUP
 from tests.datapath.sandbox import PORT, Sandbox, enter_network, sh
 from tests.datapath.test_node_ports import in_a_pod
 from tests.datapath.test_odd_sockets import NODE_PORT, POD, TCP, UDP, V, W, beside_packets, disconnect, oracle
@@ -104,8 +106,14 @@ def with_a_foreign_source() -> list[object]:
     return connect(client)
 
 
-def in_a_cgroup_namespace() -> list[object]:
+def in_a_pods_cgroup() -> list[object]:
+    """In a cgroup of its own below the node's, which to this process is all of the tree."""
+    root = mounts.cgroup2_root(mounts.read_mounts())
+    assert root
+    own = next(line[4:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::/"))
+    (root / own / POD_CGROUP / "cgroup.procs").write_text("0")
     assert ct.CDLL(None).unshare(CLONE_NEWCGROUP) == 0
+    assert "0::/\n" in Path("/proc/self/cgroup").read_text()
     return connect(tcp())
 
 
@@ -116,7 +124,7 @@ ROWS: dict[str, tuple[Callable[[], list[object]], list[object]]] = {
     "UDP again after connect(AF_UNSPEC)": (lambda: again_after_disconnecting(UDP), [(V, 80), (POD, PORT), (W, 80)]),
     "SO_BINDTODEVICE": (bound_to_a_device, [POD, (V, 80)]),
     "a transparent proxy's source address": (with_a_foreign_source, [POD, (V, 80)]),
-    "a cgroup namespace of its own": (in_a_cgroup_namespace, [POD, (V, 80)]),
+    "a cgroup and a cgroup namespace of its own": (in_a_pods_cgroup, [POD, (V, 80)]),
 }
 if io_uring.is_enabled():
     ROWS |= {
