@@ -79,16 +79,26 @@ static __always_inline struct socket_slot *slot_of(__u64 cookie)
 	return bpf_map_lookup_elem(&sockets, &index);
 }
 
-/* The socket's record in the slot table: the one it has, or a free one when `claim` is set. */
-static __always_inline struct peer *slot_record(__u64 cookie, int claim)
+/* The socket's record in the slot table, if it has one. */
+static __always_inline struct peer *slot_record(struct bpf_sock_addr *ctx)
 {
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct socket_slot *slot = slot_of(cookie);
+
+	return slot && slot->cookie == cookie ? &slot->peer : NULL;
+}
+
+/* The same, and where it has none a free one, which is its own from now on. */
+static __always_inline struct peer *claim_slot(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct socket_slot *slot = slot_of(cookie);
 
 	if (!slot)
 		return NULL;
 	if (slot->cookie == cookie)
 		return &slot->peer;
-	if (!claim || slot->cookie || __sync_val_compare_and_swap(&slot->cookie, 0, cookie))
+	if (slot->cookie || is_kernels_own(ctx) || __sync_val_compare_and_swap(&slot->cookie, 0, cookie))
 		return NULL;
 	__builtin_memset(&slot->peer, 0, sizeof(slot->peer));
 	return &slot->peer;
@@ -104,7 +114,12 @@ static __always_inline void release_slot(__u64 cookie, __u32 protocol)
 	}
 }
 #else
-static __always_inline struct peer *slot_record(__u64 cookie, int claim)
+static __always_inline struct peer *slot_record(struct bpf_sock_addr *ctx)
+{
+	return NULL;
+}
+
+static __always_inline struct peer *claim_slot(struct bpf_sock_addr *ctx)
 {
 	return NULL;
 }
@@ -196,7 +211,7 @@ static __always_inline int make_way(struct bpf_sock_addr *ctx, struct peer *fron
 /* The socket's peer from now on is `peer`. `connected` sockets have no other. 0: it is not, leave it to the packet path. */
 static __always_inline int remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
 {
-	struct peer *slot = slot_record(bpf_get_socket_cookie(ctx), !is_kernels_own(ctx)), *front = slot;
+	struct peer *slot = claim_slot(ctx), *front = slot;
 	struct more_peers *more = NULL;
 
 	if (!front) {
@@ -226,7 +241,7 @@ static __always_inline void forget_if_to(struct peer *known, const struct addres
  */
 static __always_inline void forget_backend(struct bpf_sock_addr *ctx, const struct address *address, __be16 port)
 {
-	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
+	struct peer *front = slot_record(ctx);
 	struct bpf_sock *sk = ctx->sk;
 	struct more_peers *more;
 
@@ -261,7 +276,7 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 /* The record of this socket about the frontend that `asked` names. `newest`: it stands in front of all others. */
 static __always_inline struct peer *known_peer(struct bpf_sock_addr *ctx, const struct peer *asked, int *newest)
 {
-	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
+	struct peer *front = slot_record(ctx);
 	struct more_peers *more;
 
 	if (front && same_frontend(front, asked)) {
@@ -292,7 +307,7 @@ static __always_inline int restore(const struct peer *peer, struct address *addr
 /* If the socket was given this backend, put what it had asked for in its place. */
 static __always_inline int recall(struct bpf_sock_addr *ctx, struct address *address, __be16 *port)
 {
-	struct peer *front = slot_record(bpf_get_socket_cookie(ctx), 0);
+	struct peer *front = slot_record(ctx);
 	struct more_peers *more;
 
 	if (front && restore(front, address, port))
