@@ -13,6 +13,7 @@ import signal
 from contextlib import aclosing
 from pathlib import Path
 
+from socklb import summary
 from socklb.answers import Answers
 from socklb.api.manifests import ManifestFolder
 from socklb.api.source import Batch, Source
@@ -150,6 +151,10 @@ class Agent:
         async def status(_: str) -> object:
             return self.reporter.report(max_age=0, named=FEW)
 
+        async def summarize(how: str) -> object:
+            found = self.reporter.report(max_age=0)
+            return {"text": summary.text(found, verbose=how == "verbose"), "synced": found.synced}
+
         async def synced(_: str) -> object:
             return {"synced": self.progress.synced}
 
@@ -160,7 +165,7 @@ class Agent:
             namespace, _, name = which.partition(" ")
             return await self._cataloguer.entries(self.plan, namespace, name)
 
-        respond = {"status": status, "synced": synced, "objects": objects, "services": services}
+        respond = {"status": status, "summary": summarize, "synced": synced, "objects": objects, "services": services}
         return Answers(Path(self._config.socket), respond)
 
     async def _look_for_leftovers(self) -> None:

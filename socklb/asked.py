@@ -15,7 +15,7 @@ from typing import NamedTuple
 from socklb.api.addresses import Network, parse_address
 from socklb.api.objects import IPFamily, Service
 from socklb.api.source import Problem
-from socklb.config import DEFAULT_PATH
+from socklb.config_file import DEFAULT_PATH
 from socklb.errors import SocklbError
 from socklb.serving import is_ipv4
 

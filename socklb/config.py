@@ -7,16 +7,16 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
+from socklb import config_file
 from socklb.api.addresses import Network
 from socklb.datapath.sizes import Sizes
 from socklb.errors import SocklbError
 from socklb.health import addresses
 
-DEFAULT_PATH = Path("/etc/socklb/socklb.toml")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -54,7 +54,7 @@ class Config(msgspec.Struct, frozen=True):
     bpffs: str = "/sys/fs/bpf"
     cgroup: str | None = None
     objects: str | None = None
-    socket: str = "/run/socklb/agent.sock"
+    socket: str = config_file.DEFAULT_SOCKET
     health_address: str = "[::]:10256"
     metrics_address: str = "127.0.0.1:10249"
     max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().frontends
@@ -79,13 +79,7 @@ def load(path: Path) -> Config:
     Raises:
         SocklbError: the file cannot be read, is not TOML, or a key is missing, unknown or of the wrong type.
     """
-    try:
-        said: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
-    except OSError as error:
-        reason, hint = f"cannot read the configuration: {error.strerror}", "name another with --config FILE"
-        raise SocklbError(reason, value=path, hint=hint) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _not_right(path, [f"no TOML: {error}"]) from error
+    said = config_file.read(path)
     unknown = said.keys() - set(KEYS)
     mistakes = [f"unknown key `{key}`{_meant(key)}" for key in sorted(unknown)]
     try:

@@ -7,11 +7,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from socklb.errors import SocklbError
 
@@ -46,4 +45,4 @@ def ask(path: Path, question: str) -> dict[str, Any] | None:
         SocklbError: it is too busy to answer, or may not be asked.
     """
     answer = ask_raw(path, question)
-    return msgspec.json.decode(answer) if answer else None
+    return json.loads(answer) if answer else None

@@ -17,7 +17,7 @@ from typing import Any
 
 from socklb import __version__
 from socklb.command import FAILED, Parser, ended, fail
-from socklb.config import DEFAULT_PATH
+from socklb.config_file import DEFAULT_PATH
 from socklb.errors import SocklbError
 
 VERBS = ("agent", "status", "service", "cleanup")

@@ -6,9 +6,15 @@ import math
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
-from typing import Any, Protocol
+from json import dumps
+from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
+from socklb.lines import aligned
+
+if TYPE_CHECKING:
+    from socklb.status import Row
+
+SHOWN = 8  # backends of a frontend
 
 
 class Verbs(Protocol):
@@ -41,11 +47,20 @@ def say(line: str = "") -> None:
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Print rows with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        say((indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+    for line in aligned(rows, indent):
+        say(line)
+
+
+def backends(row: Row, *, wide: bool) -> str:
+    """Say who serves a frontend: some of many, unless all are wanted."""
+    if not row["path"]:
+        return "NOT SERVED: see socklb status"
+    found: list[str] = row["backends"]
+    more = 0 if wide else len(found) - SHOWN
+    shown = ", ".join(found[:SHOWN] if more > 0 else found)
+    return f"{shown} and {more} more" if more > 0 else shown or "none: refused"
 
 
 def json(document: Any) -> None:
     """Print a JSON document."""
-    say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    say(dumps(document, indent=2, ensure_ascii=False))

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from socklb import config
 from socklb.cli import output
-from socklb.cli.output import Verbs
-from socklb.cli.served import backends
+from socklb.cli.output import Verbs, backends
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.status import services

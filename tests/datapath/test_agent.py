@@ -235,6 +235,32 @@ class TestStatus:
         for text in ("11 of 11 attached and effective", "in sync", "default/web", f"{BACKENDS4[0]}:8080", "frontends"):
             assert text in shown.stdout
 
+    @pytest.mark.parametrize("how", [(), ("--json",)], ids=["text", "JSON"])
+    def test_it_imports_nothing_that_an_agents_answer_saves(
+        self, serving: AgentUnderTest, how: tuple[str, ...]
+    ) -> None:
+        """msgspec and what reads a configuration take 50 ms, more than all else of the command."""
+        python, *command = serving.command("status", *how)
+        done = subprocess.run([python, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "socklb.control" in imported
+        assert not imported & {"msgspec", "socklb.config", "socklb.report", "socklb.status", "asyncio"}
+
+    def test_an_agent_of_another_version_is_told_from_none(self, serving: AgentUnderTest) -> None:
+        """It does not know what is asked; that is no reason to call it stopped."""
+        serving.stop()
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(str(serving.socket))
+            old.listen()
+            with subprocess.Popen(serving.command("status"), stderr=subprocess.PIPE, text=True) as asking:
+                client, _ = old.accept()
+                with client:
+                    client.recv(100)
+                    client.sendall(b'{"error": "\'summary\' is not one of status"}')
+                _, told = asking.communicate(timeout=20)
+        assert asking.returncode == 1
+        assert "'summary' is not one of status" in told
+
     def test_without_an_agent_it_shows_what_the_kernel_serves_and_exits_with_3(self, serving: AgentUnderTest) -> None:
         serving.stop()
         shown = serving.run("status", "--verbose")

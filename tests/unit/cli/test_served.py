@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from socklb.cli.served import by_packets, by_sockets, served_by
-from socklb.cli.status import packet_path
 from socklb.datapath.links import HOOKS
 from socklb.report import HookFacts, PacketFacts, Report
+from socklb.served import by_packets, by_sockets, served_by
+from socklb.summary import packet_path
 
 RULES = "packet: nftables, table inet socklb"
 

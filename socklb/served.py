@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from socklb.report import Report
 
-if TYPE_CHECKING:
-    from socklb.status import Row
-
-SHOWN = 8  # backends of a frontend
 CONNECT = ("connect4", "connect6", "getpeername4", "getpeername6")
 SENDMSG = ("sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6")
 OUTSIDE = "NodePort, externalIPs, LoadBalancer"
@@ -49,13 +43,3 @@ def by_packets(report: Report) -> str:
     if path.whole is None:
         return f"not known: {path.error}"
     return "NOT SERVED: table inet socklb is " + ("damaged" if path.there else "not there")
-
-
-def backends(row: Row, *, wide: bool) -> str:
-    """Say who serves a frontend: some of many, unless all are wanted."""
-    if not row["path"]:
-        return "NOT SERVED: see socklb status"
-    found: list[str] = row["backends"]
-    more = 0 if wide else len(found) - SHOWN
-    shown = ", ".join(found[:SHOWN] if more > 0 else found)
-    return f"{shown} and {more} more" if more > 0 else shown or "none: refused"
