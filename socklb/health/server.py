@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Self
 from socklb.health.addresses import ListenAddress
 
 MAX_CONNECTIONS = 32
+PAUSE = 1.0  # seconds after what nobody foresaw
 PATIENCE = 5.0  # seconds
 BACKLOG = 128
 
@@ -90,7 +91,7 @@ class HttpServer:
                 self._accept_some()
             except Exception:
                 log.exception("the health server failed; it goes on")
-                time.sleep(1)
+                time.sleep(PAUSE)
 
     def _accept_some(self) -> None:
         for key, _ in self._selector.select(PATIENCE if self._connections else None):
@@ -114,7 +115,12 @@ class HttpServer:
             return
         with self._changed:
             self._connections[connection] = time.monotonic()
-        threading.Thread(target=self._serve, args=(connection, client, listener.respond), daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(connection, client, listener.respond), daemon=True).start()
+        except RuntimeError:  # no more threads: else it would keep its place for ever
+            self._done_with(connection)
+            connection.close()
+            raise
 
     def _serve(self, connection: socket.socket, client: Any, respond: Respond) -> None:
         try:
@@ -122,9 +128,12 @@ class HttpServer:
                 _Handler(connection, client, respond)
                 _shut_down(connection)
         finally:
-            with self._changed:
-                del self._connections[connection]
-                self._changed.notify()
+            self._done_with(connection)
+
+    def _done_with(self, connection: socket.socket) -> None:
+        with self._changed:
+            del self._connections[connection]
+            self._changed.notify()
 
     def _cut_off(self, before: float) -> None:
         with self._changed:

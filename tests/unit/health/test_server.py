@@ -2,11 +2,14 @@
 
 import http.client
 import socket
+import threading
+from typing import Any
 
 import pytest
 
+from socklb.health import server as server_module
 from socklb.health.addresses import ListenAddress
-from socklb.health.server import Answer, HttpServer
+from socklb.health.server import MAX_CONNECTIONS, Answer, HttpServer
 
 
 def ask(host: str, port: int, method: str = "GET") -> tuple[int, bytes]:
@@ -42,6 +45,27 @@ def test_a_page_that_fails_is_an_error_of_its_own() -> None:
     with HttpServer() as server:
         port = server.listen(ListenAddress("127.0.0.1", 0), broken).address.port
         assert [ask("127.0.0.1", port)[0] for _ in range(3)] == [500] * 3
+
+
+def test_connections_that_found_no_thread_take_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has none left has some again later."""
+    real, refused = threading.Thread.start, 0
+
+    def start(thread: threading.Thread, *more: Any) -> None:
+        nonlocal refused
+        if refused < MAX_CONNECTIONS:
+            refused += 1
+            raise RuntimeError("can't start new thread")
+        real(thread, *more)
+
+    monkeypatch.setattr(server_module, "PAUSE", 0.01)
+    with HttpServer() as server:
+        port = server.listen(ListenAddress("127.0.0.1", 0), lambda _path, _accept: Answer(200, b"yes")).address.port
+        monkeypatch.setattr(threading.Thread, "start", start)
+        for _ in range(MAX_CONNECTIONS):
+            with pytest.raises(ConnectionError):
+                ask("127.0.0.1", port)
+        assert ask("127.0.0.1", port) == (200, b"yes")
 
 
 def test_after_its_end_nobody_listens() -> None:
