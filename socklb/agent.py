@@ -31,7 +31,6 @@ from socklb.hook_watch import HookWatch
 from socklb.packets.leftovers import leftovers
 from socklb.packets.path import PacketPath
 from socklb.plan import Plan
-from socklb.report import RunningFacts
 from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
 from socklb.serving import Difference
@@ -134,7 +133,6 @@ class Agent:
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
         supervisor.watch(lambda: self.health.running)
-        supervisor.watch(lambda: [RunningFacts(name, alive=False) for name in self._source.dead])
         if config.packet_path:
             supervisor.watch(lambda: self.packets.running)
             supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)

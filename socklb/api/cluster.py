@@ -29,9 +29,10 @@ from socklb.api.reflector import Reflector
 from socklb.api.resources import NODES, RESOURCES, Resource, own_node
 from socklb.api.source import Batch, Change, Problem, Reach
 from socklb.api.troubles import Troubles
+from socklb.errors import SocklbError
 from socklb.memory import give_back
 
-ENDED = "its thread has ended: changes are not seen any more"
+ENDED = "its thread has ended: all is followed anew"
 WITHOUT = "the node is served without, or with what was known"
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class KubernetesApi:
         self._watched = [one for one in RESOURCES if one != NODES] + ([own_node(node)] if node else [])
         self._others: OtherNodes[Read] | None = None
         self._followers: list[Follower[Read]] = []
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._ended: list[str] = []  # names of followers that nobody stopped
         self._lock = threading.Lock()  # the followers' threads write all that follows
         self._known = Known((resource.kind for resource in RESOURCES), self._met)
         self._unlisted: set[str] = set()
@@ -60,9 +61,8 @@ class KubernetesApi:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is left out at present, and what cannot be followed."""
-        dead = tuple(Problem(PLACE, 0, "", f"{ENDED}; next: restart the agent", name) for name in self.dead)
         with self._lock:
-            return (*dead, *self._kinds.problems, *self._known.problems)
+            return (*self._kinds.problems, *self._known.problems)
 
     @property
     def reach(self) -> Reach:
@@ -71,20 +71,21 @@ class KubernetesApi:
             since, reason = min(self._outages.values(), default=(None, ""))
         return Reach(f"{PLACE} {self._connection.server}", since, reason)
 
-    @property
-    def dead(self) -> tuple[str, ...]:
-        """What is not followed any more, because its thread has ended."""
-        return tuple(thread.name for thread in self._threads if not thread.is_alive())
-
     async def batches(self) -> AsyncGenerator[Batch]:
-        """Give the first batch when everything was listed. Asked for anew, begin anew, and tell everything again."""
+        """Give the first batch when everything was listed. Asked for anew, begin anew, and tell everything again.
+
+        Raises:
+            SocklbError: what follows a kind came to its end.
+        """
         self._loop = asyncio.get_running_loop()
-        self._start()
         first = True
         try:
+            self._start()
             while True:
                 await self._news.wait()
                 self._news.clear()
+                if self._ended:
+                    raise SocklbError(ENDED, value=", ".join(self._ended))
                 changes = self._take()
                 if changes is not None and (changes or first):
                     self._unused = changes
@@ -94,7 +95,6 @@ class KubernetesApi:
                         give_back()  # lists and JSON of a large cluster: tens of MB
                     first = False
         finally:
-            self._threads = ()
             for follower in self._followers:
                 follower.stop()
 
@@ -104,20 +104,18 @@ class KubernetesApi:
         with self._lock:
             self._unlisted = {one.resource.name for one in self._followers}
             self._known.tell_again(self._unused)
-        threads = [
-            threading.Thread(target=self._run, args=[one], name=one.resource.name, daemon=True)
-            for one in self._followers
-        ]
-        for thread in threads:
-            thread.start()
-        self._threads = tuple(threads)
+        self._ended = []
+        for one in self._followers:
+            threading.Thread(target=self._run, args=[one], name=one.resource.name, daemon=True).start()
 
     def _run(self, follower: Follower[Read]) -> None:
+        """Follow. Whoever waits for batches is told of an end that nobody asked for, and begins again."""
         try:
             follower.run()
-        except BaseException:
-            log.critical("%s: %s", follower.resource.name, ENDED)
-            raise
+        finally:
+            if not follower.stopped:
+                self._ended.append(follower.resource.name)
+                self._tell()
 
     def _take(self) -> tuple[Change, ...] | None:
         """Give what changed, or None while not everything was listed."""

@@ -65,6 +65,11 @@ class Follower(ABC, Generic[Found]):
         self._asker.stop()
         self._again.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `run` is to end."""
+        return self._asker.stopped.is_set()
+
     def hasten(self) -> None:
         """Something else is followed again: what was refused may have been so for the same reason."""
         if self._without:

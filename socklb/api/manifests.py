@@ -59,11 +59,6 @@ class ManifestFolder:
         """Whether everything in the folder was read well since start."""
         return self._seen and not any(content.unread for content in self._files.values())
 
-    @property
-    def dead(self) -> tuple[str, ...]:
-        """Nothing: who asks for batches does the work, and meets what goes wrong in it."""
-        return ()
-
     async def batches(self) -> AsyncGenerator[Batch]:
         """Give the first batch at once, others when objects or `complete` changed.
 

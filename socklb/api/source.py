@@ -83,14 +83,6 @@ class Source(Protocol):
         """What is left out at present."""
         ...
 
-    @property
-    def dead(self) -> tuple[str, ...]:
-        """What ought to follow the source and has ended: names of threads or tasks. Never comes back by itself.
-
-        Empty before `batches` is asked for and after it was closed. Any thread may ask.
-        """
-        ...
-
     def batches(self) -> AsyncGenerator[Batch]:
-        """Give the changes for as long as the agent runs."""
+        """Give the changes for as long as the agent runs. What ends otherwise raises, and may be asked for anew."""
         ...

@@ -88,7 +88,6 @@ async def test_a_server_under_pressure_is_asked_seldom_and_never_for_lists_out_o
                 uri.startswith("/api/v1/nodes?") and "watch" not in uri and "resourceVersion=0" not in uri
                 for uri in asked
             )
-            assert source.dead == ()
             await asyncio.to_thread(own_plane.delete, f"{FLOWS}/flowschemas/tiny")
             await follower.until(lambda: follower.batches)
             await follower.until_there(f"{name}-0", f"{name}-399")
@@ -128,7 +127,6 @@ async def test_credentials_that_are_half_written_when_they_are_needed_are_read_a
             asked = wire.accepted
             await asyncio.sleep(3)
             assert wire.accepted - asked < 60
-            assert source.dead == ()
             assert source.problems
             finish()
             own_plane.create(SERVICES, service(name))
@@ -156,7 +154,6 @@ async def test_a_proxy_that_wants_to_be_left_alone_for_ever_is_asked_again(
         source = KubernetesApi(Connection(str(kubeconfig)))
         async with following(source, listed=False) as follower:
             await follower.until(lambda: len(source.problems) >= 4)
-            assert source.dead == ()
             proxy.refuses = None
             plane.create(SERVICES, service(name))
             await follower.until_there(name)

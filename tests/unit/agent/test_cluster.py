@@ -16,6 +16,7 @@ from socklb.api import follower, other_nodes, reading
 from socklb.api.asking import hang_up
 from socklb.api.cluster import KubernetesApi
 from socklb.api.source import Batch
+from socklb.supervise import Supervisor
 from tests.unit.agent.api_server import ApiServer, Reply, Request, event, status, stream, table
 from tests.unit.agent.following import story
 from tests.unit.agent.shapes import endpoint, endpoint_slice, node, service
@@ -99,7 +100,6 @@ async def test_our_own_node_is_watched_and_no_other(tmp_path: Path) -> None:
         own = [request for request in cluster.server.asked_for("nodes") if "fieldSelector" in request.query]
         assert [request.query["fieldSelector"] for request in own] == ["metadata.name=w1"]
         assert source.problems == ()
-        assert source.dead == ()
 
 
 @story
@@ -214,22 +214,33 @@ async def test_a_refused_object_that_is_sent_fifty_times_is_one_line(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @story
-async def test_a_thread_that_ended_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cluster = Cluster()
-    async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
+async def test_what_a_thread_that_ended_followed_is_followed_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, supervisor, batches = Cluster(), Supervisor(), list[Batch]()
 
-        def ends(*_: object, **__: object) -> None:
-            raise SystemExit
+    def ends() -> None:
+        raise KeyboardInterrupt  # which no `except Exception` takes
 
-        source.changed = ends  # type: ignore[method-assign]
-        cluster.more["services"] = [event("MODIFIED", WEB)]
-        cut("services", source)
-        await until(lambda: source.dead)
-        assert source.dead == ("Service",)
-        assert any("its thread has ended" in problem.message for problem in source.problems)
-        assert "Service: its thread has ended" in caplog.text
-    assert source.dead == ()
+    with cluster.server as server:
+        source = KubernetesApi(server.connection(tmp_path), node="w1")
+
+        async def follow() -> None:
+            async with aclosing(source.batches()) as coming:
+                async for batch in coming:
+                    batches.append(batch)
+
+        supervisor.keep("source", follow)
+        async with supervisor.at_work():
+            await until(lambda: batches)
+            (services,) = (one for one in source._followers if one.resource.path.endswith("services"))
+            monkeypatch.setattr(services, "_follow", ends)
+            cluster.more["services"] = [event("ADDED", service("new"))]
+            cut("services", source)
+            await until(lambda: supervisor.problems)
+            assert "its thread has ended: all is followed anew ('Service')" in supervisor.problems[0].message
+            await until(lambda: "Service/default/new" in keys(batches))
+    assert caplog.text.count("source: failed: its thread has ended") == 1
 
 
 @story
@@ -263,4 +274,3 @@ async def test_who_begins_again_is_told_everything_again_and_of_what_went(tmp_pa
         again = await batches(1)
         assert again[0].complete
         assert keys(again) == EVERYTHING
-        assert source.dead == ()
