@@ -2,7 +2,7 @@
 
     frontends = PublishedFrontends(directory, bits)
     damaged = frontends.read_back(sets.is_range)
-    frontends.make_known([(frontend, Published(-1, options, base))], word_of)
+    frontends.make_known([(frontend, Published(-1, options, word))])
 
 A row is written before its element, and is another frontend's only when no reader can still hold it.
 """
@@ -28,7 +28,7 @@ class Published:
 
     row: int
     options: int
-    base: int | None  # of its set; None: no backends
+    word: int  # that leads to its set; 0: no backends
 
     @property
     def lent(self) -> bool:
@@ -56,39 +56,36 @@ class PublishedFrontends:
         """How many more there may be."""
         return self._rows.capacity - self._rows.used
 
-    def read_back(self, is_set: Callable[[int, int], bool]) -> tuple[list[tuple[int, int]], int]:
+    def read_back(self, is_set: Callable[[int], bool]) -> int:
         """Learn what the tables hold. Rows that no element leads to are free.
 
         An element that leads beyond the rows, to another frontend's row or to what is no set is somebody else's work,
-        and goes. Gives the sets, one entry a frontend, and how many elements went. The bits are for the caller.
+        and goes. Gives how many went. The bits are for the caller.
         """
         self.known: dict[Frontend, Published] = {}
         self._rows = Rows(self._table.capacity, barrier.wait_for_readers)
-        sets: list[tuple[int, int]] = []
         damaged: list[bytes] = []
         for key, value in self._elements.items():
             (row,) = layout.ROW_INDEX.unpack(value)
             row_key, word, options = self._read(row)
-            base, count = layout.unpack_set(word)
             frontend = layout.unpack_frontend(key)
-            if row_key != key or layout.pack_frontend(frontend) != key or not is_set(base, count):
+            if row_key != key or layout.pack_frontend(frontend) != key or not is_set(word):
                 damaged.append(key)
                 continue
-            sets.append((base, count))
-            self.known[frontend] = Published(row, options, base if count else None)
+            self.known[frontend] = Published(row, options, word if layout.unpack_set(word)[1] else 0)
         self._rows.adopt((published.row, 1) for published in self.known.values())
         self.lent = sum(published.lent for published in self.known.values())
         if damaged:
             self._elements.delete(damaged)
             barrier.wait_for_readers()  # of rows that are free from now on
-        return sets, len(damaged)
+        return len(damaged)
 
-    def make_known(self, new: Sequence[tuple[Frontend, Published]], word: Callable[[int | None], int]) -> int:
+    def make_known(self, new: Sequence[tuple[Frontend, Published]]) -> int:
         """Write rows, then elements; give how many went in, in order. Somebody else took the room of those behind."""
         items: list[tuple[bytes, bytes]] = []
         for frontend, published in new:
             published.row, key = self._rows.take(1), layout.pack_frontend(frontend)
-            self._table.write(published.row, layout.FRONTEND_ROW.pack(key, word(published.base), published.options))
+            self._table.write(published.row, layout.FRONTEND_ROW.pack(key, published.word, published.options))
             self._filter.add(frontend.address)
             items.append((key, layout.ROW_INDEX.pack(published.row)))
         barrier.order_stores()
@@ -104,10 +101,10 @@ class PublishedFrontends:
         self._table.publish(published.row, layout.OPTIONS_OFFSET, options)
         published.options = options
 
-    def publish_set(self, published: Published, base: int | None, word: int) -> None:
+    def publish_set(self, published: Published, word: int) -> None:
         """Lead to another set, by one store."""
         self._table.publish(published.row, layout.SET_OFFSET, word)
-        published.base = base
+        published.word = word
 
     def forget(self, frontends: Iterable[Frontend]) -> list[Published]:
         """Have no element for frontends that are known; give what their rows said."""
@@ -121,7 +118,7 @@ class PublishedFrontends:
         return found
 
     def _give_back(self, frontend: Frontend, published: Published) -> None:
-        self._rows.give_back(published.row)
+        self._rows.give_back(published.row, 1)
         self._filter.remove(frontend.address)
 
     def _read(self, row: int) -> tuple[bytes, int, int]:

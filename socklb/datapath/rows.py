@@ -13,6 +13,8 @@ class NoRoomError(Exception):
 class Rows:
     """Ranges of rows in a table of `capacity` rows.
 
+    Ranges may share rows (`share`); each counts in full.
+
     Fresh rows come first, then ranges of the same length that have rested, then the shortest that are long enough, then
     whatever gaps neighbours make together. A range given back rests until `wait_for_readers` has returned once, which
     is called only when rows run short.
@@ -22,16 +24,17 @@ class Rows:
         self.capacity = capacity
         self.used = 0
         self._wait_for_readers = wait_for_readers
-        self._held: dict[int, int] = {}
+        self._held: set[tuple[int, int]] = set()  # first row, and how many
         self._fresh = (0, capacity)  # first row and row after the last
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._resting: list[tuple[int, int]] = []
         self._scattered = False  # whether free ranges may be neighbours
+        self._shared = False  # whether ranges may share rows
 
     def adopt(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take over the ranges (base, count) that a table holds already; what lies between them is free."""
-        self._held = dict(ranges)
-        self.used = sum(self._held.values())
+        self._held = set(ranges)
+        self.used = sum(count for _, count in self._held)
         self._rebuild()
 
     def take(self, count: int) -> int:
@@ -49,13 +52,19 @@ class Rows:
             base = self._find(count)
         if base is None:
             raise NoRoomError(f"{count} rows in sequence of {self.capacity}, {self.used} used")
-        self._held[base] = count
+        self._held.add((base, count))
         self.used += count
         return base
 
-    def give_back(self, base: int) -> None:
-        """Withdraw the range that begins at `base`: no word may lead to it any more."""
-        count = self._held.pop(base)
+    def share(self, base: int, count: int) -> None:
+        """Hold rows that another range holds too."""
+        self._held.add((base, count))
+        self.used += count
+        self._shared = True
+
+    def give_back(self, base: int, count: int) -> None:
+        """Withdraw a range: no word may lead to it any more."""
+        self._held.remove((base, count))
         self.used -= count
         self._resting.append((base, count))
 
@@ -66,26 +75,27 @@ class Rows:
         start, end = self._fresh
         return end - start
 
-    def slide(self, move: Callable[[int, int], None]) -> None:
+    def slide(self, move: Callable[[int, int, int], None]) -> None:
         """Move ranges towards the beginning, so that gaps between them become one behind them.
 
         A range moves into the gap before it where that is long enough, for its old rows stay whole until their readers
-        have left. `move(base, to)` copies it and leads everybody to the copy. A gap that stays is shorter than the
-        range behind it, so all gaps that stay are together shorter than all that is held.
+        have left. `move(base, count, to)` copies it and leads everybody to the copy. A gap that stays is shorter than
+        the range behind it, so all gaps that stay are together shorter than all that is held.
         """
         self._end_rest()
         end, left = 0, self.capacity  # first row after the last range; first row whose readers may still be there
-        for base, count in sorted(self._held.items()):
+        for base, count in sorted(self._held):
             if base - end >= count:
                 if end + count > left:
                     self._wait_for_readers()
                     left = self.capacity
-                move(base, end)
-                self._held[end] = self._held.pop(base)
+                move(base, count, end)
+                self._held.remove((base, count))
+                self._held.add((end, count))
                 left = min(left, base)
                 end += count
             else:
-                end = base + count
+                end = max(end, base + count)
         if left < self.capacity:
             self._wait_for_readers()
         self._rebuild()
@@ -108,20 +118,24 @@ class Rows:
         if not self._resting:
             return
         self._wait_for_readers()
-        for base, count in self._resting:
+        rested, self._resting = self._resting, []
+        if self._shared:  # another range may still hold some of the rows
+            self._rebuild()
+            return
+        for base, count in rested:
             self._free[count].append(base)
-        self._resting.clear()
         self._scattered = True
 
     def _rebuild(self) -> None:
         """Make the gaps between held and resting ranges free, the longest one fresh."""
         self._free.clear()
-        self._scattered = False
+        self._scattered = self._shared = False
         gaps: list[tuple[int, int]] = []
         row = 0
-        for base, count in sorted([*self._held.items(), *self._resting, (self.capacity, 0)]):
+        for base, count in sorted([*self._held, *self._resting, (self.capacity, 0)]):
             if base > row:
                 gaps.append((row, base))
+            self._shared = self._shared or base < row
             row = max(row, base + count)
         gaps.sort(key=lambda gap: gap[1] - gap[0])
         self._fresh = gaps.pop() if gaps else (self.capacity, self.capacity)

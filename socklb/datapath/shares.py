@@ -27,8 +27,8 @@ def shares(
     """Give the backends that each frontend gets, in the order in which they are to be placed."""
     room, asked = sets.room, sum(len(serving.backends) for serving in wanted.values())
     if asked > room:
-        leaving = Counter(now.base for frontend in wanted if (now := published.get(frontend)) and now.base is not None)
-        room += sum(sets.size(base) for base, users in leaving.items() if users == sets.users_of(base))
+        leaving = Counter(now.word for frontend in wanted if (now := published.get(frontend)) and now.word)
+        room += sum(sets.size(word) for word, users in leaving.items() if users == sets.users_of(word))
         if asked > room:
             return list(_cut(wanted, published, sets, leaving, room))
     return [(frontend, serving.backends) for frontend, serving in wanted.items()]
@@ -42,12 +42,12 @@ def _cut(
     room: int,
 ) -> Iterator[Share]:
     granted: set[tuple[bool, bytes]] = set()
-    before = {frontend: sets.read(now.base) for frontend in wanted if (now := published.get(frontend))}
+    before = {frontend: sets.read(now.word) for frontend in wanted if (now := published.get(frontend))}
 
     def cost(backends: tuple[Backend, ...], *, counted: bool) -> int:
         rows = layout.pack_backends(backends)
-        base = sets.find(rows, counted=counted)
-        stays = base is not None and leaving.get(base, 0) < sets.users_of(base)
+        word = sets.find(rows, counted=counted)
+        stays = word and leaving.get(word, 0) < sets.users_of(word)
         return 0 if stays or (counted, rows) in granted else len(backends)
 
     def growth(frontend: Frontend) -> tuple[bool, int]:
@@ -57,7 +57,8 @@ def _cut(
     for frontend in sorted(wanted, key=growth):
         serving, old = wanted[frontend], before.get(frontend)
         backends = serving.backends
-        if cost(backends, counted=serving.least_loaded) > room:
+        needed = cost(backends, counted=serving.least_loaded)
+        if needed and needed > room:
             kept = len(set(old or ()).intersection(backends))
             count = max(room, min(kept, room + sets.surplus // 2), 0 if old is None else 1)
             backends = some_of(backends, old or (), count)

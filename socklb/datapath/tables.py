@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class Tables:
     def serving(self, frontend: Frontend) -> Serving | None:
         """Give how a frontend is served, or None if it is not."""
         published = self._published.get(frontend)
-        return published and layout.unpack_options(published.options, self._sets.read(published.base))
+        return published and layout.unpack_options(published.options, self._sets.read(published.word))
 
     def apply(self, difference: Difference) -> None:
         """Bring a difference to the kernel. Afterwards `waiting` holds what found no room.
@@ -149,30 +149,44 @@ class Tables:
         while next_ones := self._waiting.for_room(*self._room, self._missing):
             self._put(next_ones)
 
+    def _is_there(self, serving: Serving) -> bool:
+        """Say whether a frontend would take no room for backends."""
+        rows = layout.pack_backends(serving.backends)
+        return not rows or bool(self._sets.find(rows, counted=serving.least_loaded))
+
     def _missing(self, frontend: Frontend) -> int:
         """Give how many backends a frontend that is served lacks."""
-        published = self._published[frontend]
-        return len(self.waiting[frontend].backends) - (0 if published.base is None else self._sets.size(published.base))
+        return len(self.waiting[frontend].backends) - self._sets.size(self._published[frontend].word)
 
-    def _put(self, wanted: Mapping[Frontend, Serving]) -> None:
+    def _put(self, wanted: Mapping[Frontend, Serving], *, again: bool = False) -> None:
         """Fill all sets, publish those of known frontends, then make the new frontends known."""
         together = {**self._waiting.beside(wanted, self._room[0]), **wanted} if self.waiting else wanted
-        placeable = self._with_a_row(together)
+        placeable, late = self._with_a_row(together), dict[Frontend, Serving]()
         for frontend, backends in shares(placeable, self._published, self._sets):
             serving, known = placeable[frontend], self._published.get(frontend)
-            base = self._place(backends, serving, known)
-            if serving.backends and (base is None or self._sets.size(base) < len(serving.backends)):
-                self._waiting.put(frontend, serving, served=known is not None or base is not None)
-                if known is None and base is None:
-                    continue
-            else:
+            word = self._place(backends, serving, known)
+            if known and serving.backends and not word and not again:
+                late[frontend] = serving
+                continue
+            if self._waiting.all and word:
+                self._waiting.there_is(Serving(self._sets.read(word), least_loaded=self._sets.is_counted(word)))
+            if self._sets.serves(word, serving):
                 self._waiting.forget(frontend)
-            options = layout.pack_options(serving)
-            if known is None:
-                self._new.append((frontend, Published(-1, options, base)))
             else:
-                self._changed.append((known, base, options))
+                self._waiting.put(frontend, serving, served=bool(known or word))
+                if not known and not word:
+                    continue
+            counted = serving.least_loaded and self._sets.is_counted(word)
+            options = layout.pack_options(serving._replace(least_loaded=counted))
+            if known is None:
+                self._new.append((frontend, Published(-1, options, word)))
+            else:
+                self._changed.append((known, word, options))
         self._flush()
+        if late:  # there is no row, and nothing of what they have is wanted: that must go first
+            self._changed += [(known, 0, known.options) for known in map(self._published.__getitem__, late)]
+            self._flush()
+            self._put(late, again=True)
 
     def _with_a_row(self, wanted: Mapping[Frontend, Serving]) -> Mapping[Frontend, Serving]:
         """Leave out the new frontends for which there is no row: those with most backends, if there are some."""
@@ -185,35 +199,34 @@ class Tables:
             self._waiting.put(frontend, wanted[frontend], served=False)
         return {frontend: serving for frontend, serving in wanted.items() if frontend not in without}
 
-    def _place(self, backends: tuple[Backend, ...], serving: Serving, known: Published | None) -> int | None:
+    def _place(self, backends: tuple[Backend, ...], serving: Serving, known: Published | None) -> int:
         """Have a set in the table: at once, or in what is free once the others are published, or brought together.
 
-        If even that is too short, half of the set comes first, and the rest when the old set's rows are free.
+        If even that is too short, half of the set comes first, and the rest when the old set's rows are free. If no row
+        is free at all, that is what the old set has of it in a row.
         """
         for make_room in (self._flush, self._slide):
             try:
                 return self._sets.acquire(backends, counted=serving.least_loaded)
             except NoRoomError:
                 make_room()
-        old = self._sets.read(known.base) if known else ()
+        old = known.word if known else 0
         for count in (len(backends), min(len(backends) // 2 or 1, self._sets.rows.longest())):
-            try:
-                some = backends if count == len(backends) else some_of(backends, old, count)
-                return self._sets.acquire(some, counted=serving.least_loaded)
-            except NoRoomError:
-                continue
-        return None
+            with suppress(NoRoomError):
+                some = backends if count == len(backends) else some_of(backends, self._sets.read(old), count)
+                if some:
+                    return self._sets.acquire(some, counted=serving.least_loaded)
+        return self._sets.acquire_part(old, backends) if old else 0
 
     def _slide(self) -> None:
         users: defaultdict[int, list[Published]] = defaultdict(list)
         for published in self._published.values():
-            if published.base is not None:
-                users[published.base].append(published)
+            users[published.word].append(published)
 
-        def lead(base: int, to: int) -> None:
+        def lead(word: int, to: int) -> None:
             barrier.order_stores()
-            for published in users[base]:
-                self._frontends.publish_set(published, to, self._sets.word(to))
+            for published in users[word]:
+                self._frontends.publish_set(published, to)
 
         self._sets.slide(lead)
 
@@ -221,30 +234,30 @@ class Tables:
         """Publish what was placed; the rows that it takes the place of are given back."""
         self.writes["backends"] += self._sets.take_writes()
         barrier.order_stores()
-        for known, base, options in self._changed:
-            self._publish(known, base, options)
+        for known, word, options in self._changed:
+            self._publish(known, word, options)
         self._changed.clear()
         if self._new:
             self._make_known()
 
-    def _publish(self, known: Published, base: int | None, options: int) -> None:
+    def _publish(self, known: Published, word: int, options: int) -> None:
         """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
         if options != known.options:
             self._frontends.publish_options(known, options)
             self.writes["rows"] += 1
-        before = known.base
-        if base != before:
-            self._frontends.publish_set(known, base, self._sets.word(base))
+        before = known.word
+        if word != before:
+            self._frontends.publish_set(known, word)
             self.writes["rows"] += 1
         self._sets.release(before)
 
     def _make_known(self) -> None:
-        done = self._frontends.make_known(self._new, self._sets.word)
+        done = self._frontends.make_known(self._new)
         self.writes["rows"] += len(self._new)
         self.writes["frontends"] += done
         for frontend, new in self._new[done:]:
-            self._waiting.put(frontend, layout.unpack_options(new.options, self._sets.read(new.base)), served=False)
-            self._sets.release(new.base)
+            self._waiting.put(frontend, layout.unpack_options(new.options, self._sets.read(new.word)), served=False)
+            self._sets.release(new.word)
         self._new.clear()
 
     def _delete(self, frontends: frozenset[Frontend]) -> None:
@@ -253,7 +266,7 @@ class Tables:
         gone = [frontend for frontend in frontends if frontend in self._published]
         self.writes["frontends"] += len(gone)
         for published in self._frontends.forget(gone):
-            self._sets.release(published.base)
+            self._sets.release(published.word)
 
     def read_back(self) -> None:
         """Forget what is remembered, and learn from the maps what they hold: a change failed, or somebody else wrote.
@@ -272,13 +285,13 @@ class Tables:
         Ranges that no row leads to are free. A frontend whose element was damaged is written anew when it is put.
         """
         self._sets = BackendSets(self._backends, self._loads)
-        self._waiting = Waiting()
-        self._changed: list[tuple[Published, int | None, int]] = []  # sets and options to be published together
+        self._waiting = Waiting(self._is_there)
+        self._changed: list[tuple[Published, int, int]] = []  # sets and options to be published together
         self._new: list[tuple[Frontend, Published]] = []
-        sets, damaged = self._frontends.read_back(self._sets.is_range)
+        damaged = self._frontends.read_back(self._sets.is_set)
         if damaged:
             log.warning("the table of frontends was damaged from outside: %d of its elements led astray", damaged)
             self.repairs += damaged
-        self._sets.adopt(sets)
+        self._sets.adopt(published.word for published in self._published.values())
         known = (table.known for table in self._addresses)
         self._filter.adopt(chain((frontend.address for frontend in self._published), *known))

@@ -17,9 +17,12 @@ class Waiting:
     There may be tens of thousands. None of them is looked at while there is as much room as when they were asked last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_there: Callable[[Serving], bool]) -> None:
+        """Begin with nobody. is_there: whether a serving takes no room for backends, as its set is in the tables."""
+        self._is_there = is_there
         self.all: dict[Frontend, Serving] = {}
         self._served: dict[Frontend, None] = {}  # those that miss backends
+        self._lack_rows: dict[Frontend, None] = {}  # those that need a row, and no backends; some may have been so
         self._by_set: dict[_Set, dict[Frontend, None]] = {}
         self._asked = (0, 0)  # the room that there was for frontends and backends
         self._more = False  # whether others wait now
@@ -36,12 +39,20 @@ class Waiting:
             self._served[frontend] = None
         else:
             self._served.pop(frontend, None)
+            if self._is_there(serving):
+                self._lack_rows[frontend] = None
+
+    def there_is(self, serving: Serving) -> None:
+        """Say that a set is in the tables now."""
+        for frontend in self._by_set.get(_set_of(serving), ()):
+            if frontend not in self._served and frontend not in self._lack_rows:
+                self._lack_rows[frontend] = None
+                self._more = True
 
     def forget(self, frontend: Frontend) -> None:
         """Have it wait no longer."""
         if self.all and (serving := self.all.pop(frontend, None)) is not None:
             self._drop(frontend, serving)
-            self._served.pop(frontend, None)
 
     def beside(self, wanted: Mapping[Frontend, Serving], rows: int) -> dict[Frontend, Serving]:
         """Give those that are to be placed together with others, `rows` new ones at most.
@@ -72,22 +83,28 @@ class Waiting:
                 break
             found[frontend] = self.all[frontend]
             backends -= missing(frontend)
-        if rows > 0 and (backends > 0 or before[0] <= 0):  # else those without backends were placed already
-            found |= self._not_served(rows, backends, all_=before[0] <= 0)
+        if rows > 0:
+            found |= self._not_served(rows, backends)
         return found
 
-    def _not_served(self, rows: int, backends: int, *, all_: bool) -> dict[Frontend, Serving]:
-        """Give `rows` new frontends with so many backends.
-
-        `all_`: also those without backends, wherever they are.
-        """
+    def _not_served(self, rows: int, backends: int) -> dict[Frontend, Serving]:
+        """Give `rows` new frontends: those that need no more, then those with so many backends."""
         found: dict[Frontend, Serving] = {}
+        for frontend in list(self._lack_rows):
+            if len(found) == rows:
+                return found
+            if self._is_there(self.all[frontend]):
+                found[frontend] = self.all[frontend]
+            else:
+                del self._lack_rows[frontend]
+        if backends <= 0:
+            return found
         for frontend, serving in self.all.items():
-            if frontend in self._served or (serving.backends and backends <= 0):
+            if frontend in self._served or frontend in found:
                 continue
             found[frontend] = serving
             backends -= len(serving.backends)
-            if len(found) == rows or (backends <= 0 and not all_):
+            if len(found) == rows or backends <= 0:
                 break
         return found
 
@@ -96,7 +113,9 @@ class Waiting:
         del same[frontend]
         if not same:
             del self._by_set[_set_of(serving)]
+        self._served.pop(frontend, None)
+        self._lack_rows.pop(frontend, None)
 
 
 def _set_of(serving: Serving) -> _Set:
-    return serving.least_loaded, serving.backends
+    return serving.least_loaded, tuple(sorted(serving.backends))

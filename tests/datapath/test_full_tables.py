@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -163,6 +164,7 @@ some_backends = st.sets(st.sampled_from(BACKENDS4), max_size=8).map(sorted)
 some_serving = st.builds(
     lambda a, loaded: serving(*a, least_loaded=loaded), some_backends, st.sampled_from([False] * 3 + [True])
 )
+SMALL = [Sizes(2, 2), Sizes(4, 4), Sizes(6, 8), Sizes(4, 16), Sizes(6, 29), Sizes(3, 24)]
 a_change = st.dictionaries(st.sampled_from(FRONTENDS), st.none() | some_serving, min_size=1)
 
 
@@ -171,7 +173,7 @@ class TestAtRandom:
     def reader(self, monkeypatch: pytest.MonkeyPatch) -> Reader:
         return Reader(monkeypatch)
 
-    @pytest.fixture(params=[Sizes(4, 16), Sizes(6, 29), Sizes(3, 24)], ids=lambda sizes: f"{sizes[0]}x{sizes[1]}")
+    @pytest.fixture(params=SMALL, ids=lambda sizes: f"{sizes[0]}x{sizes[1]}")
     def small(
         self, request: pytest.FixtureRequest, reader: Reader, sandbox: Sandbox, bpffs: Path, objects: Path
     ) -> Iterator[NodeDatapath]:
@@ -181,19 +183,49 @@ class TestAtRandom:
         node.pins.remove()
 
     @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(changes=st.lists(a_change, min_size=1, max_size=12))
+    @given(changes=st.lists(a_change, min_size=1, max_size=12), restarts=st.sets(st.integers(0, 11), max_size=3))
     def test_any_changes(
-        self, small: NodeDatapath, reader: Reader, changes: list[dict[Frontend, Serving | None]]
+        self, small: NodeDatapath, reader: Reader, changes: list[dict[Frontend, Serving | None]], restarts: set[int]
     ) -> None:
         with closing(Tables(small.pins.maps)) as tables:
             tables.apply(Difference(delete=tables.frontends))
             reader.shown, reader.held = {}, set()
-            self.change(small.sizes, tables, reader, changes)
+            self.change(small, tables, reader, changes, restarts)
+
+    @pytest.mark.parametrize("small", [Sizes(2, 2)], indirect=True)
+    @pytest.mark.parametrize("then", ["23", "3"], ids=("one of two stays", "none stays"))
+    def test_endpoints_change_while_no_row_is_free_at_all(self, small: NodeDatapath, reader: Reader, then: str) -> None:
+        """Two Services that miss a backend each, so both have all rows that there are for exchange."""
+        one, two = FRONTENDS[:2]
+
+        def of(numbers: str) -> Serving:
+            return serving(*(BACKENDS4[int(number)] for number in numbers))
+
+        changes: list[dict[Frontend, Serving | None]] = [
+            {one: of("123")},
+            {two: of("123")},
+            {one: of("123"), two: of("13")},
+            {one: of(then)},
+        ]
+        self.change(small, small.tables, reader, changes, set())
+        assert small.tables.serving(one) == of(then[0])
+        self.change(small, small.tables, reader, [{two: None}], {0}, reader.wanted)
+        with closing(Tables(small.pins.maps)) as tables:
+            assert served(tables) == {one: of(then)}
 
     @staticmethod
-    def change(sizes: Sizes, tables: Tables, reader: Reader, changes: list[dict[Frontend, Serving | None]]) -> None:
-        wanted = reader.wanted = dict[Frontend, Serving]()
-        for change in changes:
+    def change(
+        small: NodeDatapath,
+        tables: Tables,
+        reader: Reader,
+        changes: list[dict[Frontend, Serving | None]],
+        restarts: set[int],
+        before_them: Mapping[Frontend, Serving] = MappingProxyType({}),
+    ) -> None:
+        wanted = reader.wanted = dict(before_them)
+        for number, change in enumerate(changes):
+            if number in restarts:
+                begin_again(small, tables, reader)
             before = served(tables)
             reader.old = before
             for f, now in change.items():
@@ -202,7 +234,18 @@ class TestAtRandom:
                     wanted[f] = now
             put = {f: now for f, now in change.items() if now is not None}
             tables.apply(Difference(put, frozenset(change.keys() - put.keys())))
-            judge(sizes, tables, before, wanted)
+            judge(small.sizes, tables, before, wanted)
+
+
+def begin_again(small: NodeDatapath, tables: Tables, reader: Reader) -> None:
+    """Read back, as a new agent does."""
+    reader.old = before = served(tables)
+    waited = dict(tables.waiting)
+    tables.read_back()
+    assert served(tables) == before
+    tables.apply(Difference(put=reader.wanted))
+    assert waited.keys() >= tables.waiting.keys(), "no worse than before"
+    judge(small.sizes, tables, before, reader.wanted)
 
 
 def judge(sizes: Sizes, tables: Tables, before: Mapping[Frontend, Serving], wanted: Mapping[Frontend, Serving]) -> None:
@@ -213,6 +256,10 @@ def judge(sizes: Sizes, tables: Tables, before: Mapping[Frontend, Serving], want
         assert set(serving_now.backends) <= set(wanted[f].backends), "an endpoint that is gone"
         if f in before:
             assert serving_now.backends or not wanted[f].backends, "refused though somebody serves"
+    if len(now) < sizes.frontends:
+        there = {(s.backends, s.least_loaded) for s in now.values()}
+        new = {f for f in wanted if f not in now and (wanted[f].backends, wanted[f].least_loaded) in there}
+        assert not new, "its set is there"
     needed = sum(len(w.backends) for w in wanted.values())
     if len(wanted) <= sizes.frontends and needed <= sizes.backends:
         assert now == wanted, "there is room for all"
