@@ -36,11 +36,10 @@ static __always_inline int is_own(struct bpf_sock_addr *ctx, const struct addres
 	return !!bpf_map_lookup_elem(&own_addrs, address);
 }
 
-/* A NodePort is kept once, under the unspecified address of its family. `elsewhere` is set where it exists but not at
- * this node's address.
+/* A NodePort is kept once, under the unspecified address of its family. One of this node only is none at another node's
+ * address: the packets go there, and that node knows who serves.
  */
-static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, const struct frontend_key *key,
-						   int *elsewhere)
+static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, const struct frontend_key *key)
 {
 	struct frontend_key any = *key;
 	struct found found = { NULL, 0 };
@@ -50,7 +49,8 @@ static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, co
 		return found;
 	any.address = any_address(&key->address);
 	found = find_frontend(&any);
-	*elsewhere = found.frontend && !own && found.frontend->options >> 32 & OWN_NODE_ONLY;
+	if (found.frontend && !own && *(volatile __u64 *)&found.frontend->options >> 32 & OWN_NODE_ONLY)
+		found.frontend = NULL;
 	return found;
 }
 
@@ -125,7 +125,7 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 	struct peer peer = { .frontend = key.address, .frontend_port = key.port };
 	struct backend *backend;
 	struct found found;
-	int elsewhere = 0, remembered = 0;
+	int remembered = 0;
 
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
 		return PASS;
@@ -137,10 +137,10 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 		return pass(ctx, &key, connected);
 	found = find_frontend(&key);
 	if (!found.frontend)
-		found = find_node_port(ctx, &key, &elsewhere);
+		found = find_node_port(ctx, &key);
 	if (!found.frontend)
 		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, &key, connected);
-	backend = elsewhere ? NULL : choose(ctx, &found, &peer, &remembered);
+	backend = choose(ctx, &found, &peer, &remembered);
 	if (!backend)
 		return REFUSED;
 	if (key.protocol == IPPROTO_TCP && may_share_port(ctx) && packets_serve(&key.address))

@@ -51,7 +51,7 @@ struct frontend {
 
 /* Flags of a frontend. */
 #define LEAST_LOADED 1 /* TCP: take the less loaded of two random backends */
-#define OWN_NODE_ONLY 2 /* a NodePort that is refused at addresses of other nodes */
+#define OWN_NODE_ONLY 2 /* a NodePort that other nodes serve themselves, on the packet */
 #define MAY_BE_BOUND 4 /* the Service's own server may listen at this very port of the node */
 #define LENT 8 /* no Service's: the agent's own, for a moment; the hooks treat it as any other */
 #define HAS_OUTSIDE 16 /* there is a row FROM_OUTSIDE beside this one */

@@ -229,13 +229,13 @@ class Agent:
 
     def _serve(self, difference: Difference) -> None:
         self._serve_sockets(difference, whole=self._complete)
-        self.packets.apply(difference.for_packets())
+        self.packets.apply(difference)
 
     def _serve_all(self) -> None:
         """Everything is known: entries of an earlier agent that nobody wants are pruned."""
         self._serve_sockets(self._against_the_kernel(), whole=True)
         wanted = self.plan.full()
-        self.packets.sync(Difference(wanted.frontends).for_packets().put, wanted.addresses)
+        self.packets.sync(wanted.frontends, wanted.addresses)
 
     def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
         self._datapath.tables.apply(difference.for_sockets())

@@ -25,7 +25,6 @@ class Entry(Struct):
     service: str
     type: str
     packet_only: bool = False
-    socket_only: bool = False
     backends: list[str] = []  # msgspec copies an empty default
 
 

@@ -80,13 +80,12 @@ class Cataloguer:
 def _entry(service: Service, frontend: Frontend, serving: Serving) -> Entry:
     packet_only = frontend.protocol not in SOCKET_PROTOCOLS or serving.sources is not None
     backends = [endpoint_text(backend) for backend in serving.backends] if packet_only else []
-    type_ = type_of(service, frontend, serving)
-    return Entry(frontend_text(frontend), service.key, type_, packet_only, serving.sockets_only, backends)
+    return Entry(frontend_text(frontend), service.key, type_of(service, frontend), packet_only, backends)
 
 
-def type_of(service: Service, frontend: Frontend, serving: Serving) -> str:
+def type_of(service: Service, frontend: Frontend) -> str:
     """Say by which of its addresses a Service has a frontend."""
-    if frontend.address in (ANY4, ANY6) or serving.sockets_only:
+    if frontend.address in (ANY4, ANY6):
         return "NodePort"
     spec = service.spec
     if frontend.address in map(parse_address, spec.cluster_ips):

@@ -1,9 +1,9 @@
 """What one object asks for: a Service its frontends and how each is served, a Node its addresses. Pure.
 
-    plan_service(service, slices, Surroundings(Place("w1", "zone-a"), {"w1": frozenset({address})}))
+    plan_service(service, slices, Surroundings(Place("w1", "zone-a")))
 
-A NodePort has one frontend for all nodes. With externalTrafficPolicy Local that one is for our own node, and each other
-node with endpoints has frontends besides, for the sockets that ask it.
+A NodePort has one frontend for all nodes. With externalTrafficPolicy Local that one is for our own node, and what asks
+another one goes there as it is: that node knows its endpoints.
 ExternalName and headless Services and those of another proxy have no frontends. loadBalancerClass says who gives a
 Service its address, not who serves it there: it decides nothing here, as in kube-proxy.
 """
@@ -11,16 +11,16 @@ Service its address, not who serves it there: it decides nothing here, as in kub
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from socklb.api.addresses import Network, parse_address
 from socklb.api.objects import EndpointSlice, Node, Service, ServicePort
 from socklb.api.source import Problem
-from socklb.asked import Asked, family_of, refused_external_ips, where_asked
-from socklb.endpoints import Offer, Place, anywhere, candidates, known, on_each_node
+from socklb.asked import Asked, refused_external_ips, where_asked
+from socklb.endpoints import Offer, Place, anywhere, candidates, listens, on_this_node
 from socklb.errors import SocklbError
-from socklb.serving import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Serving
+from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving
 from socklb.unserved import unasked, unoffered
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
@@ -35,7 +35,6 @@ class Surroundings(NamedTuple):
     """What a Service's frontends depend on besides its own objects."""
 
     here: Place
-    nodes: Mapping[str, frozenset[bytes]]  # addresses by name
     external_ips: tuple[Network, ...] = ()  # where externalIPs are served
     counted: bool = True  # whether connections can be counted, for the least-loaded choice
 
@@ -81,11 +80,6 @@ def plan_node(node: Node) -> frozenset[bytes]:
     return frozenset(parse_address(a.address) for a in usable)
 
 
-def depends_on_nodes(service: Service) -> bool:
-    """Whether the addresses of Nodes decide about the Service's frontends."""
-    return service.spec.type in {"NodePort", "LoadBalancer"} and service.spec.externalTrafficPolicy == "Local"
-
-
 def depends_on_zone(slices: Iterable[EndpointSlice]) -> bool:
     """Whether this node's zone may decide about the backends: hints count where all ready endpoints have them."""
     for slice_ in slices:
@@ -104,46 +98,22 @@ def _serve(
     spec, protocol = service.spec, PROTOCOLS[port.protocol]
     least_loaded = service.metadata.annotations.get(BALANCE) == LEAST_LOADED
     everywhere = Serving(anywhere(offered, around.here), spec.affinity_seconds, least_loaded)
-    local = on_each_node(offered) if "Local" in (spec.internalTrafficPolicy, spec.externalTrafficPolicy) else {}
-    own = local.get(around.here.node, ())
+    local = "Local" in (spec.internalTrafficPolicy, spec.externalTrafficPolicy)
+    own = on_this_node(offered, around.here) if local else ()
     inside = everywhere._replace(backends=own) if spec.internalTrafficPolicy == "Local" else everywhere
     for ip in asked.cluster_ips:
         yield Frontend(ip, port.port, protocol), inside
     if asked.outside:
         outside = everywhere._replace(outside=own) if spec.externalTrafficPolicy == "Local" else everywhere
         at_ingress = outside._replace(sources=asked.sources)
-        servers = known(offered)
         for ips, serving in ((asked.external_ips, outside), (asked.ingress, at_ingress)):
             for ip in ips:
-                itself = Backend(ip, port.port) in servers
+                itself = listens(offered, Backend(ip, port.port))
                 yield Frontend(ip, port.port, protocol), serving._replace(may_be_bound=itself)
         if asked.node_ports and port.nodePort:
-            outside = outside._replace(may_be_bound=any(server.port == port.nodePort for server in servers))
-            yield from _at_nodes(Frontend(ANY[asked.family], port.nodePort, protocol), outside, local, around)
-
-
-def _at_nodes(
-    node_port: Frontend, outside: Serving, local: Mapping[str, tuple[Backend, ...]], around: Surroundings
-) -> Iterator[tuple[Frontend, Serving]]:
-    if outside.outside is None:
-        yield node_port, outside
-        return
-    yield node_port, outside._replace(own_node_only=True)
-    if node_port.protocol in SOCKET_PROTOCOLS:
-        for address, backends in _on_other_nodes(local, around).items():
-            if ANY[family_of(address)] == node_port.address:
-                there = outside._replace(backends=backends, outside=None, sockets_only=True)
-                yield node_port._replace(address=address), there
-
-
-def _on_other_nodes(local: Mapping[str, tuple[Backend, ...]], around: Surroundings) -> dict[bytes, tuple[Backend, ...]]:
-    """Give what other nodes chose, by their addresses; where one takes over another's address, both choices count."""
-    own = around.nodes.get(around.here.node, frozenset[bytes]())
-    found: dict[bytes, tuple[Backend, ...]] = {}
-    for node, backends in local.items():
-        for address in around.nodes.get(node, frozenset[bytes]()) - own:
-            found[address] = tuple(sorted({*found.get(address, ()), *backends}))
-    return found
+            itself = any(number == port.nodePort for number, _ in offered)
+            here = outside._replace(own_node_only=outside.outside is not None, may_be_bound=itself)
+            yield Frontend(ANY[asked.family], port.nodePort, protocol), here
 
 
 def _balance_problem(service: Service, *, counted: bool) -> tuple[Problem, ...]:

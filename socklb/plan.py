@@ -3,9 +3,9 @@
     difference = plan.update(state, state.apply(batch.changes))
 
 A frontend belongs to one Service. If a second one claims it, the first keeps it until it lets go, and `problems`
-says so. A NodePort's frontends at other nodes belong to the Service that has the NodePort.
-The cost of a change is that of the Services it is about. Addresses of a Node are about those with a NodePort and
-externalTrafficPolicy Local; the zone of our own Node is about those whose endpoints have hints for zones.
+says so.
+The cost of a change is that of the Services it is about. Nodes are about none, but for the zone of our own: that is
+about those whose endpoints have hints for zones.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from socklb.frontends import (
     NOTHING,
     ServicePlan,
     Surroundings,
-    depends_on_nodes,
     depends_on_zone,
     plan_node,
     plan_service,
 )
-from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, frontend_text, is_ipv4
+from socklb.serving import Addresses, Difference, Frontend, Serving, frontend_text
 from socklb.state import Affected, State, put
 from socklb.unserved import orphans
 
@@ -53,11 +52,10 @@ class Plan:
         `counted`: whether this node can count connections, for the least-loaded choice.
         """
         self._controllers = controllers
-        self._on_nodes: set[str] = set()  # Services that depend on the addresses of Nodes
         self._on_zone: set[str] = set()  # Services that depend on our zone
         self.services: dict[str, ServicePlan] = {}
-        self.nodes: dict[str, frozenset[bytes]] = {}
-        self._around = Surroundings(Place(node), self.nodes, tuple(map(Network.parse, external_ips)), counted)
+        self.nodes: dict[str, frozenset[bytes]] = {}  # addresses by name
+        self._around = Surroundings(Place(node), tuple(map(Network.parse, external_ips)), counted)
         self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first has it
         self._contested: set[Frontend] = set()
         self._problems: dict[str, tuple[Problem, ...]] = {}  # by Service
@@ -72,25 +70,24 @@ class Plan:
 
     def full(self) -> Tables:
         """Give everything, for the comparison with what the kernel holds at start."""
-        served = ((frontend, self._serving(frontend)) for frontend in self._claims)
         return Tables(
-            {frontend: serving for frontend, serving in served if serving is not None},
+            {frontend: self.services[first].frontends[frontend] for frontend, (first, *_) in self._claims.items()},
             Addresses(frozenset(self._addresses), frozenset(self._node_addresses), self._own),
         )
 
     def update(self, state: State, affected: Affected) -> Difference:
         """Plan the affected Services and Nodes anew and give the difference."""
         own = self._own
-        moved_nodes, nodes_matter = self._update_nodes(state, affected.nodes)
+        moved_nodes = self._update_nodes(state, affected.nodes)
         zone_matters = self._update_zone(state)
         before: dict[Frontend, Serving | None] = {}
         came: list[bytes] = []
         went: list[bytes] = []
         # Sorted: the same Service wins a contest after every restart.
-        for key in sorted(affected.services | nodes_matter | zone_matters):
+        for key in sorted(affected.services | zone_matters):
             new = self._plan(key, state)
             old = self.services.get(key, NOTHING)
-            for frontend in self._touched(key, old, new):
+            for frontend in _touched(old, new):
                 if frontend not in before:
                     before[frontend] = self._serving(frontend)
             self._exchange(key, old, new)
@@ -122,40 +119,18 @@ class Plan:
 
     def holder(self, frontend: Frontend) -> str | None:
         """Give the Service that is served at a frontend, whoever else claims it."""
-        return next(self._entitled(frontend), None)
+        claims = self._claims.get(frontend)
+        return claims[0] if claims else None
 
     def _serving(self, frontend: Frontend) -> Serving | None:
-        claims = self._claims.get(frontend)
-        if claims is None:
-            return None
-        first = self.services[claims[0]].frontends[frontend]
-        if not first.sockets_only:  # most
-            return first
-        return next((self.services[key].frontends[frontend] for key in self._entitled(frontend)), None)
-
-    def _entitled(self, frontend: Frontend) -> Iterator[str]:
-        """Give the Services that claim a frontend; those that claim it at another node if they have the NodePort."""
-        for key in self._claims.get(frontend, ()):
-            if not self.services[key].frontends[frontend].sockets_only or self._claims[_node_port(frontend)][0] == key:
-                yield key
-
-    def _touched(self, key: str, old: ServicePlan, new: ServicePlan) -> list[Frontend]:
-        """Give the frontends that may be served differently when `new` takes the place of `old`."""
-        before, after = old.frontends, new.frontends
-        touched = [f for f in before.keys() | after.keys() if before.get(f) != after.get(f)]
-        if not self._contested:
-            return touched
-        for frontend in self._contested & (old.frontends.keys() - new.frontends.keys()):
-            holder, heir, *_ = self._claims[frontend]
-            if holder == key:
-                touched += (f for f in self.services[heir].frontends if _node_port(f) == frontend)
-        return touched
+        holder = self.holder(frontend)
+        return None if holder is None else self.services[holder].frontends[frontend]
 
     def _contests(self) -> Iterator[Problem]:
         for frontend in sorted(self._contested):
-            entitled = tuple(self._entitled(frontend))
-            for loser in entitled[1:]:
-                message = f"{frontend_text(frontend)} belongs to Service {entitled[0]}"
+            holder, *losers = self._claims[frontend]
+            for loser in losers:
+                message = f"{frontend_text(frontend)} belongs to Service {holder}"
                 yield Problem("", 0, "spec.ports", message, f"Service/{loser}")
 
     def _exchange(self, key: str, old: ServicePlan, new: ServicePlan) -> None:
@@ -179,8 +154,10 @@ class Plan:
     def _plan(self, key: str, state: State) -> ServicePlan:
         """Plan a Service, and note what else its plan depends on."""
         service, slices = state.services.get(key), state.slices(key)
-        _include(self._on_nodes, key, when=service is not None and depends_on_nodes(service))
-        _include(self._on_zone, key, when=service is not None and depends_on_zone(slices))
+        if service is not None and depends_on_zone(slices):
+            self._on_zone.add(key)
+        else:
+            self._on_zone.discard(key)
         if service is not None:
             return self._planned(service, slices)
         lost = tuple(orphans(key, slices, controllers=self._controllers))
@@ -195,8 +172,8 @@ class Plan:
             problem = Problem("", 0, "", text, f"Service/{service.key}")
             return self.services.get(service.key, NOTHING)._replace(problems=(problem,))
 
-    def _update_nodes(self, state: State, names: AbstractSet[str]) -> tuple[Counter[bytes], AbstractSet[str]]:
-        """Take over Nodes; give by how many more of them each address is used, and the Services to plan anew."""
+    def _update_nodes(self, state: State, names: AbstractSet[str]) -> Counter[bytes]:
+        """Take over Nodes; give by how many more of them each address is used."""
         moved: Counter[bytes] = Counter()
         for name in names:
             node = state.nodes.get(name)
@@ -206,7 +183,7 @@ class Plan:
                 self.nodes[name] = new
             moved.update(new - old)
             moved.subtract(old - new)
-        return moved, self._on_nodes if moved else frozenset[str]()  # one that moved between Nodes is in it, with 0
+        return moved
 
     def _update_zone(self, state: State) -> AbstractSet[str]:
         """Take over our own zone; give the Services to plan anew."""
@@ -216,15 +193,10 @@ class Plan:
         return self._on_zone if self._around.here != before else frozenset[str]()
 
 
-def _node_port(frontend: Frontend) -> Frontend:
-    return frontend._replace(address=ANY4 if is_ipv4(frontend.address) else ANY6)
-
-
-def _include(names: set[str], name: str, *, when: bool) -> None:
-    if when:
-        names.add(name)
-    else:
-        names.discard(name)
+def _touched(old: ServicePlan, new: ServicePlan) -> Iterator[Frontend]:
+    """Give the frontends that may be served differently when `new` takes the place of `old`."""
+    before, after = old.frontends, new.frontends
+    return (frontend for frontend in before.keys() | after.keys() if before.get(frontend) != after.get(frontend))
 
 
 def _recount(counts: Counter[bytes], moved: Counter[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:

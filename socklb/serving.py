@@ -8,7 +8,7 @@ Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d; ports are in ho
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -46,9 +46,8 @@ class Serving(NamedTuple):
     backends: who answers clients inside the cluster; nobody: they are refused.
     affinity: for so many seconds after its last request a client gets the same backend again; 0: it may get any.
     least_loaded: a TCP connection goes to the less loaded of two random backends.
-    own_node_only: of a NodePort, `backends` are for the addresses of this node. Those of another node have a frontend
-        of their own where that node has endpoints, and are refused where they have none (externalTrafficPolicy Local).
-    sockets_only: such a frontend of another node: its packets are that node's business.
+    own_node_only: a NodePort at the addresses of this node alone: whoever asks another node goes there as he is
+        (externalTrafficPolicy Local).
     outside: who answers clients outside the cluster, which keep their address (externalTrafficPolicy Local). None: the
         same as inside, with their address masqueraded.
     may_be_bound: an endpoint, ready or not, listens at this very port of a node, so a process of the node may.
@@ -61,7 +60,6 @@ class Serving(NamedTuple):
     affinity: int = 0
     least_loaded: bool = False
     own_node_only: bool = False
-    sockets_only: bool = False
     outside: tuple[Backend, ...] | None = None
     sources: tuple[str, ...] | None = None
     may_be_bound: bool = False
@@ -95,14 +93,11 @@ class Difference(NamedTuple):
 
     def for_sockets(self) -> Difference:
         """Give what the socket hooks are to know of it. What they no longer serve is deleted there."""
-        return self._where(lambda frontend, serving: frontend.protocol in SOCKET_PROTOCOLS and serving.sources is None)
-
-    def for_packets(self) -> Difference:
-        """Give what the packet path is to know of it."""
-        return self._where(lambda _, serving: not serving.sockets_only)
-
-    def _where(self, belongs: Callable[[Frontend, Serving], bool]) -> Difference:
-        put = {frontend: serving for frontend, serving in self.put.items() if belongs(frontend, serving)}
+        put = {
+            frontend: serving
+            for frontend, serving in self.put.items()
+            if frontend.protocol in SOCKET_PROTOCOLS and serving.sources is None
+        }
         return self._replace(put=put, delete=self.delete | (self.put.keys() - put.keys()))
 
 

@@ -19,7 +19,6 @@ from socklb import __version__, catalog, control, report
 from socklb.catalog import Entry
 from socklb.config import Config
 from socklb.datapath import hooks, mounts, view
-from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.report import Report
@@ -80,7 +79,7 @@ def services(config: Config, namespace: str = "", name: str = "") -> Listing:
     packets = _packet_path(config)
     rows = [_row(entry, served.get(entry.frontend), packets) for entry in entries]
     if not (namespace or name):
-        rows += _unnamed(pins.maps, {t: s for t, s in served.items() if t not in {e.frontend for e in entries}})
+        rows += _unnamed({t: s for t, s in served.items() if t not in {e.frontend for e in entries}})
     return Listing(sorted(rows, key=lambda row: (row["service"] or "", row["frontend"])), current)
 
 
@@ -96,7 +95,7 @@ def _entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bo
 def _row(entry: Entry, served: tuple[Frontend, Serving] | None, packets: report.PacketFacts) -> Row:
     """Merge what the agent knows of a frontend with what the kernel holds."""
     paths = ["socket"] if served else []
-    paths += ["packet"] if packets.whole and not entry.socket_only else []
+    paths += ["packet"] if packets.whole else []
     if not served and not entry.packet_only:
         paths = []  # the tables had no room for it, or the agent has not come to it
     backends = [endpoint_text(backend) for backend in served[1].backends] if served else entry.backends
@@ -109,25 +108,18 @@ def _row(entry: Entry, served: tuple[Frontend, Serving] | None, packets: report.
     }
 
 
-def _unnamed(maps: Path, served: Mapping[str, tuple[Frontend, Serving]]) -> list[Row]:
+def _unnamed(served: Mapping[str, tuple[Frontend, Serving]]) -> list[Row]:
     """Give what the kernel holds and nobody can name."""
-    nodes = _node_addresses(maps) if served else frozenset[bytes]()
     return [
         {
             "service": None,
-            "type": "NodePort" if frontend.address in nodes else "-",
+            "type": "NodePort" if frontend.address in (ANY4, ANY6) else "-",
             "frontend": text,
             "path": ["socket"],
             "backends": [endpoint_text(backend) for backend in serving.backends],
         }
         for text, (frontend, serving) in served.items()
     ]
-
-
-def _node_addresses(maps: Path) -> frozenset[bytes]:
-    """Give the addresses where NodePorts are: the unspecified ones, and those of nodes."""
-    with closing(HashTable(maps, "node_addrs", 16, 1)) as table:
-        return frozenset({ANY4, ANY6, *(address for address, _ in table.items())})
 
 
 def find_cgroup(config: Config) -> Path:

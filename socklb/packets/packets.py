@@ -1,9 +1,9 @@
 """The packet path: what no socket hook sees is served by nftables, one transaction a change.
 
     packets = Packets(pod_cidrs, native_cidrs)
-    packets.apply(difference.for_packets())     # additions only, until everything was read
+    packets.apply(difference)     # additions only, until everything was read
     packets.sync(frontends, addresses)          # everything; what an earlier agent left and nobody wants is pruned
-    packets.apply(difference.for_packets())
+    packets.apply(difference)
     packets.close()                             # the table goes on serving
 
 A frontend that nftables refuses is set aside, named in `problems`, and holds up no other; `repair()`, to be called now

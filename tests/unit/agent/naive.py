@@ -61,9 +61,9 @@ class Offered(list[tuple[Raw, str]]):
 class Naive:
     """One Service on the node w1."""
 
-    def __init__(self, service: Raw, slices: list[Raw], nodes: dict[str, list[str]], zone: str) -> None:
+    def __init__(self, service: Raw, slices: list[Raw], zone: str) -> None:
         self.spec, self.status, self.slices = service["spec"], service.get("status", {}), slices
-        self.nodes, self.zone = nodes, zone
+        self.zone = zone
         self.annotations = service["metadata"].get("annotations", {})
 
     def frontends(self, allowed: tuple[str, ...]) -> dict[str, Raw]:
@@ -98,11 +98,6 @@ class Naive:
         if self.spec.get("type") in {"NodePort", "LoadBalancer"} and port["nodePort"]:
             any_address, more = {4: "0.0.0.0", 6: "::"}[family], {"own_node_only": True} if local else {}
             asked.append((any_address, port["nodePort"], outside | more))
-            if local and protocol != "SCTP":
-                asked += [
-                    (ip, port["nodePort"], {"backends": there, **how, "sockets_only": True})
-                    for ip, there in self._elsewhere(offered).items()
-                ]
         return {f"{host_and_port(ip, number)}/{protocol}": how for ip, number, how in asked if version(ip) == family}
 
     def _is_local_inside(self) -> bool:
@@ -131,11 +126,3 @@ class Naive:
         ranges = self.spec.get("loadBalancerSourceRanges", [])
         networks = {ipaddress.ip_network(text.strip(), strict=False) for text in ranges}
         return {"sources": tuple(sorted(str(n) for n in networks if n.version == family))} if ranges else {}
-
-    def _elsewhere(self, offered: Offered) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for node, addresses in self.nodes.items():
-            for address in addresses:
-                if address not in self.nodes.get("w1", []) and (there := offered.on_node(node)):
-                    found[address] = sorted({*found.get(address, []), *there})
-        return found

@@ -148,4 +148,4 @@ def test_a_network_that_an_object_may_name_is_one_wherever_it_is_used(text: str)
         ServiceCIDR,
     )
     assert Config(node="w1", pod_cidrs=(text,), native_cidrs=(text,), external_ips=(text,))
-    plan_service(the_service(loadBalancerSourceRanges=[text], type="LoadBalancer"), (), Surroundings(Place("w1"), {}))
+    plan_service(the_service(loadBalancerSourceRanges=[text], type="LoadBalancer"), (), Surroundings(Place("w1")))

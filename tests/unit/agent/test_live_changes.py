@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from socklb import plan
-from socklb.serving import frontend_text
+from socklb.serving import Addresses, frontend_text
 from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import endpoint, gone, packed, present, readable, the_node, the_service, the_slice
 
 A, B = "10.1.1.1:8080", "10.1.1.2:8080"
 CLUSTER_IP, NODE_PORT = "10.96.0.10:80/TCP", "0.0.0.0:32000/TCP"
-AT_W2, INGRESS = "172.18.0.4:32000/TCP", "192.0.2.1:80/TCP"
+INGRESS = "192.0.2.1:80/TCP"
 W1, W2 = the_node("w1", "172.18.0.3", zone="a"), the_node("w2", "172.18.0.4", zone="b")
 PORTS = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 32000}]}
 LOCAL = {**PORTS, "externalTrafficPolicy": "Local"}
@@ -22,7 +22,7 @@ STEPS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "ClusterIP": ({}, {CLUSTER_IP}),
     "ExternalName": ({"type": "ExternalName"}, set()),
     "NodePort": (PORTS, {CLUSTER_IP, NODE_PORT}),
-    "NodePort, Local": (LOCAL, {CLUSTER_IP, NODE_PORT, AT_W2}),
+    "NodePort, Local": (LOCAL, {CLUSTER_IP, NODE_PORT}),
     "LoadBalancer": ({**PORTS, "type": "LoadBalancer", "ingress": "192.0.2.1"}, {CLUSTER_IP, NODE_PORT, INGRESS}),
     "an ingress address left over": ({**PORTS, "ingress": "192.0.2.1"}, {CLUSTER_IP, NODE_PORT}),
     "an external IP": ({"externalIPs": ["198.51.100.1"]}, {CLUSTER_IP, "198.51.100.1:80/TCP"}),
@@ -92,46 +92,18 @@ class TestAClusterIPIsReusedAtOnce:
 
 
 class TestExternalTrafficPolicyLocal:
-    def test_a_node_that_comes_is_asked_too(self) -> None:
+    def test_a_node_that_comes_moves_and_goes_is_an_address_and_no_frontend(self) -> None:
         cluster = Cluster(W1, ONE_EACH, the_service(**LOCAL))
-        difference = cluster.change(present(W2))
-        assert readable(dict(difference.put)) == {AT_W2: [B]}
-        assert difference.add.nodes == packed("172.18.0.4")
-
-    def test_a_node_that_comes_without_endpoints_has_nothing_and_refuses(self) -> None:
-        cluster = Cluster(W1, ONE_EACH, the_service(**LOCAL))
-        assert not cluster.change(present(the_node("w3", "172.18.0.5"))).put
-        assert cluster.details[NODE_PORT]["own_node_only"]
-
-    def test_a_node_that_goes_is_asked_no_more(self) -> None:
-        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        assert [*map(frontend_text, cluster.change(gone(W2)).delete)] == [AT_W2]
-
-    def test_a_node_that_changes_its_address(self) -> None:
-        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        cluster.change(present(the_node("w2", "172.18.0.9")))
-        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B], "172.18.0.9:32000/TCP": [B]}
+        assert cluster.change(present(W2)) == NO_CHANGE._replace(add=Addresses(nodes=packed("172.18.0.4")))
+        moved = cluster.change(present(the_node("w2", "172.18.0.9")))
+        assert (moved.put, moved.delete, moved.add.nodes) == ({}, frozenset(), packed("172.18.0.9"))
+        assert cluster.change(gone(W2)) == NO_CHANGE._replace(remove=Addresses(nodes=packed("172.18.0.9")))
 
     def test_our_own_node_changes_its_address(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
         difference = cluster.change(present(the_node("w1", "172.18.0.9")))
         assert (difference.put, difference.delete) == ({}, frozenset())
         assert (difference.add.own, difference.remove.own) == (packed("172.18.0.9"), packed("172.18.0.3"))
-
-    def test_our_own_node_takes_over_anothers_address(self) -> None:
-        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        cluster.change(present(the_node("w1", "172.18.0.3", "172.18.0.4")))
-        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B]}
-
-    def test_an_address_that_goes_from_node_to_node_in_one_batch(self) -> None:
-        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        cluster.change(present(the_node("w1", "172.18.0.4"), the_node("w2", "172.18.0.3")))
-        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B], "172.18.0.3:32000/TCP": [B]}
-
-    def test_the_last_endpoint_of_a_node_that_goes_leaves_it_to_refuse(self) -> None:
-        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        cluster.change(present(the_slice(endpoints=[endpoint("10.1.1.1", "w1")])))
-        assert cluster.frontends == {CLUSTER_IP: [A], NODE_PORT: [A]}
 
     def test_the_last_endpoint_of_our_own_node_that_goes_leaves_nobody_for_clients_from_outside(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
@@ -141,12 +113,6 @@ class TestExternalTrafficPolicyLocal:
     def test_a_node_that_says_the_same_again_makes_no_difference(self) -> None:
         cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
         assert cluster.change(present(the_node("w2", "172.18.0.4", zone="c"))) == NO_CHANGE
-
-    def test_switched_off_nodes_matter_no_more(self) -> None:
-        cluster = Cluster(W1, W2, ONE_EACH, the_service(**LOCAL))
-        cluster.change(present(the_service(**PORTS)))
-        assert cluster.frontends == {CLUSTER_IP: [A, B], NODE_PORT: [A, B]}
-        assert not cluster.change(gone(W2)).put
 
 
 class TestZones:
@@ -197,6 +163,6 @@ def test_a_change_of_nodes_is_about_the_services_that_depend_on_it(monkeypatch: 
         cluster.plan.update(cluster.state, cluster.state.apply(present(*nodes)))
         return planned
 
-    assert about(the_node("w2", "172.18.0.9", zone="b")) == ["local"]
+    assert about(the_node("w2", "172.18.0.9", zone="b")) == []
     assert about(the_node("w2", "172.18.0.9", zone="c")) == []
     assert about(the_node("w1", "172.18.0.3", zone="c")) == ["zoned"]

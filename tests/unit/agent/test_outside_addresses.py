@@ -11,7 +11,7 @@ from socklb.serving import Difference, frontend_text
 from tests.unit.agent.changing import Cluster
 from tests.unit.agent.shapes import details, endpoint, gone, present, readable, the_node, the_service, the_slice
 
-AROUND = Surroundings(Place("w1"), {}, (Network.parse("198.51.100.0/24"), Network.parse("2001:db8::/32")))
+AROUND = Surroundings(Place("w1"), (Network.parse("198.51.100.0/24"), Network.parse("2001:db8::/32")))
 A = "10.244.1.2:8080"
 CLUSTER_IP, INGRESS = "10.96.0.10:80/TCP", "192.0.2.1:80/TCP"
 BALANCED: dict[str, Any] = {"type": "LoadBalancer", "ingress": "192.0.2.1"}
@@ -58,12 +58,12 @@ class TestExternalIPs:
         )
 
     def test_without_configuration_none_is_served(self) -> None:
-        plan = plan_service(the_service(externalIPs=["198.51.100.7"]), [], Surroundings(Place("w1"), {}))
+        plan = plan_service(the_service(externalIPs=["198.51.100.7"]), [], Surroundings(Place("w1")))
         assert list(readable(plan.frontends)) == [CLUSTER_IP]
         assert len(plan.problems) == 1
 
     def test_all_of_ipv6_allows_no_ipv4(self) -> None:
-        around = Surroundings(Place("w1"), {}, (Network.parse("::/0"),))
+        around = Surroundings(Place("w1"), (Network.parse("::/0"),))
         assert list(readable(plan_service(the_service(externalIPs=["198.51.100.7"]), [], around).frontends)) == [
             CLUSTER_IP
         ]
@@ -139,7 +139,7 @@ class TestSourceRanges:
         cluster = Cluster(the_service(**BALANCED), the_slice())
         difference = cluster.change(present(the_service(**BALANCED, loadBalancerSourceRanges=["10.0.0.0/8"])))
         assert texts(difference.for_sockets()) == [INGRESS]
-        assert set(readable(dict(difference.for_packets().put))) == {INGRESS}
+        assert set(readable(dict(difference.put))) == {INGRESS}
 
 
 class TestAffinity:
@@ -166,7 +166,7 @@ class TestAffinity:
             *(service, the_slice(endpoints=[endpoint("10.1.1.2", "w2")])),
         )
         found = cluster.plan.full().frontends
-        assert len(found) == 5
+        assert len(found) == 4
         assert {serving.affinity for serving in found.values()} == {seconds}
 
     def test_it_is_switched_on_and_off_live(self) -> None:
@@ -198,7 +198,7 @@ class TestBalance:
         )
 
     def test_where_connections_cannot_be_counted_that_is_said(self) -> None:
-        around = Surroundings(Place("w1"), {}, counted=False)
+        around = Surroundings(Place("w1"), counted=False)
         plan = plan_service(the_service(**self.annotated("least-loaded")), [the_slice()], around)
         (problem,) = plan.problems
         assert str(problem) == (
@@ -236,14 +236,13 @@ LOCAL: dict[str, Any] = {
     "ports": [{"port": 80, "nodePort": 32000}],
 }
 CLUSTER = {**LOCAL, "externalTrafficPolicy": "Cluster", "clusterIPs": ["10.96.0.11"]}
-W1, W2 = the_node("w1", "172.18.0.3"), the_node("w2", "172.18.0.4")
-NODE_PORT, AT_W2 = "0.0.0.0:32000/TCP", "172.18.0.4:32000/TCP"
+NODE_PORT = "0.0.0.0:32000/TCP"
 
 
 class TestContests:
     def cluster(self, first: dict[str, Any], second: dict[str, Any]) -> Cluster:
         """Services a with its endpoint 10.1.1.1 and b with 10.1.1.2, both on w2."""
-        cluster = Cluster(W1, W2, the_service("a", **first), the_slice("a", endpoints=[endpoint("10.1.1.1", "w2")]))
+        cluster = Cluster(the_service("a", **first), the_slice("a", endpoints=[endpoint("10.1.1.1", "w2")]))
         cluster.change(present(the_service("b", **second), the_slice("b", endpoints=[endpoint("10.1.1.2", "w2")])))
         return cluster
 
@@ -256,18 +255,11 @@ class TestContests:
             ("Service/default/b", f"{NODE_PORT} belongs to Service default/a")
         ]
         assert cluster.frontends[NODE_PORT] == ["10.1.1.1:8080"]
-        assert cluster.frontends.get(AT_W2) == (["10.1.1.1:8080"] if first is LOCAL else None)
 
-    def test_who_lets_go_of_a_node_port_leaves_the_other_nodes_to_the_next(self) -> None:
+    def test_who_lets_go_of_a_node_port_leaves_it_to_the_next_and_his_policy(self) -> None:
         cluster = self.cluster(CLUSTER, LOCAL)
-        assert AT_W2 not in cluster.frontends
         cluster.change(gone(the_service("a", **CLUSTER)))
-        assert cluster.frontends[AT_W2] == cluster.frontends[NODE_PORT] == ["10.1.1.2:8080"]
-
-    def test_who_has_a_node_port_and_turns_local_has_the_other_nodes_too(self) -> None:
-        cluster = self.cluster(CLUSTER, LOCAL)
-        cluster.change(present(the_service("a", **LOCAL)))
-        assert cluster.frontends[AT_W2] == cluster.frontends[NODE_PORT] == ["10.1.1.1:8080"]
+        assert cluster.details[NODE_PORT] == {"backends": ["10.1.1.2:8080"], "outside": [], "own_node_only": True}
 
     def test_a_load_balancers_address_that_is_anothers_external_ip(self) -> None:
         balanced = {

@@ -10,7 +10,7 @@ from socklb.serving import Addresses, frontend_text
 from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import gone, packed, present, readable, the_node, the_service, the_slice
 
-ANYWHERE = Surroundings(Place("w1"), {})
+ANYWHERE = Surroundings(Place("w1"))
 V6 = {"addressType": "IPv6", "endpoints": [{"addresses": ["fd00::1"]}]}
 NODE_PORT = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 32000}]}
 PLANNED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {

@@ -8,14 +8,10 @@ from socklb.api.addresses import Network
 from socklb.endpoints import Place
 from socklb.frontends import Surroundings, plan_service
 from socklb.serving import Frontend, Serving
-from tests.unit.agent.shapes import details, endpoint, packed, readable, the_service, the_slice
+from tests.unit.agent.shapes import details, endpoint, readable, the_service, the_slice
 
-AROUND = Surroundings(
-    Place("w1", "a"),
-    {"w1": packed("172.18.0.3", "fd00:172::3"), "w2": packed("172.18.0.4", "fd00:172::4")},
-    (Network.parse("192.0.2.0/24"),),
-)
-CLUSTER_IP, NODE_PORT, AT_W2 = "10.96.0.10:80/TCP", "0.0.0.0:32000/TCP", "172.18.0.4:32000/TCP"
+AROUND = Surroundings(Place("w1", "a"), (Network.parse("192.0.2.0/24"),))
+CLUSTER_IP, NODE_PORT = "10.96.0.10:80/TCP", "0.0.0.0:32000/TCP"
 TERMINATING = {"ready": False, "serving": True, "terminating": True}
 GONE = {"ready": False, "serving": False, "terminating": True}
 A, B, C = "10.1.1.1", "10.1.1.2", "10.1.1.3"
@@ -76,27 +72,24 @@ TOPOLOGY: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         [B],
     ),
 }
-LOCAL: dict[str, tuple[list[dict[str, Any]], list[str], list[str]]] = {
-    "each node its own": ([endpoint(A, "w1"), endpoint(B, "w2")], [A], [B]),
-    "none on our node": ([endpoint(A, "w2")], [], [A]),
-    "none on the other": ([endpoint(A, "w1"), endpoint(B, "w1")], [A, B], []),
-    "none at all": ([], [], []),
-    "of no node": ([endpoint(A)], [], []),
-    "not ready": ([endpoint(A, "w1", ready=False), endpoint(B, "w2")], [], [B]),
+LOCAL: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
+    "each node its own": ([endpoint(A, "w1"), endpoint(B, "w2")], [A]),
+    "none on our node": ([endpoint(A, "w2")], []),
+    "none on the other": ([endpoint(A, "w1"), endpoint(B, "w1")], [A, B]),
+    "none at all": ([], []),
+    "of no node": ([endpoint(A)], []),
+    "not ready": ([endpoint(A, "w1", ready=False), endpoint(B, "w2")], []),
     "terminating where none is ready, node by node": (
         [endpoint(A, "w1", **TERMINATING), endpoint(B, "w2"), endpoint(C, "w2", **TERMINATING)],
         [A],
-        [B],
     ),
     "hints for zones do not count": (
         [endpoint(A, "w1", zones=("b",)), endpoint(B, "w2", zones=("a",))],
         [A],
-        [B],
     ),
     "hints for nodes do not count": (
         [endpoint(A, "w1", nodes=("w2",)), endpoint(B, "w2", nodes=("w1",))],
         [A],
-        [B],
     ),
 }
 
@@ -125,99 +118,39 @@ def test_hints_choose(endpoints: list[dict[str, Any]], chosen: list[str]) -> Non
     assert served(endpoints) == {CLUSTER_IP: chosen, NODE_PORT: chosen}
 
 
-@pytest.mark.parametrize(("endpoints", "on_w1", "on_w2"), LOCAL.values(), ids=LOCAL)
+@pytest.mark.parametrize(("endpoints", "on_w1"), LOCAL.values(), ids=LOCAL)
 class TestLocal:
     def test_internal_traffic_policy_chooses_on_our_node(
-        self, endpoints: list[dict[str, Any]], on_w1: list[str], on_w2: list[str]
+        self, endpoints: list[dict[str, Any]], on_w1: list[str]
     ) -> None:
         assert served(endpoints, internalTrafficPolicy="Local")[CLUSTER_IP] == on_w1
 
     def test_external_traffic_policy_chooses_on_our_node_for_clients_from_outside(
-        self, endpoints: list[dict[str, Any]], on_w1: list[str], on_w2: list[str]
+        self, endpoints: list[dict[str, Any]], on_w1: list[str]
     ) -> None:
         found = details(plan(endpoints, externalTrafficPolicy="Local"))[NODE_PORT]
         assert (_hosts(found["outside"]), found["own_node_only"]) == (on_w1, True)
 
     def test_external_traffic_policy_lets_pods_and_processes_of_the_node_ask_any(
-        self, endpoints: list[dict[str, Any]], on_w1: list[str], on_w2: list[str]
+        self, endpoints: list[dict[str, Any]], on_w1: list[str]
     ) -> None:
         found = served(endpoints, externalTrafficPolicy="Local")
-        assert found[NODE_PORT] == found[CLUSTER_IP] == served(endpoints)[NODE_PORT]
-
-    def test_external_traffic_policy_chooses_on_the_other_node_that_is_asked(
-        self, endpoints: list[dict[str, Any]], on_w1: list[str], on_w2: list[str]
-    ) -> None:
-        found = details(plan(endpoints, externalTrafficPolicy="Local"))
-        wanted = {"backends": [f"{address}:8080" for address in on_w2], "sockets_only": True}
-        assert found.get(AT_W2) == (wanted if on_w2 else None)
-        assert found.keys() <= {CLUSTER_IP, NODE_PORT, AT_W2}
+        assert found == {CLUSTER_IP: found[CLUSTER_IP], NODE_PORT: found[CLUSTER_IP]}
+        assert found[CLUSTER_IP] == served(endpoints)[NODE_PORT]
 
 
 def test_the_policies_are_independent_of_each_other() -> None:
     endpoints = [endpoint(A, "w1"), endpoint(B, "w2")]
     assert served(endpoints, internalTrafficPolicy="Local") == {CLUSTER_IP: [A], NODE_PORT: [A, B]}
-    external = {NODE_PORT: [A, B], AT_W2: [B]}
-    assert served(endpoints, externalTrafficPolicy="Local") == {CLUSTER_IP: [A, B], **external}
+    assert served(endpoints, externalTrafficPolicy="Local") == {CLUSTER_IP: [A, B], NODE_PORT: [A, B]}
     both = served(endpoints, internalTrafficPolicy="Local", externalTrafficPolicy="Local")
-    assert both == {CLUSTER_IP: [A], **external}
-
-
-def test_each_family_has_the_node_addresses_of_its_own() -> None:
-    v6 = the_slice(name="v6", addressType="IPv6", endpoints=[endpoint("fd00::1", "w1"), endpoint("fd00::2", "w2")])
-    service = the_service(
-        type="NodePort",
-        externalTrafficPolicy="Local",
-        clusterIPs=["fd00:10:96::a"],
-        ports=[{"port": 80, "nodePort": 32000}],
-    )
-    everywhere = ["[fd00::1]:8080", "[fd00::2]:8080"]
-    assert readable(plan_service(service, [v6, the_slice()], AROUND).frontends) == {
-        "[fd00:10:96::a]:80/TCP": everywhere,
-        "[::]:32000/TCP": everywhere,
-        "[fd00:172::4]:32000/TCP": ["[fd00::2]:8080"],
-    }
-
-
-def test_a_service_without_a_node_port_has_no_frontends_at_nodes() -> None:
-    found = plan_service(the_service(externalTrafficPolicy="Local"), [the_slice()], AROUND).frontends
-    assert readable(found) == {CLUSTER_IP: ["10.244.1.2:8080"]}
+    assert both == {CLUSTER_IP: [A], NODE_PORT: [A, B]}
 
 
 def test_a_node_without_a_zone_is_in_none() -> None:
     service, slice_ = the_service(), the_slice(endpoints=[endpoint(A, zones=("a",)), endpoint(B, zones=("b",))])
-    found = plan_service(service, [slice_], Surroundings(Place("w1"), {})).frontends
+    found = plan_service(service, [slice_], Surroundings(Place("w1"))).frontends
     assert readable(found) == {CLUSTER_IP: [f"{A}:8080", f"{B}:8080"]}
-
-
-LOCAL_ALONE: dict[str, Any] = {
-    "type": "NodePort",
-    "clusterIPs": [],
-    "externalTrafficPolicy": "Local",
-    "ports": [{"port": 80, "nodePort": 32000}],
-}
-
-
-def test_an_address_of_two_other_nodes_has_the_endpoints_of_both() -> None:
-    nodes = {"old": packed("172.18.0.9"), "new": packed("172.18.0.9")}
-    slice_ = the_slice(endpoints=[endpoint(A, "old"), endpoint(B, "new")])
-    found = plan_service(the_service(**LOCAL_ALONE), [slice_], Surroundings(Place("w1"), nodes)).frontends
-    assert readable(found)["172.18.0.9:32000/TCP"] == [f"{A}:8080", f"{B}:8080"]
-
-
-def test_an_address_that_our_node_shares_is_our_own() -> None:
-    nodes = {"w1": packed("172.18.0.3"), "new": packed("172.18.0.3")}
-    slice_ = the_slice(endpoints=[endpoint(A, "w1"), endpoint(B, "new")])
-    found = plan_service(the_service(**LOCAL_ALONE), [slice_], Surroundings(Place("w1"), nodes)).frontends
-    assert list(readable(found)) == [NODE_PORT]
-
-
-def test_sctp_at_other_nodes_is_their_own_business() -> None:
-    """No socket hook sees it, and packets are rewritten where they arrive."""
-    sctp = the_service(**LOCAL_ALONE | {"ports": [{"port": 80, "nodePort": 32000, "protocol": "SCTP"}]})
-    slice_ = the_slice(ports=[{"port": 8080, "protocol": "SCTP"}], endpoints=[endpoint(A, "w2")])
-    assert details(plan_service(sctp, [slice_], AROUND).frontends) == {
-        "0.0.0.0:32000/SCTP": {"backends": [f"{A}:8080"], "outside": [], "own_node_only": True}
-    }
 
 
 @pytest.mark.parametrize("spec", [{"externalIPs": ["192.0.2.1"]}, {"type": "LoadBalancer", "ingress": "192.0.2.1"}])

@@ -12,8 +12,6 @@ from socklb.frontends import Surroundings, plan_service
 from tests.unit.agent.any_objects import (
     ALLOWED,
     MANY,
-    NODE_ADDRESSES,
-    NODES,
     ZONES,
     any_node,
     any_service,
@@ -22,7 +20,7 @@ from tests.unit.agent.any_objects import (
 )
 from tests.unit.agent.changing import Cluster
 from tests.unit.agent.naive import Naive
-from tests.unit.agent.shapes import details, gone, packed, present, read
+from tests.unit.agent.shapes import details, gone, present, read
 
 NETWORK = (Network.parse("198.51.100.0/24"),)
 KINDS = {kind.__name__: kind for kind in (Service, EndpointSlice, Node)}
@@ -32,15 +30,14 @@ KINDS = {kind.__name__: kind for kind in (Service, EndpointSlice, Node)}
 @given(
     any_service(),
     any_slices(),
-    st.dictionaries(st.sampled_from(NODES), st.lists(st.sampled_from(NODE_ADDRESSES), max_size=3, unique=True)),
     st.sampled_from(ZONES),
 )
 def test_every_service_has_what_a_naive_reading_gives_it(
-    service: dict[str, Any], slices: list[dict[str, Any]], nodes: dict[str, list[str]], zone: str
+    service: dict[str, Any], slices: list[dict[str, Any]], zone: str
 ) -> None:
-    around = Surroundings(Place("w1", zone), {name: packed(*addresses) for name, addresses in nodes.items()}, NETWORK)
+    around = Surroundings(Place("w1", zone), NETWORK)
     found = plan_service(read(service, Service), [read(slice_, EndpointSlice) for slice_ in slices], around)
-    assert in_order(details(found.frontends)) == Naive(service, slices, nodes, zone).frontends(ALLOWED)
+    assert in_order(details(found.frontends)) == Naive(service, slices, zone).frontends(ALLOWED)
 
 
 def in_order(frontends: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
