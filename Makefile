@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# What Python compiled once is kept: the suite starts hundreds of Pythons.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST_ARGS ?=
 

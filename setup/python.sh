@@ -23,7 +23,8 @@ main() {
         exit 0
     fi
     find_uv
-    setup/step.sh uv-sync "Installing the locked Python environment into .venv" "$uv" sync --locked
+    # Compiled now, for a caller may forbid Python to keep what it compiles: half a second of every start of pyinfra.
+    setup/step.sh uv-sync "Installing the locked Python environment into .venv" "$uv" sync --locked --compile-bytecode
     echo "$key" >.venv/socklb-key
 }
 

@@ -19,6 +19,18 @@ def test_bare_make_prints_every_target_with_a_line_on_it() -> None:
     assert {"doctor", "setup", "build", "lab", "test", "lint", "cluster", "teardown", "clean"} <= set(listed)
 
 
+def test_what_python_compiles_is_kept_whatever_the_caller_says() -> None:
+    told = subprocess.run(
+        ["make", "-s", "-C", str(ROOT), "--eval=told:; @env", "told"],
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "PYTHONUNBUFFERED=1" in told
+    assert "PYTHONDONTWRITEBYTECODE" not in told
+
+
 @pytest.mark.parametrize(("lint", "test", "code"), [("true", "true", 0), ("false", "true", 1), ("true", "false", 1)])
 def test_ci_runs_all_stages_and_fails_if_one_does(tmp_path: Path, lint: str, test: str, code: int) -> None:
     (tmp_path / ".ci").mkdir()

@@ -48,7 +48,7 @@ class Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     made = Checkout(tmp_path)
     assert made.run().returncode == 0
-    assert made.calls() == ["sync --locked"]
+    assert made.calls() == ["sync --locked --compile-bytecode"]
     return made
 
 
@@ -62,14 +62,14 @@ def test_a_second_run_has_nothing_to_do(checkout: Checkout) -> None:
 def test_a_changed_input_is_followed(checkout: Checkout, changed: str) -> None:
     (checkout.folder / changed).write_text("# another\n")
     checkout.run()
-    assert checkout.calls() == ["sync --locked"]
+    assert checkout.calls() == ["sync --locked --compile-bytecode"]
 
 
 def test_an_environment_whose_interpreter_is_gone_is_made_again(checkout: Checkout) -> None:
     checkout.python.unlink()
     checkout.python.symlink_to("/usr/bin/python3.0")
     checkout.run()
-    assert checkout.calls() == ["sync --locked"]
+    assert checkout.calls() == ["sync --locked --compile-bytecode"]
 
 
 def test_other_uses_of_uv_pass_through(checkout: Checkout) -> None:
