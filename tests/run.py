@@ -3,8 +3,9 @@
     python tests/run.py                 what each says is in build/log/test-<run>.log, and shown when it ends
     python tests/run.py -x -k udp       with arguments for pytest: one after the other, in one run
 
-At the end it says how long each run took and which tests were slowest. The longest of the last time begin first, and
-one run more than there are cores is at work. The exit code is 0 if everything passed.
+At the end it says how long each run took and which tests were slowest. The longest of the last time begin first. One
+run more than there are cores is at work, and another whenever the cores were idle for much of ten seconds. The exit
+code is 0 if everything passed.
 """
 
 import os
@@ -26,6 +27,8 @@ RUNS = {
     "packets": ["tests/packets", "tests/tc"],
 }
 AT_ONCE = (os.cpu_count() or 1) + 1
+LOOK = 10.0  # seconds between looks at how idle the cores were
+SPARE = 0.25  # of all cores' time: with so much idle, another run begins
 SLOWEST = 10
 
 
@@ -54,11 +57,15 @@ def main(arguments: list[str]) -> int:
     waiting = sorted(RUNS, key=lambda name: -measured(name))
     running: list[Run] = []
     ended: list[Run] = []
+    at_once = AT_ONCE
     try:
         while waiting or running:
-            while waiting and len(running) < AT_ONCE:
+            while waiting and len(running) < at_once:
                 running.append(Run(waiting.pop(0)))
-            ended += end_of_some(running)
+            before = core_time()
+            ended += (just_ended := end_of_some(running))
+            if not just_ended and idle(before, core_time()) > SPARE:
+                at_once += 1
     except KeyboardInterrupt:  # they have it too, and clear away what they made
         print("Waiting for all to clear away what they made", flush=True)
         for run in running:
@@ -77,13 +84,25 @@ def report(name: str) -> Path:
 
 
 def end_of_some(running: list[Run]) -> list[Run]:
-    """Wait until a run ends; show it and take it from the list."""
-    while not (ended := [run for run in running if run.process.poll() is not None]):
+    """Wait until a run ends, or for LOOK seconds; show it and take it from the list."""
+    end = time.monotonic() + LOOK
+    while not (ended := [run for run in running if run.process.poll() is not None]) and time.monotonic() < end:
         time.sleep(0.2)
     for run in ended:
         run.show()
         running.remove(run)
     return ended
+
+
+def core_time() -> tuple[int, int]:
+    """What all cores together have spent since the machine started, and how much of it idle or waiting for a disk."""
+    spent = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(spent), spent[3] + spent[4]
+
+
+def idle(before: tuple[int, int], now: tuple[int, int]) -> float:
+    """The idle part of the time between."""
+    return (now[1] - before[1]) / max(1, now[0] - before[0])
 
 
 def cases(name: str) -> list[tuple[float, str]]:

@@ -74,6 +74,22 @@ def test_the_run_that_took_longest_the_last_time_begins_first(project: Path) -> 
     assert re.findall(r"^(\S+).*into build/log/", told, re.MULTILINE)[:2] == ["tests/packets:", "tests/cluster,"]
 
 
+@pytest.mark.parametrize(("spare", "begun"), [("-1", 6), ("2", 1)], ids=["idle cores", "busy cores"])
+def test_while_cores_are_idle_another_run_begins(project: Path, spare: str, begun: int) -> None:
+    """Of the time of all cores more than nothing is idle, and never twice of it."""
+    script = project / "tests/run.py"
+    words = re.sub(r"^(AT_ONCE|LOOK|SPARE) = .*", r"\1 = _\1", script.read_text(), flags=re.MULTILINE)
+    script.write_text(f"_AT_ONCE, _LOOK, _SPARE = 1, 0.2, {spare}\n{words}")
+    for tier in TIERS:
+        (project / f"tests/{tier}/test_{tier}.py").write_text(WAITS)
+    with start(project) as running:
+        until_there(project / f"build/log/test-{'packets' if begun > 1 else 'e2e'}.log")
+        time.sleep(1)
+        os.killpg(running.pid, signal.SIGINT)
+        told, _ = running.communicate()
+    assert told.count(": into build/log/") == begun
+
+
 def test_no_tier_is_left_out() -> None:
     assert {*TIERS} == {file.parent.name for file in ROOT.glob("tests/*/conftest.py")} | {"unit"}
 
