@@ -2,6 +2,7 @@
 
     PROGRAM = "def answer(question): return question + 1"
     answer(cluster.pod("client"), PROGRAM, 41)      # 42
+    run(cluster.pod("client"), "curl", "-s", url)   # a command of the place, for a tenth of what entering it costs
 
 Questions and answers are JSON. A program stays until `end_all`, or until its place is no more; then the next question
 starts another one.
@@ -21,6 +22,13 @@ import json, sys
 for line in sys.stdin:
     print(json.dumps(answer(json.loads(line))), flush=True)
 """
+COMMANDS = """
+import subprocess
+
+def answer(command):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    return [command, done.returncode, done.stdout, done.stderr]
+"""
 _workers: dict[tuple[str, ...], "subprocess.Popen[str]"] = {}
 
 
@@ -36,6 +44,11 @@ def answer(place: Place, program: str, question: Any, hooked: bool = True) -> An
     if not told:
         raise RuntimeError(f"the program in {place} ended instead of answering {line}")
     return json.loads(told)
+
+
+def run(place: Place, *command: str) -> "subprocess.CompletedProcess[str]":
+    """What Place.run gives. A failed command is no error here either."""
+    return subprocess.CompletedProcess(*answer(place, COMMANDS, command))
 
 
 def end_all() -> None:
