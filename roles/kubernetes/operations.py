@@ -25,6 +25,8 @@ from roles.kubernetes.facts import (
 
 PATIENCE = "180s"
 SHOWN = 10  # connections one by one
+# What an API server adds to an object, and refuses in a new one.
+NOT_OF_ITS_TEXT = r"'/^  \(creationTimestamp\|generation\|resourceVersion\|uid\):/d; /^status:/,$d'"
 
 
 @operation()
@@ -100,11 +102,15 @@ def dependants_told() -> Generator[StringCommand, None, None]:
 
 @operation()
 def kube_proxy_removed() -> Generator[StringCommand, None, None]:
-    """Remove the DaemonSet and keep its text. Its rules stay, and serve, until kube_proxys_rules_removed()."""
+    """Remove the DaemonSet and keep its text, by which it can be created again.
+
+    Its rules stay, and serve, until kube_proxys_rules_removed().
+    """
     if not host.get_fact(KubeProxy):
         host.noop("there is no kube-proxy")
         return
     yield StringCommand(f"mkdir -p {FOLDER} && {KUBECTL} get {KUBE_PROXY} --output yaml >{KUBE_PROXY_BACKUP}")
+    yield StringCommand(f"sed -i {NOT_OF_ITS_TEXT} {KUBE_PROXY_BACKUP}")
     yield StringCommand(f"{KUBECTL} delete {KUBE_PROXY} --cascade=foreground --timeout={PATIENCE}")
 
 

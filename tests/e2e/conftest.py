@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from inventory.connectors.kind_cluster import kind_program
+from inventory.connectors.kind_cluster import containers, kind_program
 from inventory.group_data.kind import kind_cluster
 from tests.support.cluster import ROOT, HostSettings
-from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy, remains, sealed, sealed_environment
+from tests.support.kubernetes import (
+    SEALED_DOCKER,
+    Kubernetes,
+    deploy,
+    half_made,
+    remains,
+    sealed,
+    sealed_environment,
+)
 
 KEEP = bool(os.environ.get("SOCKLB_KEEP"))
 
@@ -43,7 +51,13 @@ def docker(host_before: HostSettings, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def kubernetes(docker: None) -> Iterator[Kubernetes]:
+def left_half_made(docker: None) -> str:
+    """The id of what a killed kind left of the session's cluster; nothing where a cluster was kept."""
+    return "" if containers(kind_cluster) else half_made(kind_cluster)
+
+
+@pytest.fixture(scope="session")
+def kubernetes(left_half_made: str) -> Iterator[Kubernetes]:
     deploy("cluster")
     yield Kubernetes()
     if not KEEP:

@@ -1,10 +1,12 @@
 """deploys/adopt.py: a cluster of somebody else, with a kube-proxy and a network of its own, is taken over under load.
 
 It bears the name of the session's cluster and takes its place: this file runs before the others, which build it anew.
+Both modes of kube-proxy have the same cluster: between them it goes back to its kube-proxy, as docs/operations.md says.
 """
 
 import contextlib
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -16,11 +18,14 @@ from inventory.connectors.kind_cluster import Wanted
 from inventory.group_data.kind import kind_cluster as name
 from inventory.group_data.kind import kind_image, kind_workers, pod_cidrs, service_cidrs, tools_image
 from roles.kubectl import Nodes
+from roles.kubernetes.facts import KUBE_PROXY_BACKUP
 from roles.pods.operations import conflist
-from tests.support.cluster import changes
+from tests.support.cluster import ROOT, changes
 from tests.support.hammer import hammering
 from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, Place, deploy
 
+OPERATIONS = ROOT / "docs" / "operations.md"
+SYSTEM = ("--namespace", "kube-system")
 RULES = "{ iptables-save; ip6tables-save; nft list tables; } 2>/dev/null"
 # Keeps one connection: a request for each line that it reads.
 KEPT = """
@@ -54,10 +59,11 @@ def their_network(kubernetes: Kubernetes) -> None:
     kubernetes.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
 
 
-@pytest.fixture(scope="module", params=["iptables", "nftables"])
-def theirs(request: pytest.FixtureRequest, docker: None) -> Iterator[Kubernetes]:
+@pytest.fixture(scope="module")
+def cluster(docker: None) -> Iterator[Kubernetes]:
+    """With a kube-proxy in the mode iptables."""
     kind_cluster.remove(name)
-    kind_create(request.param)
+    kind_create("iptables")
     kubernetes = Kubernetes()
     their_network(kubernetes)
     serve = ["--image", tools_image, "--replicas=3", "--", "/agnhost", "netexec", "--http-port=8080"]
@@ -69,6 +75,26 @@ def theirs(request: pytest.FixtureRequest, docker: None) -> Iterator[Kubernetes]
     kubernetes.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
     yield kubernetes
     subprocess.run([kind_cluster.kind_program(), "delete", "cluster", "--name", name], check=True)
+
+
+@pytest.fixture(scope="module", params=["iptables", "nftables"])
+def theirs(request: pytest.FixtureRequest, cluster: Kubernetes) -> Kubernetes:
+    if request.param == "nftables":
+        goes_back(cluster, request.param)
+    return cluster
+
+
+def goes_back(kubernetes: Kubernetes, mode: str) -> None:
+    """To kube-proxy, in another mode than before, from an agent that serves all."""
+    config = kubernetes.get("configmap", "kube-proxy", *SYSTEM)
+    config["data"]["config.conf"] = config["data"]["config.conf"].replace("mode: iptables", f"mode: {mode}")
+    kubernetes.apply(config)
+    kubernetes.kubectl("create", "--filename", KUBE_PROXY_BACKUP)
+    kubernetes.rolled_out("daemonset/kube-proxy", *SYSTEM)
+    (remove,) = re.findall(r"^## Remove\n\n```sh\n(.+?)```", OPERATIONS.read_text(), re.MULTILINE | re.DOTALL)
+    for place in kubernetes.nodes.values():
+        place.output("sh", "-euc", remove)
+        assert place.run("sh", "-c", "ls -d /opt/socklb /etc/socklb /sys/fs/bpf/socklb").stdout == ""
 
 
 class KeptConnection:
@@ -103,12 +129,12 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
         before = kept.ask()
         deploy("adopt", "adopt=yes")
         assert kept.ask() == before
-        assert theirs.kubectl("get", "-n", "kube-system", "daemonset/kube-proxy", "-o", "name")
+        assert theirs.kubectl("get", *SYSTEM, "daemonset/kube-proxy", "-o", "name")
         deploy("adopt", "adopt=yes", "kube_proxy=remove")
         assert kept.ask() == before
     assert load.failures == {}
     assert sum(load.served.values()) > 100
-    assert not theirs.get("daemonsets", "-n", "kube-system")["items"]
+    assert not theirs.get("daemonsets", *SYSTEM)["items"]
     for place in theirs.nodes.values():
         assert not place.run("sh", "-c", f"{RULES} | grep -E 'KUBE-SERVICES|KUBE-SVC|kube-proxy'").stdout
         status = json.loads(place.output("socklb", "status", "--json"))

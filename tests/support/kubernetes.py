@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 
 from inventory import hosts, reach
+from inventory.connectors.kind_cluster import LABEL, MARK, docker
+from inventory.group_data.kind import kind_image
 from tests.support.cluster import ROOT, pyinfra
 
 LIMIT = 60.0  # seconds for one command
@@ -133,6 +135,14 @@ def kind_deploy(name: str, *data: str) -> Text:
     words = [word for pair in data for word in ("--data", pair)]
     options = ["-y", "--json", "--fail-percent", "0", *words]
     return pyinfra("inventory/kind.py", f"deploys/{name}.py", *options, timeout=600)
+
+
+def half_made(cluster: str) -> str:
+    """Leave what a killed kind leaves, for it makes the containers before all else. Gives the id of the container."""
+    labels = (f"{LABEL}={cluster}", "io.x-k8s.kind.role=control-plane")
+    marked = [word for label in labels for word in ("--label", label)]
+    stays = ("--volume", f"/dev/null:{MARK}:ro", "--entrypoint", "sleep", kind_image, "infinity")
+    return docker("run", "--detach", "--name", f"{cluster}-control-plane", *marked, *stays).strip()
 
 
 def remains() -> list[str]:
