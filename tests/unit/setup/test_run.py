@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.run import RUNS, files
+
 ROOT = Path(__file__).parents[3]
 TIERS = ("unit", "datapath", "packets", "kube", "cluster", "nodes", "labs", "e2e")
 WAITS = """
@@ -31,6 +33,7 @@ def project(tmp_path: Path) -> Path:
     for tier in TIERS:
         (tmp_path / "tests" / tier).mkdir(parents=True)
         (tmp_path / "tests" / tier / f"test_{tier}.py").write_text("def test_it():\n    pass\n")
+    shutil.copy(tmp_path / "tests/datapath/test_datapath.py", tmp_path / "tests/datapath/test_other_half.py")
     shutil.copy(ROOT / "tests/run.py", tmp_path / "tests")
     return tmp_path
 
@@ -47,7 +50,7 @@ def test_all_tiers_are_run_and_those_beside_are_shown_at_the_end(project: Path) 
     assert running.returncode == 0, told
     for tier in TIERS:
         assert f"tests/{tier}/test_{tier}.py ." in told
-    assert told.count("1 passed") == len(TIERS) - 3  # but for the three that share the local cluster
+    assert told.count("1 passed") == len(TIERS) - 3 + 1  # three share the local cluster, and one is in two runs
     assert told.count("3 passed") == 1
 
 
@@ -56,7 +59,7 @@ def test_the_slowest_tests_and_the_time_of_each_run_stand_at_the_end(project: Pa
     with start(project) as running:
         told, _ = running.communicate()
     slowest, runs = told.partition("The 10 slowest tests:\n")[2].split("The runs:\n")
-    assert len(slowest.splitlines()) == len(TIERS)
+    assert len(slowest.splitlines()) == len(TIERS) + 1
     assert re.fullmatch(r" +0\.[789] s  tests\.kube\.test_kube\.test_it", slowest.splitlines()[0])
     assert {line.partition(" s  ")[2] for line in runs.splitlines()} >= {
         "tests/cluster, tests/nodes, tests/labs: passed",
@@ -66,7 +69,7 @@ def test_the_slowest_tests_and_the_time_of_each_run_stand_at_the_end(project: Pa
 
 def test_the_run_that_took_longest_the_last_time_begins_first(project: Path) -> None:
     (project / "build").mkdir()
-    for tier, seconds in {"e2e": 2, "cluster": 3, "datapath": 1, "unit": 1, "kube": 1, "packets": 900}.items():
+    for tier, seconds in {**dict.fromkeys(RUNS, 1), "e2e": 2, "cluster": 3, "packets": 900}.items():
         report = f'<testsuites><testsuite><testcase classname="a" name="b" time="{seconds}"/></testsuite></testsuites>'
         (project / f"build/junit-{tier}.xml").write_text(report)
     with start(project) as running:
@@ -74,7 +77,7 @@ def test_the_run_that_took_longest_the_last_time_begins_first(project: Path) -> 
     assert re.findall(r"^(\S+).*into build/log/", told, re.MULTILINE)[:2] == ["tests/packets:", "tests/cluster,"]
 
 
-@pytest.mark.parametrize(("spare", "begun"), [("-1", 6), ("2", 1)], ids=["idle cores", "busy cores"])
+@pytest.mark.parametrize(("spare", "begun"), [("-1", len(RUNS)), ("2", 1)], ids=["idle cores", "busy cores"])
 def test_while_cores_are_idle_another_run_begins(project: Path, spare: str, begun: int) -> None:
     """Of the time of all cores more than nothing is idle, and never twice of it."""
     script = project / "tests/run.py"
@@ -94,6 +97,12 @@ def test_no_tier_is_left_out() -> None:
     assert {*TIERS} == {file.parent.name for file in ROOT.glob("tests/*/conftest.py")} | {"unit"}
 
 
+def test_every_file_is_in_one_run() -> None:
+    paths = [Path(path) for name in RUNS for path in files(name)]
+    found = [file for path in paths for file in ([path] if path.is_file() else path.rglob("test_*.py"))]
+    assert sorted(found) == sorted(ROOT.glob("tests/*/**/test_*.py"))
+
+
 @pytest.mark.parametrize("tier", ["labs", "e2e"])
 def test_one_that_fails_fails_all(project: Path, tier: str) -> None:
     (project / "tests" / tier / f"test_{tier}.py").write_text("def test_it():\n    assert not 'wrong'\n")
@@ -108,7 +117,7 @@ def test_with_arguments_it_is_one_run_of_pytest(project: Path) -> None:
     with start(project, "-q", "-k", "e2e or labs") as running:
         told, _ = running.communicate()
     assert running.returncode == 0
-    assert "2 passed, 6 deselected" in told
+    assert "2 passed, 7 deselected" in told
 
 
 def test_what_both_made_is_gone_after_ctrl_c(project: Path) -> None:
