@@ -163,7 +163,17 @@ class Agent:
             namespace, _, name = which.partition(" ")
             return await self._cataloguer.entries(self.plan, namespace, name)
 
-        respond = {"status": status, "summary": summarize, "synced": synced, "objects": objects, "services": services}
+        async def endpoints(which: str) -> object:
+            return {key: self._cataloguer.conditions(key) for key in which.split()}
+
+        respond = {
+            "status": status,
+            "summary": summarize,
+            "synced": synced,
+            "objects": objects,
+            "services": services,
+            "endpoints": endpoints,
+        }
         return Answers(Path(self._config.socket), respond)
 
     async def _look_for_leftovers(self) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from socklb import catalog
+from socklb import catalog, endpoints
 from socklb.api.addresses import parse_address
 from socklb.api.objects import Service
 from socklb.catalog import Entry
@@ -58,6 +58,11 @@ class Cataloguer:
                 if plan.holder(frontend) == key
             )
         return found
+
+    def conditions(self, key: str) -> dict[str, str]:
+        """Say of every endpoint of a Service how it is."""
+        found = endpoints.conditions(self._state.slices(key))
+        return {endpoint_text(backend): said for backend, said in found.items()}
 
     def changed(self) -> None:
         """Note that the file is not up to date."""

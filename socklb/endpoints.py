@@ -65,6 +65,20 @@ def listens(offered: Iterable[Offer], backend: Backend) -> bool:
     return any(backend.address in parse_addresses([one.addresses[0] for one in endpoints]) for endpoints in there)
 
 
+def conditions(slices: Iterable[EndpointSlice]) -> dict[Backend, str]:
+    """Say of everyone who is an endpoint at a port how it is: ready, terminating, or not ready."""
+    found: dict[Backend, str] = {}
+    for slice_ in slices:
+        if slice_.addressType == "FQDN":
+            continue
+        addresses = parse_addresses([endpoint.addresses[0] for endpoint in slice_.endpoints])
+        for endpoint, address in zip(slice_.endpoints, addresses, strict=True):
+            now = endpoint.conditions
+            said = "terminating" if now.terminating else "ready" if now.ready else "not ready"
+            found.update((Backend(address, port.port), said) for port in slice_.ports if port.port)
+    return found
+
+
 def _numbers(port: ServicePort, slice_: EndpointSlice) -> list[int]:
     name, protocol = port.name, port.protocol
     return [p.port for p in slice_.ports if p.port and p.name == name and p.protocol == protocol]

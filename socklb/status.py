@@ -42,7 +42,7 @@ def without_agent(config: Config) -> Report:
         packet_path=_packet_path(config),
         maps=[report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills],
         services=report.ServiceFacts(
-            services=len({entry.service for entry in _entries(config, "", "")[0]}),
+            services=len({entry.service for entry in entries(config, "", "")[0]}),
             frontends=len(frontends),
             without_backends=sum(1 for serving in frontends.values() if not serving.backends),
         ),
@@ -75,15 +75,16 @@ def services(config: Config, namespace: str = "", name: str = "") -> Listing:
     """Give the frontends of these Services: which are served, by what and by whom, as kernel and nftables show it."""
     pins = Pins(Path(config.bpffs))
     served = {frontend_text(f): (f, serving) for f, serving in view.read_frontends(pins.maps).items()}
-    entries, current = _entries(config, namespace, name)
+    known, current = entries(config, namespace, name)
     packets = _packet_path(config)
-    rows = [_row(entry, served.get(entry.frontend), packets) for entry in entries]
+    rows = [_row(entry, served.get(entry.frontend), packets) for entry in known]
     if not (namespace or name):
-        rows += _unnamed({t: s for t, s in served.items() if t not in {e.frontend for e in entries}})
+        rows += _unnamed({t: s for t, s in served.items() if t not in {e.frontend for e in known}})
     return Listing(sorted(rows, key=lambda row: (row["service"] or "", row["frontend"])), current)
 
 
-def _entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:
+def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:
+    """Give what the agent knows of these Services' frontends, and whether it runs; else what the last one knew."""
     answer = control.ask_raw(Path(config.socket), f"services {namespace} {name}")
     if answer:
         return msgspec.json.decode(answer, type=list[Entry]), True

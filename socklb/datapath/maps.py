@@ -191,10 +191,14 @@ class RowTable(PinnedMap):
         """Give an aligned 64-bit word of row `index`."""
         return self._words[(index * self.value_size + offset) // 8]
 
+    def column(self, offset: int) -> list[int]:
+        """Give the aligned 64-bit word at the same offset of every row."""
+        step = self.value_size // 8
+        return self._words[offset // 8 : self.capacity * step : step].tolist()
+
     def count_words(self) -> int:
         """Give how many rows begin with a word that is not zero."""
-        step = self.value_size // 8
-        return sum(1 for word in self._words[: self.capacity * step : step] if word)
+        return sum(1 for word in self.column(0) if word)
 
     def close(self) -> None:
         """Unmap and close; the pin keeps the map."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from socklb.api.objects import EndpointSlice, IPFamily, ServicePort
-from socklb.endpoints import Place, anywhere, candidates
+from socklb.endpoints import Place, anywhere, candidates, conditions
 from socklb.serving import endpoint_text
 from tests.unit.agent.shapes import the_slice
 
@@ -94,3 +94,21 @@ def test_the_order_does_not_depend_on_slices_and_their_order() -> None:
 
 def test_leading_zeros_are_decimal() -> None:
     assert chosen(ServicePort(80), the_slice(endpoints=endpoints("010.001.001.010"))) == ["10.1.1.10:8080"]
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({}, "ready"),
+        ({"ready": False}, "not ready"),
+        ({"ready": False, "serving": True, "terminating": True}, "terminating"),
+    ],
+)
+def test_each_endpoint_is_in_a_condition_at_each_port(now: dict[str, Any], said: str) -> None:
+    ports = [{"name": "http", "port": 8080}, {"name": "metrics", "port": 9090}]
+    told = conditions([the_slice(endpoints=endpoints("10.1.1.1", **now), ports=ports)])
+    assert {endpoint_text(backend): text for backend, text in told.items()} == {
+        "10.1.1.1:8080": said,
+        "10.1.1.1:9090": said,
+    }
+    assert conditions([the_slice(addressType="FQDN", endpoints=endpoints("a.example"))]) == {}

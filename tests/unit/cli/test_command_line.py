@@ -12,7 +12,7 @@ import pytest
 from socklb.cli import main
 
 SOCKLB = [sys.executable, "-m", "socklb"]
-VERBS = [["agent"], ["status"], ["service", "list"], ["cleanup"]]
+VERBS = [["agent"], ["status"], ["service", "list"], ["socket", "list"], ["cleanup"]]
 NOBODY = 65534
 
 

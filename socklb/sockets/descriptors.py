@@ -1,0 +1,155 @@
+"""Who has which socket open, and the sockets of others in our own hand: pidfd_getfd(2), Linux 5.6.
+
+    holders()                                  # {inode: [Holder]}, by /proc
+    with taken(holder) as theirs: …            # a second descriptor of the same socket
+    theirs.cookie                              # who it is
+
+It takes CAP_SYS_PTRACE, and processes are seen only in our own pid namespace and below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes as ct
+import fcntl
+import os
+import socket
+import sys
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb.datapath.own_network import SO_COOKIE
+from socklb.serving import V4_PREFIX, Backend, pack_address
+from socklb.sockets.diag import IPPROTO_MPTCP, Live
+
+SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438  # the same on every architecture
+SIOCGSKNS = 0x894C  # a descriptor of a socket's network namespace
+PROTOCOLS = {socket.IPPROTO_TCP, socket.IPPROTO_UDP, IPPROTO_MPTCP}
+FAMILIES = {socket.AF_INET, socket.AF_INET6}
+SOCKET = "socket:["
+
+_libc = ct.CDLL(None, use_errno=True)
+
+
+class Holder(NamedTuple):
+    """A process that has a socket open, and under which number."""
+
+    pid: int
+    number: int
+
+
+def holders() -> dict[int, list[Holder]]:
+    """Give who has which socket open, by the socket's inode."""
+    found: defaultdict[int, list[Holder]] = defaultdict(list)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):  # it ended, or we may not look
+                _add(int(entry.name), found)
+    return found
+
+
+def _add(pid: int, found: defaultdict[int, list[Holder]]) -> None:
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            try:
+                target = os.readlink(entry.path)  # noqa: PTH115 - a Path each is half of the cost
+            except OSError:
+                continue
+            if target.startswith(SOCKET):
+                found[int(target[len(SOCKET) : -1])].append(Holder(pid, int(entry.name)))
+
+
+def command(pid: int) -> str:
+    """Give the name of a process; empty if it ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    except OSError:
+        return ""
+
+
+class Pidfds:
+    """Descriptors of processes, each opened once."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, int] = {}
+
+    def close(self) -> None:
+        """Close them."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def take(self, holder: Holder) -> int:
+        """Give a descriptor of our own for what the holder has open.
+
+        Raises:
+            OSError: the process ended or closed it, or we may not.
+        """
+        if holder.pid not in self._open:
+            self._open[holder.pid] = _call(SYS_PIDFD_OPEN, holder.pid, 0)
+        return _call(SYS_PIDFD_GETFD, self._open[holder.pid], holder.number, 0)
+
+    @contextmanager
+    def taken(self, holder: Holder) -> Generator[socket.socket]:
+        """Have the socket that the holder has open.
+
+        Raises:
+            OSError: the process ended or closed it, or we may not.
+        """
+        with socket.socket(fileno=self.take(holder)) as theirs:
+            yield theirs
+
+
+def _call(number: int, *arguments: int) -> int:
+    result = _libc.syscall(ct.c_long(number), *map(ct.c_long, arguments))
+    if result < 0:
+        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
+    return int(result)
+
+
+def cookie_of(any_socket: socket.socket) -> int:
+    """Give the cookie of a socket."""
+    return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
+
+
+def search(candidates: Iterable[tuple[int, Holder]]) -> Iterator[tuple[Live, socket.socket]]:
+    """Take each socket in hand and say what it is: what has no port is listed nowhere. The socket is closed behind."""
+    pidfds = Pidfds()
+    try:
+        for inode, holder in candidates:
+            with contextlib.suppress(OSError), pidfds.taken(holder) as theirs:
+                if theirs.family in FAMILIES and theirs.proto in PROTOCOLS:
+                    yield _live(inode, theirs), theirs
+    finally:
+        pidfds.close()
+
+
+def _live(inode: int, theirs: socket.socket) -> Live:
+    none = Backend(V4_PREFIX + bytes(4) if theirs.family == socket.AF_INET else bytes(16), 0)
+    host, port = theirs.getsockname()[:2]
+    local = Backend(pack_address(host.partition("%")[0]), port)
+    connected, network = _is_connected(theirs), _network_of(theirs)
+    return Live(cookie_of(theirs), theirs.proto, theirs.family, connected, local, none, inode, network)
+
+
+def _is_connected(theirs: socket.socket) -> bool:
+    try:
+        theirs.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _network_of(theirs: socket.socket) -> int:
+    """Give the number of a socket's network namespace; 0 where we may not ask."""
+    try:
+        descriptor = fcntl.ioctl(theirs, SIOCGSKNS)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,85 @@
+"""Which Service a socket asked for, and what has become of the backend that it was given.
+
+    names = Names(config, maps)
+    key = names.service(asked, protocol)            # NAMESPACE/NAME; None: nobody can say
+    states = names.states({key, …})
+    states.of(frontend, given)                      # ready, terminating, not ready, not chosen, gone
+
+The kernel's tables say who serves, the agent which endpoint terminates. Where no agent runs, one that no longer serves
+is taken as gone: `current` is false then.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb import control
+from socklb.config import Config
+from socklb.datapath import view
+from socklb.datapath.maps import HashTable
+from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, endpoint_text, frontend_text, is_ipv4
+from socklb.status import entries
+
+AT_ONCE = 200  # Services in one question, for a line is 64 KiB at most
+READY, TERMINATING, NOT_READY, NOT_CHOSEN, GONE = "ready", "terminating", "not ready", "not chosen", "gone"
+LOOPBACK4, LOOPBACK6 = bytes(10) + b"\xff\xff\x7f", bytes(15) + b"\x01"
+
+
+class Target(NamedTuple):
+    """The frontend by which a socket was led, how it is served now, and whose it is; None: that is over."""
+
+    serving: Serving | None
+    service: str | None
+
+
+class Names:
+    """See the module."""
+
+    def __init__(self, config: Config, maps: Path) -> None:
+        """Read the tables, and ask the agent for names."""
+        self._config = config
+        self._served = view.read_frontends(maps)
+        self._nodes = _node_addresses(maps)
+        known, self.current = entries(config, "", "")
+        self._services = {entry.frontend: entry.service for entry in known}
+        self._conditions: dict[str, dict[str, str]] = {}
+
+    def target(self, asked: Backend, protocol: int) -> Target:
+        """Give where a socket was led from what it asked for."""
+        for frontend in self._frontends(asked, protocol):
+            serving, service = self._served.get(frontend), self._services.get(frontend_text(frontend))
+            if serving is not None or service is not None:
+                return Target(serving, service)
+        return Target(None, None)
+
+    def learn(self, services: Iterable[str]) -> None:
+        """Ask how the endpoints of these Services are."""
+        keys = iter(sorted(services))
+        while self.current and (some := list(islice(keys, AT_ONCE))):
+            self._conditions.update(control.ask(Path(self._config.socket), f"endpoints {' '.join(some)}") or {})
+
+    def state(self, target: Target, given: Backend) -> str:
+        """Say what has become of a backend."""
+        serves = target.serving is not None and given in target.serving.backends
+        said = self._conditions.get(target.service or "", {}).get(endpoint_text(given))
+        if said in (None, READY):
+            return READY if serves else GONE if said is None else NOT_CHOSEN
+        return said or GONE
+
+    def _frontends(self, asked: Backend, protocol: int) -> Iterator[Frontend]:
+        """Give the frontends that may have led there: the address' own, then the NodePort."""
+        kind = socket.IPPROTO_UDP if protocol == socket.IPPROTO_UDP else socket.IPPROTO_TCP
+        yield Frontend(asked.address, asked.port, kind)
+        if asked.address in self._nodes or asked.address.startswith(LOOPBACK4) or asked.address == LOOPBACK6:
+            yield Frontend(ANY4 if is_ipv4(asked.address) else ANY6, asked.port, kind)
+
+
+def _node_addresses(maps: Path) -> frozenset[bytes]:
+    """Give the addresses where NodePorts are: the unspecified ones, and those of nodes."""
+    with closing(HashTable(maps, "node_addrs", 16, 1)) as table:
+        return frozenset({ANY4, ANY6, *(address for address, _ in table.items())})

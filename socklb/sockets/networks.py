@@ -1,0 +1,73 @@
+"""The network namespaces of this node, and a socket in each: what lives in one is told only there.
+
+    for network in networks(): …
+    with network.entered(): …               # this thread alone, and back
+
+Found by the processes in them and by what holds them by name (`ip netns`). One that is held by an open socket alone is
+not found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes as ct
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+CLONE_NEWNET = 0x40000000
+OWN = Path("/proc/thread-self/ns/net")
+
+
+class Network(NamedTuple):
+    """A network namespace: its number (an inode), a file that leads there, its name if it has one."""
+
+    number: int
+    path: Path
+    name: str = ""
+
+    @contextmanager
+    def entered(self) -> Generator[None]:
+        """Be there with this thread.
+
+        Raises:
+            OSError: it is gone, or may not be entered.
+        """
+        with contextlib.ExitStack() as opened:
+            before = opened.enter_context(OWN.open())
+            there = opened.enter_context(self.path.open())
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
+
+
+def networks() -> list[Network]:
+    """Give every one that a process is in, or that has a name."""
+    found = {network.number: network for network in _of_processes()}
+    found.update((network.number, network) for network in _named())
+    return list(found.values())
+
+
+def _of_processes() -> Iterator[Network]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            path = entry / "ns" / "net"
+            with contextlib.suppress(OSError):  # it ended, or we may not look
+                yield Network(path.stat().st_ino, path)
+
+
+def _named() -> Iterator[Network]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[3].startswith("net:["):
+            path = Path(fields[4])
+            yield Network(int(fields[3][5:-1]), path, path.name)
+
+
+def _enter(descriptor: int) -> None:
+    if ct.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+        raise OSError(ct.get_errno(), os.strerror(ct.get_errno()), "setns")

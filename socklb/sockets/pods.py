@@ -1,0 +1,94 @@
+"""Whose a socket is: the pod and container that its cgroup tells of, and the pod's name where the kubelet says it.
+
+    pods = Pods(cgroup)
+    pods.by_cgroup(id_)             # Pod
+    pods.of_process(pid)            # where the kernel does not tell a socket's own cgroup (before Linux 5.9)
+
+The kubelet keeps a folder for each pod, /var/log/pods/NAMESPACE_NAME_UID, whatever the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+# …/kubepods-burstable-pod<uid with _>.slice/cri-containerd-<id>.scope or …/kubepods/burstable/pod<uid>/<id>. The UID of
+# a pod that comes from a file of the kubelet's is a bare hash.
+UID = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})\b")
+CONTAINER = re.compile(r"(?:^|[-/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+LOGS = (Path("/var/log/pods"), Path("/proc/1/root/var/log/pods"))  # the second: an agent in a container
+
+
+class Pod(NamedTuple):
+    """Where a socket belongs. `cgroup` is relative to the node's; `name` is NAMESPACE/NAME; empty: not known."""
+
+    cgroup: str = ""
+    uid: str = ""
+    container: str = ""
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """The shortest that says which it is."""
+        return self.name or self.uid or self.cgroup
+
+
+class Pods:
+    """See the module."""
+
+    def __init__(self, node: Path) -> None:
+        """Look once: `node` is the cgroup of the node's hooks."""
+        self._node = node
+        self._paths = dict(_below(node, "/"))
+        self._names = _names()
+
+    @cache  # noqa: B019 - lives as long as one look
+    def by_cgroup(self, id_: int) -> Pod | None:
+        """Give whose a cgroup is; None: there is none (any more) at or below the node's."""
+        path = self._paths.get(id_)
+        return None if path is None else self.of_path(path)
+
+    def of_process(self, pid: int) -> Pod | None:
+        """Give whose a process is, by its cgroup."""
+        root = self._node.resolve()
+        try:
+            text = Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            return None
+        unified = next((line[3:] for line in text.splitlines() if line.startswith("0::")), "")
+        for base in (root, *root.parents):
+            if (base / "cgroup.procs").exists() and (at := base / unified.lstrip("/")).is_relative_to(root):
+                return self.of_path("/" + str(at.relative_to(root)).removeprefix("."))
+        return None
+
+    def of_path(self, path: str) -> Pod:
+        """Give whose a cgroup is, by its path below the node's."""
+        uid, container = UID.search(path), CONTAINER.search(path)
+        known = uid.group(1).replace("_", "-") if uid else ""
+        return Pod(path, known, container.group(1) if container else "", self._names.get(known, ""))
+
+
+def _below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
+    """Give id and path of a cgroup and of all below: the id is the folder's inode."""
+    try:
+        yield folder.stat().st_ino, path
+        with os.scandir(folder) as entries:
+            inner = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # removed while we looked
+        return
+    for name in inner:
+        yield from _below(folder / name, f"{path.rstrip('/')}/{name}")
+
+
+def _names() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for folder in LOGS:
+        with suppress(OSError):  # it is not there, or we may not look
+            parts = (entry.name.split("_") for entry in os.scandir(folder))
+            found.update((uid, f"{namespace}/{name}") for namespace, name, uid in (p for p in parts if len(p) == 3))
+    return found

@@ -1,0 +1,102 @@
+"""What the hooks wrote down about sockets: which backend was given to which socket, by the socket's cookie.
+
+    with closing(Records(maps)) as records:
+        records.slots()             # {cookie: Record}: those that have a slot
+        records.storage             # the map of the others, which live with their sockets
+        records.of_socket(fd)       # what the kernel keeps with a socket
+
+A record alone does not say that its socket still lives: a hook that was not there could not give the slot back.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import errno
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb.datapath import layout, libbpf, view
+from socklb.datapath.maps import PinnedMap, RowTable
+from socklb.serving import Backend
+
+SLOTS, STORAGE = "sockets", "more_peers"
+TRIES = 10
+
+
+class Record(NamedTuple):
+    """The address and port that a socket asked for, and the backend that it was given."""
+
+    asked: Backend
+    given: Backend
+
+
+class Records:
+    """See the module."""
+
+    def __init__(self, maps: Path) -> None:
+        """Open the pinned maps; kernels before 5.12 have no slots."""
+        self._maps = maps
+        self._slots = RowTable(maps, SLOTS, layout.SOCKET_SLOT.size) if (maps / SLOTS).exists() else None
+        self.storage = PinnedMap(maps, STORAGE, 4, layout.MORE_PEERS.size)
+
+    @property
+    def spilled(self) -> bool:
+        """Whether any record was ever kept elsewhere than in a slot."""
+        return view.bookkeeping(self._maps).spilled > 0
+
+    def slots(self) -> dict[int, Record]:
+        """Give the record in each slot that is taken."""
+        table = self._slots
+        if table is None:
+            return {}
+        taken = (index for index, cookie in enumerate(table.column(0)) if cookie)
+        read = (self._slot(table, index) for index in taken)
+        return {cookie: record for cookie, raw in read if cookie and (record := unpack_peer(raw))}
+
+    def has_slot(self, cookie: int) -> bool:
+        """Say whether a socket still has its slot."""
+        table = self._slots
+        return table is not None and table.word(cookie & (table.capacity - 1), 0) == cookie
+
+    def of_socket(self, descriptor: int) -> tuple[Record, ...]:
+        """Give what the kernel keeps with a socket of which we have a descriptor."""
+        value = ct.create_string_buffer(layout.MORE_PEERS.size)
+        key = ct.c_int(descriptor)
+        try:
+            libbpf.call("read a socket's records", "bpf_map_lookup_elem", self.storage.fd, ct.byref(key), value)
+        except libbpf.BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return ()
+        return unpack_more(value.raw)
+
+    def close(self) -> None:
+        """Close the maps."""
+        if self._slots is not None:
+            self._slots.close()
+        self.storage.close()
+
+    @staticmethod
+    def _slot(table: RowTable, index: int) -> tuple[int, bytes]:
+        """Read a slot that no hook is writing."""
+        before = b""
+        for _ in range(TRIES):
+            now = table.read(index)
+            if now == before:
+                break
+            before = now
+        cookie, peer = layout.SOCKET_SLOT.unpack(before)
+        return cookie, peer
+
+
+def unpack_peer(raw: bytes) -> Record | None:
+    """Read `struct peer`; None: it was forgotten, or is not written yet."""
+    frontend, backend, frontend_port, backend_port, _ = layout.PEER.unpack(raw)
+    return Record(Backend(frontend, frontend_port), Backend(backend, backend_port)) if backend_port else None
+
+
+def unpack_more(raw: bytes) -> tuple[Record, ...]:
+    """Read `struct more_peers`, the newest record first."""
+    _, front, behind = layout.MORE_PEERS.unpack(raw)
+    peers = (front, *(behind[at : at + layout.PEER.size] for at in range(0, len(behind), layout.PEER.size)))
+    return tuple(record for peer in peers if (record := unpack_peer(peer)))
