@@ -1,6 +1,6 @@
 """The programs of the packet path, loaded with the tables that the hooks have pinned.
 
-    with Programs.load(objects, pins.maps, own, max_flows=1 << 18) as programs:
+    with Programs.load(objects, pins.maps, own, max_flows=1 << 17) as programs:
         links = Links(programs.by_name, pins)
         programs.sweep()
 
@@ -23,7 +23,7 @@ from socklb.tc import layout
 
 OBJECT_FILES = ("packets.bpf.o", "packets-5.10.bpf.o")
 NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out")
-MAX_FLOWS = 1 << 18
+MAX_FLOWS = 1 << 17  # 17 MB of records and 59 MB of index
 SLICE = 256  # rows that one run of the program `sweep` looks at; SWEEP_SLICE of bpf/packets.bpf.c
 ETHERNET_HEADER = bytes(14)
 
@@ -68,7 +68,7 @@ class Programs:
             SocklbError: not a power of two.
         """
         if max_flows < 1 or max_flows & (max_flows - 1):
-            raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 262144")
+            raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 131072")
         for name in OBJECT_FILES:
             obj = libbpf.Object.open(objects / name)
             try:
