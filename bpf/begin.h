@@ -52,6 +52,19 @@ static __always_inline struct found find_asked(struct frontend_key *key)
 	return find_frontend(key);
 }
 
+/* Packets of this client, or the answers to it, come by a device where nothing of ours is: the agent is to put pod_in and
+ * pod_out there, or at the ports of that bridge.
+ */
+GLOBAL int tell_unhooked(__u32 device)
+{
+	struct unhooked event = { .ifindex = device };
+	struct work *work = get_work();
+
+	if (work)
+		event.client = work->packet.tuple.source;
+	return bpf_ringbuf_output(&unhooked, &event, sizeof(event), 0);
+}
+
 /* Whom the backend is to see, where its answer would not come back to the client by this node. 0: it cannot be served. */
 static __always_inline int plan_source(struct __sk_buff *skb, const struct packet *p, int met, int outside,
 				       struct plan *plan)
@@ -70,6 +83,8 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 	if (met == AT_UPLINK_OUT) {
 		plan->flags = FROM_NODE;
 		plan->device = device;
+		if (!bpf_map_lookup_elem(&uplinks, &device) && !bpf_map_lookup_elem(&pod_devices, &device))
+			tell_unhooked(device);
 		return !!device;
 	}
 	uplink = outside ? NULL : bpf_map_lookup_elem(&uplinks, &device);
@@ -169,15 +184,12 @@ static __always_inline int begin_to_world(struct __sk_buff *skb, struct work *wo
 	return is_unspecified(&plan->node) ? LEAVE : begin_planned(skb, work, 2);
 }
 
-/* A pod's packet to a Service leaves untranslated: no hook saw its socket. The agent puts pod_in at the pod's device, and the
- * pod sends again.
- */
-static __always_inline int tell_unhooked(struct __sk_buff *skb, const struct packet *p)
+static __always_inline int is_services(const struct tuple *tuple)
 {
-	struct unhooked event = { p->tuple.source, skb->ingress_ifindex };
+	struct frontend_key key = { tuple->destination, tuple->destination_port, tuple->protocol, 0 };
 
-	bpf_ringbuf_output(&unhooked, &event, sizeof(event), 0);
-	return DROP;
+	return may_be_ours(&tuple->destination) &&
+	       (find_frontend(&key).frontend || bpf_map_lookup_elem(&service_addrs, &tuple->destination));
 }
 
 /* The packet at work leaves the node and is no known flow's: a pod's to the world, or one to a Service that no hook saw. */
@@ -197,8 +209,11 @@ GLOBAL int begin_outwards(struct __sk_buff *skb)
 	from_pod = networks_of(&tuple->source) & POD_NETWORK && !bpf_map_lookup_elem(&own_addrs, &tuple->source);
 	if (!from_pod)
 		return may_be_ours(&tuple->destination) || to & SERVICE_NETWORK ? TO_SERVICE : LEAVE;
-	if (to & SERVICE_NETWORK || bpf_map_lookup_elem(&service_addrs, &tuple->destination))
-		return tell_unhooked(skb, &work->packet);
+	if (to & SERVICE_NETWORK || is_services(tuple)) {
+		/* The pod sends again when its device has the programs. */
+		tell_unhooked(skb->ingress_ifindex);
+		return DROP;
+	}
 	if (bpf_map_lookup_elem(&node_addrs, &tuple->destination))
 		return LEAVE;
 	return begin_to_world(skb, work);

@@ -249,10 +249,12 @@ struct fragment {
 	__u16 pad;
 };
 
-/* A pod's packet to a Service left the node untranslated: no hook saw its socket. */
+/* A Service was asked by packet by a socket that no hook saw, and programs are needed at a device: a pod's, whose packet was
+ * dropped, or that of the backend that answers a process of the node.
+ */
 struct unhooked {
 	struct address client;
-	__u32 ifindex; /* by which it came to the node */
+	__u32 ifindex;
 	__u32 pad;
 };
 

@@ -18,7 +18,7 @@ Callback = ct.CFUNCTYPE(ct.c_int, ct.c_void_p, ct.c_void_p, ct.c_size_t)
 
 
 class Event(NamedTuple):
-    """A pod's address (16 bytes), and the device by which its packet came to the node."""
+    """A client's address (16 bytes), and the device of a pod that needs programs, or the bridge that it is at."""
 
     client: bytes
     ifindex: int

@@ -85,7 +85,7 @@ def test_one_port_of_a_pod_talks_to_a_service_and_to_its_backend(
     assert ask("a", backend, 8080, kind, own=7005) == [f"b {pod}"]
 
 
-@ADDRESSES
+@pytest.mark.parametrize("address", [SERVICE, SERVICE6, "192.0.2.1", "2001:db8::1"])
 def test_the_agent_hears_of_a_pod_that_no_hook_sees(node: Node, ask: Ask, address: str) -> None:
     six = ":" in address
     node.sync({frontend(address): serving("b", six=six)})
@@ -100,6 +100,13 @@ def test_a_process_of_the_node_reaches_a_backend_elsewhere(
 ) -> None:
     node.sync({frontend(address, 80, protocol): serving("far", six=":" in address)})
     assert names(ask("node", address, 80, kind, 5)) == {"far"}
+
+
+def test_the_agent_hears_where_the_answers_to_a_process_of_the_node_come_from(node: Node, ask: Ask) -> None:
+    node.sync({frontend(SERVICE): serving("b")})
+    node.unhooked()
+    ask("node", SERVICE)
+    assert {event.ifindex for event in node.events.read()} == {node.index_of("cni0")}
 
 
 @KINDS
