@@ -14,6 +14,7 @@
 #define MAX_PACKET_CLIENTS (1 << 16)
 #define MAX_FRAGMENTS (1 << 13)
 #define MAX_EVENTS (1 << 16) /* bytes */
+#define MASQUERADE_BITS (1 << 16)
 
 /* Which flow a packet belongs to: row << 2 | kind, see struct flow. Room for all tuples of all rows, for nobody takes an element
  * back to make room; and made beforehand: one connect in a hundred would wait 20 us for the kernel to make more of them.
@@ -33,6 +34,16 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow);
 } flows SEC(".maps");
+
+/* As address_filter, of the addresses that stand for others: an uplink may have one that the cluster does not know as the
+ * node's. Bits are set by the programs and never cleared; a wrong one costs a lookup.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MASQUERADE_BITS / 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} masquerade_filter SEC(".maps");
 
 /* By interface index. */
 struct {
@@ -80,6 +91,28 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, MAX_EVENTS);
 } unhooked SEC(".maps");
+
+static __always_inline __u64 *masquerade_word(const struct address *address)
+{
+	__u32 word = filter_bit(address) % MASQUERADE_BITS / 64;
+
+	return bpf_map_lookup_elem(&masquerade_filter, &word);
+}
+
+static __always_inline int may_be_masquerade(const struct address *address)
+{
+	__u64 *word = masquerade_word(address);
+
+	return word && *word >> (filter_bit(address) & 63) & 1;
+}
+
+static __always_inline void note_masquerade(const struct address *address)
+{
+	__u64 *word = masquerade_word(address), bit = 1ULL << (filter_bit(address) & 63);
+
+	if (word && !(*word & bit))
+		*word |= bit;
+}
 
 static __always_inline void count(__u32 what)
 {

@@ -17,7 +17,9 @@ int uplink_in(struct __sk_buff *skb)
 {
 	struct packet p;
 
-	if (!parse_addresses(skb, &p, AS_IT_COMES) || !may_be_ours(&p.tuple.destination))
+	if (!parse_addresses(skb, &p, AS_IT_COMES))
+		return LEAVE;
+	if (!may_be_ours(&p.tuple.destination) && !may_be_masquerade(&p.tuple.destination))
 		return LEAVE;
 	return look_at(skb, &p, AT_UPLINK_IN);
 }

@@ -139,6 +139,8 @@ GLOBAL __u32 begin_flow(struct __sk_buff *skb)
 		return NONE;
 	}
 	describe(flow, &work->packet, &work->plan);
+	if (work->plan.masqueraded)
+		note_masquerade(&work->plan.node);
 	*(volatile __u64 *)&flow->state = ((state_of(flow) >> 2) + 1) << 2 | LIVE;
 	if (!link_all(skb, flow, row, &work->plan)) {
 		forget_flow(row, ANYHOW);

@@ -24,6 +24,7 @@ SHARED_MAPS = (
 MAPS = (
     "flow_index",
     "flows",
+    "masquerade_filter",
     "uplinks",
     "pod_devices",
     "packet_affinity",

@@ -6,18 +6,20 @@ import sys
 
 import pytest
 
+from socklb.serving import Addresses
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Network
 from tests.packets.programs import SERVER
-from tests.tc.translation.conftest import Ask, Node
+from tests.tc.translation.conftest import ADDRESSES, Ask, Node
 
 FAMILIES = pytest.mark.parametrize(
     ("address", "node_address", "pod"), [(CLIENT, NODE, PODS["a"]), (CLIENT6, NODE6, PODS6["a"])]
 )
 
 
-@pytest.fixture(autouse=True)
-def own_addresses(node: Node) -> None:
-    node.sync({})
+@pytest.fixture(autouse=True, params=[ADDRESSES, Addresses()], ids=["known", "unknown"])
+def own_addresses(request: pytest.FixtureRequest, node: Node) -> None:
+    """An uplink may have addresses that the cluster does not know as the node's."""
+    node.sync({}, request.param)
 
 
 @pytest.fixture(scope="module")
