@@ -20,6 +20,11 @@ struct request {
 	__be16 port;
 };
 
+static __always_inline __u32 flags_of(const struct frontend *frontend)
+{
+	return *(const volatile __u64 *)&frontend->options >> 32;
+}
+
 static __always_inline int is_nodes_own(__u64 netns)
 {
 	__u32 first = 0;
@@ -49,7 +54,7 @@ static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, co
 		return found;
 	any.address = any_address(&key->address);
 	found = find_frontend(&any);
-	if (found.frontend && !own && *(volatile __u64 *)&found.frontend->options >> 32 & OWN_NODE_ONLY)
+	if (found.frontend && !own && flags_of(found.frontend) & OWN_NODE_ONLY)
 		found.frontend = NULL;
 	return found;
 }
@@ -140,6 +145,8 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 		found = find_node_port(ctx, &key);
 	if (!found.frontend)
 		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, &key, connected);
+	if (flags_of(found.frontend) & GUARDED) /* no socket knows its address yet; the packet path looks at it */
+		return pass(ctx, &key, connected);
 	backend = choose(ctx, &found, &peer, &remembered);
 	if (!backend)
 		return REFUSED;
@@ -163,7 +170,7 @@ static __always_inline int is_held(const struct found *found, const struct front
 	__u64 word;
 	__u32 row;
 
-	if (!found->frontend || *(volatile __u64 *)&found->frontend->options >> 32 & MAY_BE_BOUND)
+	if (!found->frontend || flags_of(found->frontend) & (MAY_BE_BOUND | GUARDED))
 		return 0;
 	word = *(volatile __u64 *)&found->frontend->set;
 	set = (struct set){ word >> 32, word };

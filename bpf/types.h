@@ -34,7 +34,8 @@ struct frontend_key {
 };
 
 /* A second row beside that of scope 0, which has HAS_OUTSIDE: who answers clients outside the cluster, which keep their
- * address (externalTrafficPolicy Local). Nobody: they are dropped.
+ * address (externalTrafficPolicy Local). Nobody: they are dropped. The two are not written at one stroke: where there is
+ * no second row, the first one serves.
  */
 #define FROM_OUTSIDE 1
 

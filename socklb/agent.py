@@ -28,6 +28,7 @@ from socklb.errors import reason
 from socklb.health.health import RETRY, Health
 from socklb.hook_watch import EVERY as HOOKS_EVERY
 from socklb.hook_watch import HookWatch
+from socklb.networks import flags_of
 from socklb.packets.leftovers import leftovers
 from socklb.packets.path import PacketPath
 from socklb.plan import Plan
@@ -53,7 +54,7 @@ async def serve(config: Config) -> None:
     source = source_of(config)
     sizes = Sizes(config.max_frontends, config.max_backends)
     run = Path(config.socket).parent
-    ways = {"packets": config.packet_path, "pod_sockets": config.pod_sockets}
+    ways = {"packets": bool(config.packet_path), "pod_sockets": config.pod_sockets}
     with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, run, **ways) as datapath:
         log.info("eBPF object: %s", datapath.object_file)
         for feature in datapath.missing:
@@ -229,7 +230,12 @@ class Agent:
         self._all_taken()
 
     def _all_taken(self) -> None:
-        self.packets.refuse_in(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
+        service_cidrs = tuple(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
+        self.packets.refuse_in(service_cidrs)
+        config = self._config
+        by_packets = config.packets_by == "ebpf"
+        known = flags_of(config.pod_cidrs, config.native_cidrs, service_cidrs) if by_packets else {}
+        self._datapath.tables.networks.set(known)
         for batch, affected in self._unapplied:
             self.routes.update(self._state, affected.nodes, complete=batch.complete)
             self._complete = self._complete or batch.complete
@@ -238,7 +244,7 @@ class Agent:
         self.packets.after(lambda: self._applied(taken, began))
 
     def _serve(self, difference: Difference) -> None:
-        self._serve_sockets(difference, whole=self._complete)
+        self._serve_sockets(self._in_tables(difference), whole=self._complete)
         self.packets.apply(difference)
 
     def _serve_all(self) -> None:
@@ -248,8 +254,12 @@ class Agent:
         self.packets.sync(wanted.frontends, wanted.addresses)
 
     def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
-        self._datapath.tables.apply(difference.for_sockets())
+        self._datapath.tables.apply(difference)
         self.hooks.attach(whole=whole)
+
+    def _in_tables(self, difference: Difference) -> Difference:
+        """Give what the tables are to hold of it: the packet path in eBPF serves from them too."""
+        return difference.for_tables() if self._config.packets_by == "ebpf" else difference.for_sockets()
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
@@ -264,9 +274,10 @@ class Agent:
     def _against_the_kernel(self) -> Difference:
         """Compare all that should be with all that is."""
         wanted, tables = self.plan.full(), self._datapath.tables
+        put = self._in_tables(Difference(wanted.frontends)).put
         return Difference(
-            put=wanted.frontends,
-            delete=tables.frontends - wanted.frontends.keys(),
+            put=put,
+            delete=tables.frontends - put.keys(),
             add=wanted.addresses,
             remove=tables.addresses.without(wanted.addresses),
         )
@@ -279,7 +290,6 @@ class Agent:
             if any(change.kind == "Service" for change in batch.changes):
                 self._cataloguer.changed()
         if self.progress.synced and not synced:
-            frontends = len(self._datapath.tables.frontends)
-            log.info("in sync: %d Services, %d frontends", len(self.plan.services), frontends)
+            log.info("in sync: %d Services, %d frontends", len(self.plan.services), self._datapath.tables.count)
         elif first:
             log.warning("not everything could be read: what the kernel served before is kept until it can be")

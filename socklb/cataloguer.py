@@ -20,7 +20,7 @@ from socklb.api.addresses import parse_address
 from socklb.api.objects import Service
 from socklb.catalog import Entry
 from socklb.plan import Plan
-from socklb.serving import ANY4, ANY6, SOCKET_PROTOCOLS, Frontend, Serving, endpoint_text, frontend_text
+from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text, packet_only
 from socklb.state import State
 
 PIECE = 500  # Services, some 5 ms
@@ -83,9 +83,9 @@ class Cataloguer:
 
 
 def _entry(service: Service, frontend: Frontend, serving: Serving) -> Entry:
-    packet_only = frontend.protocol not in SOCKET_PROTOCOLS or serving.sources is not None
-    backends = [endpoint_text(backend) for backend in serving.backends] if packet_only else []
-    return Entry(frontend_text(frontend), service.key, type_of(service, frontend), packet_only, backends)
+    unseen = packet_only(frontend, serving)
+    backends = [endpoint_text(backend) for backend in serving.backends] if unseen else []
+    return Entry(frontend_text(frontend), service.key, type_of(service, frontend), unseen, backends)
 
 
 def type_of(service: Service, frontend: Frontend) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,7 +35,8 @@ class Config(msgspec.Struct, frozen=True):
     health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
     max_frontends, max_backends: how many the tables have room for. They grow at the next start, and never shrink.
-    packet_path: whether nftables serves what no socket hook sees; false where another program does, such as kube-proxy.
+    packet_path: what serves what no socket hook sees: "nftables", which `true` means too, or "ebpf", programs at the
+        node's uplinks; false where another program does, such as kube-proxy.
     pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
         for, as a service mesh's: then the packet path serves them.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
@@ -60,7 +61,7 @@ class Config(msgspec.Struct, frozen=True):
     max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().frontends
     max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().backends
     external_ips: tuple[str, ...] = ()
-    packet_path: bool = True
+    packet_path: bool | Literal["nftables", "ebpf"] = True
     pod_sockets: bool = True
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
@@ -71,6 +72,11 @@ class Config(msgspec.Struct, frozen=True):
         """Refuse what has the right type and says nothing of use, all of it at once."""
         if mistakes := list(_mistakes(self)):
             raise ValueError("; ".join(mistakes))
+
+    @property
+    def packets_by(self) -> str:
+        """What serves packets: nftables, ebpf, or nothing of ours."""
+        return ("nftables" if self.packet_path else "") if isinstance(self.packet_path, bool) else self.packet_path
 
 
 def load(path: Path) -> Config:

@@ -172,7 +172,7 @@ class Reporter:
         tables = self._parts.datapath.tables
         return report.ServiceFacts(
             services=len(self._parts.plan.services),
-            frontends=next(fill.used for fill in tables.fill() if fill.name == "frontends"),
+            frontends=tables.count,
             without_backends=tables.without_backends,
             waiting=len(tables.waiting),
             addresses_waiting=tables.addresses_waiting,

@@ -94,11 +94,26 @@ class Difference(NamedTuple):
     def for_sockets(self) -> Difference:
         """Give what the socket hooks are to know of it. What they no longer serve is deleted there."""
         put = {
-            frontend: serving
+            frontend: serving if serving.outside is None else serving._replace(outside=None)
             for frontend, serving in self.put.items()
-            if frontend.protocol in SOCKET_PROTOCOLS and serving.sources is None
+            if not packet_only(frontend, serving)
         }
         return self._replace(put=put, delete=self.delete | (self.put.keys() - put.keys()))
+
+    def for_tables(self) -> Difference:
+        """Give what tables are to hold from which packets are served too: all, with rows for clients outside."""
+        outside = {
+            frontend._replace(scope=FROM_OUTSIDE): Serving(serving.outside, serving.affinity, serving.least_loaded)
+            for frontend, serving in self.put.items()
+            if serving.outside is not None
+        }
+        known = {frontend._replace(scope=FROM_OUTSIDE) for frontend in self.put.keys() | self.delete}
+        return self._replace(put={**outside, **self.put}, delete=self.delete | (known - outside.keys()))
+
+
+def packet_only(frontend: Frontend, serving: Serving) -> bool:
+    """Say whether a frontend is served on the packet alone."""
+    return frontend.protocol not in SOCKET_PROTOCOLS or serving.sources is not None
 
 
 def pack_address(text: str) -> bytes:

@@ -22,7 +22,7 @@ from socklb.datapath import hooks, mounts, view
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.report import Report
-from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text
+from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text, packet_only
 
 Row = dict[str, Any]
 
@@ -43,15 +43,15 @@ def without_agent(config: Config) -> Report:
         maps=[report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills],
         services=report.ServiceFacts(
             services=len({entry.service for entry in entries(config, "", "")[0]}),
-            frontends=len(frontends),
-            without_backends=sum(1 for serving in frontends.values() if not serving.backends),
+            frontends=sum(1 for frontend in frontends if not frontend.scope),
+            without_backends=sum(1 for f, serving in frontends.items() if not f.scope and not serving.backends),
         ),
     )
 
 
 def _packet_path(config: Config) -> report.PacketFacts:
     """Ask nftables, as the agent would."""
-    if not config.packet_path:
+    if config.packets_by != "nftables":
         return report.PacketFacts()
     from socklb.packets.nft import Nft  # noqa: PLC0415  (where an agent runs it is not asked)
     from socklb.packets.table import Table  # noqa: PLC0415
@@ -74,7 +74,8 @@ class Listing(NamedTuple):
 def services(config: Config, namespace: str = "", name: str = "") -> Listing:
     """Give the frontends of these Services: which are served, by what and by whom, as kernel and nftables show it."""
     pins = Pins(Path(config.bpffs))
-    served = {frontend_text(f): (f, serving) for f, serving in view.read_frontends(pins.maps).items()}
+    held = view.read_frontends(pins.maps).items()
+    served = {frontend_text(f): (f, serving) for f, serving in held if not f.scope}
     known, current = entries(config, namespace, name)
     packets = _packet_path(config)
     rows = [_row(entry, served.get(entry.frontend), packets) for entry in known]
@@ -95,7 +96,7 @@ def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], boo
 
 def _row(entry: Entry, served: tuple[Frontend, Serving] | None, packets: report.PacketFacts) -> Row:
     """Merge what the agent knows of a frontend with what the kernel holds."""
-    paths = ["socket"] if served else []
+    paths = ["socket"] if served and not entry.packet_only else []
     paths += ["packet"] if packets.whole else []
     if not served and not entry.packet_only:
         paths = []  # the tables had no room for it, or the agent has not come to it
@@ -116,7 +117,7 @@ def _unnamed(served: Mapping[str, tuple[Frontend, Serving]]) -> list[Row]:
             "service": None,
             "type": "NodePort" if frontend.address in (ANY4, ANY6) else "-",
             "frontend": text,
-            "path": ["socket"],
+            "path": ["packet" if packet_only(frontend, serving) else "socket"],
             "backends": [endpoint_text(backend) for backend in serving.backends],
         }
         for text, (frontend, serving) in served.items()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 
-from socklb.serving import Backend, Frontend, Serving
+from socklb.serving import Backend, Frontend, Serving, is_ipv4, pack_address
 
 MAPS = (
     "frontends",
@@ -104,21 +104,45 @@ def loads_of(rows: bytes) -> list[int]:
     return [LOAD_NUMBER.unpack_from(rows, offset)[0] for offset in range(LOAD_OFFSET, len(rows), BACKEND_ROW.size)]
 
 
-LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND, LENT = FLAGS = 1, 2, 4, 8  # flags of a frontend
+LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND, LENT, HAS_OUTSIDE, GUARDED = FLAGS = 1, 2, 4, 8, 16, 32  # of a frontend
 
 
 def pack_options(serving: Serving) -> int:
     """Give the word that says how to choose: flags and, in the low half, the seconds of affinity."""
     flags = LEAST_LOADED * serving.least_loaded | OWN_NODE_ONLY * serving.own_node_only
     flags |= MAY_BE_BOUND * serving.may_be_bound | LENT * serving.lent
+    flags |= HAS_OUTSIDE * (serving.outside is not None) | GUARDED * (serving.sources is not None)
     return flags << 32 | serving.affinity
 
 
 def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
-    """Give what the tables know of how a frontend is served."""
+    """Give what a row knows of how a frontend is served: of `outside` and `sources`, whether there is anything."""
     flags, affinity = word >> 32, word & 0xFFFFFFFF
-    least_loaded, own_node_only, may_be_bound, lent = (bool(flags & one) for one in FLAGS)
-    return Serving(backends, affinity, least_loaded, own_node_only, may_be_bound=may_be_bound, lent=lent)
+    least_loaded, own_node_only, may_be_bound, lent, outside, guarded = (bool(flags & one) for one in FLAGS)
+    return Serving(
+        *(backends, affinity, least_loaded, own_node_only),
+        outside=() if outside else None,
+        sources=() if guarded else None,
+        may_be_bound=may_be_bound,
+        lent=lent,
+    )
+
+
+def pack_source_range(row: int, source: str) -> bytes:
+    """Give `struct source_range` of a CIDR as `Serving.sources` has it."""
+    host, _, length = source.partition("/")
+    address = pack_address(host)
+    return SOURCE_RANGE.pack(8 * ROW_INDEX.size + int(length) + (96 if is_ipv4(address) else 0), row, address)
+
+
+def row_of_source_range(raw: bytes) -> int:
+    """Give the row of a `struct source_range`."""
+    return int(SOURCE_RANGE.unpack(raw)[1])
+
+
+def pack_network(address: bytes, bits: int) -> bytes:
+    """Give `struct network`."""
+    return NETWORK.pack(bits, address)
 
 
 def pack_set(base: int, count: int) -> int:

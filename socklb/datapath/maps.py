@@ -161,6 +161,42 @@ class HashTable(PinnedMap):
                 left = left[count.value + 1 :]  # it stopped at the first missing key
 
 
+class TrieTable(PinnedMap):
+    """A trie of prefixes, an element a system call: it has batches only since Linux 5.13 (commit f56387c534cf)."""
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Read all elements; none may go meanwhile."""
+        key, value = ct.create_string_buffer(self.key_size), ct.create_string_buffer(self.value_size)
+        before = None
+        while self._there("bpf_map_get_next_key", before, key):
+            if self._there("bpf_map_lookup_elem", key, value):
+                yield key.raw, value.raw
+            before = key
+
+    def put(self, key: bytes, value: bytes) -> bool:
+        """Write an element; say whether there was room."""
+        try:
+            libbpf.call(f"write map {self.name}", "bpf_map_update_elem", self.fd, key, value, 0)
+        except libbpf.BpfError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return False
+        return True
+
+    def delete(self, key: bytes) -> None:
+        """Delete an element; one that is not there is passed over."""
+        self._there("bpf_map_delete_elem", key)
+
+    def _there(self, function: str, *arguments: object) -> bool:
+        try:
+            libbpf.call(f"ask map {self.name}", function, self.fd, *arguments)
+        except libbpf.BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
+        return True
+
+
 class RowTable(PinnedMap):
     """An array of rows, mapped into memory (BPF_F_MMAPABLE, kernel 5.5).
 

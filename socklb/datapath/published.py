@@ -17,9 +17,10 @@ from socklb.datapath import barrier, layout
 from socklb.datapath.address_filter import AddressFilter
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.rows import Rows
+from socklb.datapath.source_ranges import SourceRanges
 from socklb.serving import Frontend
 
-LENT = layout.LENT << 32  # in the word of options
+LENT, GUARDED = layout.LENT << 32, layout.GUARDED << 32  # in the word of options
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Published:
     row: int
     options: int
     word: int  # that leads to its set; 0: no backends
+    sources: tuple[str, ...] | None = None  # who may ask, where that is written and not read back; None: everybody
 
     @property
     def lent(self) -> bool:
@@ -37,12 +39,13 @@ class Published:
 
 
 class PublishedFrontends:
-    """See the module. `known` has them all, `lent` says how many of them are no Service's."""
+    """See the module. `known` has them all; `lent` counts those of no Service, `outside` has the second rows."""
 
     def __init__(self, directory: Path, bits: AddressFilter) -> None:
         """Open the tables; what they hold is for `read_back`."""
         self._elements = HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
         self._table = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
+        self.ranges = SourceRanges(directory)
         self._filter = bits
         self.capacity = self._elements.capacity
 
@@ -50,6 +53,7 @@ class PublishedFrontends:
         """Close the tables; the pins keep them."""
         self._elements.close()
         self._table.close()
+        self.ranges.close()
 
     @property
     def room(self) -> int:
@@ -75,9 +79,11 @@ class PublishedFrontends:
             self.known[frontend] = Published(row, options, word if layout.unpack_set(word)[1] else 0)
         self._rows.adopt((published.row, 1) for published in self.known.values())
         self.lent = sum(published.lent for published in self.known.values())
+        self.outside = {frontend: published for frontend, published in self.known.items() if frontend.scope}
         if damaged:
             self._elements.delete(damaged)
             barrier.wait_for_readers()  # of rows that are free from now on
+        self.ranges.read_back({published.row for published in self.known.values() if published.options & GUARDED})
         return len(damaged)
 
     def make_known(self, new: Sequence[tuple[Frontend, Published]]) -> int:
@@ -86,12 +92,14 @@ class PublishedFrontends:
         for frontend, published in new:
             published.row, key = self._rows.take(1), layout.pack_frontend(frontend)
             self._table.write(published.row, layout.FRONTEND_ROW.pack(key, published.word, published.options))
+            self.ranges.widen(published.row, published.sources)
             self._filter.add(frontend.address)
             items.append((key, layout.ROW_INDEX.pack(published.row)))
         barrier.order_stores()
         done = self._elements.put(items)
         self.known.update(new[:done])
         self.lent += sum(published.lent for _, published in new[:done])
+        self.outside.update((frontend, published) for frontend, published in new[:done] if frontend.scope)
         for frontend, published in new[done:]:
             self._give_back(frontend, published)
         return done
@@ -114,10 +122,12 @@ class PublishedFrontends:
         found = [self.known.pop(frontend) for frontend in gone]
         for frontend, published in zip(gone, found, strict=True):
             self.lent -= published.lent
+            self.outside.pop(frontend, None)
             self._give_back(frontend, published)
         return found
 
     def _give_back(self, frontend: Frontend, published: Published) -> None:
+        self.ranges.forget(published.row)
         self._rows.give_back(published.row, 1)
         self._filter.remove(frontend.address)
 

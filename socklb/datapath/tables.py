@@ -27,6 +27,7 @@ from socklb.datapath.address_filter import AddressFilter
 from socklb.datapath.known_addresses import TABLES, KnownAddresses
 from socklb.datapath.libbpf import BpfError
 from socklb.datapath.maps import RowTable
+from socklb.datapath.networks import Networks
 from socklb.datapath.published import Published, PublishedFrontends
 from socklb.datapath.rows import NoRoomError
 from socklb.datapath.sets import BackendSets
@@ -49,6 +50,7 @@ class Tables:
         self._filter = AddressFilter(self._filter_words)
         self._frontends = PublishedFrontends(directory, self._filter)
         self._addresses = [KnownAddresses(directory, name, self._filter) for name in TABLES]
+        self.networks = Networks(directory)
         self.writes: Counter[str] = Counter()
         self.repairs = 0  # damaged elements that were taken out
         self._learn()
@@ -56,7 +58,14 @@ class Tables:
 
     def close(self) -> None:
         """Close the maps; the pins keep them."""
-        for table in (self._frontends, self._backends, self._filter_words, self._loads, *self._addresses):
+        for table in (
+            self._frontends,
+            self._backends,
+            self._filter_words,
+            self._loads,
+            self.networks,
+            *self._addresses,
+        ):
             table.close()
 
     @property
@@ -75,8 +84,14 @@ class Tables:
 
     @property
     def without_backends(self) -> int:
-        """How many frontends are refused for want of a backend."""
-        return len(self._published) - self._sets.users
+        """How many frontends are refused for want of a backend; second rows are not counted."""
+        outside = sum(1 for published in self._frontends.outside.values() if not published.word)
+        return len(self._published) - self._sets.users - outside
+
+    @property
+    def count(self) -> int:
+        """How many frontends are served, but for those that are lent; second rows are not counted."""
+        return len(self._published) - self._frontends.lent - len(self._frontends.outside)
 
     @property
     def waiting(self) -> Mapping[Frontend, Serving]:
@@ -85,8 +100,8 @@ class Tables:
 
     @property
     def addresses_waiting(self) -> int:
-        """How many addresses found no room."""
-        return sum(table.waiting for table in self._addresses)
+        """How many addresses and networks found no room."""
+        return sum(table.waiting for table in (*self._addresses, self._frontends.ranges, self.networks))
 
     def fill(self) -> list[Fill]:
         """Say how full the tables are, from memory."""
@@ -179,8 +194,9 @@ class Tables:
             counted = serving.least_loaded and self._sets.is_counted(word)
             options = layout.pack_options(serving._replace(least_loaded=counted))
             if known is None:
-                self._new.append((frontend, Published(-1, options, word)))
+                self._new.append((frontend, Published(-1, options, word, serving.sources)))
             else:
+                self._frontends.ranges.widen(known.row, serving.sources)
                 self._changed.append((known, word, options))
         self._flush()
         if late:  # there is no row, and nothing of what they have is wanted: that must go first
@@ -239,6 +255,7 @@ class Tables:
         self._changed.clear()
         if self._new:
             self._make_known()
+        self._frontends.ranges.narrow()
 
     def _publish(self, known: Published, word: int, options: int) -> None:
         """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
@@ -256,7 +273,8 @@ class Tables:
         self.writes["rows"] += len(self._new)
         self.writes["frontends"] += done
         for frontend, new in self._new[done:]:
-            self._waiting.put(frontend, layout.unpack_options(new.options, self._sets.read(new.word)), served=False)
+            serving = layout.unpack_options(new.options, self._sets.read(new.word))
+            self._waiting.put(frontend, serving._replace(sources=new.sources), served=False)
             self._sets.release(new.word)
         self._new.clear()
 
@@ -275,7 +293,7 @@ class Tables:
             BpfError: they cannot be read.
         """
         barrier.wait_for_readers()  # of rows that were withdrawn a moment ago, and are free from now on
-        for table in self._addresses:
+        for table in (*self._addresses, self.networks):
             table.read_back()
         self._learn()
 

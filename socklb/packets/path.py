@@ -46,14 +46,14 @@ class PacketPath:
     def __init__(self, config: Config) -> None:
         """Load nftables; the node's rules are not touched yet. Without libnftables sockets alone are served."""
         self._packets: Packets | None = None
-        self._facts = PacketFacts(config.packet_path, there=False, whole=False, since=time.time())
+        self._facts = PacketFacts(config.packets_by == "nftables", there=False, whole=False, since=time.time())
         self._backlog = Backlog()
         self._wake = threading.Condition()
         self._closing = self._asked = self._mending = False
         self._thread: threading.Thread | None = None
         self._busy: float | None = None  # since when one piece of work goes on (monotonic)
         self._failures = 0
-        if config.packet_path:
+        if config.packets_by == "nftables":
             try:
                 self._packets = Packets(config.pod_cidrs, config.native_cidrs, self._damaged)
             except SocklbError as error:

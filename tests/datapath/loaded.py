@@ -21,12 +21,13 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import features, hooks, layout, libbpf
-from socklb.datapath.maps import HashTable, RowTable, map_info
+from socklb.datapath.maps import HashTable, RowTable, TrieTable, map_info
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
 from tests.datapath.sandbox import mounted_bpffs
 
-HASHES, ARRAYS = (1, 9), (2,)  # enum bpf_map_type: HASH and LRU_HASH, ARRAY. What is of a socket goes with the socket.
+# enum bpf_map_type: HASH and LRU_HASH, ARRAY, LPM_TRIE. What is of a socket goes with the socket.
+HASHES, ARRAYS, TRIES = (1, 9), (2,), (11,)
 
 
 class LoadedOnce:
@@ -105,6 +106,10 @@ def empty(node: NodeDatapath) -> None:
         if info.type in HASHES:
             with closing(HashTable(pin.parent, pin.name, info.key_size, info.value_size)) as table:
                 table.delete(key for key, _ in table.items())
+        if info.type in TRIES:
+            with closing(TrieTable(pin.parent, pin.name, info.key_size, info.value_size)) as trie:
+                for key in [key for key, _ in trie.items()]:
+                    trie.delete(key)
         if info.type in ARRAYS:
             with closing(RowTable(pin.parent, pin.name, info.value_size)) as rows:
                 rows.write(0, bytes(rows.capacity * rows.value_size))

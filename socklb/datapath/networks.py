@@ -1,0 +1,41 @@
+"""Which networks an address lies in, for the packet path alone.
+
+networks.set({(pack_address("10.244.0.0"), 112): layout.POD_NETWORK})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from socklb.datapath import layout
+from socklb.datapath.maps import TrieTable
+
+
+class Networks:
+    """The table of networks: of the longest prefix that an address has, its flags count."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the table and read back what it holds."""
+        self._table = TrieTable(directory, "networks", layout.NETWORK.size, layout.NETWORK_FLAGS.size)
+        self.read_back()
+
+    def close(self) -> None:
+        """Close the table; the pin keeps it."""
+        self._table.close()
+
+    def read_back(self) -> None:
+        """Learn what the table holds."""
+        self.known = dict(self._table.items())
+        self.waiting = 0  # how many found no room; they are tried again with the next change
+
+    def set(self, flags: Mapping[tuple[bytes, int], int]) -> None:
+        """Have these networks, each an address and the bits of it that count, and no others."""
+        wanted = {layout.pack_network(*prefix): layout.NETWORK_FLAGS.pack(flag) for prefix, flag in flags.items()}
+        for key in self.known.keys() - wanted.keys():
+            self._table.delete(key)
+            del self.known[key]
+        new = [(key, value) for key, value in wanted.items() if self.known.get(key) != value]
+        written = {key: value for key, value in new if self._table.put(key, value)}
+        self.known.update(written)
+        self.waiting = len(new) - len(written)

@@ -1,0 +1,80 @@
+"""Which clients may ask for a frontend with source ranges, by its row. Only the packet path looks at them.
+
+    ranges.widen(row, ("10.0.0.0/8",))     # before the row says that it is guarded
+    ranges.narrow()                        # afterwards: nobody else may
+
+A range that finds no room keeps its clients out until there is some.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from socklb.datapath import layout
+from socklb.datapath.maps import TrieTable
+
+
+class SourceRanges:
+    """The ranges that are in the table, and those that wait for room."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the table; what it holds is for `read_back`."""
+        self._table = TrieTable(directory, "source_ranges", layout.SOURCE_RANGE.size, len(layout.PRESENT))
+
+    def close(self) -> None:
+        """Close the table; the pin keeps it."""
+        self._table.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many found no room."""
+        return len(self._homeless)
+
+    def read_back(self, guarded: Collection[int]) -> None:
+        """Learn what the table holds of these rows; what it holds of others goes."""
+        self._by_row: defaultdict[int, set[bytes]] = defaultdict(set)
+        self._surplus: set[bytes] = set()
+        self._homeless: dict[bytes, None] = {}
+        for key in [key for key, _ in self._table.items()]:
+            if (row := layout.row_of_source_range(key)) in guarded:
+                self._by_row[row].add(key)
+            else:
+                self._table.delete(key)
+
+    def widen(self, row: int, sources: Iterable[str] | None) -> None:
+        """Let clients of a row ask from these networks; from others they may until `narrow`."""
+        if sources is None and row not in self._by_row:  # most
+            return
+        wanted = {layout.pack_source_range(row, source) for source in sources or ()}
+        self._surplus |= self._by_row[row] - wanted
+        for key in wanted - self._by_row[row]:
+            self._by_row[row].add(key)
+            self._write(key)
+
+    def narrow(self) -> None:
+        """Let nobody ask from where only earlier ranges allowed it."""
+        if self._surplus:
+            for key in self._surplus:
+                self._by_row[layout.row_of_source_range(key)].discard(key)
+            self._drop(self._surplus)
+            self._surplus = set()
+
+    def forget(self, row: int) -> None:
+        """Have no range for a row that is nobody's now."""
+        if row in self._by_row:
+            self._drop(self._by_row.pop(row))
+
+    def _drop(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            self._homeless.pop(key, None)
+            self._table.delete(key)
+        for key in list(self._homeless):
+            if not self._table.put(key, layout.PRESENT):
+                break
+            del self._homeless[key]
+
+    def _write(self, key: bytes) -> None:
+        if not self._table.put(key, layout.PRESENT):
+            self._homeless[key] = None
