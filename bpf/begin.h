@@ -142,9 +142,8 @@ GLOBAL int begin_service(struct __sk_buff *skb, int met)
 {
 	struct work *work = get_work();
 	struct frontend_key key = {};
-	struct found found;
+	struct found found, second = {};
 	__u64 flags;
-	int outside;
 
 	if (!work)
 		return DROP;
@@ -157,14 +156,11 @@ GLOBAL int begin_service(struct __sk_buff *skb, int met)
 	flags = *(volatile __u64 *)&found.frontend->options >> 32;
 	if (flags & GUARDED && !may_ask(found.row, &work->packet.tuple.source))
 		return forbid();
-	outside = met == AT_UPLINK_IN && flags & HAS_OUTSIDE;
-	if (outside) {
+	if (met == AT_UPLINK_IN && flags & HAS_OUTSIDE) {
 		key.scope = FROM_OUTSIDE;
-		found = find_frontend(&key);
-		if (!found.frontend)
-			return forbid();
+		second = find_frontend(&key);
 	}
-	return serve(skb, met, found.row, outside);
+	return serve(skb, met, second.frontend ? second.row : found.row, !!second.frontend);
 }
 
 /* The packet at work is a pod's first to the world, which sees the node. */

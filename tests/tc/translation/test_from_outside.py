@@ -8,7 +8,7 @@ import pytest
 
 from socklb.serving import ANY4, ANY6, Frontend
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS
-from tests.tc.translation.conftest import Ask, Node, frontend, names, serving
+from tests.tc.translation.conftest import HAS_OUTSIDE, Ask, Node, frontend, names, serving
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 SERVICE, SERVICE6, EXTERNAL, EXTERNAL6 = "10.96.0.10", "fd00:10:96::a", "192.0.2.1", "2001:db8::1"
@@ -90,6 +90,14 @@ def test_external_traffic_policy_local_stays_on_the_node_with_the_clients_addres
     assert set(ask("client", NODE, 32000, "tcp", 20)) == {f"a {CLIENT}"}
     node.serve_outside(asked, serving())
     assert ask("client", NODE, 32000) == ["TIMEOUT"]
+
+
+def test_clients_outside_are_served_as_before_while_there_is_no_second_row(node: Node, ask: Ask) -> None:
+    """Flag and row are not written at one stroke, and the row may wait for room."""
+    asked = Frontend(ANY4, 32000, TCP)
+    node.sync({asked: serving("far")})
+    node.flag(asked, HAS_OUTSIDE)
+    assert names(ask("client", NODE, 32000)) == {"far"}
 
 
 def test_a_connection_has_one_flow_and_ends_with_it(node: Node, ask: Ask) -> None:
