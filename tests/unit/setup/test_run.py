@@ -41,7 +41,8 @@ def project(tmp_path: Path) -> Path:
 def start(project: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(project / "tests/run.py"), *arguments]
     out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, cwd=project, text=True, start_new_session=True, **out)
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # none is needed, and they are half of a start
+    return subprocess.Popen(command, cwd=project, env=environment, text=True, start_new_session=True, **out)
 
 
 def test_all_tiers_are_run_and_those_beside_are_shown_at_the_end(project: Path) -> None:
