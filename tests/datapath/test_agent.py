@@ -7,12 +7,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from socklb import control
 from socklb.datapath import view
+from socklb.datapath.maps import TrieTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
@@ -374,3 +376,36 @@ def test_external_traffic_policy_local_leaves_another_node_to_itself(sandbox: Sa
     serving.write("web.yaml", NODE, other, WEB, slice_, WEB6)
     serving.applied("EndpointSlice/default/web-4", 3)
     assert answers(sandbox, "172.18.0.77", 32000) == answers(sandbox, NODE4, 32000) == set(BACKENDS4[:2])
+
+
+def test_for_packets_in_ebpf_the_tables_hold_more_and_give_it_back(agent: AgentUnderTest) -> None:
+    """Second rows for clients outside, source ranges and networks; what is told counts each frontend once."""
+    agent.around = ALONE
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "loadBalancerSourceRanges": ["192.0.2.0/24"]}
+    balanced = {
+        **WEB,
+        "spec": {**WEB["spec"], **spec},
+        "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.7", "ipMode": "VIP"}]}},
+    }
+    agent.write("web.yaml", NODE, balanced, WEB4, WEB6)
+    found: dict[str, tuple[int, ...]] = {}
+    for way in ('"ebpf"', "false"):
+        agent.configure()
+        agent.config.write_text(
+            agent.config.read_text().replace("= false", f'= {way}\npod_cidrs = ["10.244.0.0/16", "fd00:10:244::/56"]')
+        )
+        agent.start()
+        status = agent.until(lambda status: status["synced"])
+        frontends = view.read_frontends(Pins(agent.bpffs).maps)
+        listed = agent.run("service", "list").stdout.count("/TCP")
+        held = [count(agent, name, key) for name, key in (("source_ranges", 24), ("networks", 20))]
+        scoped = sum(1 for frontend in frontends if frontend.scope)
+        found[way] = (status["services"]["frontends"], len(frontends) - scoped, scoped, listed, *held)
+        agent.stop()
+    # ClusterIPs and NodePorts of two families and the ingress address, each over TCP and UDP
+    assert found == {'"ebpf"': (10, 10, 6, 5, 2, 3), "false": (8, 8, 0, 5, 0, 0)}
+
+
+def count(agent: AgentUnderTest, name: str, key: int) -> int:
+    with closing(TrieTable(Pins(agent.bpffs).maps, name, key, 1)) as table:
+        return sum(1 for _ in table.items())
