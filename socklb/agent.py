@@ -35,6 +35,7 @@ from socklb.plan import Plan
 from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
 from socklb.serving import Difference
+from socklb.sockets.follower import Follower
 from socklb.state import Affected, State
 
 NAMES_EVERY = 1.0  # seconds between two looks whether the file of names is up to date
@@ -103,9 +104,11 @@ class Agent:
         self.routes = NodeRoutes(config)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
+        self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached)
         self._parts = parts = Parts(
             config, datapath, source, self.hooks, self.connect, self.plan, self.packets, self.routes
         )
+        parts.moved = self.follower.done
         self.supervisor, self.progress = parts.supervisor, parts.progress
         self.reporter = Reporter(parts)
         self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
@@ -131,6 +134,7 @@ class Agent:
         supervisor.every("names", NAMES_EVERY, lambda: self._cataloguer.keep(self.plan))
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("connect", 1.0, self._check_connect)  # soon after the hooks are attached, then when it is due
+        supervisor.keep("sockets", self.follower.follow)
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
         supervisor.watch(lambda: self.health.running)
@@ -256,6 +260,7 @@ class Agent:
     def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
         self._datapath.tables.apply(difference)
         self.hooks.attach(whole=whole)
+        self.follower.changed(difference.put)
 
     def _in_tables(self, difference: Difference) -> Difference:
         """Give what the tables are to hold of it: the packet path in eBPF serves from them too."""

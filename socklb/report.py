@@ -140,8 +140,8 @@ class Report(Struct):
 
     lacking: hooks by which the kernel does not run our programs, which `hooks` shows by their pins; hook_trouble: what
     stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. leftovers: of a
-    kube-proxy. eligible: whether load balancers may ask this node. late: whether a change waits for a minute to be
-    applied.
+    kube-proxy. moved: UDP sockets whose backend left, by what became of them (`socklb.sockets.moving`). eligible:
+    whether load balancers may ask this node. late: whether a change waits for a minute to be applied.
     """
 
     made: float = 0.0
@@ -166,6 +166,7 @@ class Report(Struct):
     table_repairs: int = 0
     records: RecordFacts = field(default_factory=RecordFacts)
     leftovers: list[str] = field(default_factory=list[str])
+    moved: dict[str, int] = field(default_factory=dict[str, int])
     writes: dict[str, int] = field(default_factory=dict[str, int])
     listening: dict[str, str] = field(default_factory=dict[str, str])
     eligible: bool = True

@@ -76,6 +76,7 @@ class Parts:
     routes: NodeRoutes
     supervisor: Supervisor = field(default_factory=Supervisor)
     progress: Progress = field(default_factory=Progress)
+    moved: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass
@@ -129,6 +130,7 @@ class Reporter:
             table_repairs=parts.datapath.tables.repairs,
             records=report.RecordFacts(*parts.datapath.records),
             leftovers=self.leftovers,
+            moved=dict(parts.moved),
             writes=dict(parts.datapath.tables.writes),
             listening=dict(health.listening) if health else {},
             eligible=health.eligible if health else True,

@@ -15,6 +15,11 @@ SO_COOKIE = 57  # socket(7); kernel 4.12
 DISCARD = 9  # a port that nobody serves
 
 
+def cookie_of(any_socket: socket.socket) -> int:
+    """Give the cookie of a socket."""
+    return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
+
+
 class OwnNetwork:
     """This process' network namespace.
 
@@ -25,11 +30,7 @@ class OwnNetwork:
     def __init__(self) -> None:
         self.cookie = features.netns_cookie()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.asking = (
-            0
-            if self.cookie
-            else int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
-        )
+        self.asking = 0 if self.cookie else cookie_of(self._socket)
 
     def tell_hooks(self) -> None:
         """Have a hook see the socket, if this process is in the node's cgroup or below. Nothing is sent."""

@@ -41,13 +41,13 @@ def read_frontends(directory: Path) -> dict[Frontend, Serving]:
         found: dict[Frontend, Serving] = {}
         for key, value in frontends.items():
             (row,) = layout.ROW_INDEX.unpack(value)
-            serving = _read_serving(rows, backends, row, key)
+            serving = read_serving(rows, backends, row, key)
             if serving is not None and not serving.lent:
                 found[layout.unpack_frontend(key)] = serving
         return found
 
 
-def _read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Serving | None:
+def read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Serving | None:
     """Read a row and a set that did not change meanwhile; None if the row went to another frontend, or is none."""
     if row >= rows.capacity:
         return None

@@ -49,6 +49,7 @@ class Metrics(Collector):
         yield from _of_progress(self._progress)
         yield from _of_services(report)
         yield from _of_tables(report)
+        yield _of_sockets(report)
         yield from _of_hooks(report)
         yield from _of_packets(report.packet_path)
         yield from _of_connect(report.connect)
@@ -89,6 +90,14 @@ def _of_tables(report: Report) -> Iterator[Metric]:
     text = "Records of sockets that found their slot taken."
     yield CounterMetricFamily("socklb_records_spilled", text, value=spilled)
     yield CounterMetricFamily("socklb_records_lost", "Records of sockets that found no memory.", value=lost)
+
+
+def _of_sockets(report: Report) -> Metric:
+    text = "Connected UDP sockets whose backend left: connected anew, destroyed, or left as they were."
+    moved = CounterMetricFamily("socklb_sockets_moved", text, labels=["way"])
+    for way, count in report.moved.items():
+        moved.add_metric([way], count)
+    return moved
 
 
 def _of_hooks(report: Report) -> Iterator[Metric]:

@@ -14,14 +14,13 @@ import ctypes as ct
 import fcntl
 import os
 import socket
-import sys
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from socklb.datapath.own_network import SO_COOKIE
+from socklb.datapath.own_network import cookie_of
 from socklb.serving import V4_PREFIX, Backend, pack_address
 from socklb.sockets.diag import IPPROTO_MPTCP, Live
 
@@ -108,11 +107,6 @@ def _call(number: int, *arguments: int) -> int:
     if result < 0:
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
     return int(result)
-
-
-def cookie_of(any_socket: socket.socket) -> int:
-    """Give the cookie of a socket."""
-    return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
 
 
 def search(candidates: Iterable[tuple[int, Holder]]) -> Iterator[tuple[Live, socket.socket]]:

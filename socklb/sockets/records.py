@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import ctypes as ct
 import errno
+import socket
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from socklb.datapath import layout, libbpf, view
 from socklb.datapath.maps import PinnedMap, RowTable
+from socklb.datapath.own_network import cookie_of
 from socklb.serving import Backend
 
 SLOTS, STORAGE = "sockets", "more_peers"
+END_OF_ASKED = 16  # in a slot: the second half of the address that was asked for
 TRIES = 10
 
 
@@ -49,9 +54,23 @@ class Records:
         table = self._slots
         if table is None:
             return {}
-        taken = (index for index, cookie in enumerate(table.column(0)) if cookie)
-        read = (self._slot(table, index) for index in taken)
-        return {cookie: record for cookie, raw in read if cookie and (record := unpack_peer(raw))}
+        return self._read(table, (index for index, cookie in enumerate(table.column(0)) if cookie))
+
+    def asked_for(self, addresses: Iterable[bytes]) -> dict[int, Record]:
+        """Give those of them whose sockets asked for one of these addresses, or for one that ends as they do."""
+        table, ends = self._slots, {int.from_bytes(address[8:], sys.byteorder) for address in addresses}
+        if table is None:
+            return {}
+        return self._read(table, (index for index, end in enumerate(table.column(END_OF_ASKED)) if end in ends))
+
+    def newest(self, any_socket: socket.socket) -> Record | None:
+        """Give what a socket of which we have a descriptor was given last."""
+        cookie, table = cookie_of(any_socket), self._slots
+        if table is not None:
+            found, raw = self._slot(table, cookie & (table.capacity - 1))
+            if found == cookie:
+                return unpack_peer(raw)
+        return next(iter(self.of_socket(any_socket.fileno())), None)
 
     def has_slot(self, cookie: int) -> bool:
         """Say whether a socket still has its slot."""
@@ -75,6 +94,10 @@ class Records:
         if self._slots is not None:
             self._slots.close()
         self.storage.close()
+
+    def _read(self, table: RowTable, indices: Iterable[int]) -> dict[int, Record]:
+        read = (self._slot(table, index) for index in indices)
+        return {cookie: record for cookie, raw in read if cookie and (record := unpack_peer(raw))}
 
     @staticmethod
     def _slot(table: RowTable, index: int) -> tuple[int, bytes]:

@@ -1,0 +1,135 @@
+"""Connected UDP sockets whose backend has left are connected anew, in place: their application notices nothing.
+
+    with closing(Mover(records, is_stale, done)) as mover:
+        mover.move(stale)       # {cookie: Record}: sockets that have a backend which serves no more
+    done                        # how many were CONNECTED, DESTROYED, LEFT
+
+We take a second descriptor of the socket and connect it to what it asked for once; the hooks of the socket's own cgroup
+choose a backend. Its port stays, who waits in recv() gets the next answer, and getpeername() tells the Service as
+before. Where we may not have the socket, the kernel closes it (SOCK_DESTROY): the application is told ECONNABORTED.
+
+The record decides, not the address: whoever connected to the same address by himself is left alone. An application
+that connects the socket elsewhere in the microseconds between our last look and our connect() is overruled.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+
+from socklb.datapath.own_network import cookie_of
+from socklb.errors import SocklbError
+from socklb.serving import Backend, address_text, is_ipv4
+from socklb.sockets.descriptors import Holder, Pidfds, holders, search
+from socklb.sockets.diag import Diagnosis, Live
+from socklb.sockets.listing import live_sockets
+from socklb.sockets.networks import networks
+from socklb.sockets.records import Record, Records
+
+CONNECTED, DESTROYED, LEFT = WAYS = "connected", "destroyed", "left"
+GONE = {errno.ESRCH, errno.EBADF, errno.ENOENT}  # the process ended, or closed it
+UDP, TCP = (socket.IPPROTO_UDP,), (socket.IPPROTO_TCP,)
+
+
+class NotTranslatedError(SocklbError):
+    """The hooks did not translate our connect: nothing is moved until they do."""
+
+    def __init__(self) -> None:
+        super().__init__("a connect of ours was not translated", hint="socklb status")
+
+
+class Mover:
+    """See the module. It looks once who is where, so it is for one pass."""
+
+    def __init__(self, records: Records, is_stale: Callable[[Record], bool], done: Counter[str]) -> None:
+        """Look who is there. `is_stale`: whether a record's backend serves no more, and others do."""
+        self._records, self._is_stale, self._done = records, is_stale, done
+        self._pidfds = Pidfds()
+        self._places = networks()
+
+    def close(self) -> None:
+        """Let go of the processes."""
+        self._pidfds.close()
+
+    def move(self, stale: Mapping[int, Record]) -> None:
+        """Connect anew those of these sockets that are connected UDP sockets, and those whose record has no slot.
+
+        Raises:
+            NotTranslatedError: the hooks are not at work.
+        """
+        listed, spilled = live_sockets(self._records, self._places, UDP), self._records.spilled
+        open_now = holders()
+        for cookie, live in listed.items():
+            record = stale.get(cookie)
+            unknown = spilled and not self._records.has_slot(cookie)
+            if live.connected and (unknown or (record and live.peer == record.given)):
+                self._move(live, open_now.get(live.inode, []), known=record is not None)
+        if stale.keys() - listed.keys() - live_sockets(self._records, self._places, TCP).keys():
+            self._search(stale, {live.inode for live in listed.values()}, open_now)
+
+    def _move(self, live: Live, who: Iterable[Holder], *, known: bool) -> None:
+        for holder in who:
+            try:
+                with self._pidfds.taken(holder) as theirs:
+                    if cookie_of(theirs) == live.cookie:
+                        self._note(self._connected(theirs, live.peer))
+                        return
+            except OSError as error:
+                if error.errno not in GONE:
+                    break
+        if known:  # by its slot: of another nobody knows what it was given
+            self._note(self._destroyed(live))
+
+    def _search(self, stale: Mapping[int, Record], known: set[int], open_now: dict[int, list[Holder]]) -> None:
+        """Look for what is in network namespaces that we may not enter, or do not know."""
+        for live, theirs in search((inode, who[0]) for inode, who in open_now.items() if inode not in known):
+            if live.cookie in stale and live.connected and live.protocol in UDP:
+                try:
+                    self._note(self._connected(theirs))
+                except OSError:
+                    self._note(LEFT)
+
+    def _connected(self, theirs: socket.socket, peer: Backend | None = None) -> str:
+        """Connect a socket to what it asked for; give what was done, empty if it has what it should have.
+
+        Raises:
+            OSError: there is no way from its address to the new backend.
+        """
+        record = self._records.newest(theirs)
+        if record is None or not self._is_stale(record) or peer not in (None, record.given):
+            return ""
+        try:
+            theirs.connect(_to(record.asked, theirs.family))
+        except ConnectionRefusedError:
+            return LEFT  # nobody serves any more
+        except OSError as error:
+            if self._records.newest(theirs) == record:
+                raise NotTranslatedError from error
+            raise
+        if self._records.newest(theirs) == record:
+            theirs.connect(_to(record.given, theirs.family))
+            raise NotTranslatedError
+        return CONNECTED
+
+    def _destroyed(self, live: Live) -> str:
+        for place in self._places:
+            if place.number == live.network:
+                try:
+                    with closing(Diagnosis(place)) as asking:
+                        asking.destroy(live)
+                except OSError as error:
+                    return "" if error.errno in GONE else LEFT
+                return DESTROYED
+        return LEFT
+
+    def _note(self, way: str) -> None:
+        if way:
+            self._done[way] += 1
+
+
+def _to(where: Backend, family: int) -> tuple[str, int]:
+    host = address_text(where.address)
+    return (f"::ffff:{host}" if family == socket.AF_INET6 and is_ipv4(where.address) else host, where.port)

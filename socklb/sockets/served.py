@@ -1,0 +1,70 @@
+"""Who serves what a socket asked for, as the kernel's tables say it at this moment: read beside their one writer.
+
+with closing(Served(maps)) as served:
+    served.backends(asked, socket.IPPROTO_UDP)      # empty: nobody, or it is no Service's
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import errno
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from socklb.datapath import layout, libbpf, view
+from socklb.datapath.maps import HashTable, PinnedMap, RowTable
+from socklb.serving import ANY4, ANY6, V4_PREFIX, Backend, Frontend, is_ipv4
+
+LOOPBACK4, LOOPBACK6 = V4_PREFIX + b"\x7f", bytes(15) + b"\x01"
+
+
+class Served:
+    """See the module. What was asked for once is remembered: it is for one look."""
+
+    def __init__(self, maps: Path) -> None:
+        """Open the pinned maps."""
+        with ExitStack() as opened:
+            self._frontends = opened.enter_context(
+                closing(HashTable(maps, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size))
+            )
+            self._rows = opened.enter_context(closing(RowTable(maps, "frontend_rows", layout.FRONTEND_ROW.size)))
+            self._backends = opened.enter_context(closing(RowTable(maps, "backends", layout.BACKEND_ROW.size)))
+            self._nodes = opened.enter_context(closing(HashTable(maps, "node_addrs", 16, 1)))
+            self._opened = opened.pop_all()
+        self._known: dict[Frontend, frozenset[Backend]] = {}
+
+    def close(self) -> None:
+        """Close the maps."""
+        self._opened.close()
+
+    def backends(self, asked: Backend, protocol: int) -> frozenset[Backend]:
+        """Give who serves an address and port: its own frontend, else the NodePort."""
+        frontend = Frontend(asked.address, asked.port, protocol)
+        if frontend not in self._known:
+            self._known[frontend] = self._read(frontend)
+        return self._known[frontend]
+
+    def _read(self, frontend: Frontend) -> frozenset[Backend]:
+        row = _find(self._frontends, key := layout.pack_frontend(frontend))
+        if row is None and self._is_nodes(frontend.address):
+            any_address = ANY4 if is_ipv4(frontend.address) else ANY6
+            row = _find(self._frontends, key := layout.pack_frontend(frontend._replace(address=any_address)))
+        if row is None:
+            return frozenset()
+        (index,) = layout.ROW_INDEX.unpack(row)
+        serving = view.read_serving(self._rows, self._backends, index, key)
+        return frozenset(serving.backends) if serving else frozenset()
+
+    def _is_nodes(self, address: bytes) -> bool:
+        return address.startswith(LOOPBACK4) or address == LOOPBACK6 or _find(self._nodes, address) is not None
+
+
+def _find(table: PinnedMap, key: bytes) -> bytes | None:
+    value = ct.create_string_buffer(table.value_size)
+    try:
+        libbpf.call(f"read map {table.name}", "bpf_map_lookup_elem", table.fd, key, value)
+    except libbpf.BpfError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return None
+    return value.raw

@@ -1,0 +1,367 @@
+"""Connected UDP sockets follow their Service: a backend that leaves takes nobody with it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from socklb.datapath import layout
+from socklb.datapath.links import detach_pinned
+from socklb.datapath.maps import RowTable
+from socklb.datapath.node import NodeDatapath
+from socklb.datapath.pins import Pins
+from socklb.sockets.moving import Mover, NotTranslatedError
+from socklb.sockets.records import Records
+from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
+from tests.datapath.pods import Pod
+from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Job, Sandbox
+from tests.datapath.services import SERVICE4, SERVICE6, web
+
+OLD4, NEW4 = BACKENDS4[:2]
+OLD6, NEW6 = BACKENDS6[:2]
+WAIT = 20.0
+
+Follow = tuple[str, str, int]  # who answers, the peer, the own port
+
+
+@pytest.fixture
+def serving(agent: AgentUnderTest) -> AgentUnderTest:
+    agent.write("web.yaml", node("w1", NODE4), service("web", SERVICE4, SERVICE6, node_port=30080))
+    backends(agent, 1, OLD4, OLD6)
+    agent.start()
+    return agent
+
+
+def backends(agent: AgentUnderTest, generation: int, *addresses: str) -> None:
+    """Say who serves."""
+    for name, colon in (("web-4", False), ("web-6", True)):
+        of_family = [address for address in addresses if (":" in address) is colon]
+        slice_ = endpoint_slice(name, *of_family, generation=generation)
+        agent.write(f"{name}.yaml", {**slice_, "addressType": "IPv6" if colon else "IPv4"})
+
+
+def moved(agent: AgentUnderTest, **ways: int) -> None:
+    agent.until(lambda status: {way: status["moved"][way] for way in ways} == ways)
+
+
+def client(asked: str, port: int = 80, family: int = 0) -> socket.socket:
+    found = socket.socket(family or (socket.AF_INET6 if ":" in asked else socket.AF_INET), socket.SOCK_DGRAM)
+    found.settimeout(WAIT)
+    found.connect((f"::ffff:{asked}" if family else asked, port))
+    return found
+
+
+def facts(asking: socket.socket) -> Follow:
+    asking.send(b"?")
+    answer = asking.recv(100).decode()
+    peer = asking.getpeername()
+    return answer, f"{peer[0]} {peer[1]}", asking.getsockname()[1]
+
+
+def before_and_after(sandbox: Sandbox, serving: AgentUnderTest, opened: Callable[[], socket.socket]) -> list[Follow]:
+    """Ask by one socket before its backend leaves and after that, without connecting it."""
+
+    def ask() -> list[Follow]:
+        asking = opened()
+        first = facts(asking)
+        (serving.home / "asked").touch()
+        wait_for(serving, "moved")
+        return [first, facts(asking)]
+
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    backends(serving, 2, NEW4, NEW6)
+    moved(serving, connected=1, destroyed=0, left=0)
+    (serving.home / "moved").touch()
+    return result(job)
+
+
+def wait_for(where: AgentUnderTest | Path, name: str) -> None:
+    home, end = where if isinstance(where, Path) else where.home, time.monotonic() + WAIT
+    while not (home / name).exists():
+        assert time.monotonic() < end, f"nobody made {name}"
+        time.sleep(0.002)
+
+
+def result(job: Job) -> Any:
+    return job.result()
+
+
+@pytest.mark.parametrize(
+    ("asked", "port", "family", "old", "new"),
+    [
+        (SERVICE4, 80, 0, OLD4, NEW4),
+        (SERVICE6, 80, 0, OLD6, NEW6),
+        (SERVICE4, 80, socket.AF_INET6, OLD4, NEW4),
+        (NODE4, 30080, 0, OLD4, NEW4),
+    ],
+    ids=["IPv4", "IPv6", "IPv4-mapped", "NodePort"],
+)
+def test_a_socket_keeps_port_and_peer_and_gets_another_backend(
+    sandbox: Sandbox, serving: AgentUnderTest, asked: str, port: int, family: int, old: str, new: str
+) -> None:
+    first, second = before_and_after(sandbox, serving, lambda: client(asked, port, family))
+    assert (first[0], second[0]) == (old, new)
+    assert first[1:] == second[1:]
+    assert first[1] == (f"::ffff:{asked} {port}" if family else f"{asked} {port}")
+
+
+def test_one_that_terminates_is_left_while_others_are_ready(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    def ask() -> list[Follow]:
+        asking = client(SERVICE4)
+        found = [facts(asking)]
+        for name, then in (("asked", "alone"), ("asked again", "moved")):
+            (serving.home / name).touch()
+            wait_for(serving, then)
+            found.append(facts(asking))
+        return found
+
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    slice_ = endpoint_slice("web-4", OLD4, generation=2)
+    slice_["endpoints"][0]["conditions"] = {"ready": False, "serving": True, "terminating": True}
+    serving.write("web-4.yaml", slice_)
+    serving.applied("EndpointSlice/default/web-4", 2)
+    (serving.home / "alone").touch()
+    wait_for(serving, "asked again")
+    slice_["metadata"]["generation"] = 3
+    slice_["endpoints"].append({"addresses": [NEW4], "conditions": {"ready": True}})
+    serving.write("web-4.yaml", slice_)
+    moved(serving, connected=1)
+    (serving.home / "moved").touch()
+    assert [answer for answer, _, _ in result(job)] == [OLD4, OLD4, NEW4]
+
+
+def test_who_waits_for_an_answer_gets_the_next_ones(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    """One thread waits in recv() all the time, another one sends each millisecond."""
+
+    def ask() -> tuple[list[str], int, int]:
+        asking, answers, sent = client(SERVICE4), [], 0
+
+        def listen() -> None:
+            while (answer := asking.recv(100)) != b"":
+                answers.append(answer.decode())
+
+        listening = threading.Thread(target=listen)
+        listening.start()
+        end = time.monotonic() + WAIT
+        while answers[-20:] != [NEW4] * 20 and time.monotonic() < end:
+            asking.send(b"?")
+            sent += 1
+            if sent == 50:
+                (serving.home / "asked").touch()
+            time.sleep(0.001)
+        time.sleep(0.2)
+        asking.shutdown(socket.SHUT_RD)
+        listening.join()
+        return answers, sent, len(answers)
+
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    backends(serving, 2, NEW4, NEW6)
+    answers, sent, answered = result(job)
+    assert answers == sorted(answers), "an answer of the old backend after one of the new"
+    assert set(answers) == {OLD4, NEW4}
+    assert sent - answered <= 5, "more was lost than was in flight"
+
+
+def test_what_left_while_no_agent_ran_is_found_at_the_start(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    def ask() -> list[Follow]:
+        asking = client(SERVICE4)
+        first = facts(asking)
+        (serving.home / "asked").touch()
+        wait_for(serving, "moved")
+        return [first, facts(asking)]
+
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    serving.kill()
+    backends(serving, 2, NEW4, NEW6)
+    serving.start()
+    moved(serving, connected=1)
+    (serving.home / "moved").touch()
+    assert [answer for answer, _, _ in result(job)] == [OLD4, NEW4]
+
+
+def test_a_service_that_has_nobody_keeps_its_sockets_until_it_has(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    def ask() -> list[Follow]:
+        asking = client(SERVICE4)
+        first = facts(asking)
+        (serving.home / "asked").touch()
+        wait_for(serving, "moved")
+        return [first, facts(asking)]
+
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    backends(serving, 2)
+    serving.applied("EndpointSlice/default/web-4", 2)
+    backends(serving, 3, NEW4, NEW6)
+    moved(serving, connected=1, left=0)
+    (serving.home / "moved").touch()
+    first, second = result(job)
+    assert (first[0], second[0]) == (OLD4, NEW4)
+    assert first[1:] == second[1:]
+
+
+@pytest.fixture
+def bystanders(sandbox: Sandbox, serving: AgentUnderTest) -> Iterator[Job]:
+    """Sockets at the old backend that no Service led there, or that follow nobody: they must stay as they are."""
+
+    def ask() -> list[Any]:
+        straight = client(OLD4, PORT)
+        tcp = socket.create_connection((SERVICE4, 80), WAIT)
+        turned = client(SERVICE4)
+        turned.connect((OLD4, PORT))
+        free = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        free.sendto(b"?", (SERVICE4, 80))
+        own = tcp.getsockname()
+        follower = client(SERVICE4)
+        (serving.home / "asked").touch()
+        wait_for(serving, "moved")
+        told = [facts(one)[0] for one in (straight, turned, follower)]
+        return [*told, tcp.recv(100).decode(), tcp.getsockname() == own, straight.getpeername()[0]]
+
+    return sandbox.start(ask)
+
+
+def test_nobody_else_is_touched(serving: AgentUnderTest, bystanders: Job) -> None:
+    wait_for(serving, "asked")
+    backends(serving, 2, NEW4, NEW6)
+    moved(serving, connected=1, destroyed=0, left=0)
+    (serving.home / "moved").touch()
+    assert result(bystanders) == [OLD4, OLD4, NEW4, OLD4, True, OLD4]
+
+
+def test_ten_thousand_sockets_move_at_once(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    def connect() -> None:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        for _ in range(2000):
+            client(SERVICE4).detach()
+
+    pods = [Pod(sandbox.cgroup, n, connect) for n in range(1, 6)]
+    try:
+        for pod in pods:
+            pod.result()
+        backends(serving, 2, NEW4, NEW6)
+        moved(serving, connected=10_000, destroyed=0, left=0)
+    finally:
+        for pod in pods:
+            pod.remove()
+
+
+def unreachable(asking: socket.socket) -> str:
+    """What the application is told by the next call that waits."""
+    try:
+        return asking.recv(100).decode()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+@pytest.mark.parametrize(
+    ("around", "told", "way"),
+    [(["setpriv", "--bounding-set=-sys_ptrace"], "ECONNABORTED", "destroyed")],
+)
+def test_where_a_socket_may_not_be_had_the_kernel_closes_it(
+    sandbox: Sandbox, serving: AgentUnderTest, around: list[str], told: str, way: str
+) -> None:
+    """Its process has a right that the agent lacks, so the agent may not have its descriptors."""
+
+    def ask() -> str:
+        asking = client(SERVICE4)
+        facts(asking)
+        (serving.home / "asked").touch()
+        return unreachable(asking)
+
+    serving.stop()
+    serving.around = around
+    serving.start()
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    backends(serving, 2, NEW4, NEW6)
+    moved(serving, **{"connected": 0, "destroyed": 0, "left": 0, way: 1})
+    assert result(job) == told
+
+
+def test_more_sockets_than_slots(sandbox: Sandbox, serving: AgentUnderTest, build: Callable[..., Path]) -> None:
+    """The records of most are kept with the sockets."""
+
+    def ask() -> list[set[str]]:
+        asking = [client(SERVICE4) for _ in range(20)]
+        first = {facts(one)[0] for one in asking}
+        (serving.home / "asked").touch()
+        wait_for(serving, "moved")
+        return [first, {facts(one)[0] for one in asking}]
+
+    serving.stop()
+    Pins(serving.bpffs).remove()
+    serving.configure(objects=str(build("-DSOCKET_SLOTS=4")))
+    serving.start()
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    backends(serving, 2, NEW4, NEW6)
+    moved(serving, connected=20, destroyed=0, left=0)
+    (serving.home / "moved").touch()
+    assert result(job) == [{OLD4}, {NEW4}]
+
+
+def test_without_hooks_nobody_is_moved(sandbox: Sandbox, datapath: NodeDatapath, tmp_path: Path) -> None:
+    datapath.tables.apply(web((OLD4,), (OLD6,)))
+
+    def ask() -> list[Follow]:
+        asking = client(SERVICE4)
+        first = facts(asking)
+        (tmp_path / "asked").touch()
+        wait_for(tmp_path, "tried")
+        return [first, facts(asking)]
+
+    job, done = sandbox.start(ask), Counter[str]()
+    wait_for(tmp_path, "asked")
+    detach_pinned(datapath.pins.links / "connect4")
+    with (
+        closing(Records(datapath.pins.maps)) as records,
+        closing(Mover(records, lambda _: True, done)) as mover,
+        pytest.raises(NotTranslatedError),
+    ):
+        mover.move(records.slots())
+    (tmp_path / "tried").touch()
+    first, second = result(job)
+    assert first == second
+    assert not done
+
+
+def test_moved_sockets_are_no_load(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    """Least-loaded counts TCP connections: they are the same after UDP sockets were moved."""
+    counted = service("web", SERVICE4, SERVICE6)
+    counted["metadata"]["annotations"] = {"socklb.io/balance": "least-loaded"}
+    serving.write("web.yaml", node("w1", NODE4), counted)
+    backends(serving, 2, OLD4, BACKENDS4[2], OLD6)
+    serving.applied("EndpointSlice/default/web-4", 2)
+
+    def ask() -> None:
+        held = [socket.create_connection((SERVICE4, 80), WAIT) for _ in range(5)]
+        held += [client(SERVICE4) for _ in range(5)]
+        (serving.home / "asked").touch()
+        wait_for(serving, "moved")
+
+    job = sandbox.start(ask)
+    wait_for(serving, "asked")
+    with closing(RowTable(Pins(serving.bpffs).maps, "loads", layout.LOAD.size)) as loads:
+        before = sum(loads.column(0))
+        backends(serving, 3, NEW4, NEW6)
+        moved(serving, connected=5, destroyed=0, left=0)
+        assert (before, sum(loads.column(0))) == (5, 5)
+        (serving.home / "moved").touch()
+        result(job)
+        assert sum(loads.column(0)) == 0
