@@ -63,7 +63,6 @@ class HookFacts(Struct):
     attached: bool = False
     effective: bool = False
     program_id: int | None = None
-    bypassed: tuple[str, ...] = ()
 
 
 class PacketFacts(Struct):

@@ -5,8 +5,8 @@
     report = reporter.report()      # hooks and the packet path as seen at most LOOK seconds ago
     report = reporter.report(max_age=0)
 
-Kernel and nftables are asked for it. What a look costs grows with the cgroups and chains of a node, so that probes and
-scrapes share one.
+Kernel and nftables are asked for it. What a look costs grows with the chains of a node, so that probes
+and scrapes share one.
 """
 
 from __future__ import annotations

@@ -130,5 +130,5 @@ def _hook(hook: HookFacts) -> tuple[str, str, str]:
     if not hook.attached:
         return hook.name, "NOT ATTACHED", ""
     if not hook.effective:
-        return hook.name, f"program {hook.program_id}", f"NOT EFFECTIVE in {', '.join(hook.bypassed)}"
+        return hook.name, f"program {hook.program_id}", "NOT EFFECTIVE"
     return hook.name, f"program {hook.program_id}", "effective"

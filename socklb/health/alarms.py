@@ -83,8 +83,7 @@ def _of_hooks(report: Report) -> Iterator[AlarmFacts]:
         yield AlarmFacts(name, text)
     for hook in report.hooks:
         if hook.attached and not hook.effective:
-            where = ", ".join([*hook.bypassed[:3], *(["..."] if hook.bypassed[3:] else [])])
-            text = f"{hook.name} is attached and not effective in {where}: another program stands in its place there"
+            text = f"{hook.name} is attached and not effective: the kernel does not run it"
             yield AlarmFacts("hook_not_effective", f"{text}; next: bpftool cgroup tree", hook.name)
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import hooks, libbpf
+from socklb.datapath.links import opened
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.serving import Difference
 from tests.datapath.load import Load, load
+from tests.datapath.loaded import detach
+from tests.datapath.meddling import ALLOW_MULTI, ALLOW_OVERRIDE, others_program
 from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4, web
 
@@ -35,13 +38,48 @@ def own_programs(cgroup: Path) -> list[int]:
         os.close(descriptor)
 
 
-def test_hooks_are_attached_and_effective_in_cgroups_below(sandbox: Sandbox, datapath: NodeDatapath) -> None:
-    pod = sandbox.cgroup / "pod"
+@pytest.mark.parametrize("flags", [0, ALLOW_OVERRIDE, ALLOW_MULTI], ids=["exclusive", "to be overridden", "shared"])
+@pytest.mark.parametrize("first", [True, False], ids=["before ours", "after ours"])
+def test_no_program_below_takes_the_place_of_a_hook(
+    sandbox: Sandbox, datapath: NodeDatapath, tmp_path: Path, flags: int, first: bool
+) -> None:
+    """So the node's own cgroup says what holds for all below it."""
+    pod, links = sandbox.cgroup / "another-pod", datapath.pins.links
     pod.mkdir()
-    found = hooks.inspect(datapath.cgroup, datapath.pins.links)
-    pod.rmdir()
-    assert [hook.name for hook in found] == list(hooks.HOOKS)
-    assert all(hook.attached and hook.effective for hook in found)
+    try:
+        if first:
+            detach(datapath)
+        with others_program(pod, tmp_path, "connect4", flags) as theirs:
+            datapath.attach()
+            found = {hook.name: hook for hook in hooks.inspect(datapath.cgroup, links)}
+            with opened(pod) as descriptor:
+                below = libbpf.attached_programs(descriptor, hooks.HOOKS["connect4"], effective=True)
+    finally:
+        pod.rmdir()
+    assert list(found) == list(hooks.HOOKS)
+    assert all(hook.attached and hook.effective for hook in found.values())
+    assert set(below) == {theirs, found["connect4"].program_id}
+
+
+def test_the_cgroups_below_cost_a_report_nothing(
+    sandbox: Sandbox, datapath: NodeDatapath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node has hundreds: to ask all of them took 120 ms of the agent's loop at 300."""
+    asked: list[int] = []
+    real = libbpf.attached_programs
+
+    def count(*given: int, effective: bool) -> list[int]:
+        asked.append(given[1])
+        return real(*given, effective=effective)
+
+    monkeypatch.setattr(libbpf, "attached_programs", count)
+    pods = [sandbox.cgroup / f"pod{n}" for n in range(20)]
+    for pod in pods:
+        pod.mkdir()
+    hooks.inspect(datapath.cgroup, datapath.pins.links)
+    for pod in pods:
+        pod.rmdir()
+    assert sorted(asked) == sorted(hooks.HOOKS.values())
 
 
 def test_an_agent_that_is_gone_leaves_the_service_served(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:
