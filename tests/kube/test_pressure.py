@@ -24,6 +24,7 @@ from tests.kube.following import Follower, following, story
 from tests.kube.proxy import Proxy
 from tests.kube.shapes import ACCOUNTS, NODES, SERVICES, node, service
 from tests.kube.wire import Wire
+from tests.unit.agent.api_server import Reply
 
 SourceOf = Callable[..., KubernetesApi]
 FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1"
@@ -149,15 +150,15 @@ async def test_a_proxy_that_wants_to_be_left_alone_for_ever_is_asked_again(
     assert failures.RETRY_AFTER_MOST == 60
     monkeypatch.setattr(failures, "RETRY_AFTER_MOST", 2.0)
     with Proxy(plane) as proxy:
-        kubeconfig = plane.kubeconfig("proxied", agent_token(plane), server=proxy.server)
-        proxy.refuses = 429, {"retry-after": "99999999999999"}
+        kubeconfig = plane.kubeconfig("proxied", agent_token(plane), server=proxy.url)
+        proxy.refuses = Reply(status=429, headers={"retry-after": "99999999999999"})
         source = KubernetesApi(Connection(str(kubeconfig)))
         async with following(source, listed=False) as follower:
             await follower.until(lambda: len(source.problems) >= 4)
             proxy.refuses = None
             plane.create(SERVICES, service(name))
             await follower.until_there(name)
-            assert len([path for path in proxy.asked if "/services?" in path]) < 6
+            assert len(proxy.asked_for("services")) < 6
 
 
 @story
