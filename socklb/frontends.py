@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from socklb.api.addresses import Network, parse_address
+from socklb.api.marks import BALANCE, OTHERS
 from socklb.api.objects import EndpointSlice, Node, Service, ServicePort
 from socklb.api.source import Problem
 from socklb.asked import Asked, refused_external_ips, where_asked
@@ -25,9 +26,6 @@ from socklb.unserved import unasked, unoffered
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 ANY = {"IPv4": ANY4, "IPv6": ANY6}
-# kube-proxy leaves Services with one of these labels alone, whatever the value.
-OTHERS_LABELS = {"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"}
-BALANCE = "socklb.io/balance"
 LEAST_LOADED = "least-loaded"
 
 
@@ -53,7 +51,7 @@ NOTHING = ServicePlan({}, frozenset())
 def plan_service(service: Service, slices: Collection[EndpointSlice], around: Surroundings) -> ServicePlan:
     """Give the frontends of a Service, how each is served, its ClusterIPs, and what is not served."""
     spec = service.spec
-    if spec.type == "ExternalName" or spec.headless or not OTHERS_LABELS.isdisjoint(service.metadata.labels):
+    if spec.type == "ExternalName" or spec.headless or not OTHERS.isdisjoint(service.metadata.labels):
         return NOTHING
     frontends: dict[Frontend, Serving] = {}
     addresses: list[bytes] = []

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from socklb.api.marks import MANAGED_BY, SERVICE_NAME
 from socklb.api.objects import EndpointPort, EndpointSlice, IPFamily, Service
 from socklb.api.source import Problem
 from socklb.errors import SocklbError
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 # These take their slices away by themselves, a while after the Service went.
 CONTROLLERS = {"endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"}
 NAMED = 8  # ports that one line names

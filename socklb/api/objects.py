@@ -6,9 +6,13 @@ objects and checks what types cannot say.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from socklb.api import marks
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 PortOrNone = Annotated[int, Meta(ge=0, le=65535)]  # 0 and absent say the same
@@ -22,10 +26,15 @@ TrafficPolicy = Literal["Cluster", "Local"]
 class ObjectMeta(Struct, frozen=True, gc=False):
     name: Name
     namespace: Name = "default"
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
     generation: int | None = None
     deletionTimestamp: str = ""  # noqa: N815
+
+    def __post_init__(self) -> None:
+        """Let go of what nobody reads. It was decoded, so that what is no text is refused."""
+        force_setattr(self, "labels", marks.kept(self.labels))
+        force_setattr(self, "annotations", marks.kept(self.annotations))
 
 
 class NodeMeta(ObjectMeta, frozen=True, gc=False):
@@ -153,7 +162,7 @@ class EndpointSlice(Struct, frozen=True, gc=False):
     @property
     def service(self) -> str | None:
         """The key of the Service that this slice belongs to."""
-        name = self.metadata.labels.get("kubernetes.io/service-name")
+        name = self.metadata.labels.get(marks.SERVICE_NAME)
         return f"{self.metadata.namespace}/{name}" if name else None
 
 
@@ -185,7 +194,7 @@ class Node(Struct, frozen=True, gc=False):
     @property
     def zone(self) -> str:
         """The zone that its label names; empty without one."""
-        return self.metadata.labels.get("topology.kubernetes.io/zone", "")
+        return self.metadata.labels.get(marks.ZONE, "")
 
     @property
     def key(self) -> str:

@@ -17,9 +17,9 @@ from functools import partial
 from typing import NamedTuple
 
 from socklb.api.addresses import parse_address
+from socklb.api.marks import OTHERS
 from socklb.api.objects import EndpointSlice, Service
 from socklb.api.source import Problem
-from socklb.frontends import OTHERS_LABELS
 from socklb.health.addresses import ListenAddress
 from socklb.health.server import Answer, HttpServer, Listener
 from socklb.state import Affected, State
@@ -39,7 +39,7 @@ def health_check(service: Service, slices: Iterable[EndpointSlice], node: str) -
     spec, metadata = service.spec, service.metadata
     if spec.type != "LoadBalancer" or spec.externalTrafficPolicy != "Local" or not spec.healthCheckNodePort:
         return None
-    if not OTHERS_LABELS.isdisjoint(metadata.labels):
+    if not OTHERS.isdisjoint(metadata.labels):
         return None
     found = (_ready_on(node, family, slices) for family in ("IPv4", "IPv6"))
     return HealthCheck(spec.healthCheckNodePort, metadata.namespace, metadata.name, max(map(len, found)))

@@ -15,10 +15,10 @@ from datetime import datetime
 
 from prometheus_client import Histogram
 
+from socklb.api.marks import TRIGGERED
 from socklb.api.objects import EndpointSlice
 from socklb.api.source import Batch, Change
 
-TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 LATE = 60.0  # seconds; as kube-proxy's
 SYNC_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 PROGRAMMING_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from socklb.api.cluster import KubernetesApi
+from socklb.api.marks import ZONE
 from socklb.api.objects import EndpointSlice, Node, Service, ServiceCIDR
 from socklb.api.reflector import RESOURCES
 from tests.kube.control_plane import ControlPlane
@@ -35,7 +36,7 @@ async def test_a_service_that_is_created_changed_and_deleted(
 @story
 async def test_the_first_batch_has_everything_and_says_so(plane: ControlPlane, source_of: SourceOf, name: str) -> None:
     plane.create(SERVICES, service(name))
-    plane.create(NODES, node(name, zone="z1"))
+    plane.create(NODES, node(name, **{ZONE: "z1"}))
     async with following(source_of(plane)) as follower:
         (first,) = follower.batches
         assert first.complete
@@ -83,7 +84,7 @@ async def test_what_is_sent_again_and_says_nothing_new_is_no_change(
     async with following(source_of(plane)) as follower:
         beat = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}
         plane.patch(f"{NODES}/{name}/status", {"status": {"conditions": [beat]}})
-        plane.patch(f"{NODES}/{name}", {"metadata": {"labels": {"zone": "z2"}}})
+        plane.patch(f"{NODES}/{name}", {"metadata": {"labels": {ZONE: "z2"}}})
         await follower.until(lambda: label(follower, name) == "z2")
         assert len(follower.batches) == 2
 
@@ -137,7 +138,7 @@ async def test_a_long_list(programs: Path, tmp_path: Path, source_of: SourceOf, 
 async def test_an_object_that_misleads_is_named_and_stays_as_it_was(
     plane: ControlPlane, source_of: SourceOf, name: str
 ) -> None:
-    plane.create(NODES, node(name, zone="z1"))
+    plane.create(NODES, node(name, **{ZONE: "z1"}))
     status = f"{NODES}/{name}/status"
     plane.patch(status, {"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.7"}]}})
     async with following(source_of(plane)) as follower:
@@ -180,4 +181,4 @@ def addresses(follower: Follower, service_key: str) -> set[str]:
 
 def label(follower: Follower, name: str) -> str:
     one = follower.objects["Node", name]
-    return one.metadata.labels.get("zone", "")
+    return one.metadata.labels.get(ZONE, "")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from socklb.api.known import Known
-from socklb.api.objects import Object
+from socklb.api.marks import BALANCE, NONE
+from socklb.api.objects import Object, Service
 from socklb.api.reading import Read
 from socklb.api.source import Change
 from tests.unit.agent.shapes import node, read, service
@@ -31,6 +32,21 @@ def test_what_is_sent_again_is_told_once() -> None:
     assert told(one.take()) == {"default/a": True}
     one.note(found(service("a")))
     assert one.take() == ()
+
+
+def test_labels_and_annotations_that_nobody_reads_are_not_kept_and_no_change() -> None:
+    """`kubectl apply` writes a whole object into one, and controllers their clocks."""
+    one = known(service("a"))
+    one.take()
+    noted = {"kubectl.kubernetes.io/last-applied-configuration": "{}" * 1000, "example.com/renewed": "12:00"}
+    raw = service("a", metadata={"labels": {"app": "a"}, "annotations": noted})
+    again = found(raw)
+    assert isinstance(again.object, Service)
+    assert (again.object.metadata.labels, again.object.metadata.annotations) == (NONE, NONE)
+    one.note(again)
+    assert one.take() == ()
+    one.note(found(service("a", metadata={"annotations": {**noted, BALANCE: "least-loaded"}})))
+    assert told(one.take()) == {"default/a": True}
 
 
 def test_what_came_and_went_between_two_batches_is_not_told() -> None:

@@ -5,10 +5,12 @@ import time
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from socklb.api.marks import TRIGGERED
 from socklb.api.source import Batch
 from socklb.health import pages
-from socklb.health.progress import LATE, TRIGGERED, Progress
+from socklb.health.progress import LATE, Progress
 from socklb.report import Report
 from tests.unit.agent.shapes import present, the_slice
 
@@ -84,7 +86,7 @@ def test_with_nothing_to_do_it_stays_healthy(clock: Any) -> None:
 def test_trigger_times_that_are_measured(text: str, counted: int) -> None:
     progress = Progress()
     slice_ = the_slice()
-    slice_.metadata.annotations[TRIGGERED] = text
+    slice_ = structs.replace(slice_, metadata=structs.replace(slice_.metadata, annotations={TRIGGERED: text}))
     progress.begin()
     progress.applied(Batch(present(slice_), complete=True))
     assert _count(progress) == counted

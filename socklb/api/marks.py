@@ -1,0 +1,26 @@
+"""The labels and annotations that the agent reads. No others are kept: `kubectl apply` writes a whole object into one.
+
+metadata.labels.get(marks.ZONE)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+ZONE = "topology.kubernetes.io/zone"
+# kube-proxy leaves Services with one of these labels alone, whatever the value.
+OTHERS = frozenset({"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"})
+# annotations
+BALANCE = "socklb.io/balance"
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
+
+READ = frozenset({SERVICE_NAME, MANAGED_BY, ZONE, *OTHERS, BALANCE, TRIGGERED})
+NONE: Mapping[str, str] = MappingProxyType({})  # one for all
+
+
+def kept(found: Mapping[str, str]) -> Mapping[str, str]:
+    """Give what is read of labels or annotations."""
+    return {name: found[name] for name in READ if name in found} or NONE  # our own names: one for all
