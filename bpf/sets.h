@@ -9,6 +9,10 @@
 /* Enough to search a set of 2^18 - 1 backends: a cluster has 150,000 pods at most. */
 #define SEARCH_STEPS 18
 #define NO_ROW (~(__u32)0)
+/* libbpf 0.5, which Ubuntu 22.04 has, lacks it. */
+#ifndef barrier_var
+#define barrier_var(variable) asm volatile("" : "+r"(variable))
+#endif
 
 /* A frontend as it was when it was looked up. */
 struct found {
