@@ -17,7 +17,7 @@
 #define MAX_FRONTENDS (1 << 17)
 #define MAX_BACKENDS (1 << 20)
 #define MAX_NODE_ADDRESSES (1 << 17)
-/* Those below are the same for every configuration. Backends whose connections are counted: */
+/* Backends whose connections are counted: */
 #ifndef MAX_LOADS
 #define MAX_LOADS (1 << 16)
 #endif

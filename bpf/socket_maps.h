@@ -12,8 +12,9 @@
 #ifndef MAX_CLIENTS
 #define MAX_CLIENTS (1 << 16)
 #endif
-/* Slots for live sockets, a power of two; 0 keeps every record in sk_storage (kernels before 5.12 have no atomic
- * compare-and-swap for programs: commit 5ffa25502b5a).
+/* Slots for live sockets, a power of two, the same for every configuration: they are found by the low bits of cookies.
+ * 0 keeps every record in sk_storage (kernels before 5.12 have no atomic compare-and-swap for programs: commit
+ * 5ffa25502b5a).
  */
 #ifndef SOCKET_SLOTS
 #define SOCKET_SLOTS (1 << 18)

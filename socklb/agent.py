@@ -23,6 +23,7 @@ from socklb.config import Config
 from socklb.connect_check import ConnectCheck
 from socklb.datapath import features, mounts
 from socklb.datapath.node import OBJECTS, NodeDatapath
+from socklb.datapath.room import Room
 from socklb.datapath.sizes import Sizes
 from socklb.errors import reason
 from socklb.health.health import RETRY, Health
@@ -53,10 +54,10 @@ async def serve(config: Config) -> None:
     cgroup = Path(config.cgroup) if config.cgroup else mounts.find_or_mount_cgroup2()
     objects = Path(config.objects) if config.objects else OBJECTS
     source = source_of(config)
-    sizes = Sizes(config.max_frontends, config.max_backends)
-    run = Path(config.socket).parent
+    most = Sizes(config.max_frontends, config.max_backends)
+    first, run = Sizes().at_most(most), Path(config.socket).parent
     ways = {"packets": bool(config.packet_path), "pod_sockets": config.pod_sockets}
-    with NodeDatapath(Path(config.bpffs), cgroup, objects, sizes, run, **ways) as datapath:
+    with NodeDatapath(Path(config.bpffs), cgroup, objects, first, run, most=most, **ways) as datapath:
         log.info("eBPF object: %s", datapath.object_file)
         for feature in datapath.missing:
             log.warning("this kernel lacks a feature: %s", feature)
@@ -100,13 +101,14 @@ class Agent:
         self._begun_again = False  # whether the source tells what the plan knows already
         self.hooks = HookWatch(datapath)
         self.connect = ConnectCheck(datapath)
+        self.room = Room(datapath)
         self.packets = PacketPath(config)
         self.routes = NodeRoutes(config)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
         self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached)
         self._parts = parts = Parts(
-            config, datapath, source, self.hooks, self.connect, self.plan, self.packets, self.routes
+            config, datapath, source, self.hooks, self.connect, self.room, self.plan, self.packets, self.routes
         )
         parts.moved = self.follower.done
         self.supervisor, self.progress = parts.supervisor, parts.progress
@@ -132,6 +134,7 @@ class Agent:
         supervisor.keep("source", self.follow)
         supervisor.every("changes", RETRY, self.take_again)
         supervisor.every("names", NAMES_EVERY, lambda: self._cataloguer.keep(self.plan))
+        supervisor.every("room", RETRY, self.room.make)
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("connect", 1.0, self._check_connect)  # soon after the hooks are attached, then when it is due
         supervisor.keep("sockets", self.follower.follow)
@@ -259,6 +262,7 @@ class Agent:
 
     def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
         self._datapath.tables.apply(difference)
+        self.room.make()
         self.hooks.attach(whole=whole)
         self.follower.changed(difference.put)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from socklb import config_file
 from socklb.api.addresses import Network
-from socklb.datapath.sizes import Sizes
+from socklb.datapath.sizes import MOST
 from socklb.errors import SocklbError
 from socklb.health import addresses
 
@@ -34,7 +34,8 @@ class Config(msgspec.Struct, frozen=True):
     socket: where the agent answers `socklb status`.
     health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
-    max_frontends, max_backends: how many the tables have room for. They grow at the next start, and never shrink.
+    max_frontends, max_backends: how many the tables may have room for. They begin with less and grow as it is needed,
+        and never shrink.
     packet_path: what serves what no socket hook sees: "nftables", which `true` means too, or "ebpf", programs at the
         node's uplinks; false where another program does, such as kube-proxy.
     pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
@@ -58,8 +59,8 @@ class Config(msgspec.Struct, frozen=True):
     socket: str = config_file.DEFAULT_SOCKET
     health_address: str = "[::]:10256"
     metrics_address: str = "127.0.0.1:10249"
-    max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().frontends
-    max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = Sizes().backends
+    max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.frontends
+    max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.backends
     external_ips: tuple[str, ...] = ()
     packet_path: bool | Literal["nftables", "ebpf"] = True
     pod_sockets: bool = True

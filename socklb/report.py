@@ -82,11 +82,12 @@ class PacketFacts(Struct):
 
 
 class TableFacts(Struct):
-    """How full a table of the socket hooks is."""
+    """How full a table of the socket hooks is. most: what its capacity may grow to by itself; 0: nobody says."""
 
     name: str
     used: int
     capacity: int
+    most: int = 0
 
 
 class RunningFacts(Struct):

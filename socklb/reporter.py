@@ -27,6 +27,7 @@ from socklb.connect_check import ConnectCheck
 from socklb.datapath import hooks, view
 from socklb.datapath.features import FEATURES
 from socklb.datapath.node import NodeDatapath
+from socklb.datapath.room import Room
 from socklb.health.alarms import alarms
 from socklb.health.progress import Progress
 from socklb.hook_watch import HookWatch
@@ -71,6 +72,7 @@ class Parts:
     source: Source
     hooks: HookWatch
     connect: ConnectCheck
+    room: Room
     plan: Plan
     packets: PacketPath
     routes: NodeRoutes
@@ -181,8 +183,11 @@ class Reporter:
         )
 
     def _tables(self, sockets: list[view.Fill]) -> list[report.TableFacts]:
-        fills = [*self._parts.datapath.tables.fill(), *sockets]
-        return [report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills]
+        datapath = self._parts.datapath
+        fills, most = [*datapath.tables.fill(), *sockets], datapath.most.promised()
+        return [
+            report.TableFacts(fill.name, fill.used, fill.capacity, most.get(fill.name, fill.capacity)) for fill in fills
+        ]
 
     def _logged(self, found: Report) -> list[Problem]:
         """Give what is wrong now and is told in the log by whom it is about."""
@@ -200,8 +205,8 @@ class Reporter:
             for alarm in found.alarms
             if alarm.name != "packet_path_failing" and alarm.name not in found.hook_trouble  # they tell of themselves
         ]
-        larger = self._parts.datapath.larger_than_asked
-        kept = [Problem("", 0, "max_frontends, max_backends", larger)] if larger else []
+        told = filter(None, (self._parts.datapath.larger_than_asked, self._parts.room.refusal))
+        kept = [Problem("", 0, "max_frontends, max_backends", text) for text in told]
         return [*self._parts.plan.problems, *full, *kept, *own, *raised]
 
     def _without_room(self) -> Iterator[str]:

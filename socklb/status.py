@@ -80,7 +80,8 @@ def services(config: Config, namespace: str = "", name: str = "") -> Listing:
     packets = _packet_path(config)
     rows = [_row(entry, served.get(entry.frontend), packets) for entry in known]
     if not (namespace or name):
-        rows += _unnamed({t: s for t, s in served.items() if t not in {e.frontend for e in known}})
+        named = {entry.frontend for entry in known}
+        rows += _unnamed({text: how for text, how in served.items() if text not in named})
     return Listing(sorted(rows, key=lambda row: (row["service"] or "", row["frontend"])), current)
 
 

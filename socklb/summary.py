@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from socklb.lines import aligned
-from socklb.report import AgentFacts, ConnectFacts, HookFacts, PacketFacts, ProblemFacts, Report
+from socklb.report import AgentFacts, ConnectFacts, HookFacts, PacketFacts, ProblemFacts, Report, TableFacts
 from socklb.served import served_by
 
 
@@ -123,7 +123,12 @@ def _details(found: Report) -> Iterator[str]:
         )
     if found.maps:
         yield "\nTables:"
-        yield from aligned([(table.name, f"{table.used} of {table.capacity}") for table in found.maps], "  ")
+        yield from aligned([(table.name, _filled(table)) for table in found.maps], "  ")
+
+
+def _filled(table: TableFacts) -> str:
+    grows = f", grows to {table.most}" if table.most > table.capacity else ""
+    return f"{table.used} of {table.capacity}{grows}"
 
 
 def _hook(hook: HookFacts) -> tuple[str, str, str]:

@@ -38,6 +38,11 @@ class KnownAddresses:
         return len(self._homeless)
 
     @property
+    def homeless(self) -> frozenset[bytes]:
+        """Those that found no room."""
+        return frozenset(self._homeless)
+
+    @property
     def fill(self) -> Fill:
         """How full the table is."""
         return Fill(self._table.name, len(self.known), self._table.capacity)

@@ -47,6 +47,8 @@ NODE = struct.Struct("=Q")
 KERNEL_FACTS = struct.Struct("=9I4xQ")
 BOOKKEEPING = struct.Struct("=QQ")
 LOAD = struct.Struct("=Q")
+CLIENT = struct.Struct("=QI4x")
+AFFINE = struct.Struct(f"={CLIENT.size}sQ16sH6x")
 LOAD_NUMBER = struct.Struct("=I")
 PRESENT = b"\x01"
 FILTER_WORD = struct.Struct("=Q")

@@ -21,7 +21,8 @@ class Loads:
         self._table = table
         self._numbers: dict[bytes, int] = {}
         self._users: dict[bytes, int] = {}
-        self._free = list(range(table.capacity - 1, NOT_COUNTED, -1))
+        self._fresh = NOT_COUNTED + 1  # the first number that nobody had
+        self._free: list[int] = []
 
     def adopt(self, rows: Iterable[bytes]) -> None:
         """Take over the rows of the counted sets that the tables hold already."""
@@ -31,7 +32,8 @@ class Loads:
             self._users[key] = self._users.get(key, 0) + 1
             self._numbers[key] = number
         taken = set(self._numbers.values())
-        self._free = [number for number in self._free if number not in taken]
+        self._fresh = max(taken, default=NOT_COUNTED) + 1
+        self._free = [number for number in range(NOT_COUNTED + 1, self._fresh) if number not in taken]
 
     def acquire(self, rows: bytes) -> bytes:
         """Give the rows with their numbers, and count one more user of each."""
@@ -58,6 +60,11 @@ class Loads:
         for i in range(len(self._free) - 1, -1, -1):
             if not any(self._table.read(self._free[i])):
                 return self._free.pop(i)
+        while self._fresh < self._table.capacity:
+            self._fresh += 1
+            if not any(self._table.read(self._fresh - 1)):
+                return self._fresh - 1
+            self._free.append(self._fresh - 1)  # of an agent before this one, and still counted
         return NOT_COUNTED
 
 

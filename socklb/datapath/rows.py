@@ -24,7 +24,7 @@ class Rows:
         self.capacity = capacity
         self.used = 0
         self._wait_for_readers = wait_for_readers
-        self._held: set[tuple[int, int]] = set()  # first row, and how many
+        self._held: set[int] = set()  # a number a range, of half the memory of a pair: see `_pack`
         self._fresh = (0, capacity)  # first row and row after the last
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._resting: list[tuple[int, int]] = []
@@ -33,8 +33,8 @@ class Rows:
 
     def adopt(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Take over the ranges (base, count) that a table holds already; what lies between them is free."""
-        self._held = set(ranges)
-        self.used = sum(count for _, count in self._held)
+        self._held = {_pack(base, count) for base, count in ranges}
+        self.used = sum(count for _, count in map(_unpack, self._held))
         self._rebuild()
 
     def take(self, count: int) -> int:
@@ -52,19 +52,19 @@ class Rows:
             base = self._find(count)
         if base is None:
             raise NoRoomError(f"{count} rows in sequence of {self.capacity}, {self.used} used")
-        self._held.add((base, count))
+        self._held.add(_pack(base, count))
         self.used += count
         return base
 
     def share(self, base: int, count: int) -> None:
         """Hold rows that another range holds too."""
-        self._held.add((base, count))
+        self._held.add(_pack(base, count))
         self.used += count
         self._shared = True
 
     def give_back(self, base: int, count: int) -> None:
         """Withdraw a range: no word may lead to it any more."""
-        self._held.remove((base, count))
+        self._held.remove(_pack(base, count))
         self.used -= count
         self._resting.append((base, count))
 
@@ -84,14 +84,14 @@ class Rows:
         """
         self._end_rest()
         end, left = 0, self.capacity  # first row after the last range; first row whose readers may still be there
-        for base, count in sorted(self._held):
+        for base, count in map(_unpack, sorted(self._held)):
             if base - end >= count:
                 if end + count > left:
                     self._wait_for_readers()
                     left = self.capacity
                 move(base, count, end)
-                self._held.remove((base, count))
-                self._held.add((end, count))
+                self._held.remove(_pack(base, count))
+                self._held.add(_pack(end, count))
                 left = min(left, base)
                 end += count
             else:
@@ -132,7 +132,7 @@ class Rows:
         self._scattered = self._shared = False
         gaps: list[tuple[int, int]] = []
         row = 0
-        for base, count in sorted([*self._held, *self._resting, (self.capacity, 0)]):
+        for base, count in sorted([*map(_unpack, self._held), *self._resting, (self.capacity, 0)]):
             if base > row:
                 gaps.append((row, base))
             self._shared = self._shared or base < row
@@ -141,3 +141,11 @@ class Rows:
         self._fresh = gaps.pop() if gaps else (self.capacity, self.capacity)
         for start, end in gaps:
             self._free[end - start].append(start)
+
+
+def _pack(base: int, count: int) -> int:
+    return base << 32 | count
+
+
+def _unpack(held: int) -> tuple[int, int]:
+    return held >> 32, held & 0xFFFFFFFF

@@ -44,6 +44,12 @@ class Tables:
 
     def __init__(self, directory: Path) -> None:
         """Open the pinned maps in `directory` and read back what they hold. What is lent there, nobody needs now."""
+        self.writes: Counter[str] = Counter()
+        self.repairs = 0  # damaged elements that were taken out
+        self._open(directory)
+        self._delete(frozenset(frontend for frontend, published in self._published.items() if published.lent))
+
+    def _open(self, directory: Path) -> None:
         self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
         self._filter_words = RowTable(directory, "address_filter", layout.FILTER_WORD.size)
         self._loads = RowTable(directory, "loads", layout.LOAD.size)
@@ -51,10 +57,14 @@ class Tables:
         self._frontends = PublishedFrontends(directory, self._filter)
         self._addresses = [KnownAddresses(directory, name, self._filter) for name in TABLES]
         self.networks = Networks(directory)
-        self.writes: Counter[str] = Counter()
-        self.repairs = 0  # damaged elements that were taken out
         self._learn()
-        self._delete(frozenset(frontend for frontend, published in self._published.items() if published.lent))
+
+    def move_to(self, directory: Path) -> None:
+        """Go on with larger tables that hold what these do, and bring there what waited for room."""
+        waited, addresses = dict(self.waiting), Addresses(*(table.homeless for table in self._addresses))
+        self.close()
+        self._open(directory)
+        self.apply(Difference(put=waited, add=addresses))
 
     def close(self) -> None:
         """Close the maps; the pins keep them."""
@@ -110,6 +120,18 @@ class Tables:
             Fill("backends", self._sets.rows.used, self._sets.limit),
             *(table.fill for table in self._addresses),
         ]
+
+    def needed(self) -> dict[str, int]:
+        """Say how many entries the tables would need for all that waits too; at most, as waiting sets may be equal.
+
+        Nothing, if nothing waits.
+        """
+        found = {table.fill.name: table.fill.used + table.waiting for table in self._addresses if table.waiting}
+        if self.waiting:
+            sets = {(serving.least_loaded, serving.backends) for serving in self.waiting.values()}
+            found["frontends"] = len(self._published.keys() | self.waiting.keys())
+            found["backends"] = self._sets.rows.used + sum(len(backends) for _, backends in sets)
+        return found
 
     def serving(self, frontend: Frontend) -> Serving | None:
         """Give how a frontend is served, or None if it is not."""
@@ -191,8 +213,9 @@ class Tables:
                 self._waiting.put(frontend, serving, served=bool(known or word))
                 if not known and not word:
                     continue
-            counted = serving.least_loaded and self._sets.is_counted(word)
-            options = layout.pack_options(serving._replace(least_loaded=counted))
+            if serving.least_loaded and not self._sets.is_counted(word):
+                serving = serving._replace(least_loaded=False)
+            options = layout.pack_options(serving)
             if known is None:
                 self._new.append((frontend, Published(-1, options, word, serving.sources)))
             else:

@@ -46,9 +46,10 @@ def alarms(report: Report) -> list[AlarmFacts]:
 
 def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
     for table in tables:
-        if table.used < NEARLY_FULL * table.capacity:
+        room = max(table.capacity, table.most)
+        if table.used < NEARLY_FULL * room:
             continue
-        text = f"the table {table.name} holds {table.used} of {table.capacity} entries"
+        text = f"the table {table.name} holds {table.used} of {room} entries"
         if table.name == "sockets":
             text += ": sockets that find no slot cost more at connect() and are not counted for least-loaded"
             yield AlarmFacts("slots_nearly_full", f"{text}; next: look for a program that opens that many sockets")

@@ -67,6 +67,8 @@ STRUCTS = [
     ("bookkeeping", layout.BOOKKEEPING, {"spilled": 0, "lost": 0}),
     ("peer", layout.PEER, {"frontend": 0, "backend": 0, "frontend_port": 1, "backend_port": 1, "note": 3}),
     ("socket_slot", layout.SOCKET_SLOT, {"cookie": 0, "peer": 0}),
+    ("client", layout.CLIENT, {"netns": 0, "row": 0}),
+    ("affine", layout.AFFINE, {"client": 0, "seen": 0, "address": 0, "port": 0}),
     ("more_peers", layout.MORE_PEERS, {"next": 0, "front": 0, "behind": 0}),
 ]
 

@@ -28,6 +28,12 @@ def test_a_quiet_node_raises_none() -> None:
     assert raised(maps=[TableFacts("frontends", 899, 1000), TableFacts("backends", 0, 10)]) == {}
 
 
+def test_a_table_that_may_grow_is_nearly_full_when_it_can_grow_no_more() -> None:
+    assert raised(maps=[TableFacts("frontends", 1000, 1000, 8000)]) == {}
+    full = raised(maps=[TableFacts("frontends", 7200, 8000, 8000)])
+    assert "the table frontends holds 7200 of 8000 entries" in full["table_nearly_full"]
+
+
 def test_a_table_is_nearly_full_at_nine_tenths() -> None:
     full = [TableFacts("frontends", 900, 1000)]
     assert "frontends holds 900 of 1000" in raised(maps=full)["table_nearly_full"]

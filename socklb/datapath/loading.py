@@ -1,0 +1,126 @@
+"""An object with the tables that are pinned: as they are, larger, or new ones where they cannot be taken over."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from socklb.datapath import growth, layout, libbpf
+from socklb.datapath.maps import map_info, pinned_shape
+from socklb.datapath.pins import Pins
+from socklb.datapath.sizes import Sizes, promised
+from socklb.errors import SocklbError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Loaded:
+    """An object whose tables are pinned. `copies`: what is to catch up once its programs run."""
+
+    object: libbpf.Object
+    sizes: Sizes
+    copies: list[growth.Copy] = field(default_factory=list[growth.Copy])
+
+    def catch_up(self) -> None:
+        """Have all that programs wrote to tables of before, oldest first."""
+        while self.copies:
+            self.copies.pop(0).catch_up()
+
+    def close(self) -> None:
+        """Let go; what is pinned stays."""
+        for copy in self.copies:
+            copy.close()
+        self.object.close()
+
+
+def load(path: Path, pins: Pins, sizes: Sizes, constants: bytes) -> Loaded:
+    """Load an object with tables of at least these sizes.
+
+    Raises:
+        SocklbError: there is no such object.
+        BpfError: the kernel refused the programs or the tables.
+    """
+    if not path.is_file():
+        raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
+    obj = libbpf.Object.open(path)
+    try:
+        found = _pinned(pins.maps, sizes)
+        taken = Sizes(found["frontends"], promised(found["backends"]))
+        obj.resize_maps(found)
+        if not _misfit(obj, pins.maps):
+            larger = taken.at_least(sizes)
+            try:
+                if any(wanted > found[name] for name, wanted in larger.by_table().items()):
+                    grown = grow(path, pins.maps, larger, constants)
+                    obj.close()
+                    return grown
+            except libbpf.BpfError as error:
+                log.warning("the tables cannot grow to %s, so they keep %s: %s", larger, taken, error)
+        if misfit := _misfit(obj, pins.maps):
+            log.warning("new tables: %s; those of before are kept at %s until new ones serve", misfit, pins.set_aside())
+            taken = sizes
+            obj.resize_maps(taken.by_table())
+        obj.pin_maps(pins.maps, layout.MAPS)
+        obj.set_constants(constants)
+        obj.load()
+    except BaseException:
+        obj.close()
+        raise
+    return Loaded(obj, taken)
+
+
+def grow(path: Path, maps: Path, sizes: Sizes, constants: bytes) -> Loaded:
+    """Load an object with larger tables that hold what the pinned ones do, and pin them in their place.
+
+    Raises:
+        BpfError: the kernel refused them, and nothing was changed.
+    """
+    growing = growth.place(maps)
+    obj = libbpf.Object.open(path)
+    try:
+        growth.share(maps, growing)
+        obj.resize_maps(sizes.by_table())
+        obj.pin_maps(growing, layout.MAPS)
+        obj.set_constants(constants)
+        obj.load()
+        copy = growth.Copy(maps, growing)
+    except BaseException:
+        obj.close()
+        growth.settle(maps)
+        raise
+    growth.exchange(maps, growing)
+    log.info("the tables have grown: room for %d frontends and %d backends", *sizes)
+    return Loaded(obj, sizes, [copy])
+
+
+def larger_than(wanted: Sizes, found: Sizes) -> str:
+    """Say which tables are larger than is wanted; empty if none is. To make them smaller would be an outage."""
+    parts = zip(found._fields, found, wanted, strict=True)
+    kept = [f"max_{name} = {asked} and the tables have room for {has}" for name, has, asked in parts if has > asked]
+    return f"the configuration says {', '.join(kept)}: they keep that until 'socklb cleanup'" if kept else ""
+
+
+def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
+    """Give the entries of the tables that are pinned, and of the others the wanted ones."""
+    found = wanted.by_table()
+    for name in found:
+        if (maps / name).exists():
+            descriptor = libbpf.get_pinned(maps / name)
+            found[name] = int(map_info(descriptor, name).max_entries)
+            os.close(descriptor)
+    return found
+
+
+def _misfit(obj: libbpf.Object, maps: Path) -> str:
+    """Say which pinned table is not as this object needs it; empty if all are."""
+    for name in layout.MAPS:
+        wanted = obj.shape(name)
+        if wanted and (maps / name).exists() and (found := pinned_shape(maps / name)) != wanted:
+            parts = zip(wanted._fields, found, wanted, strict=True)
+            return f"table {name} has " + ", ".join(
+                f"{part} {had} and this version {has}" for part, had, has in parts if had != has
+            )
+    return ""

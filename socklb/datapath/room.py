@@ -1,0 +1,52 @@
+"""Tables that grow by themselves while they serve, up to what the configuration allows.
+
+    room = Room(datapath)
+    room.make()             # after each change: does nothing while all that is wanted is there
+
+It is the growth of a start with a larger configuration (docs/decisions/0009): no client notices. What the kernel
+refuses is told, and tried again after a minute; until then the tables are full as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from socklb.datapath.libbpf import BpfError
+from socklb.datapath.node import NodeDatapath
+from socklb.datapath.sizes import Sizes
+
+AGAIN = 60.0  # seconds after a refusal
+
+log = logging.getLogger(__name__)
+
+
+class Room:
+    """See the module. `refusal` says why the tables could not grow; empty if they could."""
+
+    def __init__(self, datapath: NodeDatapath) -> None:
+        self._datapath = datapath
+        self._again = 0.0
+        self.refusal = ""
+
+    def make(self) -> None:
+        """Have the tables grow if something waits in them that may have room."""
+        datapath = self._datapath
+        wanted = datapath.sizes.enough_for(datapath.tables.needed(), datapath.most)
+        if wanted == datapath.sizes:
+            self.refusal = ""
+        elif time.monotonic() >= self._again:
+            self._grow(wanted)
+
+    def _grow(self, wanted: Sizes) -> None:
+        began = time.monotonic()
+        try:
+            self._datapath.grow(wanted)
+        except (BpfError, OSError) as error:
+            self._again = time.monotonic() + AGAIN
+            larger = f"{wanted.frontends} frontends and {wanted.backends} backends"
+            self.refusal = f"the tables cannot grow to {larger}: {error}"
+            log.warning("%s", self.refusal)
+        else:
+            self.refusal = ""
+            log.info("that took %.2f s, in which what was there was served", time.monotonic() - began)
