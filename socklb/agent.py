@@ -38,9 +38,12 @@ from socklb.routes import NodeRoutes
 from socklb.serving import Difference
 from socklb.sockets.follower import Follower
 from socklb.state import Affected, State
+from socklb.tc.path import TcPath
+from socklb.tc.takeover import Takeover
 
 NAMES_EVERY = 1.0  # seconds between two looks whether the file of names is up to date
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
+TAKE_OVER_EVERY = 10.0  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +86,12 @@ def source_of(config: Config) -> Source:
     return KubernetesApi(Connection(config.kubeconfig, config.api_servers), config.node)
 
 
+def _packet_path(config: Config, datapath: NodeDatapath) -> PacketPath | TcPath:
+    if config.packets_by == "ebpf":
+        return TcPath(config, datapath.pins, datapath.objects, served=bool(datapath.tables.frontends))
+    return PacketPath(config)
+
+
 async def asked_to_stop() -> None:
     """Wait for a signal that asks to stop."""
     stop = asyncio.Event()
@@ -101,8 +110,9 @@ class Agent:
         self._begun_again = False  # whether the source tells what the plan knows already
         self.hooks = HookWatch(datapath)
         self.connect = ConnectCheck(datapath)
-        self.room = Room(datapath)
-        self.packets = PacketPath(config)
+        self.packets = _packet_path(config, datapath)
+        self.room = Room(datapath, self.packets.tables_moved)
+        self._takeover: Takeover | None = Takeover(config, datapath.pins)
         self.routes = NodeRoutes(config)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
@@ -144,6 +154,7 @@ class Agent:
         if config.packet_path:
             supervisor.watch(lambda: self.packets.running)
             supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)
+            supervisor.every("take over", TAKE_OVER_EVERY, self._take_over)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
 
@@ -183,6 +194,13 @@ class Agent:
             "endpoints": endpoints,
         }
         return Answers(Path(self._config.socket), respond)
+
+    async def _take_over(self) -> None:
+        """Leave nothing of the packet path that an agent before this one had, once this one serves everything."""
+        if self._takeover:
+            whole = self.progress.synced and bool(self.packets.facts.whole)
+            if await asyncio.to_thread(self._takeover.look, whole=whole):
+                self._takeover = None
 
     async def _look_for_leftovers(self) -> None:
         self.reporter.leftovers = await asyncio.to_thread(leftovers)

@@ -38,6 +38,8 @@ class Config(msgspec.Struct, frozen=True):
         and never shrink.
     packet_path: what serves what no socket hook sees: "nftables", which `true` means too, or "ebpf", programs at the
         node's uplinks; false where another program does, such as kube-proxy.
+    uplinks: with "ebpf", the devices by which the node reaches what is not on it, as in ["eth*"]; found if absent.
+    max_flows: with "ebpf", how many translated flows there is room for, a power of two.
     pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
         for, as a service mesh's: then the packet path serves them.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
@@ -63,6 +65,8 @@ class Config(msgspec.Struct, frozen=True):
     max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.backends
     external_ips: tuple[str, ...] = ()
     packet_path: bool | Literal["nftables", "ebpf"] = True
+    uplinks: tuple[str, ...] = ()
+    max_flows: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 18
     pod_sockets: bool = True
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
@@ -123,6 +127,8 @@ def _mistakes(config: Config) -> Iterator[str]:
             yield f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`"
     if config.log_level not in LOG_LEVELS:
         yield f"{config.log_level!r} is none of {', '.join(LOG_LEVELS)} - at `$.log_level`"
+    if config.max_flows & (config.max_flows - 1):
+        yield f"{config.max_flows} is no power of two - at `$.max_flows`"
     for key in ("external_ips", "pod_cidrs", "native_cidrs"):
         for text in getattr(config, key):
             try:

@@ -65,10 +65,25 @@ class HookFacts(Struct):
     program_id: int | None = None
 
 
+class DeviceFacts(Struct):
+    """A device at which packets are served in eBPF: an uplink, or one `of_pods` whose sockets no hook sees. `by`: the
+    kernel's way to attach programs; `addresses`: who stands for clients whose reply must come back; `trouble`: which
+    program does not run there, and why."""
+
+    name: str
+    ifindex: int
+    by: str = ""
+    addresses: list[str] = field(default_factory=list[str])
+    trouble: str = ""
+    of_pods: bool = False
+
+
 class PacketFacts(Struct):
     """The packet path. `there`, `whole`: as read back, None: nobody could look; `error`: the last one, while it stands;
     `since`: since when it is as it is; `aside`: frontends that nftables refuses. `damages`: how often somebody else was
-    found to have changed the table, which is mended at once; what that was the last time, and when."""
+    found to have changed the table or the programs, which is mended at once; what that was the last time, and when. By
+    eBPF: `devices`, `counters` of what became of packets since the tables were made, and whether a new flow found no
+    room or no port in the last minutes."""
 
     enabled: bool = False
     there: bool | None = None
@@ -79,6 +94,10 @@ class PacketFacts(Struct):
     damages: int = 0
     damage: str = ""
     damaged: float | None = None
+    by: str = "nftables"
+    devices: list[DeviceFacts] = field(default_factory=list[DeviceFacts])
+    counters: dict[str, int] = field(default_factory=dict[str, int])
+    losing: bool = False
 
 
 class TableFacts(Struct):

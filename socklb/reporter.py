@@ -38,6 +38,7 @@ from socklb.report import Report
 from socklb.routes import NodeRoutes
 from socklb.serving import frontend_text
 from socklb.supervise import Supervisor
+from socklb.tc.path import TcPath
 
 LOOK = 5.0  # seconds
 NAMED = 10  # frontends without room, one by one
@@ -74,7 +75,7 @@ class Parts:
     connect: ConnectCheck
     room: Room
     plan: Plan
-    packets: PacketPath
+    packets: PacketPath | TcPath
     routes: NodeRoutes
     supervisor: Supervisor = field(default_factory=Supervisor)
     progress: Progress = field(default_factory=Progress)
@@ -152,7 +153,7 @@ class Reporter:
         if self._seen is None or now - self._seen.at >= max_age:
             inspected = hooks.inspect(parts.datapath.cgroup, parts.datapath.pins.links)
             facts = [report.HookFacts(**asdict(hook)) for hook in inspected]
-            slots = list(view.sockets(parts.datapath.pins.maps))
+            slots = [*view.sockets(parts.datapath.pins.maps), *parts.packets.fills]
             self._seen = Seen(now, facts, parts.packets.facts, slots)
         return self._seen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socklb.report import Report
+from socklb.report import PacketFacts, Report
 
 CONNECT = ("connect4", "connect6", "getpeername4", "getpeername6")
 SENDMSG = ("sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6")
@@ -33,13 +33,21 @@ def by_sockets(report: Report) -> str:
     return f"{text}; NOT by {', '.join(missing)}" if missing else text
 
 
+def packets_by(path: PacketFacts) -> str:
+    """Say what serves packets."""
+    if path.by == "nftables":
+        return "nftables, table inet socklb"
+    return f"eBPF at {', '.join(device.name for device in path.devices if not device.of_pods) or 'no device'}"
+
+
 def by_packets(report: Report) -> str:
-    """Say whether nftables serves."""
+    """Say whether packets are served."""
     path = report.packet_path
     if not path.enabled:
         return "not by socklb: packet_path is false"
     if path.whole:
-        return "packet: nftables, table inet socklb"
+        return f"packet: {packets_by(path)}"
     if path.whole is None:
         return f"not known: {path.error}"
-    return "NOT SERVED: table inet socklb is " + ("damaged" if path.there else "not there")
+    what = "table inet socklb is" if path.by == "nftables" else "a program at an uplink is"
+    return f"NOT SERVED: {what} {'damaged' if path.there else 'not there'}"

@@ -50,9 +50,11 @@ def without_agent(config: Config) -> Report:
 
 
 def _packet_path(config: Config) -> report.PacketFacts:
-    """Ask nftables, as the agent would."""
-    if config.packets_by != "nftables":
+    """Ask nftables or the kernel, as the agent would."""
+    if not config.packet_path:
         return report.PacketFacts()
+    if config.packets_by == "ebpf":
+        return _seen(config)
     from socklb.packets.nft import Nft  # noqa: PLC0415  (where an agent runs it is not asked)
     from socklb.packets.table import Table  # noqa: PLC0415
 
@@ -62,6 +64,15 @@ def _packet_path(config: Config) -> report.PacketFacts:
             return report.PacketFacts(True, there, there and Table(nft).whole())
     except (SocklbError, OSError) as error:
         return report.PacketFacts(True, error=str(error))
+
+
+def _seen(config: Config) -> report.PacketFacts:
+    from socklb.tc.seen import seen  # noqa: PLC0415  (as above)
+
+    try:
+        return seen(Pins(Path(config.bpffs)))
+    except (SocklbError, OSError) as error:
+        return report.PacketFacts(True, error=str(error), by="ebpf")
 
 
 class Listing(NamedTuple):
@@ -83,6 +94,11 @@ def services(config: Config, namespace: str = "", name: str = "") -> Listing:
         named = {entry.frontend for entry in known}
         rows += _unnamed({text: how for text, how in served.items() if text not in named})
     return Listing(sorted(rows, key=lambda row: (row["service"] or "", row["frontend"])), current)
+
+
+def names_of_frontends(config: Config) -> dict[str, str]:
+    """Give the Service of each frontend, as a running agent names them, or as the last one did."""
+    return {entry.frontend: entry.service for entry in entries(config, "", "")[0]}
 
 
 def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:

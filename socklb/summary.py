@@ -12,8 +12,17 @@ import time
 from collections.abc import Iterator
 
 from socklb.lines import aligned
-from socklb.report import AgentFacts, ConnectFacts, HookFacts, PacketFacts, ProblemFacts, Report, TableFacts
-from socklb.served import served_by
+from socklb.report import (
+    AgentFacts,
+    ConnectFacts,
+    DeviceFacts,
+    HookFacts,
+    PacketFacts,
+    ProblemFacts,
+    Report,
+    TableFacts,
+)
+from socklb.served import packets_by, served_by
 
 
 def text(found: Report, *, verbose: bool = False) -> str:
@@ -83,7 +92,7 @@ def packet_path(path: PacketFacts) -> str:
     if not path.enabled:
         return "not by socklb: packet_path is false"
     states = {None: "cannot be asked", True: "there and whole", False: "DAMAGED" if path.there else "NOT THERE"}
-    text = f"nftables, table inet socklb: {states[path.whole]}"
+    text = f"{packets_by(path)}: {states[path.whole]}"
     since = f" since {_moment(path.since)}" if path.since else ""
     if path.damaged:
         since += f"; mended {path.damages} times, at {_moment(path.damaged)} because {path.damage}"
@@ -121,6 +130,10 @@ def _details(found: Report) -> Iterator[str]:
         yield from aligned(
             [(one.name, ("runs" if one.alive else "NOT RUNNING"), one.error) for one in found.running], "  "
         )
+    if found.packet_path.devices:
+        yield "\nPacket path:"
+        yield from aligned([_device(device) for device in found.packet_path.devices], "  ")
+        yield from aligned([(name, str(count)) for name, count in found.packet_path.counters.items()], "  ")
     if found.maps:
         yield "\nTables:"
         yield from aligned([(table.name, _filled(table)) for table in found.maps], "  ")
@@ -129,6 +142,11 @@ def _details(found: Report) -> Iterator[str]:
 def _filled(table: TableFacts) -> str:
     grows = f", grows to {table.most}" if table.most > table.capacity else ""
     return f"{table.used} of {table.capacity}{grows}"
+
+
+def _device(device: DeviceFacts) -> tuple[str, str, str, str]:
+    addresses = "towards pods" if device.of_pods else ", ".join(device.addresses) or "no address"
+    return device.name, device.by, addresses, f"NOT SERVED: {device.trouble}" if device.trouble else "attached"
 
 
 def _hook(hook: HookFacts) -> tuple[str, str, str]:

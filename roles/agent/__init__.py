@@ -45,7 +45,8 @@ def settings() -> dict[str, object]:
     if "kubernetes" in host.groups:
         return _common() | _of_kubernetes()
     cidrs = {cidr for node in hosts.get_group("nodes") for cidr in node.data.pod_cidrs}
-    return _common() | {"source": {"manifests": MANIFESTS}, "pod_cidrs": sorted(cidrs), "packet_path": True}
+    path = host.data.get("packet_path", True)
+    return _common() | {"source": {"manifests": MANIFESTS}, "pod_cidrs": sorted(cidrs), "packet_path": path}
 
 
 def _common() -> dict[str, object]:

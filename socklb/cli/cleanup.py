@@ -19,22 +19,24 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Remove all pins of this node, unless an agent is at work."""
     from socklb.routes import remove_all  # noqa: PLC0415  (what no other verb needs costs them 30 ms)
+    from socklb.tc import links  # noqa: PLC0415  (as above)
 
     found = config.load(arguments.config)
     pins = Pins(Path(found.bpffs), Path(found.socket).parent)
     if not pins.root.is_dir():
         if found.node_routes:
             remove_all()
-        if found.packet_path and remove_packet_rules():
-            say("removed the nftables table; Services are no longer served on this node")
+        if found.packet_path and links.remove(pins.tc_links) + remove_packet_rules():
+            say("removed the packet path; Services are no longer served on this node")
             return 0
         say(f"nothing to do: {pins.root} does not exist")
         return 0
     pins.lock()
     try:
-        removed = pins.remove()
         if found.packet_path:
+            links.remove(pins.tc_links)
             remove_packet_rules()
+        removed = pins.remove()
         if found.node_routes:
             remove_all()
     finally:

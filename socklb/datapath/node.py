@@ -55,7 +55,7 @@ class NodeDatapath:
             BpfError: the kernel refused the programs or the maps.
         """
         mounts.check_bpffs(bpffs, mounts.read_mounts())
-        self.cgroup = cgroup
+        self.cgroup, self.objects = cgroup, objects
         self.pins = Pins(bpffs, run)
         with ExitStack() as opened:
             self.pins.make()

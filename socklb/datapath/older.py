@@ -23,7 +23,7 @@ RECORDS = "sockets"
 
 def retire(folder: Path) -> None:
     """Detach everything but the readers, and unpin the tables but the one that says how many sockets are left."""
-    for pin in (folder / "links").glob("*"):
+    for pin in (*(folder / "links").glob("*"), *(folder / "tc" / "links").glob("*")):
         if pin.name not in READERS:
             link = libbpf.get_pinned(pin)
             try:

@@ -28,6 +28,8 @@ class Pins:
         self.root = bpffs / "socklb"
         self.maps = self.root / f"v{SCHEMA}" / "maps"
         self.links = self.root / f"v{SCHEMA}" / "links"
+        self.tc = self.root / f"v{SCHEMA}" / "tc"  # of the packet path
+        self.tc_maps, self.tc_links = self.tc / "maps", self.tc / "links"
         self._lock = Lock(self.root, run)
 
     def make(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from socklb.datapath.libbpf import BpfError
 from socklb.datapath.node import NodeDatapath
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 class Room:
     """See the module. `refusal` says why the tables could not grow; empty if they could."""
 
-    def __init__(self, datapath: NodeDatapath) -> None:
-        self._datapath = datapath
+    def __init__(self, datapath: NodeDatapath, grown: Callable[[], None] = lambda: None) -> None:
+        """`grown` is called when other tables took the place of those before."""
+        self._datapath, self._grown = datapath, grown
         self._again = 0.0
         self.refusal = ""
 
@@ -49,4 +51,5 @@ class Room:
             log.warning("%s", self.refusal)
         else:
             self.refusal = ""
+            self._grown()
             log.info("that took %.2f s, in which what was there was served", time.monotonic() - began)

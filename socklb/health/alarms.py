@@ -13,6 +13,7 @@ from socklb.report import AlarmFacts, ConnectFacts, PacketFacts, RecordFacts, Re
 
 NEARLY_FULL = 0.9
 LARGER = "next: set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
+FEWER_FLOWS = "next: socklb flow list; then set max_flows higher, socklb cleanup, and start the agent"
 NAMES = (
     "table_nearly_full",
     "slots_nearly_full",
@@ -25,6 +26,7 @@ NAMES = (
     "hook_not_effective",
     "packet_path_not_whole",
     "packet_path_failing",
+    "flows_lost",
     "connect_not_translated",
     "not_running",
 )
@@ -54,7 +56,8 @@ def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
             text += ": sockets that find no slot cost more at connect() and are not counted for least-loaded"
             yield AlarmFacts("slots_nearly_full", f"{text}; next: look for a program that opens that many sockets")
         else:
-            yield AlarmFacts("table_nearly_full", f"{text}; {LARGER}", table.name)
+            next_ = FEWER_FLOWS if table.name == "flows" else LARGER
+            yield AlarmFacts("table_nearly_full", f"{text}; {next_}", table.name)
 
 
 def _of_room(frontends: int, addresses: int) -> Iterator[AlarmFacts]:
@@ -92,9 +95,13 @@ def _of_packets(path: PacketFacts, *, begun: bool) -> Iterator[AlarmFacts]:
     if not path.enabled or path.whole is None:
         return
     if not path.whole and (path.there or begun):  # it is made once everything was read
+        what = "table inet socklb" if path.by == "nftables" else "a program at an uplink"
         state = "is damaged" if path.there else "is not there"
-        text = f"table inet socklb {state}: what comes from outside and what no socket hook sees is not served"
+        text = f"{what} {state}: what comes from outside and what no socket hook sees is not served"
         yield AlarmFacts("packet_path_not_whole", f"{text}; next: see the agent's log")
+    if path.losing:
+        text = "new flows found no room in the table, or no port to masquerade with, in the last ten minutes"
+        yield AlarmFacts("flows_lost", f"{text}; {FEWER_FLOWS}")
     if path.error:
         yield AlarmFacts("packet_path_failing", f"the packet path is not up to date: {path.error}")
 

@@ -24,6 +24,7 @@ from msgspec import structs
 
 from socklb.api.source import Problem
 from socklb.config import Config
+from socklb.datapath.view import Fill
 from socklb.errors import SocklbError, reason
 from socklb.packets import ruleset
 from socklb.packets.backlog import Backlog
@@ -77,6 +78,11 @@ class PacketPath:
         return _with(facts, there=there, whole=whole, aside=packets.aside)
 
     @property
+    def fills(self) -> list[Fill]:
+        """How full its tables are: nftables' have no end."""
+        return []
+
+    @property
     def running(self) -> list[RunningFacts]:
         """Its thread."""
         if self._thread is None:
@@ -106,6 +112,9 @@ class PacketPath:
     def apply(self, difference: Difference) -> None:
         """Bring a difference into the table."""
         self._order(lambda backlog: backlog.apply(difference))
+
+    def tables_moved(self) -> None:
+        """Nothing is to be done: nftables reads none of the sockets' tables."""
 
     def after(self, then: Callable[[], None]) -> None:
         """Call this in the event loop, in order, once everything so far was written or refused."""

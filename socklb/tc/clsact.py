@@ -60,7 +60,12 @@ class Clsact:
     def there(self) -> set[Place]:
         """Give where a filter of ours is."""
         everywhere = (Place(program, ifindex) for ifindex in self._devices() for program in INGRESS)
-        return {place for place in everywhere if _is_ours(place)}
+        return {place for place in everywhere if self.runs(place)}
+
+    def runs(self, place: Place) -> bool:
+        """Say whether a program of that name is there: of whichever version of us."""
+        found = _program_at(place)
+        return found is not None and libbpf.program_name(found) == place.program
 
     def wrong(self, place: Place) -> str:
         """Say what is not as it should be there."""
@@ -76,7 +81,7 @@ class Clsact:
             SocklbError: a filter of somebody else is in its place.
         """
         _make_room(place)
-        if _program_at(place) is not None and not _is_ours(place):
+        if _program_at(place) is not None and not self.runs(place):
             text = f"a filter of somebody else is in the place of ours at device {place.ifindex}"
             raise SocklbError(text, value=f"priority {PRIORITY}, handle {HANDLE:#x}", hint="tc filter show dev DEVICE")
         options = _options(prog_fd=self._programs[place.program].fd, flags=REPLACE)
@@ -84,7 +89,7 @@ class Clsact:
 
     def take_away(self, place: Place) -> None:
         """Remove the filter, and clsact when it was the last."""
-        if _is_ours(place):
+        if self.runs(place):
             libbpf.call(f"detach {_text(place)}", "bpf_tc_detach", ct.byref(_hook(place)), ct.byref(_options()))
         if not any(_filters(place.ifindex, point) for point in PARENTS):
             both = Hook(ct.sizeof(Hook), place.ifindex, INGRESS_POINT | EGRESS_POINT)
@@ -113,12 +118,6 @@ def _program_at(place: Place) -> int | None:
             raise
         return None
     return int(options.prog_id)
-
-
-def _is_ours(place: Place) -> bool:
-    """Say whether a program of that name is there: of whichever version of us."""
-    found = _program_at(place)
-    return found is not None and libbpf.program_name(found) == place.program
 
 
 def _filters(ifindex: int, point: int) -> bool:

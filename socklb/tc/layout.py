@@ -39,6 +39,7 @@ PORTS = struct.Struct("!5H6x")
 FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
 NO_FRONTEND = (1 << 32) - 1
 REFLECTED, FROM_NODE = 1, 2  # flags of a flow
+IFINDEX = struct.Struct("=I")
 UPLINK = struct.Struct("=16s16s")
 UNHOOKED = struct.Struct("=16sI4x")
 PACKET_FACTS = struct.Struct("=I4x")

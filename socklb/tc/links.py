@@ -1,22 +1,22 @@
-"""The programs at the uplinks: attached, looked at, and put back where somebody took one away.
+"""The programs at devices: attached, looked at, and put back where somebody took one away.
 
-links = Links(programs, pins, devices)
-links.keep([2, 3])          # what could not be done; what is no uplink any more is let go
-links.lacking([2, 3])       # {} for as long as nobody meddles
-links.close()               # everything goes on running
-remove(pins)                # nothing does any more: `socklb cleanup` alone
+links = Links(programs, pins)
+links.keep(places([2, 3]))          # what could not be done; what runs elsewhere is let go
+links.lacking(places([2, 3]))       # {} for as long as nobody meddles
+links.close()                       # everything goes on running
+remove(pins)                        # nothing does any more: `socklb cleanup` alone
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from socklb.datapath.libbpf import Program
 from socklb.errors import SocklbError
 from socklb.tc import rtnetlink, tcx
 from socklb.tc.clsact import Clsact
-from socklb.tc.places import INGRESS, Attacher, Place
+from socklb.tc.places import Attacher, Place
 from socklb.tc.tcx import Tcx
 
 
@@ -29,7 +29,6 @@ class Links:
         Raises:
             BpfError: the kernel does not say whether it has them.
         """
-        pins.mkdir(mode=0o700, parents=True, exist_ok=True)
         by_tcx = tcx.FEATURE.there() if by_tcx is None else by_tcx
         self._by: Attacher = Tcx(programs, pins) if by_tcx else Clsact(programs, devices)
 
@@ -38,32 +37,31 @@ class Links:
         """By which way of the kernel."""
         return self._by.name
 
-    def keep(self, ifindexes: Collection[int]) -> list[str]:
-        """Have our programs run at these devices and at no others; give what could not be done, with the reasons.
+    def there(self) -> set[Place]:
+        """Give where something of ours is, also of an earlier agent."""
+        return self._by.there()
+
+    def keep(self, wanted: Collection[Place]) -> list[str]:
+        """Have our programs run there and nowhere else; give what could not be done, with the reasons.
 
         One device that cannot be served does not keep the others from it.
         """
         failures: list[str] = []
-        for place in self._by.there() - set(places(ifindexes)):
+        for place in self._by.there().difference(wanted):
             _try(failures, self._by.take_away, place)
-        for place in places(ifindexes):
+        for place in wanted:
             if self._by.wrong(place):
                 _try(failures, self._by.put_back, place)
         return failures
 
-    def lacking(self, ifindexes: Collection[int]) -> dict[Place, str]:
+    def lacking(self, wanted: Collection[Place]) -> dict[Place, str]:
         """Say where a program does not run as it should, and what is wrong."""
-        found = {place: self._by.wrong(place) for place in places(ifindexes)}
+        found = {place: self._by.wrong(place) for place in wanted}
         return {place: text for place, text in found.items() if text}
 
     def close(self) -> None:
         """Let go; what is attached stays attached."""
         self._by.close()
-
-
-def places(ifindexes: Collection[int]) -> Iterator[Place]:
-    """Give where programs are to be: what changes sources at a device's egress stands before what it undoes."""
-    return (Place(program, ifindex) for ifindex in ifindexes for program in reversed(INGRESS))
 
 
 def remove(pins: Path) -> int:
@@ -74,7 +72,7 @@ def remove(pins: Path) -> int:
         OSError: netlink refused.
     """
     count = 0
-    for by in (*([Tcx({}, pins)] if pins.is_dir() else []), Clsact({}, devices)):
+    for by in (Tcx({}, pins), Clsact({}, devices)):
         found = by.there()
         for place in found:
             by.take_away(place)

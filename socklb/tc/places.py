@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-INGRESS = {"uplink_in": True, "uplink_out": False}
+INGRESS = {"uplink_in": True, "uplink_out": False, "pod_in": True, "pod_out": False}
+# What changes a source as a packet goes out stands before what needs it.
+UPLINK, POD = ("uplink_out", "uplink_in"), ("pod_out", "pod_in")
 
 
 class Place(NamedTuple):
@@ -19,6 +22,12 @@ class Place(NamedTuple):
         return INGRESS[self.program]
 
 
+def places(uplinks: Iterable[int], pods: Iterable[int] = ()) -> list[Place]:
+    """Give where programs are to be, of uplinks and of devices towards pods, in the order of attachment."""
+    at_uplinks = [Place(program, ifindex) for ifindex in uplinks for program in UPLINK]
+    return at_uplinks + [Place(program, ifindex) for ifindex in pods for program in POD]
+
+
 class Attacher(Protocol):
     """A way of the kernel to run programs at devices, beside those of others. Every method may raise BpfError."""
 
@@ -26,6 +35,10 @@ class Attacher(Protocol):
 
     def there(self) -> set[Place]:
         """Give where something of ours is, also of an earlier agent."""
+        ...
+
+    def runs(self, place: Place) -> bool:
+        """Say whether a program of ours, of whichever version, runs there."""
         ...
 
     def wrong(self, place: Place) -> str:

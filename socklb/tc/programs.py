@@ -10,6 +10,7 @@ Nothing is attached here.
 from __future__ import annotations
 
 import ctypes as ct
+import logging
 import struct
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,8 @@ NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out")
 MAX_FLOWS = 1 << 17  # 17 MB of records and 59 MB of index
 SLICE = 256  # rows that one run of the program `sweep` looks at; SWEEP_SLICE of bpf/packets.bpf.c
 ETHERNET_HEADER = bytes(14)
+
+log = logging.getLogger(__name__)
 
 
 class TestRun(ct.Structure):
@@ -61,7 +64,7 @@ class Programs:
     def load(cls, objects: Path, shared: Path, own: Path, max_flows: int = MAX_FLOWS) -> Programs:
         """Load the best object that the kernel takes. Maps pinned in both folders are taken over, others pinned there.
 
-        max_flows: a power of two.
+        max_flows: a power of two. A table that is pinned keeps its size, for flows go on in it.
 
         Raises:
             BpfError: the kernel takes none; the last refusal.
@@ -72,6 +75,8 @@ class Programs:
         for name in OBJECT_FILES:
             obj = libbpf.Object.open(objects / name)
             try:
+                _forget_others(obj, own)
+                max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
                 _size(obj, shared, max_flows)
                 obj.pin_maps(shared, layout.SHARED_MAPS)
                 obj.pin_maps(own, layout.MAPS)
@@ -98,8 +103,14 @@ class Programs:
 
     @property
     def by_name(self) -> dict[str, libbpf.Program]:
-        """The programs that are for devices."""
+        """The programs that run at devices, by their names."""
         return {name: self._object.program(name) for name in NAMES}
+
+    @property
+    def used(self) -> int:
+        """How many rows of the table of flows are taken."""
+        counted = self.counters()
+        return max(0, counted["flows_begun"] - counted["flows_ended"])
 
     def fd(self, name: str) -> int:
         """Give a program's descriptor, this object's to close."""
@@ -130,6 +141,17 @@ class Programs:
 def _possible_cpus() -> int:
     """Give how many values a map has that has one for each CPU."""
     return int(Path("/sys/devices/system/cpu/possible").read_text().strip().rpartition("-")[2].rpartition(",")[2]) + 1
+
+
+def _forget_others(obj: libbpf.Object, own: Path) -> None:
+    """Unpin the tables of the packet path alone if another version made them; its flows end."""
+    there = {name: pinned_shape(own / name) for name in layout.MAPS if (own / name).exists()}
+    wanted = {name: obj.shape(name) or there[name] for name in there}
+    misfits = [name for name in there if there[name]._replace(max_entries=0) != wanted[name]._replace(max_entries=0)]
+    if misfits:
+        log.warning("packet path: flows end, for another version made the tables: %s", ", ".join(misfits))
+        for name in there:
+            (own / name).unlink()
 
 
 def _size(obj: libbpf.Object, shared: Path, max_flows: int) -> None:

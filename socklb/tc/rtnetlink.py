@@ -75,6 +75,14 @@ def read() -> Found:
     return Found(tuple(_devices()), tuple(_addresses()), tuple(set(_hops())))
 
 
+def name_of(ifindex: int) -> str:
+    """Give a device's name, or its number once it is gone."""
+    try:
+        return socket.if_indextoname(ifindex)
+    except OSError:
+        return str(ifindex)
+
+
 class Changes:
     """Tells that something changed; see the module."""
 

@@ -65,12 +65,12 @@ class Tcx:
         self._open: dict[Place, int] = {}
 
     def there(self) -> set[Place]:
-        """Give where a link of ours is; pins of devices that are gone are removed."""
-        found = {_place(pin.name) for pin in self._pins.iterdir()}
-        gone = {place for place in found if self._held(place) is None}
-        for place in gone:
-            self._pin(place).unlink()
-        return found - gone
+        """Give where a link of ours is pinned, also of a device that is gone."""
+        return {_place(pin.name) for pin in self._pins.iterdir()} if self._pins.is_dir() else set()
+
+    def runs(self, place: Place) -> bool:
+        """Say whether a program of ours, of whichever version, runs there."""
+        return self._held(place) is not None
 
     def wrong(self, place: Place) -> str:
         """Say what is not as it should be there."""

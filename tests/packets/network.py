@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes as ct
+import itertools
 import os
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ POD_CIDRS = ["10.244.0.0/16", "fd00:10:244::/48"]
 VIRTUAL = ["10.96.0.0/16", "192.0.2.0/24"]
 VIRTUAL6 = ["fd00:10:96::/108", "2001:db8::/64"]
 CLONE_NEWNET = 0x40000000
+NUMBERS = itertools.count()  # of the networks of this process
 
 
 def ip(*words: str) -> None:
@@ -143,4 +145,4 @@ def _thread_id() -> int:
 
 
 def name() -> str:
-    return f"socklb-test-pk{os.getpid()}"
+    return f"socklb-test-pk{os.getpid()}-{next(NUMBERS)}"

@@ -14,7 +14,7 @@ import pytest
 from socklb.datapath import libbpf
 from socklb.datapath.libbpf import Program
 from socklb.datapath.maps import RowTable
-from socklb.tc.places import INGRESS
+from socklb.tc.places import UPLINK
 from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import CLIENT, NODE, Network
 
@@ -59,6 +59,14 @@ def bpffs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="session")
+def objects() -> Path:
+    """The objects as they are shipped."""
+    root = Path(__file__).parents[2]
+    subprocess.run(["make", "-s", "-C", root / "bpf"], check=True)
+    return root / "socklb" / "datapath"
+
+
 class Counting:
     """Programs under the names of ours, of one load; `seen` says how many packets each of them saw."""
 
@@ -69,10 +77,10 @@ class Counting:
         (pin / "seen").unlink(missing_ok=True)
         libbpf.pin(self._object.maps(["seen"])["seen"], pin / "seen")
         self._seen = RowTable(pin, "seen", 8)
-        self.programs: Mapping[str, Program] = {name: self._object.program(name) for name in INGRESS}
+        self.programs: Mapping[str, Program] = {name: self._object.program(name) for name in sorted(UPLINK)}
 
     def seen(self) -> list[int]:
-        return [self._seen.word(row, 0) for row in range(len(INGRESS))]
+        return [self._seen.word(row, 0) for row in range(len(UPLINK))]
 
     def close(self) -> None:
         self._seen.close()

@@ -12,7 +12,7 @@ import pytest
 from socklb.tc import links, tcx
 from socklb.tc.clsact import HANDLE, PRIORITY
 from socklb.tc.links import Links
-from socklb.tc.places import Place
+from socklb.tc.places import Place, places
 from tests.packets.network import CLIENT, Network
 from tests.tc.conftest import Counting, uplink
 
@@ -31,7 +31,7 @@ def by_tcx(request: pytest.FixtureRequest, node: Network) -> bool:
 def pins(bpffs: Path) -> Iterator[Path]:
     place = bpffs / "links"
     yield place
-    for pin in place.iterdir():
+    for pin in place.glob("*"):
         pin.unlink()
 
 
@@ -50,11 +50,11 @@ def tc(*words: str) -> str:
 
 def test_every_packet_meets_them_and_goes_on(node: Network, eth0: int, counting: Counting, open_links: Open) -> None:
     with closing(open_links(counting)) as held:
-        assert set(held.lacking([eth0]).values()) == {"not attached"}
+        assert set(held.lacking(places([eth0])).values()) == {"not attached"}
         ping(node)
         assert counting.seen() == [0, 0]
-        assert held.keep([eth0]) == []
-        assert held.lacking([eth0]) == {}
+        assert held.keep(places([eth0])) == []
+        assert held.lacking(places([eth0])) == {}
         ping(node)
     assert all(count >= 3 for count in counting.seen())
 
@@ -63,13 +63,13 @@ def test_without_an_agent_they_go_on_and_the_next_one_replaces_them_in_place(
     node: Network, eth0: int, counting: Counting, newer: Counting, open_links: Open
 ) -> None:
     with closing(open_links(counting)) as held:
-        held.keep([eth0])
+        held.keep(places([eth0]))
     before = counting.seen()
     ping(node)
     assert all(now >= was + 3 for now, was in zip(counting.seen(), before, strict=True))
     with closing(open_links(newer)) as held:
-        assert held.keep([eth0]) == []
-        assert held.lacking([eth0]) == {}
+        assert held.keep(places([eth0])) == []
+        assert held.lacking(places([eth0])) == {}
         before = counting.seen()
         ping(node)
         assert counting.seen() == before
@@ -80,10 +80,10 @@ def test_a_device_that_is_no_uplink_any_more_is_let_go(
     node: Network, eth0: int, counting: Counting, open_links: Open
 ) -> None:
     with closing(open_links(counting)) as held:
-        held.keep([eth0])
+        held.keep(places([eth0]))
     with closing(open_links(counting)) as held:
-        assert held.keep([]) == []
-        assert set(held.lacking([eth0]).values()) == {"not attached"}
+        assert held.keep(places([])) == []
+        assert set(held.lacking(places([eth0])).values()) == {"not attached"}
         before = counting.seen()
         ping(node)
         assert counting.seen() == before
@@ -94,14 +94,14 @@ def test_a_device_that_was_made_again_is_served_again(
     node: Network, eth0: int, counting: Counting, open_links: Open, pins: Path
 ) -> None:
     with closing(open_links(counting)) as held:
-        held.keep([eth0])
+        held.keep(places([eth0]))
         subprocess.run(["ip", "link", "delete", "eth0"], check=True)
-        assert set(held.lacking([eth0]).values()) == {"not attached"}
-        assert held.keep([]) == []
+        assert set(held.lacking(places([eth0])).values()) == {"not attached"}
+        assert held.keep(places([])) == []
         again = uplink(node)
         assert again != eth0
-        assert held.keep([again]) == []
-        assert held.lacking([again]) == {}
+        assert held.keep(places([again])) == []
+        assert held.lacking(places([again])) == {}
         assert {pin.name for pin in pins.iterdir()} <= {f"uplink_in-{again}", f"uplink_out-{again}"}
         ping(node)
     assert all(count >= 3 for count in counting.seen())
@@ -112,10 +112,10 @@ def test_one_device_that_cannot_be_served_does_not_keep_the_others_from_it(
 ) -> None:
     nobody = 12345
     with closing(open_links(counting)) as held:
-        failures = held.keep([nobody, eth0])
+        failures = held.keep(places([nobody, eth0]))
         assert len(failures) == 2
         assert all(f"device {nobody}: No such device" in text for text in failures)
-        assert {place.ifindex for place in held.lacking([nobody, eth0])} == {nobody}
+        assert {place.ifindex for place in held.lacking(places([nobody, eth0]))} == {nobody}
 
 
 def test_programs_of_others_stay(node: Network, eth0: int, counting: Counting, newer: Counting, bpffs: Path) -> None:
@@ -128,17 +128,17 @@ def test_programs_of_others_stay(node: Network, eth0: int, counting: Counting, n
             tc("qdisc", "add", "dev", "eth0", "clsact")
             tc("filter", "add", *AT[:3], "prio", "1", "handle", "1", "bpf", "da", "object-pinned", pinned(newer, bpffs))
         else:
-            other.keep([eth0])
+            other.keep(places([eth0]))
         ours = Links(counting.programs, bpffs / "ours", by_tcx=ours_tcx)
         before = counting.seen()[0], newer.seen()[0]
-        assert ours.keep([eth0]) == []
+        assert ours.keep(places([eth0])) == []
         ping(node)
         assert all(now >= was + 3 for now, was in zip((counting.seen()[0], newer.seen()[0]), before, strict=True))
-        assert ours.keep([]) == []
+        assert ours.keep(places([])) == []
         between = newer.seen()[0]
         ping(node)
         assert newer.seen()[0] >= between + 3
-        other.keep([])
+        other.keep(places([]))
         tc("qdisc", "delete", "dev", "eth0", "clsact") if not other_tcx else None
         ours.close()
         other.close()
@@ -174,11 +174,11 @@ def test_damage_is_seen_and_mended(
     by_tcx: bool,
 ) -> None:
     with closing(Links(counting.programs, pins, by_tcx=by_tcx)) as held:
-        held.keep([eth0])
+        held.keep(places([eth0]))
         damage(pins, eth0)
-        assert held.lacking([eth0])[Place("uplink_in", eth0)] == told
-        assert held.keep([eth0]) == []
-        assert held.lacking([eth0]) == {}
+        assert held.lacking(places([eth0]))[Place("uplink_in", eth0)] == told
+        assert held.keep(places([eth0])) == []
+        assert held.lacking(places([eth0])) == {}
         before = counting.seen()
         ping(node)
         assert all(now >= was + 3 for now, was in zip(counting.seen(), before, strict=True))
@@ -194,12 +194,12 @@ def test_a_program_of_somebody_else_in_our_link_is_told_and_ours_put_back(
     node: Network, eth0: int, counting: Counting, newer: Counting, pins: Path, open_links: Open
 ) -> None:
     with closing(open_links(counting)) as held:
-        held.keep([eth0])
+        held.keep(places([eth0]))
         with closing(open_links(newer)) as other:
-            other.keep([eth0])
-        assert set(held.lacking([eth0]).values()) == {"running a program that is not ours"}
-        assert held.keep([eth0]) == []
-        assert held.lacking([eth0]) == {}
+            other.keep(places([eth0]))
+        assert set(held.lacking(places([eth0])).values()) == {"running a program that is not ours"}
+        assert held.keep(places([eth0])) == []
+        assert held.lacking(places([eth0])) == {}
 
 
 def test_a_filter_of_somebody_else_in_our_place_is_named_and_stays(
@@ -209,9 +209,9 @@ def test_a_filter_of_somebody_else_in_our_place_is_named_and_stays(
     pin = pinned(newer, bpffs)
     tc("filter", "add", "dev", "eth0", "egress", *AT[3:], "bpf", "da", "object-pinned", pin)  # uplink_in at egress
     with closing(Links(counting.programs, pins, by_tcx=False)) as held:
-        (failure,) = held.keep([eth0])
+        (failure,) = held.keep(places([eth0]))
         assert "a filter of somebody else is in the place of ours" in failure
-        assert held.keep([]) == []
+        assert held.keep(places([])) == []
         before = newer.seen()
         ping(node)
         assert newer.seen()[0] >= before[0] + 3
@@ -219,7 +219,7 @@ def test_a_filter_of_somebody_else_in_our_place_is_named_and_stays(
 
 def test_cleanup_leaves_nothing(node: Network, eth0: int, counting: Counting, pins: Path, open_links: Open) -> None:
     with closing(open_links(counting)) as held:
-        held.keep([eth0])
+        held.keep(places([eth0]))
     assert links.remove(pins) == 2
     assert links.remove(pins) == 0
     assert list(pins.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 from socklb.cli import main
 
 SOCKLB = [sys.executable, "-m", "socklb"]
-VERBS = [["agent"], ["status"], ["service", "list"], ["socket", "list"], ["cleanup"]]
+VERBS = [["agent"], ["status"], ["service", "list"], ["socket", "list"], ["flow", "list"], ["cleanup"]]
 NOBODY = 65534
 
 
@@ -47,6 +47,8 @@ def test_of_two_configurations_the_one_at_the_verb_counts(
         (["status", "--wait", "nan"], "no duration ('nan')"),
         (["status", "--wait", "inf"], "no duration ('inf')"),
         (["status", "--wait", "soon"], "no duration ('soon')"),
+        (["flow", "list", "--client", "me"], "'me' is not an IPv4 or IPv6 address"),
+        (["flow", "list", "--protocol", "gre"], "no protocol ('gre'); valid: tcp, udp, sctp, icmp, icmpv6"),
         (["fly"], "invalid choice: 'fly'"),
         ([], "VERB"),
     ],

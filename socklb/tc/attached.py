@@ -1,0 +1,172 @@
+"""Our programs at the node's devices: at its uplinks, and at those towards pods whose sockets no hook sees.
+
+attached = Attached(programs, pins, patterns)
+attached.follow()               # at first, and when devices, addresses or routes changed
+attached.serve_pods(ifindex)    # a pod behind this device asked for a Service by packet
+damage = attached.mend()        # every few seconds: what somebody took away, which is put back
+attached.close()                # everything goes on running
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
+
+from socklb.datapath.libbpf import Program
+from socklb.datapath.maps import HashTable
+from socklb.datapath.pins import Pins
+from socklb.report import DeviceFacts
+from socklb.serving import address_text
+from socklb.tc import devices, layout, rtnetlink
+from socklb.tc.devices import Uplink
+from socklb.tc.links import Links
+from socklb.tc.places import POD, Place, places
+
+NONE = 'no uplink is found: nothing from outside is served; next: name them, as in uplinks = ["eth0"]'
+PRESENT = b"\1"
+
+log = logging.getLogger(__name__)
+
+
+class Attached:
+    """See the module."""
+
+    def __init__(self, programs: Mapping[str, Program], pins: Pins, patterns: Sequence[str]) -> None:
+        """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on."""
+        self._pins, self._patterns = pins, patterns
+        self._found: dict[int, Uplink] = {}
+        self._well: set[Place] = set()  # where our program ran at the last look
+        self._taken: dict[Place, str] = {}  # what somebody took away from there
+        self._failures: list[str] = []
+        self._unusable: list[str] = []
+        self._lock = threading.RLock()  # the report asks from another thread
+        with ExitStack() as opened:
+            self._links = opened.enter_context(closing(Links(programs, pins.tc_links)))
+            self._uplinks = opened.enter_context(
+                closing(HashTable(pins.tc_maps, "uplinks", layout.IFINDEX.size, layout.UPLINK.size))
+            )
+            self._pod_devices = opened.enter_context(
+                closing(HashTable(pins.tc_maps, "pod_devices", layout.IFINDEX.size, 1))
+            )
+            self._bridges: set[int] = set()  # all of whose ports are served
+            self._pods = {place.ifindex for place in self._links.there() if place.program in POD}
+            self._opened = opened.pop_all()
+
+    def follow(self) -> None:
+        """Find the uplinks, and serve those that are there now.
+
+        Raises:
+            OSError: netlink refused.
+        """
+        there, own = rtnetlink.read(), self._own()
+        found = devices.uplinks(there, own, self._patterns)
+        with self._lock:
+            before, self._found = self._found, {uplink.ifindex: uplink for uplink in found}
+            self._bridges = {one.master for one in there.devices if one.ifindex in self._pods and one.master}
+            self._pods &= {one.ifindex for one in there.devices}
+            self._pods |= {one.ifindex for one in there.devices if one.master in self._bridges}
+            self._pods -= self._found.keys()
+            self._unusable = self._told(there, own)
+            self._keep()
+        if self._found != before:
+            log.info("packet path: by %s at %s", self._links.name, ", ".join(map(_text, found)) or "no device")
+
+    def serve_pods(self, ifindex: int) -> None:
+        """Serve the pods behind a device; behind a bridge at all of its ports, for frames between those never leave it.
+
+        Raises:
+            OSError: netlink refused.
+        """
+        there = rtnetlink.read().devices
+        ports = {device.ifindex for device in there if device.master == ifindex}
+        new = (ports or {ifindex}) - self._pods - self._found.keys()
+        if new:
+            names = ", ".join(device.name for device in there if device.ifindex in new)
+            log.info("packet path: a socket is out of the hooks' sight: its packets are served at %s", names)
+            self._pods |= new
+            self.follow()
+
+    def mend(self) -> str:
+        """Put back what somebody took away; say what that was since the last call, or nothing."""
+        if self._links.lacking(self._wanted):
+            self.follow()  # it may be gone with its device
+        taken, self._taken = self._taken, {}
+        by_wrong: dict[str, list[str]] = {}
+        for place, text in taken.items():
+            by_wrong.setdefault(text, []).append(f"{place.program} at {self._name(place.ifindex)}")
+        return "; ".join(f"{text}: {', '.join(sorted(where))}" for text, where in by_wrong.items())
+
+    @property
+    def problems(self) -> list[str]:
+        """What cannot be served, and why."""
+        return [*self._failures, *self._unusable]
+
+    @property
+    def facts(self) -> list[DeviceFacts]:
+        """The uplinks, and the devices of pods, as the kernel has our programs there now. Any thread may ask."""
+        with self._lock:
+            found, pods, lacking = dict(self._found), sorted(self._pods), self._links.lacking(self._wanted)
+        wrong: dict[int, list[str]] = {}
+        for place, text in lacking.items():
+            wrong.setdefault(place.ifindex, []).append(f"{place.program} is {text}")
+        by = self._links.name
+        at_uplinks = [
+            DeviceFacts(uplink.name, ifindex, by, _addresses(uplink), ", ".join(wrong.get(ifindex, [])))
+            for ifindex, uplink in found.items()
+        ]
+        return at_uplinks + [
+            DeviceFacts(self._name(ifindex), ifindex, by, [], ", ".join(wrong.get(ifindex, [])), of_pods=True)
+            for ifindex in pods
+        ]
+
+    def close(self) -> None:
+        """Let go; everything goes on running."""
+        self._opened.close()
+
+    @property
+    def _wanted(self) -> list[Place]:
+        return places(self._found, self._pods)
+
+    def _keep(self) -> None:
+        _bring(
+            self._uplinks,
+            {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()},
+        )
+        _bring(self._pod_devices, dict.fromkeys(self._pods | self._bridges, PRESENT))
+        lacking = self._links.lacking(self._wanted)
+        self._taken |= {place: text for place, text in lacking.items() if place in self._well}
+        self._failures = self._links.keep(self._wanted)
+        self._well = {*self._wanted} - self._links.lacking(self._wanted).keys()
+
+    def _own(self) -> Collection[bytes]:
+        with closing(HashTable(self._pins.maps, "own_addrs", 16, 1)) as table:
+            return {address for address, _ in table.items()}
+
+    def _told(self, there: rtnetlink.Found, own: Collection[bytes]) -> list[str]:
+        headless = devices.refused(there, own, self._patterns)
+        return [
+            *(f"no device is named {text}, as `uplinks` says" for text in devices.unmatched(there, self._patterns)),
+            *(f"{name} has no Ethernet header and is not served: see docs/reference.md" for name in headless),
+            *([] if self._found else [NONE]),
+        ]
+
+    def _name(self, ifindex: int) -> str:
+        return self._found[ifindex].name if ifindex in self._found else rtnetlink.name_of(ifindex)
+
+
+def _bring(table: HashTable, wanted: Mapping[int, bytes]) -> None:
+    """Have this in a table, by numbers of devices, and nothing else."""
+    packed = {layout.IFINDEX.pack(ifindex): value for ifindex, value in wanted.items()}
+    there = dict(table.items())
+    table.put([(key, value) for key, value in packed.items() if there.get(key) != value])
+    table.delete(there.keys() - packed.keys())
+
+
+def _addresses(uplink: Uplink) -> list[str]:
+    return [address_text(address) for address in (uplink.ipv4, uplink.ipv6) if address]
+
+
+def _text(uplink: Uplink) -> str:
+    return f"{uplink.name} ({uplink.ifindex})"

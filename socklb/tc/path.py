@@ -1,0 +1,249 @@
+"""The packet path by eBPF programs at the uplinks (tc), looked after by a thread of its own.
+
+    path = TcPath(config, pins, objects)
+    async with path.kept_whole():
+        path.sync(frontends, addresses)     # once everything was read: from now on packets are served
+        path.facts
+
+The programs read the tables that the socket hooks read, so a change of a Service is written once, and not here. The
+thread follows devices, addresses and routes as netlink tells of them, looks every few seconds whether the programs
+still run, and puts back what somebody took away. A failure is one line in the log and a problem in `socklb status`
+until it is over; what failed is tried again, the longer it fails the more seldom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+from msgspec import structs
+
+from socklb.api.source import Problem
+from socklb.config import Config
+from socklb.datapath.pins import Pins
+from socklb.datapath.view import Fill
+from socklb.errors import reason
+from socklb.report import PacketFacts, RunningFacts
+from socklb.serving import Addresses, Difference, Frontend, Serving
+from socklb.tc.attached import Attached
+from socklb.tc.events import Unhooked
+from socklb.tc.programs import Programs
+from socklb.tc.rtnetlink import Changes
+
+EVERY = 3.0  # seconds between two looks: damage is put back by the next one
+SETTLE = 0.05  # seconds: a device that comes brings addresses and routes
+SWEEP_EVERY = 10.0  # seconds
+LATELY = 600.0  # seconds
+LONGEST = 60.0  # seconds between two tries
+STOPPING = 3.0  # seconds that the end waits for the thread
+STUCK = 60.0  # seconds for one look; loading the programs takes less than one
+LOST = ("lost_no_room", "lost_no_port")
+
+log = logging.getLogger(__name__)
+
+
+class TcPath:
+    """See the module."""
+
+    def __init__(self, config: Config, pins: Pins, objects: Path, *, served: bool = False) -> None:
+        """Attach nothing yet. `served`: the tables hold what an earlier agent served, so there is no need to wait."""
+        self._config, self._pins, self._objects = config, pins, objects
+        self._facts = PacketFacts(True, there=False, whole=False, since=time.time(), by="ebpf")
+        self._wanted, self._closing = served, False
+        self._moved = False  # whether other tables took the place of those that the programs read
+        self._stale = True  # devices, addresses or routes may have changed
+        self._changes: Changes | None = None
+        self._at: Attached | None = None
+        self._programs: Programs | None = None
+        self._loaded = ExitStack()
+        self._events: Unhooked | None = None
+        self._said: list[str] = []
+        self._swept, self._lost, self._lost_at = 0.0, -1, -LATELY  # when (monotonic), and how many packets were lost
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread: threading.Thread | None = None
+        self._busy: float | None = None  # since when one look goes on (monotonic)
+        self._failures = 0
+
+    @property
+    def facts(self) -> PacketFacts:
+        """How the programs are now."""
+        attached, programs = self._at, self._programs
+        if attached is None or programs is None:
+            return self._facts
+        try:
+            devices, counters = attached.facts, programs.counters()
+        except Exception as error:  # noqa: BLE001 - it is asked by the report, which must come
+            return structs.replace(self._facts, there=None, whole=None, error=self._facts.error or reason(error))
+        whole = any(not device.of_pods for device in devices) and not any(device.trouble for device in devices)
+        losing = time.monotonic() - self._lost_at < LATELY
+        known = {"devices": devices, "counters": counters, "losing": losing}
+        return structs.replace(self._facts, there=bool(devices), whole=whole, **known)
+
+    @property
+    def fills(self) -> list[Fill]:
+        """How full the table of flows is."""
+        programs = self._programs
+        return [Fill("flows", programs.used, programs.max_flows)] if programs else []
+
+    @property
+    def running(self) -> list[RunningFacts]:
+        """Its thread."""
+        if self._thread is None:
+            return []
+        stuck = self._busy is not None and time.monotonic() - self._busy > STUCK
+        error = "no sign of life" if stuck else "" if self._thread.is_alive() else "it is gone"
+        return [RunningFacts("packet path", not error, self._failures, error=error)]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong at present."""
+        texts = [self._facts.error, *(self._at.problems if self._at else [])]
+        return [Problem("", 0, "", f"packet path: {text}") for text in texts if text]
+
+    def sync(self, _frontends: Mapping[Frontend, Serving], _addresses: Addresses) -> None:
+        """Serve packets, too, from now on: everything is in the tables."""
+        self._wanted = True
+        self._look_now()
+
+    def apply(self, difference: Difference) -> None:
+        """Take notice of a difference, which is in the tables already."""
+        if difference.add.own or difference.remove.own:
+            self._look_now()
+
+    def refuse_in(self, _service_cidrs: Iterable[str]) -> None:
+        """Nothing is to be done: these networks are in the tables already."""
+
+    def after(self, then: Callable[[], None]) -> None:
+        """Call this now: everything so far is in the tables."""
+        then()
+
+    def tables_moved(self) -> None:
+        """Have the programs read the larger tables that took the place of those before."""
+        self._moved = True
+        self._look_now()
+
+    def _look_now(self) -> None:
+        os.eventfd_write(self._wake, 1)
+
+    @asynccontextmanager
+    async def kept_whole(self) -> AsyncGenerator[None]:
+        """Serve, and look after the programs, while the block runs; afterwards they go on serving."""
+        self._thread = threading.Thread(target=self._work, name="packet-path", daemon=True)
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._closing = True
+            self._look_now()
+            await asyncio.to_thread(self._thread.join, STOPPING)
+            if not self._thread.is_alive():
+                os.close(self._wake)
+
+    def _work(self) -> None:
+        """Whatever goes wrong must not end the thread: it is told, and tried again."""
+        with ExitStack() as opened:
+            opened.callback(self._let_go)
+            while not self._closing:
+                self._busy = time.monotonic()
+                try:
+                    self._look(opened)
+                except Exception as error:  # noqa: BLE001
+                    self._fail(error)
+                else:
+                    self._heal()
+                self._busy = None
+                self._wait()
+
+    def _look(self, opened: ExitStack) -> None:
+        if self._changes is None:
+            self._changes = opened.enter_context(Changes())
+        if not self._wanted:
+            return
+        if self._at is None or self._moved:
+            self._moved = False
+            try:
+                self._load()
+            except BaseException:
+                self._moved = True
+                raise
+        assert self._at
+        if self._stale:
+            self._at.follow()
+            self._stale = False
+        for event in {event.ifindex for event in self._events.read()} if self._events else ():
+            self._at.serve_pods(event)
+        if damage := self._at.mend():
+            self._damaged(damage)
+        self._say(self._at.problems)
+        self._sweep()
+
+    def _say(self, problems: list[str]) -> None:
+        """Each is a line in the log, once."""
+        for text in problems:
+            if text not in self._said:
+                log.warning("packet path: %s", text)
+        self._said = problems
+
+    def _load(self) -> None:
+        pins, config, before = self._pins, self._config, self._loaded
+        pins.tc_maps.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            programs = stack.enter_context(Programs.load(self._objects, pins.maps, pins.tc_maps, config.max_flows))
+            events = stack.enter_context(Unhooked(programs.maps["unhooked"]))
+            attached = stack.enter_context(closing(Attached(programs.by_name, pins, config.uplinks)))
+            self._loaded = stack.pop_all()
+        self._programs, self._events, self._at, self._stale = programs, events, attached, True
+        before.close()
+
+    def _let_go(self) -> None:
+        self._loaded.close()
+
+    def _sweep(self) -> None:
+        """Give back the rows of flows whose time is over, and see whether packets were lost for want of one."""
+        programs, now = self._programs, time.monotonic()
+        if programs is None or now - self._swept < SWEEP_EVERY:
+            return
+        self._swept = now
+        if programs.used:
+            programs.sweep()
+        counters = programs.counters()
+        lost = sum(counters[name] for name in LOST)
+        if lost > self._lost >= 0:
+            self._lost_at = now
+        self._lost = lost
+
+    def _wait(self) -> None:
+        """Wait for a change, an event, an order, or the time of the next look."""
+        pause = min(EVERY * 2 ** max(0, self._failures - 1), LONGEST)
+        others = [one for one in (self._changes, self._events) if one and not self._failures]
+        ready, _, _ = select.select([self._wake, *others], [], [], pause)
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+        if self._changes and self._changes in ready:
+            time.sleep(SETTLE)
+            self._changes.forget()
+        self._stale = self._stale or self._wake in ready or self._changes in ready
+
+    def _damaged(self, damage: str) -> None:
+        log.warning("packet path: somebody took away programs of ours: %s; they are put back", damage)
+        facts = self._facts
+        self._facts = structs.replace(facts, damages=facts.damages + 1, damage=damage, damaged=time.time())
+
+    def _fail(self, error: Exception) -> None:
+        self._failures, facts, text = min(self._failures + 1, 10), self._facts, reason(error)
+        if text != facts.error:
+            log.error("packet path: %s", text)
+        self._facts = structs.replace(facts, error=text, since=facts.since if facts.error else time.time())
+
+    def _heal(self) -> None:
+        self._failures, facts = 0, self._facts
+        if facts.error:
+            log.info("packet path: it works again")
+            self._facts = structs.replace(facts, error="", since=time.time())

@@ -1,0 +1,51 @@
+"""The packet path in eBPF as its pins and the kernel show it, without the agent.
+
+facts = seen(pins)
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from socklb.datapath.maps import HashTable
+from socklb.datapath.pins import Pins
+from socklb.report import DeviceFacts, PacketFacts
+from socklb.serving import address_text
+from socklb.tc import layout, tcx
+from socklb.tc.clsact import Clsact
+from socklb.tc.links import devices
+from socklb.tc.places import Attacher, places
+from socklb.tc.rtnetlink import name_of
+from socklb.tc.tcx import Tcx
+
+
+def seen(pins: Pins) -> PacketFacts:
+    """Say where programs of ours run, whichever they are.
+
+    Raises:
+        BpfError: the kernel refused.
+        OSError: netlink refused.
+    """
+    by: Attacher = Tcx({}, pins.tc_links) if tcx.FEATURE.there() else Clsact({}, devices)
+    with closing(by):
+        found = [_device(by, *item) for item in _known(pins).items()]
+    return PacketFacts(
+        True, bool(found), bool(found) and not any(device.trouble for device in found), by="ebpf", devices=found
+    )
+
+
+def _known(pins: Pins) -> dict[int, list[str]]:
+    """Give the uplinks that the programs know, and who stands for clients there."""
+    if not (pins.tc_maps / "uplinks").exists():
+        return {}
+    with closing(HashTable(pins.tc_maps, "uplinks", layout.IFINDEX.size, layout.UPLINK.size)) as table:
+        return {
+            layout.IFINDEX.unpack(key)[0]: [address_text(one) for one in layout.UPLINK.unpack(value) if any(one)]
+            for key, value in table.items()
+        }
+
+
+def _device(by: Attacher, ifindex: int, addresses: list[str]) -> DeviceFacts:
+    lost = [place.program for place in places([ifindex]) if not by.runs(place)]
+    trouble = ", ".join(f"{program} is not attached" for program in lost)
+    return DeviceFacts(name_of(ifindex), ifindex, by.name, addresses, trouble)

@@ -1,0 +1,208 @@
+"""The packet path in the agent: it finds the uplinks, follows them, and notices, tells and mends what is done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from socklb.config import Config
+from socklb.datapath.links import detach_pinned
+from socklb.datapath.maps import HashTable
+from socklb.datapath.pins import Pins
+from socklb.report import DeviceFacts, PacketFacts
+from socklb.serving import Addresses, pack_address
+from socklb.tc import path as tc_path
+from socklb.tc import tcx
+from socklb.tc.path import TcPath
+from socklb.tc.programs import OBJECT_FILES, Programs
+from socklb.tc.seen import seen
+from socklb.tc.takeover import Takeover
+from tests.packets.network import NODE, Network
+from tests.tc.conftest import uplink
+
+OWN = Addresses(own=frozenset({pack_address(NODE)}))
+
+
+@pytest.fixture
+def pins(bpffs: Path, objects: Path, tmp_path: Path) -> Iterator[Pins]:
+    """Tables as the hooks have them: of those the agent's side of the packet path reads the node's own addresses."""
+    place = Pins(bpffs, tmp_path)
+    place.make()
+    unused = bpffs / "unused"
+    unused.mkdir()
+    with Programs.load(objects, place.maps, unused):
+        shutil.rmtree(unused)
+    with closing(HashTable(place.maps, "own_addrs", 16, 1)) as table:
+        table.put([(address, b"\1") for address in OWN.own])
+    yield place
+    place.remove()
+
+
+@pytest.fixture
+def copied(objects: Path, tmp_path: Path) -> Path:
+    """The objects, in a folder where they may be missed."""
+    for name in OBJECT_FILES:
+        shutil.copy(objects / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def path(
+    node: Network,
+    eth0: int,
+    pins: Pins,
+    copied: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> TcPath:
+    assert tc_path.EVERY < 10 / 2
+    monkeypatch.setattr(tc_path, "EVERY", 0.2)
+    return TcPath(Config(node="node", packet_path="ebpf", max_flows=1024), pins, copied)
+
+
+async def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+def shown(pins: Pins) -> dict[int, tuple[str, ...]]:
+    """What the programs know of the uplinks."""
+    with closing(HashTable(pins.tc_maps, "uplinks", 4, 32)) as table:
+        return {int.from_bytes(key, "little"): (value[:16].hex(), value[16:].hex()) for key, value in table.items()}
+
+
+def test_uplinks_are_served_once_everything_was_read(path: TcPath, eth0: int, pins: Pins) -> None:
+    async def story() -> None:
+        async with path.kept_whole():
+            await asyncio.sleep(0.5)
+            assert path.facts.whole is False
+            path.sync({}, OWN)
+            await until(lambda: path.facts.whole)
+            (device,) = path.facts.devices
+            assert (device.name, device.ifindex, device.addresses, device.trouble) == ("eth0", eth0, [NODE], "")
+            assert shown(pins) == {eth0: (pack_address(NODE).hex(), "0" * 32)}
+            assert path.problems == []
+            assert [one.alive for one in path.running] == [True]
+
+    asyncio.run(story())
+    assert {pin.name for pin in pins.tc_links.iterdir()} == {f"uplink_in-{eth0}", f"uplink_out-{eth0}"}
+
+
+def test_devices_that_come_and_go_are_followed(
+    path: TcPath,
+    node: Network,
+    eth0: int,
+    pins: Pins,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        async with path.kept_whole():
+            path.sync({}, OWN)
+            await until(lambda: path.facts.whole)
+            ip("link", "delete", "eth0")
+            await until(lambda: not path.facts.devices)
+            assert [one.message.partition(";")[0] for one in path.problems] == [
+                "packet path: no uplink is found: nothing from outside is served"
+            ]
+            again = uplink(node)
+            await until(lambda: [one.ifindex for one in path.facts.devices] == [again] and path.facts.whole)
+            assert shown(pins).keys() == {again}
+            ip("link", "add", "eth1", "type", "veth", "peer", "name", "far1")
+            ip("address", "add", "10.7.0.1/24", "dev", "eth1")
+            ip("link", "set", "eth1", "up")
+            ip("link", "set", "far1", "up")
+            ip("route", "add", "10.8.0.0/16", "via", "10.7.0.9")
+            await until(lambda: [one.name for one in path.facts.devices] == ["eth0", "eth1"] and path.facts.whole)
+            ip("route", "delete", "10.8.0.0/16")
+            await until(lambda: [one.name for one in path.facts.devices] == ["eth0"])
+            assert path.facts.damages == 0
+
+    asyncio.run(story())
+    assert len([line for line in caplog.messages if "no uplink is found" in line]) == 1
+
+
+def test_what_somebody_takes_away_is_told_and_put_back(
+    path: TcPath, eth0: int, pins: Pins, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with path.kept_whole():
+            path.sync({}, OWN)
+            await until(lambda: path.facts.whole)
+            detach_pinned(pins.tc_links / f"uplink_in-{eth0}")
+            await until(lambda: path.facts.damages == 1 and path.facts.whole)
+            assert path.facts.damage == "not attached: uplink_in at eth0"
+            for pin in pins.tc_links.iterdir():
+                pin.unlink()
+            await until(lambda: path.facts.damages == 2 and path.facts.whole)
+            assert path.facts.damage == "not pinned: uplink_in at eth0, uplink_out at eth0"
+
+    asyncio.run(story())
+    assert len([line for line in caplog.messages if "somebody took away programs of ours" in line]) == 2
+
+
+def test_what_cannot_be_loaded_is_told_and_tried_again(path: TcPath, copied: Path) -> None:
+    async def story() -> None:
+        for name in OBJECT_FILES:
+            (copied / name).rename(copied / f"{name}.elsewhere")
+        async with path.kept_whole():
+            path.sync({}, OWN)
+            await until(lambda: path.problems)
+            assert "No such file or directory" in path.problems[0].message
+            assert path.facts.whole is False
+            for name in OBJECT_FILES:
+                (copied / f"{name}.elsewhere").rename(copied / name)
+            await until(lambda: path.facts.whole and not path.problems)
+
+    asyncio.run(story())
+
+
+def test_an_agent_that_finds_served_tables_does_not_wait_for_the_source(
+    path: TcPath, node: Network, eth0: int, pins: Pins, copied: Path
+) -> None:
+    async def story() -> None:
+        async with path.kept_whole():
+            path.sync({}, OWN)
+            await until(lambda: path.facts.whole)
+        before = {pin.name: pin.stat().st_ino for pin in pins.tc_links.iterdir()}
+        again = TcPath(Config(node="node", packet_path="ebpf"), pins, copied, served=True)
+        async with again.kept_whole():
+            await until(lambda: again.facts.whole)
+        assert {pin.name: pin.stat().st_ino for pin in pins.tc_links.iterdir()} == before
+
+    asyncio.run(story())
+
+
+def test_what_serves_is_seen_without_an_agent_and_nftables_removes_it(path: TcPath, eth0: int, pins: Pins) -> None:
+    async def story() -> None:
+        async with path.kept_whole():
+            path.sync({}, OWN)
+            await until(lambda: path.facts.whole)
+
+    asyncio.run(story())
+    assert seen(pins) == PacketFacts(
+        True, True, True, by="ebpf", devices=[DeviceFacts("eth0", eth0, by(), [NODE])]
+    )  # fmt: skip
+    detach_pinned(pins.tc_links / f"uplink_in-{eth0}")
+    assert [device.trouble for device in seen(pins).devices] == ["uplink_in is not attached"]
+    takeover = Takeover(Config(node="node"), pins)
+    assert not takeover.look(whole=False)
+    assert seen(pins).there
+    assert takeover.look(whole=True)
+    assert seen(pins).there is False
+    assert not pins.tc.exists()
+
+
+def by() -> str:
+    return "tcx" if tcx.FEATURE.there() else "clsact"

@@ -1,0 +1,232 @@
+"""The packet path as the agent has it, with its own thread: clients outside and pods that no hook sees are served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from socklb.catalog import FILE, Entry
+from socklb.cli import main
+from socklb.config import Config
+from socklb.datapath.maps import RowTable
+from socklb.datapath.node import NodeDatapath
+from socklb.datapath.pins import Pins
+from socklb.datapath.sizes import Sizes
+from socklb.datapath.tables import Tables
+from socklb.datapath.view import Fill
+from socklb.networks import flags_of
+from socklb.serving import ANY4, Addresses, Difference, Frontend
+from socklb.tc import layout, links
+from socklb.tc import path as tc_path
+from socklb.tc.path import TcPath
+from socklb.tc.programs import Programs
+from tests.datapath.sandbox import mounted_bpffs
+from tests.packets.network import CLIENT, NODE, POD_CIDRS, Network
+from tests.tc.test_path import until
+from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, names, serving
+
+CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
+SERVICE = "10.96.0.10"
+WANTED = {
+    Frontend(ANY4, 32000, 6): serving("a"),
+    Frontend(ANY4, 32001, 6): serving("far"),
+    frontend(SERVICE): serving("b"),
+    frontend("10.96.0.11"): serving(),
+}
+
+
+@pytest.fixture
+def pins(network: Network, objects: Path, tmp_path: Path) -> Iterator[Pins]:
+    """The tables of a node that serves."""
+    with mounted_bpffs(tmp_path / "bpffs") as bpffs:
+        place = Pins(bpffs, tmp_path)
+        place.make()
+        unused = bpffs / "unused"
+        unused.mkdir()
+        with Programs.load(objects, place.maps, unused):
+            shutil.rmtree(unused)
+        with closing(Tables(place.maps)) as tables:
+            tables.apply(Difference(WANTED, add=ADDRESSES))
+            tables.networks.set(flags_of(CONFIG.pod_cidrs, (), ("10.96.0.0/16",)))
+        yield place
+        with network.inside("node"):
+            links.remove(place.tc_links)
+
+
+@pytest.fixture
+def path(network: Network, pins: Pins, objects: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], TcPath]:
+    monkeypatch.setattr(tc_path, "EVERY", 0.2)
+    return lambda: TcPath(CONFIG, pins, objects)
+
+
+def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
+    async def told() -> None:
+        async with path.kept_whole():
+            path.sync(WANTED, Addresses())
+            await until(lambda: path.facts.whole)
+            await asyncio.to_thread(story)
+
+    with network.inside("node"):
+        asyncio.run(told())
+
+
+def served(ask: Ask) -> list[list[str]]:
+    asked = (
+        *(("client", NODE, 32000), ("client", NODE, 32001)),
+        *(("a", SERVICE, 80), ("a", "10.96.0.11", 80), ("a", "10.96.77.7", 80)),
+    )
+    return [ask(*one) for one in asked]
+
+
+ALL = [[f"a {CLIENT}"], [f"far {NODE}"], ["b 10.244.1.2"], ["ECONNREFUSED"], ["ECONNREFUSED"]]
+
+
+def test_clients_outside_and_pods_that_no_hook_sees_are_served(
+    network: Network, ask: Ask, path: Callable[[], TcPath]
+) -> None:
+    first = path()
+
+    def story() -> None:
+        assert {device.name for device in first.facts.devices} == {"eth0"}
+        assert served(ask) == ALL
+        assert {device.name for device in first.facts.devices if device.of_pods} == {"a", "b"}
+        assert first.facts.counters["flows_begun"] == first.fills[0].used == 3
+        assert first.facts.whole
+        assert names(ask("node", SERVICE)) == {"b"}
+        network.run("node", "ip", "link", "add", "late", "master", "cni0", "type", "veth", "peer", "name", "latepeer")
+        wait(lambda: {device.name for device in first.facts.devices if device.of_pods} == {"a", "b", "late"})
+        network.run("node", "ip", "link", "delete", "late")
+        wait(lambda: {device.name for device in first.facts.devices if device.of_pods} == {"a", "b"})
+
+    run(network, first, story)
+    assert served(ask) == ALL, "without an agent"
+    second = path()
+
+    def again() -> None:
+        assert {device.name for device in second.facts.devices if device.of_pods} == {"a", "b"}
+        assert served(ask) == ALL
+
+    run(network, second, again)
+
+
+def test_what_is_over_is_swept(
+    network: Network, pins: Pins, ask: Ask, path: Callable[[], TcPath], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tc_path, "SWEEP_EVERY", 0.2)
+    first = path()
+
+    def story() -> None:
+        assert ask("client", NODE, 32000) == ALL[0]
+        wait(lambda: first.fills == [Fill("flows", 1, 1024)])
+        time.sleep(1)  # a closed connection is remembered for two minutes
+        assert first.fills == [Fill("flows", 1, 1024)]
+        age(pins, 130)
+        wait(lambda: first.fills == [Fill("flows", 0, 1024)])
+
+    run(network, first, story)
+
+
+def test_flows_are_listed(
+    network: Network,
+    pins: Pins,
+    ask: Ask,
+    path: Callable[[], TcPath],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = configured(pins, tmp_path)
+    entries = [Entry("0.0.0.0:32000/TCP", "shop/web", "NodePort"), Entry("0.0.0.0:32001/TCP", "shop/far", "NodePort")]
+    (tmp_path / FILE).write_bytes(msgspec.json.encode(entries))
+
+    def listed(*words: str) -> list[dict[str, str]]:
+        assert main(["flow", "list", "--config", str(settings), "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    def story() -> None:
+        assert served(ask) == ALL
+        service, web, far = sorted(listed(), key=lambda flow: flow["frontend"])
+        assert (web["service"], web["backend"], web["seen_as"], web["state"]) == (
+            "shop/web", "10.244.1.2:8080", None, "closed"
+        )  # fmt: skip
+        assert far["seen_as"].startswith(f"{NODE}:")
+        assert service["client"].startswith("10.244.1.2:")
+        assert listed("--service", "shop/web") == [web]
+        assert listed("--backend", "10.244.2.2", "--protocol", "TCP") == [far]
+        assert len(listed("--client", CLIENT)) == 2
+        assert listed("--protocol", "udp") == []
+        assert main(["flow", "list", "--config", str(settings), "--service", "shop/web"]) == 0
+        head, line = capsys.readouterr().out.splitlines()
+        assert head.split()[:4] == ["PROTOCOL", "CLIENT", "FRONTEND", "BACKEND"]
+        assert line.split()[2:6] == [f"{NODE}:32000", "10.244.1.2:8080", "-", "closed"]
+
+    run(network, path(), story)
+
+
+def configured(pins: Pins, folder: Path) -> Path:
+    settings = folder / "socklb.toml"
+    lines = (f'bpffs = "{pins.bpffs}"', f'socket = "{folder}/agent.sock"', 'node = "node"', 'packet_path = "ebpf"')
+    settings.write_text("\n".join(lines))
+    return settings
+
+
+def test_cleanup_leaves_nothing(
+    network: Network, pins: Pins, ask: Ask, path: Callable[[], TcPath], tmp_path: Path
+) -> None:
+    run(network, path(), lambda: None)
+    assert ask("client", NODE, 32000) == ALL[0]
+    with network.inside("node"):
+        assert main(["cleanup", "--config", str(configured(pins, tmp_path))]) == 0
+    assert not pins.root.exists()
+    assert ask("client", NODE, 32000) == ["ECONNREFUSED"]
+
+
+def wait(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def age(pins: Pins, seconds: int) -> None:
+    """Have all flows seen so much longer ago."""
+    with closing(RowTable(pins.tc_maps, "flows", layout.FLOW.size)) as rows:
+        for row in range(rows.capacity):
+            word = rows.word(row, 96)
+            rows.publish(row, 96, word - (seconds * 10**9 >> 30) if word else 0)
+
+
+def test_tables_that_grew_are_read_from_then_on(
+    network: Network, ask: Ask, objects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tc_path, "EVERY", 0.2)
+    late = Frontend(ANY4, 32007, 6)
+    with (
+        mounted_bpffs(tmp_path / "bpffs") as bpffs,
+        NodeDatapath(bpffs, tmp_path, objects, Sizes(8, 16), tmp_path / "run") as node,
+    ):
+        node.tables.apply(Difference(WANTED, add=ADDRESSES))
+        path = TcPath(CONFIG, node.pins, objects)
+
+        def story() -> None:
+            node.grow(Sizes(64, 100))
+            node.tables.apply(Difference({late: serving("b")}))
+            assert ask("client", NODE, 32000) == [f"a {CLIENT}"]
+            assert ask("client", NODE, 32007) != [f"b {CLIENT}"], "the control: these programs read the old tables"
+            path.tables_moved()
+            wait(lambda: ask("client", NODE, 32007) == [f"b {CLIENT}"])
+            assert path.facts.whole
+
+        try:
+            run(network, path, story)
+            assert ask("client", NODE, 32007) == [f"b {CLIENT}"], "without an agent"
+        finally:
+            with network.inside("node"):
+                links.remove(node.pins.tc_links)
