@@ -45,10 +45,10 @@ def preempted(tmp_path: Path) -> Callable[..., Path]:
 
     def make(*, compare: bool) -> Path:
         source = shutil.copytree(BPF, tmp_path / f"bpf-{compare}")
-        text = (source / "translate.h").read_text()
+        text = (source / "sets.h").read_text()
         assert text.count(READ) == text.count(COMPARE) == 1
         text = text.replace(READ, WAIT)
-        (source / "translate.h").write_text(text if compare else text.replace(COMPARE, "if (frontend) {"))
+        (source / "sets.h").write_text(text if compare else text.replace(COMPARE, "if (frontend) {"))
         made = tmp_path / f"objects-{compare}"
         made.mkdir()
         subprocess.run(["make", "-s", "-C", source, f"OUT={made}", f"{made}/socklb.bpf.o"], check=True)
