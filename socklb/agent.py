@@ -69,6 +69,7 @@ async def serve(config: Config) -> None:
             with agent.health.answering():
                 async with agent.supervisor.at_work():
                     await asked_to_stop()
+        await agent.leave_names()
     log.info("stopped; the hooks go on serving what they have")
 
 
@@ -194,6 +195,13 @@ class Agent:
             "endpoints": endpoints,
         }
         return Answers(Path(self._config.socket), respond)
+
+    async def leave_names(self) -> None:
+        """Have the file of names up to date for those who ask while no agent runs."""
+        try:
+            await self._cataloguer.keep(self.plan, at_once=True)
+        except OSError as error:
+            log.warning("the names of Services cannot be written: %s", reason(error))
 
     async def _take_over(self) -> None:
         """Leave nothing of the packet path that an agent before this one had, once this one serves everything."""

@@ -68,14 +68,14 @@ class Cataloguer:
         """Note that the file is not up to date."""
         self._changed = True
 
-    async def keep(self, plan: Plan) -> None:
-        """Write the file if it is not up to date.
+    async def keep(self, plan: Plan, *, at_once: bool = False) -> None:
+        """Write the file if it is not up to date; not again soon after a long write, unless `at_once`.
 
         Raises:
             OSError: it cannot be written.
         """
         began = time.monotonic()
-        if self._changed and began >= self._not_before:
+        if self._changed and (at_once or began >= self._not_before):
             self._changed = False
             found = await self.entries(plan)
             await asyncio.to_thread(catalog.write, self._path, found)
