@@ -138,7 +138,8 @@ def serve(at: Sequence[tuple[str, int]] = EVERY_BACKEND) -> None:
             selector.register(server, selectors.EVENT_READ, address.encode())
     while True:
         for key, _ in selector.select():
-            _answer(key.fileobj, key.data)  # type: ignore[arg-type]
+            with contextlib.suppress(ConnectionError):  # of a client that did not wait for its answer
+                _answer(key.fileobj, key.data)  # type: ignore[arg-type]
 
 
 def _answer(server: socket.socket, name: bytes) -> None:
@@ -186,11 +187,11 @@ def running(sandbox: Sandbox, function: Callable[[], object]) -> Iterator[Job]:
 def wait_for_servers(place: Sandbox) -> None:
     def connect() -> None:
         for _ in range(500):
-            try:
+            with contextlib.suppress(ConnectionRefusedError):
                 socket.create_connection((BACKENDS6[-1], PORT), 1).close()
-            except ConnectionRefusedError:
-                continue
-            return
+                return
+            time.sleep(0.02)
+        raise TimeoutError
 
     place.run(connect, hooked=False)
 

@@ -52,9 +52,9 @@ class TestAServicesOwnServer:
         self, sandbox: Sandbox, node: NodeDatapath, address: str, kind: socket.SocketKind
     ) -> None:
         others = serving(BACKENDS4[0])._replace(may_be_bound=True)
-        put = {f: others for p in PROTOCOLS for f in (frontend(NODE4, p, 32000), Frontend(ANY4, 32000, p))}
+        put = {f: others for p in PROTOCOLS for f in (frontend(NODE4, p, 32020), Frontend(ANY4, 32020, p))}
         served_at(node, put)
-        assert sandbox.run(lambda: error_of(bind(address, 32000, kind))) is None
+        assert sandbox.run(lambda: error_of(bind(address, 32020, kind))) is None
 
     def test_of_another_port_or_address_does_not_let_anybody_bind(
         self, sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
@@ -99,8 +99,8 @@ def test_a_port_that_the_kernel_chooses_is_never_refused(
 def test_an_ipv6_only_listener_may_have_the_node_port_of_an_ipv4_service(
     sandbox: Sandbox, node: NodeDatapath, kind: socket.SocketKind
 ) -> None:
-    served_at(node, {Frontend(ANY4, 32000, protocol): serving(BACKENDS4[0]) for protocol in PROTOCOLS})
-    served_at(node, {Frontend(ANY6, 32001, protocol): serving(BACKENDS6[0]) for protocol in PROTOCOLS})
+    served_at(node, {Frontend(ANY4, 32020, protocol): serving(BACKENDS4[0]) for protocol in PROTOCOLS})
+    served_at(node, {Frontend(ANY6, 32021, protocol): serving(BACKENDS6[0]) for protocol in PROTOCOLS})
 
     def bind_with(only: int, port: int) -> Callable[[], None]:
         def work() -> None:
@@ -111,7 +111,7 @@ def test_an_ipv6_only_listener_may_have_the_node_port_of_an_ipv4_service(
         return work
 
     errors = sandbox.run(
-        lambda: [error_of(bind_with(only, port)) for only, port in ((1, 32000), (0, 32000), (1, 32001))]
+        lambda: [error_of(bind_with(only, port)) for only, port in ((1, 32020), (0, 32020), (1, 32021))]
     )
     assert errors == [None, errno.EADDRINUSE, errno.EADDRINUSE]
 
