@@ -22,6 +22,7 @@ from socklb.datapath.tables import Tables
 from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, pack_address
 from socklb.tc import rtnetlink
 from socklb.tc.links import Links
+from socklb.tc.places import places
 from socklb.tc.programs import Programs
 from tests.datapath.sandbox import mounted_bpffs
 
@@ -39,7 +40,7 @@ def serve(opened: ExitStack, bpffs: File, path: Path) -> Tables:
         (device,) = (found.ifindex for found in rtnetlink.read().devices if found.name == "client")
         links = Links(programs.by_name, pins / "links")
         opened.callback(links.close)
-        if failures := links.keep([device]):
+        if failures := links.keep(places([device])):
             raise RuntimeError("; ".join(failures))
     return tables
 
