@@ -33,6 +33,12 @@ def _ebpf(cluster: Cluster) -> Iterator[None]:
             yield
         finally:
             deploy("agent")
+            until(lambda: not any(programs(cluster.node(node)) for node in NODES))
+
+
+def programs(node: Place) -> str:
+    """Name the folder of what an agent attached to devices."""
+    return node.output("sh", "-c", "ls -d /sys/fs/bpf/socklb/v*/tc || true")
 
 
 def path(node: Place) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def test_one_path_takes_over_from_the_other_without_ending_a_connection(cluster:
     deploy("agent")
     node, outside = cluster.node("w1"), cluster.node("outside")
     until(lambda: path(node)["by"] == "nftables" and path(node)["whole"])
-    until(lambda: not node.output("sh", "-c", "ls -d /sys/fs/bpf/socklb/v*/tc || true"), 20)
+    until(lambda: not programs(node), 20)
     argv = outside.argv(["python3", "-Ic", HOLD, NODES["w1"][0], str(SHOWN)])
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holding:
 

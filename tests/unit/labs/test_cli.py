@@ -54,20 +54,19 @@ def test_what_does_not_exist_exits_with_two_and_says_what_does(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="hiding the cluster needs a mount namespace, and that needs root")
-def test_no_cluster_exits_with_three_and_names_the_next_command() -> None:
-    """Where /run is empty there is no local cluster, whatever this machine has."""
-    before = recorded()
-    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh"]
+def test_no_cluster_exits_with_three_and_names_the_next_command(tmp_path: Path) -> None:
+    """Where /run is empty there is no local cluster, whatever this machine has; the records are this test's own."""
+    state = tmp_path / "01-socket-lb" / "state.json"
+    state.parent.mkdir()
+    state.write_text("{}")
+    (ROOT / ".lab").mkdir(exist_ok=True)
+    hide = 'mount -t tmpfs tmpfs /run && mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    hidden = ["unshare", "--mount", "sh", "-c", hide, "sh", tmp_path, ROOT / ".lab"]
     lab = [sys.executable, "-c", "import sys; from labs.engine.cli import main; sys.exit(main())", "run", "01"]
     done = subprocess.run([*hidden, *lab], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "Next: pyinfra inventory deploys/cluster.py" in done.stderr
-    assert recorded() == before, "what an earlier run recorded must stay"
-
-
-def recorded() -> str | None:
-    state = ROOT / ".lab" / "01-socket-lb" / "state.json"
-    return state.read_text() if state.exists() else None
+    assert state.read_text() == "{}", "what an earlier run recorded must stay"
 
 
 def shown(*, terminal: bool, **environment: str) -> str:
