@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import threading
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -196,3 +197,11 @@ def _place(error: Exception) -> str:
     if isinstance(error, SocklbError) or not frames:
         return ""
     return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+
+
+def of_thread(name: str, thread: threading.Thread, busy: float | None, most: float, failures: int) -> RunningFacts:
+    """Say how a thread is that looks after itself. `busy`: since when one piece of its work goes on (monotonic), which
+    takes `most` seconds."""
+    stuck = busy is not None and time.monotonic() - busy > most
+    error = "no sign of life" if stuck else "" if thread.is_alive() else "it is gone"
+    return RunningFacts(name, not error, failures, error=error)

@@ -13,7 +13,8 @@ from itertools import chain
 
 from socklb.serving import Backend, Frontend, Serving, is_ipv4, pack_address
 
-MAPS = (
+# What Services are served from, at sockets and on the packet.
+SERVICE_MAPS = (
     "frontends",
     "frontend_rows",
     "backends",
@@ -25,11 +26,8 @@ MAPS = (
     "networks",
     "this_node",
     "loads",
-    "affinity",
-    "bookkeeping",
-    "sockets",
-    "more_peers",
 )
+MAPS = (*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers")
 FRONTEND_KEY = struct.Struct("!16sHBB")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
 BACKEND_FIELDS = "16sH6x"

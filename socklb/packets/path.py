@@ -31,6 +31,7 @@ from socklb.packets.backlog import Backlog
 from socklb.packets.packets import Packets
 from socklb.report import PacketFacts, RunningFacts
 from socklb.serving import Addresses, Difference, Frontend, Serving
+from socklb.supervise import of_thread
 
 EVERY = 10.0  # seconds
 RETRY = 1.0  # seconds; twice as long after each failure
@@ -87,9 +88,7 @@ class PacketPath:
         """Its thread."""
         if self._thread is None:
             return []
-        stuck = self._busy is not None and time.monotonic() - self._busy > STUCK
-        error = "no sign of life" if stuck else "" if self._thread.is_alive() else "it is gone"
-        return [RunningFacts("packet path", not error, self._failures, error=error)]
+        return [of_thread("packet path", self._thread, self._busy, STUCK, self._failures)]
 
     @property
     def problems(self) -> list[Problem]:

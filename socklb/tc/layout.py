@@ -8,19 +8,6 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-SHARED_MAPS = (
-    "frontends",
-    "frontend_rows",
-    "backends",
-    "address_filter",
-    "service_addrs",
-    "node_addrs",
-    "own_addrs",
-    "source_ranges",
-    "networks",
-    "this_node",
-    "loads",
-)
 MAPS = (
     "flow_index",
     "flows",

@@ -32,6 +32,7 @@ from socklb.datapath.view import Fill
 from socklb.errors import reason
 from socklb.report import PacketFacts, RunningFacts
 from socklb.serving import Addresses, Difference, Frontend, Serving
+from socklb.supervise import of_thread
 from socklb.tc.attached import Attached
 from socklb.tc.events import Unhooked
 from socklb.tc.programs import Programs
@@ -97,9 +98,7 @@ class TcPath:
         """Its thread."""
         if self._thread is None:
             return []
-        stuck = self._busy is not None and time.monotonic() - self._busy > STUCK
-        error = "no sign of life" if stuck else "" if self._thread.is_alive() else "it is gone"
-        return [RunningFacts("packet path", not error, self._failures, error=error)]
+        return [of_thread("packet path", self._thread, self._busy, STUCK, self._failures)]
 
     @property
     def problems(self) -> list[Problem]:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from socklb.datapath import libbpf
+from socklb.datapath.layout import SERVICE_MAPS
 from socklb.datapath.maps import pinned_shape
 from socklb.errors import SocklbError
 from socklb.tc import layout
@@ -58,7 +59,7 @@ class Programs:
     def __init__(self, obj: libbpf.Object, max_flows: int) -> None:
         self._object = obj
         self.max_flows = max_flows
-        self.maps = obj.maps((*layout.SHARED_MAPS, *layout.MAPS))
+        self.maps = obj.maps((*SERVICE_MAPS, *layout.MAPS))
 
     @classmethod
     def load(cls, objects: Path, shared: Path, own: Path, max_flows: int = MAX_FLOWS) -> Programs:
@@ -78,7 +79,7 @@ class Programs:
                 _forget_others(obj, own)
                 max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
                 _size(obj, shared, max_flows)
-                obj.pin_maps(shared, layout.SHARED_MAPS)
+                obj.pin_maps(shared, SERVICE_MAPS)
                 obj.pin_maps(own, layout.MAPS)
                 obj.load()
             except libbpf.BpfError:
@@ -156,7 +157,7 @@ def _forget_others(obj: libbpf.Object, own: Path) -> None:
 
 def _size(obj: libbpf.Object, shared: Path, max_flows: int) -> None:
     """Have the tables that are shared as large as they are, and those of flows as large as is wanted."""
-    pinned = {name: pinned_shape(shared / name) for name in layout.SHARED_MAPS if (shared / name).exists()}
+    pinned = {name: pinned_shape(shared / name) for name in SERVICE_MAPS if (shared / name).exists()}
     obj.resize_maps({name: shape.max_entries for name, shape in pinned.items()})
     obj.resize_maps({"flows": max_flows, "flow_index": 4 * max_flows})
     obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1))

@@ -67,17 +67,24 @@ def facts(asking: socket.socket) -> Follow:
     return answer, f"{peer[0]} {peer[1]}", asking.getsockname()[1]
 
 
-def before_and_after(sandbox: Sandbox, serving: AgentUnderTest, opened: Callable[[], socket.socket]) -> list[Follow]:
-    """Ask by one socket before its backend leaves and after that, without connecting it."""
+def asked_twice(
+    home: Path, opened: Callable[[], socket.socket] = lambda: client(SERVICE4)
+) -> Callable[[], list[Follow]]:
+    """Ask by one socket, and again by the same once somebody says that it was moved, without connecting it."""
 
     def ask() -> list[Follow]:
         asking = opened()
         first = facts(asking)
-        (serving.home / "asked").touch()
-        wait_for(serving, "moved")
+        (home / "asked").touch()
+        wait_for(home, "moved")
         return [first, facts(asking)]
 
-    job = sandbox.start(ask)
+    return ask
+
+
+def before_and_after(sandbox: Sandbox, serving: AgentUnderTest, opened: Callable[[], socket.socket]) -> list[Follow]:
+    """Ask by one socket before its backend leaves and after that."""
+    job = sandbox.start(asked_twice(serving.home, opened))
     wait_for(serving, "asked")
     backends(serving, 2, NEW4, NEW6)
     moved(serving, connected=1, destroyed=0, left=0)
@@ -175,14 +182,7 @@ def test_who_waits_for_an_answer_gets_the_next_ones(sandbox: Sandbox, serving: A
 
 
 def test_what_left_while_no_agent_ran_is_found_at_the_start(sandbox: Sandbox, serving: AgentUnderTest) -> None:
-    def ask() -> list[Follow]:
-        asking = client(SERVICE4)
-        first = facts(asking)
-        (serving.home / "asked").touch()
-        wait_for(serving, "moved")
-        return [first, facts(asking)]
-
-    job = sandbox.start(ask)
+    job = sandbox.start(asked_twice(serving.home))
     wait_for(serving, "asked")
     serving.kill()
     backends(serving, 2, NEW4, NEW6)
@@ -193,14 +193,7 @@ def test_what_left_while_no_agent_ran_is_found_at_the_start(sandbox: Sandbox, se
 
 
 def test_a_service_that_has_nobody_keeps_its_sockets_until_it_has(sandbox: Sandbox, serving: AgentUnderTest) -> None:
-    def ask() -> list[Follow]:
-        asking = client(SERVICE4)
-        first = facts(asking)
-        (serving.home / "asked").touch()
-        wait_for(serving, "moved")
-        return [first, facts(asking)]
-
-    job = sandbox.start(ask)
+    job = sandbox.start(asked_twice(serving.home))
     wait_for(serving, "asked")
     backends(serving, 2)
     serving.applied("EndpointSlice/default/web-4", 2)
@@ -319,14 +312,7 @@ def test_more_sockets_than_slots(sandbox: Sandbox, serving: AgentUnderTest, buil
 def test_without_hooks_nobody_is_moved(sandbox: Sandbox, datapath: NodeDatapath, tmp_path: Path) -> None:
     datapath.tables.apply(web((OLD4,), (OLD6,)))
 
-    def ask() -> list[Follow]:
-        asking = client(SERVICE4)
-        first = facts(asking)
-        (tmp_path / "asked").touch()
-        wait_for(tmp_path, "tried")
-        return [first, facts(asking)]
-
-    job, done = sandbox.start(ask), Counter[str]()
+    job, done = sandbox.start(asked_twice(tmp_path)), Counter[str]()
     wait_for(tmp_path, "asked")
     detach_pinned(datapath.pins.links / "connect4")
     with (
@@ -335,7 +321,7 @@ def test_without_hooks_nobody_is_moved(sandbox: Sandbox, datapath: NodeDatapath,
         pytest.raises(NotTranslatedError),
     ):
         mover.move(records.slots())
-    (tmp_path / "tried").touch()
+    (tmp_path / "moved").touch()
     first, second = result(job)
     assert first == second
     assert not done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -10,28 +9,14 @@ import pytest
 
 from socklb.packets.packets import Packets
 from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, pack_address
-from tests.packets.network import NODE, NODE6, OTHER_NODE, POD_CIDRS, PODS, PODS6, Network, name
-from tests.packets.programs import CLIENT, SERVER
-
-ADDRESSES = Addresses(
-    services=frozenset(map(pack_address, ("10.96.0.10", "fd00:10:96::a"))),
-    nodes=frozenset(map(pack_address, (NODE, NODE6, OTHER_NODE))),
-    own=frozenset(map(pack_address, (NODE, NODE6))),
-)
+from tests.packets.network import ADDRESSES, POD_CIDRS, PODS, PODS6, Network, with_servers
+from tests.packets.programs import CLIENT
 
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    place = Network(name())
-    try:
-        place.build()
-        for pod in PODS:
-            place.start(pod, sys.executable, "-c", SERVER, pod, PODS[pod], PODS6[pod], ready="ready")
+    with with_servers() as place:
         yield place
-    finally:
-        place.remove()
 
 
 class Node:

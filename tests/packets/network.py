@@ -12,8 +12,14 @@ import ctypes as ct
 import itertools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from socklb.serving import Addresses, pack_address
+from tests.packets.programs import SERVER
 
 CLIENT, NODE, OTHER_NODE = "172.31.0.9", "172.31.0.2", "172.31.0.3"
 CLIENT6, NODE6 = "fd00:31::9", "fd00:31::2"
@@ -23,6 +29,11 @@ POD_CIDRS = ["10.244.0.0/16", "fd00:10:244::/48"]
 VIRTUAL = ["10.96.0.0/16", "192.0.2.0/24"]
 VIRTUAL6 = ["fd00:10:96::/108", "2001:db8::/64"]
 CLONE_NEWNET = 0x40000000
+ADDRESSES = Addresses(
+    services=frozenset(map(pack_address, ("10.96.0.10", "fd00:10:96::a"))),
+    nodes=frozenset(map(pack_address, (NODE, NODE6, OTHER_NODE))),
+    own=frozenset(map(pack_address, (NODE, NODE6))),
+)
 NUMBERS = itertools.count()  # of the networks of this process
 
 
@@ -146,3 +157,18 @@ def _thread_id() -> int:
 
 def name() -> str:
     return f"socklb-test-pk{os.getpid()}-{next(NUMBERS)}"
+
+
+@contextlib.contextmanager
+def with_servers() -> Iterator[Network]:
+    """A network of its own in which every pod answers."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    place = Network(name())
+    try:
+        place.build()
+        for pod, address in PODS.items():
+            place.start(pod, sys.executable, "-c", SERVER, pod, address, PODS6[pod], ready="ready")
+        yield place
+    finally:
+        place.remove()

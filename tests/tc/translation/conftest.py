@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes as ct
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,15 +19,10 @@ from socklb.tc import layout as tc
 from socklb.tc.events import Unhooked
 from socklb.tc.programs import NAMES, Programs
 from tests.datapath.sandbox import mounted_bpffs
-from tests.packets.network import NODE, NODE6, OTHER_NODE, PODS, PODS6, Network, name
-from tests.packets.programs import CLIENT, SERVER
+from tests.packets.network import ADDRESSES, NODE, NODE6, PODS, PODS6, Network, with_servers
+from tests.packets.programs import CLIENT
 
 ROOT = Path(__file__).parents[3]
-ADDRESSES = Addresses(
-    services=frozenset(map(pack_address, ("10.96.0.10", "fd00:10:96::a"))),
-    nodes=frozenset(map(pack_address, (NODE, NODE6, OTHER_NODE))),
-    own=frozenset(map(pack_address, (NODE, NODE6))),
-)
 NETWORKS = {
     ("10.244.0.0", 16): layout.POD_NETWORK,
     ("fd00:10:244::", 48): layout.POD_NETWORK,
@@ -48,16 +42,8 @@ def objects() -> Path:
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    place = Network(name())
-    try:
-        place.build()
-        for pod in PODS:
-            place.start(pod, sys.executable, "-c", SERVER, pod, PODS[pod], PODS6[pod], ready="ready")
+    with with_servers() as place:
         yield place
-    finally:
-        place.remove()
 
 
 class Node:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import libbpf
+from socklb.datapath.layout import SERVICE_MAPS
 from socklb.tc import layout
 from socklb.tc.programs import NAMES, OBJECT_FILES, Programs
 from tests.datapath.sandbox import mounted_bpffs
@@ -53,7 +54,7 @@ def test_every_map_of_the_object_is_known(objects: Path) -> None:
     bpf = Path(__file__).parents[3] / "bpf"
     sources = [(bpf / name).read_text() for name in ("service_maps.h", "packet_maps.h", "ports.h")]
     found = {name for source in sources for name in re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)}
-    assert found == {*layout.SHARED_MAPS, *layout.MAPS}
+    assert found == {*SERVICE_MAPS, *layout.MAPS}
 
 
 @pytest.mark.parametrize("file", OBJECT_FILES)
