@@ -95,7 +95,7 @@ class AgentUnderTest:
             status = self.status()
             if status is not None and condition(status):
                 return status
-            assert self.alive, self.log
+            assert self.alive, f"the agent ended with {self._process and self._process.returncode}\n{self.log}"
             time.sleep(0.002)
         raise AssertionError(f"not within {WAIT} s: {self.status()}\n{self.log}")
 
