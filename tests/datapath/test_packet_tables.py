@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes as ct
+import os
+import platform
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import layout, libbpf
+from socklb.datapath import features, layout, libbpf
 from socklb.datapath.maps import HashTable, TrieTable
 from socklb.datapath.networks import Networks
 from socklb.datapath.node import NodeDatapath
@@ -191,3 +194,32 @@ class TestNetworks:
         with closing(Networks(datapath.pins.maps)) as after:
             after.set(PODS)
         assert self.flags(datapath, "10.244.9.1") == layout.POD_NETWORK
+
+
+MAP_CREATE, DEVMAP_HASH, ENOTSUPP = 0, 25, 524  # of which the C library knows no name
+LO = struct.pack("=I", 1)
+
+
+@pytest.fixture
+def without_batches(bpffs: Path) -> Iterator[str]:
+    """A table of the kernel's that it does not write in batches; before Linux 5.13 tries are such."""
+    shape = struct.pack("=5I", DEVMAP_HASH, 4, 4, 2, 0)
+    number = features.SYS_BPF[platform.machine()]
+    table = ct.CDLL(None).syscall(ct.c_long(number), ct.c_long(MAP_CREATE), shape, ct.c_long(len(shape)))
+    assert table >= 0
+    libbpf.pin(table, bpffs / "without_batches")
+    yield "without_batches"
+    (bpffs / "without_batches").unlink()
+    os.close(table)
+
+
+def test_a_trie_is_written_where_the_kernel_has_no_batches_for_it(bpffs: Path, without_batches: str) -> None:
+    elements = [(struct.pack("=I", key), LO) for key in range(2)]
+    with closing(HashTable(bpffs, without_batches, 4, 4)) as batches, pytest.raises(libbpf.BpfError) as refused:
+        batches.put(elements)
+    assert refused.value.errno == ENOTSUPP
+    with closing(TrieTable(bpffs, without_batches, 4, 4)) as table:
+        assert [table.put(key, value) for key, value in elements] == [True, True]
+        table.delete(elements[0][0])
+        table.delete(elements[0][0])
+        assert list(table.items()) == elements[1:]
