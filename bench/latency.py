@@ -2,9 +2,10 @@
 
     python -m bench latency --services 10,1000 --cycles 20
 
-Every column has a client pod, a node and a server pod of its own. They take turns within one run (worker/main.c), and
-each figure is the median over the cycles of "this column's turn / the turn of `direct` in the same cycle", and half the
-width of that median's 95 % interval. `direct again` is a second path without a Service: its difference from 1 is noise.
+Every column has nodes, pods and a client outside of its own (networks.py). They take turns within one run
+(worker/main.c), and each figure is the median over the cycles of "this column's turn / the turn of `direct` in the same
+cycle", and half the width of that median's 95 % interval. `direct again` is a second one without a Service: its
+difference from 1 is noise.
 """
 
 from __future__ import annotations
@@ -13,113 +14,53 @@ import os
 import subprocess
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path as File
-from typing import NamedTuple
+from pathlib import Path
 
-from bench import at_tc, iptables, nftables
-from bench.latency_report import AGAIN, DIRECT, ROWS, Figures, Way, print_flatness, print_latency, print_loading
-from bench.networks import CONNTRACK_SETTINGS, SERVER_PORT, SERVERS, Path, run_in
-from bench.node import cgroup, load_services, room_for, serving
+from bench.columns import Column, Loading, direct_columns, service_columns
+from bench.latency_report import ROWS, Figures, Task, Turns, print_flatness, print_latency, print_loading
 from bench.progress import progress
-from bench.services import ENDPOINTS, SERVICE_PORT, services, tested_address
 
 SERVICES = (10, 1000, 10_000, 100_000)
 CYCLES = 60
-RULES_UP_TO = 10_000  # Services; kube-proxy's rules for more take the kernel minutes to load
 WORKER_LIMIT = 600.0  # seconds, of one operation
-
-
-class Column(NamedTuple):
-    """One way to the server."""
-
-    name: str
-    services: int
-    path: Path
-    cgroup: File
-    to: tuple[str, int]
 
 
 def main(counts: Sequence[int] = SERVICES, cycles: int = CYCLES) -> None:
     """Measure and print."""
     with ExitStack() as opened:
-        scratch = File(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
+        scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
         worker = compile_worker(scratch)
-        loading: dict[Way, float] = {}
-        columns = [*direct_columns(opened), *service_columns(opened, scratch, counts, loading)]
-        turns: dict[tuple[str, bool], Figures] = {}
-        for operation, to_service in dict.fromkeys((row.operation, row.to_service) for row in ROWS):
-            with progress(f"{operation} to {'a' if to_service else 'no'} Service, {cycles} cycles"):
-                turns[operation, to_service] = run(worker, operation, cycles, columns, to_service=to_service)
+        loading: Loading = {}
+        columns = list(direct_columns(opened))
+        for count in counts:
+            columns += service_columns(opened, scratch, count, loading)
+        turns: Turns = {}
+        for task in dict.fromkeys(row.task for row in ROWS):
+            with progress(f"{task.text}, {cycles} cycles"):
+                turns[task] = run(worker, task, cycles, [column for column in columns if column.serves(task.way)])
+            for act in (act for column in columns for act in column.between):
+                act()
     for count in counts:
         print_latency(count, turns)
     print_flatness(counts, turns)
     print_loading(counts, loading)
 
 
-def direct_columns(opened: ExitStack) -> Iterator[Column]:
-    """Give two ways without Services, which are the same but for their names."""
-    plain = cgroup(opened, "plain")
-    for name in (DIRECT, AGAIN):
-        yield Column(name, 0, Path.make(opened), plain, (SERVERS[0], SERVER_PORT))
-
-
-def service_columns(
-    opened: ExitStack, scratch: File, counts: Iterable[int], loading: dict[Way, float]
-) -> Iterator[Column]:
-    """Give each way to a Service, and note the seconds that it took to make the Services known."""
-    plain = cgroup(opened, "rules")
-    for count in counts:
-        to = (tested_address(count), SERVICE_PORT)
-        hooked = cgroup(opened, f"socklb-{count}")
-        node = serving(opened, scratch / f"bpf-{count}", hooked, room_for(count, ENDPOINTS))
-        with progress(f"{count} Services into socklb's tables") as spent:
-            load_services(node, count)
-        loading["socklb", count] = spent[0]
-        yield Column("socklb", count, Path.make(opened), hooked, to)
-        yield packet_column(opened, scratch, count, plain, loading)
-        for name, command, ruleset in RULES if count <= RULES_UP_TO else ():
-            path, text = Path.make(opened), ruleset(services(count))
-            with progress(f"{count} Services into {name} rules") as spent:
-                run_in(path.node, *command, text=text)
-            loading[name, count] = spent[0]
-            run_in(path.node, "sysctl", "-qw", *CONNTRACK_SETTINGS)
-            yield Column(name, count, path, plain, to)
-
-
-def packet_column(opened: ExitStack, scratch: File, count: int, plain: File, loading: dict[Way, float]) -> Column:
-    """Give the way of a client whose socket no hook sees: the packet path by eBPF."""
-    path = Path.make(opened)
-    with progress(f"{count} Services into the packet path's tables") as spent:
-        at_tc.load(at_tc.serve(opened, scratch / f"tc-{count}", path), count)
-    loading["packets", count] = spent[0]
-    return Column("packets", count, path, plain, (tested_address(count), SERVICE_PORT))
-
-
-RULES = (
-    ("nftables", ("nft", "-f", "-"), nftables.ruleset),
-    ("iptables", ("iptables-restore",), iptables.ruleset),
-)
-
-
-def compile_worker(scratch: File) -> File:
+def compile_worker(scratch: Path) -> Path:
     """Compile the program that measures."""
-    sources = sorted(File(__file__).with_name("worker").glob("*.c"))
+    sources = sorted(Path(__file__).with_name("worker").glob("*.c"))
     subprocess.run(["clang", "-O2", *sources, "-o", scratch / "worker"], check=True)
     return scratch / "worker"
 
 
-def run(worker: File, operation: str, cycles: int, columns: Sequence[Column], *, to_service: bool) -> Figures:
+def run(worker: Path, task: Task, cycles: int, columns: Sequence[Column]) -> Figures:
     """Repeat an operation on all columns, and give nanoseconds."""
-    paths: list[str] = []
-    for column in columns:
-        address, port = column.to if to_service else (SERVERS[0], SERVER_PORT)
-        paths.append(f"{column.path.client}:{column.path.server}:{column.cgroup}:{address}:{port}")
     done = subprocess.run(
-        [worker, operation, str(cycles), *paths],
+        [worker, task.operation, str(cycles), *(one.path(task.way, to_service=task.to_service) for one in columns)],
         stdout=subprocess.PIPE,
-        pass_fds=[network for column in columns for network in column.path],
+        pass_fds=[network for column in columns for network in column.site],
         timeout=WORKER_LIMIT,
         check=True,
     )

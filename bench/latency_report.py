@@ -3,49 +3,84 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
+from bench.columns import AGAIN, DEPLOYED, DIRECT, WITH_SERVICES, Loading
 from bench.table import print_table
+from bench.ways import OTHER_NODE, POD_HERE, POD_HERE_LOCAL, POD_THERE, SAME_NODE, UNHOOKED, Way
 
-DIRECT, AGAIN = "direct", "direct again"
-WAYS = ("socklb", "packets", "nftables", "iptables")
-Way = tuple[str, int]  # a column of the table, and how many Services it has
-Figures = dict[Way, list[list[float]]]  # nanoseconds by way: its turns, each in order
-Turns = Mapping[tuple[str, bool], Figures]  # by operation and whether it goes to a Service
+BURST, DATAGRAMS_A_BURST = "udp-burst", 32  # as in worker/client.c
+Named = tuple[str, int]  # a column: its name, and how many Services it has
+Figures = dict[Named, list[list[float]]]  # nanoseconds by column: its turns, each in order
+
+
+class Task(NamedTuple):
+    """What the worker does in one run."""
+
+    way: Way
+    operation: str
+    to_service: bool = True
+
+    @property
+    def text(self) -> str:
+        """As people read it."""
+        return f"{self.way.label}: {self.operation}" + ("" if self.to_service else " to no Service")
+
+
+Turns = dict[Task, Figures]
 
 
 class Row(NamedTuple):
-    """What the table says about an operation of the worker."""
+    """What the table says about a task."""
 
     label: str
-    operation: str
+    task: Task
     quantile: float = 0.5
-    to_service: bool = True
-    peer: str = ""  # the best peer's figure: Cilium 1.15, by the same method
-    goal: str = ""
+    goal: str = ""  # of the node as deployed
+    peer: str = ""  # the best peer's figure: Cilium's hooks, 1.15, by the same method
 
 
 ROWS = (
-    Row("TCP connect, p50", "tcp-connect", peer="1.06-1.07", goal="1.02"),
-    Row("TCP connect, p99", "tcp-connect", 0.99, peer="1.7-2.0", goal="noise"),
-    Row("TCP connect to no Service, p50", "tcp-connect", to_service=False, peer="1.004-1.017", goal="1.005"),
-    Row("UDP query, fresh socket, p50", "udp-fresh", peer="1.15", goal="1.04"),
-    Row("UDP query, same socket, p50", "udp-same"),
-    Row("TCP request on a live connection, p50", "tcp-exchange"),
-    Row("getpeername, p50", "getpeername", peer="1.31", goal="1.08"),
+    Row("TCP connect, p50", Task(SAME_NODE, "tcp-connect"), goal="1.02", peer="1.06-1.07"),
+    Row("TCP connect, p99", Task(SAME_NODE, "tcp-connect"), 0.99, goal="noise", peer="1.7-2.0"),
+    Row(
+        "TCP connect to no Service, p50", Task(SAME_NODE, "tcp-connect", to_service=False), 0.5, "1.005", "1.004-1.017"
+    ),
+    Row("TCP request, live connection, p50", Task(SAME_NODE, "tcp-exchange"), goal="1.01"),
+    Row("UDP query, fresh socket, p50", Task(SAME_NODE, "udp-fresh"), goal="1.04", peer="1.15"),
+    Row("UDP query, same socket, p50", Task(SAME_NODE, "udp-same"), goal="1.03"),
+    Row("getpeername, p50", Task(SAME_NODE, "getpeername"), goal="1.08", peer="1.31"),
+    Row("TCP connect, p50", Task(OTHER_NODE, "tcp-connect"), goal="1.02"),
+    Row("TCP request, live connection, p50", Task(OTHER_NODE, "tcp-exchange"), goal="1.02"),
+    Row("UDP query, same socket, p50", Task(OTHER_NODE, "udp-same")),
+    Row("TCP connect, p50", Task(POD_HERE, "tcp-connect"), goal="1.20"),
+    Row("TCP connect, p99", Task(POD_HERE, "tcp-connect"), 0.99),
+    Row("TCP request, live connection, p50", Task(POD_HERE, "tcp-exchange"), goal="1.09"),
+    Row("UDP query, fresh socket, p50", Task(POD_HERE, "udp-fresh")),
+    Row("64-byte datagrams a second", Task(POD_HERE, BURST), goal=">= 0.95"),
+    Row("TCP connect, p50", Task(POD_HERE_LOCAL, "tcp-connect"), goal="1.20"),
+    Row("TCP request, live connection, p50", Task(POD_HERE_LOCAL, "tcp-exchange"), goal="1.09"),
+    Row("TCP connect, p50", Task(POD_THERE, "tcp-connect"), goal="1.30"),
+    Row("TCP request, live connection, p50", Task(POD_THERE, "tcp-exchange"), goal="1.14"),
+    Row("UDP query, fresh socket, p50", Task(POD_THERE, "udp-fresh")),
+    Row("64-byte datagrams a second", Task(POD_THERE, BURST), goal=">= 0.95"),
+    Row("TCP connect, p50", Task(UNHOOKED, "tcp-connect"), goal="1.20"),
+    Row("TCP request, live connection, p50", Task(UNHOOKED, "tcp-exchange"), goal="1.09"),
+    Row("UDP query, same socket, p50", Task(UNHOOKED, "udp-same")),
 )
 
 
-def ratios(row: Row, turns: Turns, column: Way, to: Way) -> str:
-    """Give one column against another, cycle by cycle."""
-    figures = turns[row.operation, row.to_service]
+def ratios(row: Row, turns: Turns, column: Named, to: Named) -> str:
+    """Give one column against another, cycle by cycle: of times, or of what a second holds."""
+    figures = turns[row.task]
     if column not in figures:
         return "-"
-    return with_interval(
-        at(mine, row.quantile) / at(theirs, row.quantile)
-        for mine, theirs in zip(figures[column], figures[to], strict=True)
-    )
+    mine, theirs = ([at(turn, row.quantile) for turn in figures[one]] for one in (column, to))
+    if row.task.operation == BURST:
+        mine, theirs = theirs, mine
+    return with_interval(over / under for over, under in zip(mine, theirs, strict=True))
 
 
 def with_interval(values: Iterable[float]) -> str:
@@ -60,15 +95,24 @@ def at(ordered: Sequence[float], quantile: float) -> float:
     return ordered[round((len(ordered) - 1) * quantile)]
 
 
+def plainly(row: Row, turns: Turns) -> str:
+    """Give what `direct` takes, or how much it lets through."""
+    took = statistics.median(at(turn, row.quantile) for turn in turns[row.task][DIRECT, 0])
+    if row.task.operation == BURST:
+        return f"{DATAGRAMS_A_BURST * 1e6 / took:.0f} k/s"
+    return f"{took / 1000:.2f} µs"
+
+
 def print_latency(count: int, turns: Turns) -> None:
     """Print the table of one number of Services."""
-    columns = ((AGAIN, 0), *((way, count) for way in WAYS))
+    columns = ((AGAIN, 0), *((name, count) for name in WITH_SERVICES))
     rows: list[tuple[str, ...]] = []
-    for row in ROWS:
-        direct = [at(turn, row.quantile) for turn in turns[row.operation, row.to_service][DIRECT, 0]]
-        against = (ratios(row, turns, column, (DIRECT, 0)) for column in columns)
-        rows.append((row.label, f"{statistics.median(direct) / 1000:.2f} µs", *against, row.goal, row.peer))
-    head = ("operation", DIRECT, AGAIN, *WAYS, "goal", "Cilium 1.15")
+    for way, of_way in groupby(ROWS, lambda row: row.task.way):
+        rows.append((f"**{way.label}**", *[""] * (len(columns) + 3)))
+        for row in of_way:
+            against = (ratios(row, turns, column, (DIRECT, 0)) for column in columns)
+            rows.append((row.label, plainly(row, turns), *against, row.goal, row.peer))
+    head = ("operation", DIRECT, AGAIN, *WITH_SERVICES, "goal", "Cilium 1.15's hooks")
     print_table(f"{count:,} Services: against `direct`, median over the cycles ± 95 %", head, rows)
 
 
@@ -77,19 +121,20 @@ def print_flatness(counts: Sequence[int], turns: Turns) -> None:
     few, *more = counts
     if more:
         rows = [
-            (row.label, *(ratios(row, turns, ("socklb", count), ("socklb", few)) for count in more)) for row in ROWS
+            (
+                f"{row.task.way.label}: {row.label}",
+                *(ratios(row, turns, (DEPLOYED, count), (DEPLOYED, few)) for count in more),
+            )
+            for row in ROWS
         ]
-        print_table(
-            f"socklb with more Services against socklb with {few:,}",
-            ("operation", *(f"{count:,}" for count in more)),
-            rows,
-        )
+        title = f"{DEPLOYED}, with more Services against with {few:,}"
+        print_table(title, ("operation", *(f"{count:,}" for count in more)), rows)
 
 
-def print_loading(counts: Sequence[int], loading: Mapping[Way, float]) -> None:
-    """Print what it took to make the Services known to the kernel."""
+def print_loading(counts: Sequence[int], loading: Loading) -> None:
+    """Print what it took to make the Services known to the kernel of one node."""
     rows = [
         (name, *(f"{loading[name, count]:.2f} s" if (name, count) in loading else "-" for count in counts))
-        for name in WAYS
+        for name in WITH_SERVICES
     ]
     print_table("Services with 4 endpoints each into the kernel", ("", *(f"{count:,}" for count in counts)), rows)

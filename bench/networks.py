@@ -1,7 +1,12 @@
-"""A client pod, a node and a server pod: network namespaces without names and without a route out.
+"""Two nodes, their pods and a client outside: network namespaces without names and without a route out.
 
-    path = Path.make(opened)
-    run_in(path.node, "nft", "-f", "-", text=rules)
+    site = Site.make(opened)
+    run_in(site.node, "nft", "-f", "-", text=rules)
+
+    outside 172.20.1.2 -- node 172.20.1.1 -- 172.20.2.2 far_node
+                            | | |                        |
+            client 10.244.1.2 | unhooked 10.244.4.2      there 10.244.3.10 to 13
+                              here 10.244.2.10 to 13
 
 A namespace lives as long as a descriptor or a process has it, so nothing is left of it when the bench ends, however it
 ends. Neighbours are static, so that no ARP is in a figure.
@@ -9,17 +14,22 @@ ends. Neighbours are static, so that no ARP is in a figure.
 
 from __future__ import annotations
 
+import ctypes as ct
 import os
 import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple, Self
 
-CLIENT = "10.244.1.2"
-SERVERS = ("10.244.2.10", "10.244.2.11", "10.244.2.12", "10.244.2.13")
+OUTSIDE, NODE = "172.20.1.2", "172.20.1.1"
+NODE_LAN, FAR_NODE = "172.20.2.1", "172.20.2.2"
+CLIENT, UNHOOKED = "10.244.1.2", "10.244.4.2"
+HERE = tuple(f"10.244.2.{n}" for n in range(10, 14))
+THERE, THERE_NETWORK = tuple(f"10.244.3.{n}" for n in range(10, 14)), "10.244.3.0/24"
 SERVER_PORT = 8080  # as in worker/worker.h
-CLIENT_GATEWAY, SERVER_GATEWAY = "10.244.1.1", "10.244.2.1"
-POD_LINK, NODE_LINK = "02:00:00:00:00:02", "02:00:00:00:00:01"
+CLONE_NEWNET = 0x40000000
 
 SETTINGS = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.tcp_no_metrics_save=1")
 NODE_SETTINGS = ("net.ipv4.ip_forward=1",)
@@ -31,51 +41,84 @@ CONNTRACK_SETTINGS = (
 )
 
 
-class Path(NamedTuple):
-    """Descriptors of three namespaces; packets go from client to server through the node, where rules may be."""
+class End(NamedTuple):
+    """One end of a link: the namespace, its device there, addresses in a /24."""
 
-    client: int
+    network: int
+    device: str
+    addresses: Sequence[str]
+
+
+class Site(NamedTuple):
+    """Descriptors of the namespaces: `client`, `unhooked` and `here` are pods of `node`, `there` is of `far_node`."""
+
+    outside: int
     node: int
-    server: int
+    far_node: int
+    client: int
+    unhooked: int
+    here: int
+    there: int
 
     @classmethod
     def make(cls, opened: ExitStack) -> Self:
         """Make the namespaces and what connects them, until `opened` is closed."""
-        path = cls(*(_new_network(opened) for _ in range(3)))
-        for network in path:
+        site = cls(*(_new_network(opened) for _ in cls._fields))
+        for network in site:
             run_in(network, "sysctl", "-qw", *SETTINGS)
-        run_in(path.node, "sysctl", "-qw", *NODE_SETTINGS)
-        path._connect(path.client, "client", CLIENT_GATEWAY, (CLIENT,))
-        path._connect(path.server, "server", SERVER_GATEWAY, SERVERS)
-        return path
+        for node in site.nodes:
+            run_in(node, "sysctl", "-qw", *NODE_SETTINGS)
+        _connect(End(site.outside, "eth0", (OUTSIDE,)), End(site.node, "out", (NODE,)))
+        _connect(End(site.node, "lan", (NODE_LAN,)), End(site.far_node, "lan", (FAR_NODE,)))
+        site._add_pods()
+        _ip(site.outside, f"route add default via {NODE}")
+        _ip(site.far_node, f"route add default via {NODE_LAN}")
+        _ip(site.node, f"route add {THERE_NETWORK} via {FAR_NODE}")
+        return site
 
-    def _connect(self, pod: int, name: str, gateway: str, addresses: Sequence[str]) -> None:
-        """Give a pod eth0, whose other end in the node is `name`."""
-        _ip(
-            pod,
-            f"link add eth0 address {POD_LINK} type veth peer name {name} address {NODE_LINK} netns {_file(self.node)}",
-            *(f"address add {address}/24 dev eth0" for address in addresses),
-            "link set eth0 up",
-            f"neighbour add {gateway} lladdr {NODE_LINK} dev eth0",
-            also=(self.node,),
+    @property
+    def nodes(self) -> tuple[int, int]:
+        """Both of them."""
+        return self.node, self.far_node
+
+    def _add_pods(self) -> None:
+        pods = (
+            (self.node, self.client, "client", (CLIENT,)),
+            (self.node, self.unhooked, "unhooked", (UNHOOKED,)),
+            (self.node, self.here, "here", HERE),
+            (self.far_node, self.there, "there", THERE),
         )
-        _ip(
-            self.node,
-            f"address add {gateway}/24 dev {name}",
-            f"link set {name} up",
-            *(f"neighbour add {address} lladdr {POD_LINK} dev {name}" for address in addresses),
-        )
-        _ip(pod, f"route add default via {gateway}")
+        for node, pod, name, addresses in pods:
+            _connect(End(pod, "eth0", addresses), End(node, name, (gateway(addresses[0]),)))
+            _ip(pod, f"route add default via {gateway(addresses[0])}")
+
+
+def gateway(address: str) -> str:
+    """Give the node's address in a pod's network."""
+    return f"{address.rpartition('.')[0]}.1"
 
 
 def run_in(network: int, *command: str, text: str = "", also: Sequence[int] = ()) -> None:
     """Run a command in a namespace, with `text` on its standard input."""
     inside = ("nsenter", f"--net={_file(network)}", *command)
     done = subprocess.run(
-        inside, input=text, capture_output=True, text=True, pass_fds=(network, *also), timeout=600, check=False
+        inside, input=text, capture_output=True, text=True, pass_fds=(network, *also), timeout=900, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr[-2000:]}")
+
+
+@contextmanager
+def inside(network: int) -> Generator[None]:
+    """Bring this thread into a namespace for a while."""
+    libc = ct.CDLL(None, use_errno=True)
+    with Path("/proc/self/task", str(threading.get_native_id()), "ns/net").open() as home:
+        if libc.setns(network, CLONE_NEWNET):
+            raise OSError(ct.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            libc.setns(home.fileno(), CLONE_NEWNET)
 
 
 def _new_network(opened: ExitStack) -> int:
@@ -87,6 +130,24 @@ def _new_network(opened: ExitStack) -> int:
         network = os.open(f"/proc/{maker.pid}/ns/net", os.O_RDONLY)
     opened.callback(os.close, network)
     return network
+
+
+def _connect(near: End, far: End) -> None:
+    """Connect two ends by a veth, and tell each the link address of the other."""
+    links = ("02:00:00:00:00:02", "02:00:00:00:00:01")
+    _ip(
+        near.network,
+        f"link add {near.device} address {links[0]} type veth"
+        f" peer name {far.device} address {links[1]} netns {_file(far.network)}",
+        also=(far.network,),
+    )
+    for (network, device, addresses), peer, peer_link in ((near, far, links[1]), (far, near, links[0])):
+        _ip(
+            network,
+            *(f"address add {address}/24 dev {device}" for address in addresses),
+            f"link set {device} up",
+            *(f"neighbour add {address} lladdr {peer_link} dev {device}" for address in peer.addresses),
+        )
 
 
 def _ip(network: int, *lines: str, also: Sequence[int] = ()) -> None:

@@ -1,21 +1,29 @@
-"""A node's datapath on a cgroup of the bench's own, gone when the bench ends."""
+"""A node's datapath on a cgroup of the bench's own, gone when the bench ends.
+
+datapath = serving(opened, scratch / "bpf", cgroup(opened, "socklb"), room_for(1000, 4))
+programs = at_devices(opened, datapath, site.node, [NODE])
+load_services(datapath, 1000)
+"""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
-from socket import IPPROTO_TCP, IPPROTO_UDP
 
-from bench.networks import SERVER_PORT
-from bench.services import SERVICE_PORT, services
+from bench.networks import FAR_NODE, NODE, NODE_LAN, inside
+from bench.services import PODS, SERVICES, as_difference
+from socklb.config import Config
 from socklb.datapath import mounts
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.sizes import Sizes
-from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, pack_address
+from socklb.networks import flags_of
+from socklb.serving import Addresses, Difference, pack_address
+from socklb.tc import rtnetlink
+from socklb.tc.attached import Attached
+from socklb.tc.programs import Programs
 from tests.datapath.sandbox import mounted_bpffs, remove_cgroup
-
-PROTOCOLS = {"tcp": IPPROTO_TCP, "udp": IPPROTO_UDP}
 
 
 def cgroup(opened: ExitStack, name: str) -> Path:
@@ -39,21 +47,40 @@ def room_for(count: int, endpoints: int) -> Sizes:
     return Sizes(max(usual.frontends, count + count // 4), max(usual.backends, count * endpoints * 5 // 4))
 
 
-def serving(opened: ExitStack, bpffs: Path, hooked: Path, sizes: Sizes) -> NodeDatapath:
+def serving(opened: ExitStack, bpffs: Path, hooked: Path, sizes: Sizes, *, packets: bool = False) -> NodeDatapath:
     """Attach the hooks to a cgroup, with empty tables."""
-    node = opened.enter_context(NodeDatapath(opened.enter_context(mounted_bpffs(bpffs)), hooked, sizes=sizes))
+    pins = opened.enter_context(mounted_bpffs(bpffs))
+    node = opened.enter_context(NodeDatapath(pins, hooked, sizes=sizes, packets=packets))
     opened.callback(node.pins.remove)
     node.attach()
     return node
 
 
-def load_services(node: NodeDatapath, count: int) -> None:
-    """Make `count` Services known to the hooks."""
-    put: dict[Frontend, Serving] = {}
-    for port in services(count):
-        backends = tuple(Backend(pack_address(address), SERVER_PORT) for address in port.endpoints)
-        put[Frontend(pack_address(port.address), SERVICE_PORT, PROTOCOLS[port.protocol])] = Serving(backends)
-    addresses = frozenset(frontend.address for frontend in put)
-    node.tables.apply(Difference(put=put, add=Addresses(services=addresses)))
+def at_devices(opened: ExitStack, node: NodeDatapath, network: int, own: Iterable[str]) -> Programs:
+    """Attach the packet path's programs where the agent of the node with these addresses does.
+
+    That is at the uplinks, and at the device of the pod whose sockets no hook sees.
+    """
+    nodes = frozenset(map(pack_address, (NODE, NODE_LAN, FAR_NODE)))
+    node.tables.apply(Difference(add=Addresses(nodes=nodes, own=frozenset(map(pack_address, own)))))
+    node.tables.networks.set(flags_of((PODS,), (), (SERVICES,)))
+    node.pins.tc_maps.mkdir(parents=True)
+    room = Config(node="bench").max_flows
+    programs = opened.enter_context(Programs.load(node.objects, node.pins.maps, node.pins.tc_maps, room))
+    with inside(network):
+        attached = opened.enter_context(closing(Attached(programs.by_name, node.pins, ())))
+        attached.follow()
+        for device in rtnetlink.read().devices:
+            if device.name == "unhooked":
+                attached.serve_pods(device.ifindex)
+    if attached.problems:
+        raise RuntimeError("; ".join(attached.problems))
+    return programs
+
+
+def load_services(node: NodeDatapath, count: int, *, packets: bool = False) -> None:
+    """Make `count` Services known to the hooks, and to the programs at devices."""
+    difference = as_difference(count)
+    node.tables.apply(difference.for_tables() if packets else difference.for_sockets())
     if node.tables.waiting:
         raise RuntimeError(f"{len(node.tables.waiting)} of {count} Services found no room")

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nanoseconds of one operation of sockets over several paths, one path at a time.
  *
- *     worker OPERATION CYCLES CLIENT_NETNS:SERVER_NETNS:CGROUP:ADDRESS:PORT...
+ *     worker OPERATION CYCLES CLIENT_NETNS:SERVER_NETNS:CLIENT_CGROUP:SERVER_CGROUP:ADDRESS:PORT...
  *
  * The namespaces are descriptors that the caller has open. Each path gets a client on the first CPU and a server on the
- * last one, both in CGROUP. The paths take turns, in a new random order in every cycle, so that whatever is slower than
+ * last one, each in its cgroup. The paths take turns, in a new random order in every cycle, so that whatever is slower than
  * a cycle (a noisy neighbour, the clock of the CPU) meets all of them alike. Client and server spin during their turn,
  * so that no wake-up is in a figure, and run SCHED_FIFO, which keeps other tenants out of it; between the turns they
  * sleep and let other tenants run.
@@ -86,14 +86,14 @@ static void start(struct path *path, const struct operation *operation, int me, 
 	if (pipe2(path->client_turn, O_CLOEXEC) || pipe2(path->server_turn, O_CLOEXEC) || pipe2(path->done, O_CLOEXEC))
 		die("pipe");
 	if (!fork()) {
-		enter(path->cgroup, path->server_ns, get_nprocs() - 1);
+		enter(path->server_cgroup, path->server_ns, get_nprocs() - 1);
 		serve(path, operation, me);
 	}
 	wait_for(path);
 	*active = me; /* the client may connect while it starts */
 	tell(path->server_turn[1]);
 	if (!fork()) {
-		enter(path->cgroup, path->client_ns, 0);
+		enter(path->client_cgroup, path->client_ns, 0);
 		measure(path, operation, cycles, figures);
 	}
 	wait_for(path);
@@ -126,7 +126,8 @@ static struct path parse(char *text)
 
 	path.client_ns = atoi(strsep(&text, ":"));
 	path.server_ns = atoi(strsep(&text, ":"));
-	path.cgroup = strsep(&text, ":");
+	path.client_cgroup = strsep(&text, ":");
+	path.server_cgroup = strsep(&text, ":");
 	if (inet_pton(AF_INET, strsep(&text, ":"), &path.to.sin_addr) != 1)
 		die("address");
 	path.to.sin_port = htons(atoi(text));

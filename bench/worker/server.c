@@ -13,17 +13,18 @@ enum { PARKED = 512 };
 
 static int listener, datagrams, connection;
 
-/* From the address that was asked: the server pod has several. */
+/* From the address that was asked: the server pod has several. What is longer than a question is taken, and not answered. */
 static void answer_datagram(void)
 {
-	char byte, control[64];
+	char question[2], control[64];
 	struct sockaddr_in client;
-	struct iovec data = { &byte, 1 };
+	struct iovec data = { question, sizeof(question) };
 	struct msghdr m = { &client, sizeof(client), &data, 1, control, sizeof(control), 0 };
 	struct in_pktinfo *asked;
 
 	if (recvmsg(datagrams, &m, MSG_DONTWAIT) != 1)
 		return;
+	data.iov_len = 1;
 	asked = (struct in_pktinfo *)CMSG_DATA(CMSG_FIRSTHDR(&m));
 	asked->ipi_ifindex = 0;
 	asked->ipi_spec_dst = asked->ipi_addr;
@@ -65,11 +66,12 @@ static void accept_one(int keep)
 static void listen_everywhere(void)
 {
 	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(SERVER_PORT) };
-	int one = 1;
+	int one = 1, room = 4 << 20;
 
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	datagrams = socket(AF_INET, SOCK_DGRAM, 0);
 	setsockopt(datagrams, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
+	setsockopt(datagrams, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	if (bind(listener, (struct sockaddr *)&here, sizeof(here)) || listen(listener, 4096) ||
 	    bind(datagrams, (struct sockaddr *)&here, sizeof(here)))
 		die("bind");

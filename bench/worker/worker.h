@@ -13,6 +13,7 @@ struct operation {
 	const char *name;
 	int a_turn; /* how many are measured each turn: 4 to 12 ms of them */
 	int connected; /* over one TCP connection that lives as long as the client */
+	int floods; /* datagrams that nobody answers */
 	uint64_t (*run)(void);
 };
 const struct operation *find_operation(const char *name);
@@ -20,7 +21,7 @@ const struct operation *find_operation(const char *name);
 /* What it is measured over. `to` is what the client asks for. */
 struct path {
 	int client_ns, server_ns;
-	const char *cgroup;
+	const char *client_cgroup, *server_cgroup;
 	struct sockaddr_in to;
 	int client_turn[2], server_turn[2], done[2];
 };

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.latency_report import ROWS
 from socklb.datapath import mounts
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +30,13 @@ def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects:
     with start("latency", "--services", "10,20", "--cycles", "3") as bench:
         printed, said = bench.communicate(timeout=120)
     assert bench.returncode == 0, said
-    lines = [line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("|")]
-    rows = [line for line in lines if "µs" in line[1]]
-    assert len(rows) == 2 * 7, printed
-    assert all("±" in cell for row in rows for cell in row[2:6]), printed
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    rows = [line for line in lines if line[1].endswith((" µs", " k/s"))]
+    assert [line[0] for line in rows] == 2 * [row.label for row in ROWS], printed
+    for line, row in zip(rows, 2 * ROWS, strict=True):
+        again, deployed, hooks, *rules = line[2:7]
+        assert all("±" in cell for cell in (again, deployed, *rules)), line
+        assert ("±" in hooks) == row.task.way.hooked, line
     assert left_behind(bench.pid) == []
 
 
