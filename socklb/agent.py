@@ -13,7 +13,7 @@ import signal
 from contextlib import aclosing
 from pathlib import Path
 
-from socklb import summary
+from socklb import desired, summary
 from socklb.answers import Answers
 from socklb.api.manifests import ManifestFolder
 from socklb.api.source import Batch, Source
@@ -186,6 +186,11 @@ class Agent:
         async def endpoints(which: str) -> object:
             return {key: self._cataloguer.conditions(key) for key in which.split()}
 
+        async def wanted(which: str) -> object:
+            found = desired.of(self._state, self.plan, desired.read_frontend(which))
+            found.synced = self.progress.synced
+            return found
+
         respond = {
             "status": status,
             "summary": summarize,
@@ -193,6 +198,7 @@ class Agent:
             "objects": objects,
             "services": services,
             "endpoints": endpoints,
+            "desired": wanted,
         }
         return Answers(Path(self._config.socket), respond)
 

@@ -68,6 +68,11 @@ class Plan:
         own = (problem for _, problems in sorted(self._problems.items()) for problem in problems)
         return (*own, *self._contests())
 
+    @property
+    def here(self) -> Place:
+        """Where this node is."""
+        return self._around.here
+
     def full(self) -> Tables:
         """Give everything, for the comparison with what the kernel holds at start."""
         return Tables(

@@ -61,6 +61,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_obj_get": (INT, [STR]),
     "bpf_obj_pin": (INT, [INT, STR]),
     "bpf_prog_get_fd_by_id": (INT, [U32]),
+    "bpf_map_get_fd_by_id": (INT, [U32]),
     "bpf_obj_get_info_by_fd": (INT, [INT, Pointer, ct.POINTER(U32)]),
     "ring_buffer__new": (Pointer, [INT, Pointer, Pointer, Pointer]),
     "ring_buffer__epoll_fd": (INT, [Pointer]),
@@ -337,6 +338,15 @@ def program_info(fd: int) -> ProgramInfo:
     info = ProgramInfo()
     object_info(fd, info, "a program")
     return info
+
+
+def maps_of_program(fd: int) -> list[int]:
+    """Give the numbers of the maps that a program uses."""
+    count = int(program_info(fd).nr_map_ids)
+    numbers = (U32 * count)()
+    info = ProgramInfo(nr_map_ids=count, map_ids=ct.addressof(numbers))
+    object_info(fd, info, "a program's maps")
+    return list(numbers)
 
 
 def program_name(number: int) -> str:

@@ -25,6 +25,7 @@ class MapInfo(ct.Structure):
         ("value_size", ct.c_uint32),
         ("max_entries", ct.c_uint32),
         ("map_flags", ct.c_uint32),
+        ("name", ct.c_char * 16),
     )
 
 
@@ -67,6 +68,17 @@ class PinnedMap:
                 hint="use the socklb that made it, or run 'socklb cleanup' with that one",
             )
         self.capacity = int(info.max_entries)
+
+    def find(self, key: bytes) -> bytes | None:
+        """Give the value of one element, in a trie that of the longest prefix; None if there is none."""
+        value = ct.create_string_buffer(self.value_size)
+        try:
+            libbpf.call(f"read map {self.name}", "bpf_map_lookup_elem", self.fd, key, value)
+        except libbpf.BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        return value.raw
 
     def close(self) -> None:
         """Close the descriptor; the pin keeps the map."""

@@ -53,6 +53,13 @@ class Pods:
         path = self._paths.get(id_)
         return None if path is None else self.of_path(path)
 
+    def find(self, text: str) -> list[Pod]:
+        """Give the cgroups of a pod, by [NAMESPACE/]NAME or UID, or one by its path below the node's."""
+        found = map(self.of_path, self._paths.values())
+        return [
+            pod for pod in found if text in (pod.name, pod.name.rpartition("/")[2], pod.uid, pod.cgroup.lstrip("/"))
+        ]
+
     def of_process(self, pid: int) -> Pod | None:
         """Give whose a process is, by its cgroup."""
         root = self._node.resolve()
@@ -62,7 +69,8 @@ class Pods:
             return None
         unified = next((line[3:] for line in text.splitlines() if line.startswith("0::")), "")
         for base in (root, *root.parents):
-            if (base / "cgroup.procs").exists() and (at := base / unified.lstrip("/")).is_relative_to(root):
+            at = base / unified.lstrip("/")
+            if at.is_relative_to(root) and _has(at, pid):
                 return self.of_path("/" + str(at.relative_to(root)).removeprefix("."))
         return None
 
@@ -83,6 +91,14 @@ def _below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
         return
     for name in inner:
         yield from _below(folder / name, f"{path.rstrip('/')}/{name}")
+
+
+def _has(cgroup: Path, pid: int) -> bool:
+    """Say whether a process is in a cgroup: the same path may lead to others, from wherever it is counted."""
+    try:
+        return str(pid) in (cgroup / "cgroup.procs").read_text().split()
+    except OSError:
+        return False
 
 
 def _names() -> dict[str, str]:

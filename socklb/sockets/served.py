@@ -6,13 +6,11 @@ with closing(Served(maps)) as served:
 
 from __future__ import annotations
 
-import ctypes as ct
-import errno
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from socklb.datapath import layout, libbpf, view
-from socklb.datapath.maps import HashTable, PinnedMap, RowTable
+from socklb.datapath import layout, view
+from socklb.datapath.maps import HashTable, RowTable
 from socklb.serving import ANY4, ANY6, V4_PREFIX, Backend, Frontend, is_ipv4
 
 LOOPBACK4, LOOPBACK6 = V4_PREFIX + b"\x7f", bytes(15) + b"\x01"
@@ -45,10 +43,10 @@ class Served:
         return self._known[frontend]
 
     def _read(self, frontend: Frontend) -> frozenset[Backend]:
-        row = _find(self._frontends, key := layout.pack_frontend(frontend))
+        row = self._frontends.find(key := layout.pack_frontend(frontend))
         if row is None and self._is_nodes(frontend.address):
             any_address = ANY4 if is_ipv4(frontend.address) else ANY6
-            row = _find(self._frontends, key := layout.pack_frontend(frontend._replace(address=any_address)))
+            row = self._frontends.find(key := layout.pack_frontend(frontend._replace(address=any_address)))
         if row is None:
             return frozenset()
         (index,) = layout.ROW_INDEX.unpack(row)
@@ -56,15 +54,4 @@ class Served:
         return frozenset(serving.backends) if serving else frozenset()
 
     def _is_nodes(self, address: bytes) -> bool:
-        return address.startswith(LOOPBACK4) or address == LOOPBACK6 or _find(self._nodes, address) is not None
-
-
-def _find(table: PinnedMap, key: bytes) -> bytes | None:
-    value = ct.create_string_buffer(table.value_size)
-    try:
-        libbpf.call(f"read map {table.name}", "bpf_map_lookup_elem", table.fd, key, value)
-    except libbpf.BpfError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        return None
-    return value.raw
+        return address.startswith(LOOPBACK4) or address == LOOPBACK6 or self._nodes.find(address) is not None

@@ -16,31 +16,34 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from socklb.netlink import DUMP, attributes, exchange
-from socklb.serving import V4_PREFIX
+from socklb.netlink import ACK, DUMP, attribute, attributes, exchange
+from socklb.serving import V4_PREFIX, is_ipv4
 
 NETLINK_ROUTE = 0
 GET_LINK, GET_ADDRESS, GET_ROUTE = 18, 22, 26
 LINK, ADDRESS, ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 # IFLA_*, IFA_*, RTA_*
-LINK_NAME, LINK_MASTER, LINK_INFO, LINK_KIND = 3, 10, 18, 1
+LINK_NAME, LINK_PEER, LINK_MASTER, LINK_INFO, LINK_KIND = 3, 5, 10, 18, 1
 ADDRESS_ANY, ADDRESS_LOCAL, ADDRESS_FLAGS = 1, 2, 8
-ROUTE_OUTPUT, ROUTE_GATEWAY, ROUTE_MULTIPATH, ROUTE_TABLE, ROUTE_VIA = 4, 5, 9, 15, 18
+ROUTE_TO, ROUTE_OUTPUT, ROUTE_GATEWAY, ROUTE_MULTIPATH, ROUTE_TABLE, ROUTE_VIA = 1, 4, 5, 9, 15, 18
 HOP = struct.Struct("=HBBi")  # struct rtnexthop
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_*
 UNIVERSE, LOCAL_TABLE = 0, 255
+LOCAL = 2  # RTN_LOCAL
 SECONDARY, TENTATIVE, DEPRECATED, FAILED = 0x01, 0x40, 0x20, 0x08  # IFA_F_*
 GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_*: links, addresses and routes of both families
 
 
 class Device(NamedTuple):
-    """A network device. `kind`: veth, bridge, vxlan …; empty for a real one. `type`: ARPHRD_*."""
+    """A network device. `kind`: veth, bridge, vxlan …; empty for a real one. `type`: ARPHRD_*. `peer`: of a veth, the
+    number that the other end has where that is."""
 
     ifindex: int
     name: str
     kind: str = ""
     type: int = ETHERNET
     master: int = 0
+    peer: int = 0
 
 
 class Own(NamedTuple):
@@ -73,6 +76,26 @@ def read() -> Found:
         OSError: netlink refused.
     """
     return Found(tuple(_devices()), tuple(_addresses()), tuple(set(_hops())))
+
+
+class Way(NamedTuple):
+    """Where what is sent to an address goes: to this very machine, or by a device (0: there is no way)."""
+
+    stays: bool
+    device: int
+
+
+def way_to(address: bytes) -> Way:
+    """Ask for the route to an address of 16 bytes."""
+    family, raw = (socket.AF_INET, address[12:]) if is_ipv4(address) else (socket.AF_INET6, address)
+    asked = ROUTE.pack(family, 8 * len(raw), 0, 0, 0, 0, 0, 0, 0) + attribute(ROUTE_TO, raw)
+    try:
+        for _, data in exchange(NETLINK_ROUTE, GET_ROUTE, ACK, asked):
+            found = attributes(data[ROUTE.size :])
+            return Way(ROUTE.unpack_from(data)[7] == LOCAL, _number(found.get(ROUTE_OUTPUT)))
+    except OSError:  # unreachable, prohibited, or there is none
+        pass
+    return Way(False, 0)
 
 
 def name_of(ifindex: int) -> str:
@@ -119,7 +142,8 @@ def _devices() -> Iterator[Device]:
         _, type_, index, *_ = LINK.unpack_from(data)
         found = attributes(data[LINK.size :])
         kind = attributes(found.get(LINK_INFO, b"")).get(LINK_KIND, b"")
-        yield Device(index, _text(found[LINK_NAME]), _text(kind), type_, _number(found.get(LINK_MASTER)))
+        numbers = (_number(found.get(number)) for number in (LINK_MASTER, LINK_PEER))
+        yield Device(index, _text(found[LINK_NAME]), _text(kind), type_, *numbers)
 
 
 def _addresses() -> Iterator[Own]:

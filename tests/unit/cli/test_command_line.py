@@ -12,7 +12,15 @@ import pytest
 from socklb.cli import main
 
 SOCKLB = [sys.executable, "-m", "socklb"]
-VERBS = [["agent"], ["status"], ["service", "list"], ["socket", "list"], ["flow", "list"], ["cleanup"]]
+VERBS = [
+    ["agent"],
+    ["status"],
+    ["service", "list"],
+    ["socket", "list"],
+    ["flow", "list"],
+    ["explain", "10.96.0.10:80"],
+    ["cleanup"],
+]
 NOBODY = 65534
 
 
@@ -49,6 +57,11 @@ def test_of_two_configurations_the_one_at_the_verb_counts(
         (["status", "--wait", "soon"], "no duration ('soon')"),
         (["flow", "list", "--client", "me"], "'me' is not an IPv4 or IPv6 address"),
         (["flow", "list", "--protocol", "gre"], "no protocol ('gre'); valid: tcp, udp, sctp, icmp, icmpv6"),
+        (["explain", "10.96.0.10"], "no address with a port ('10.96.0.10'); valid: 10.96.0.10:80, [fd00::a]:53/udp"),
+        (["explain", "10.96.0.10:0"], "no address with a port"),
+        (["explain", "10.96.0.10:80/gre"], "protocols: tcp, udp, sctp"),
+        (["explain", "fd00::a:80"], "no address with a port"),
+        (["explain", "[fd00::z]:80"], "'fd00::z' is not an IPv4 or IPv6 address"),
         (["fly"], "invalid choice: 'fly'"),
         ([], "VERB"),
     ],

@@ -1,0 +1,83 @@
+"""What becomes of a connection, step by step, and one sentence that says it with the reason.
+
+    explanation = explain(config, frontend, "shop/web-0")
+    explanation.sentence        # "ECONNREFUSED: Service default/empty has no ready endpoint on this node: …"
+
+The steps are read from the kernel's tables; who holds the frontend, why nobody serves it, and where the tables are not
+as the API wants them, the agent says.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from socklb import desired
+from socklb.config import Config
+from socklb.datapath import hooks
+from socklb.datapath.pins import Pins
+from socklb.desired import Desired
+from socklb.errors import SocklbError
+from socklb.explain import asker
+from socklb.explain.asker import Asker
+from socklb.explain.by_hooks import at_any_address, by_hooks, destination, is_loopback
+from socklb.explain.by_packets import by_packets
+from socklb.explain.differences import differences
+from socklb.explain.sentence import sentence
+from socklb.explain.tables import KernelTables
+from socklb.explain.trail import PASSED, Step, Trail, Verdict
+from socklb.serving import Frontend, frontend_text
+from socklb.status import find_cgroup, names_of_frontends
+from socklb.tc.rtnetlink import way_to
+from socklb.tc.seen import seen
+
+
+@dataclass
+class Explanation:
+    """See the module. service: who has it, as far as known; differences: None: no agent could be asked."""
+
+    asker: Asker
+    steps: list[Step]
+    verdict: Verdict
+    service: str
+    sentence: str
+    differences: list[str] | None
+
+
+def explain(config: Config, asked: Frontend, who: str) -> Explanation:
+    """Explain what would become of a connection to an address and port.
+
+    Raises:
+        SocklbError: this node has no tables, or nobody is who should ask.
+    """
+    pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
+    if not pins.exist():
+        raise SocklbError("no tables on this node", value=config.bpffs, hint="socklb agent")
+    asking, trail = asker.find(who, cgroup), Trail()
+    with closing(KernelTables(pins)) as tables:
+        verdict = decide(tables, pins, cgroup, asked, asking, trail)
+        holder, wanted = _desired(config, tables, destination(asked))
+        found = None if wanted is None else list(differences(tables, holder, wanted))
+    service = wanted.service if wanted else names_of_frontends(config).get(frontend_text(holder), "")
+    return Explanation(asking, trail.steps, verdict, service, sentence(asked, verdict, service, wanted), found)
+
+
+def decide(tables: KernelTables, pins: Pins, cgroup: Path, asked: Frontend, asking: Asker, trail: Trail) -> Verdict:
+    """Walk through the hooks and, for what they let pass, through the packet path."""
+    if not asking.outside:
+        verdict = by_hooks(tables, hooks.inspect(cgroup, pins.links), asked, asking, trail)
+        if verdict.outcome != PASSED or not tables.packets:
+            return verdict
+    devices = seen(pins).devices if tables.packets else []
+    return by_packets(tables, devices, asked, asking, trail, way_to)
+
+
+def _desired(config: Config, tables: KernelTables, asked: Frontend) -> tuple[Frontend, Desired | None]:
+    """Ask the agent for the address and port, else for the NodePort; give the frontend that was meant."""
+    at_nodes, own = at_any_address(asked), tables.frontend(asked)
+    is_nodes = is_loopback(asked.address) or tables.has("node_addrs", asked.address)
+    wanted = desired.ask(Path(config.socket), asked)
+    if not is_nodes or own or (wanted and wanted.service):
+        return asked, wanted
+    return at_nodes, desired.ask(Path(config.socket), at_nodes)
