@@ -12,11 +12,12 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from bench import api, control, hooks, latency, sync
+from bench import api, control, hooks, latency, packets, sync
 
 PARTS = {
     "latency": "socket operations through socklb and through kube-proxy's rules, against no Service",
     "hooks": "nanoseconds of every hook beside an empty hook",
+    "packets": "the verifier at an agent's start, and the sweep over all flows",
     "control": "CPU and memory of the agent",
     "sync": "from a folder of manifests to the kernel",
     "api": "from the Kubernetes API to the kernel",
@@ -39,6 +40,7 @@ def main() -> None:
     run = {
         "latency": lambda: latency.main(arguments.services, arguments.cycles),
         "hooks": hooks.main,
+        "packets": packets.main,
         "control": control.main,
         "sync": sync.main,
         "api": api.main,

@@ -2,14 +2,17 @@
 
     python -m bench.control_run BPFFS CGROUP SERVICES ENDPOINTS
 
-Prints JSON on stdout. What the source of the objects holds (a folder's texts, an API client's) is not in it.
+Prints JSON on stdout. What the source of the objects holds (a folder's texts, an API client's) is not in it. To be run
+in a network namespace of its own: the packet path is attached to an uplink there, and once more, as by the next agent.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,19 +22,24 @@ from bench import objects
 from bench.memory import number_after, resident
 from bench.node import room_for
 from socklb import memory
+from socklb.config import Config
 from socklb.datapath import libbpf
 from socklb.datapath.node import NodeDatapath
 from socklb.plan import Plan
+from socklb.serving import Addresses, Difference, pack_address
 from socklb.state import State
+from socklb.tc.path import TcPath
 
 CHANGES = 200
+NODE = "172.20.1.1"
+LOOK, LIMIT = 0.02, 30.0  # seconds between two looks whether the packet path serves, and of all of them
 AGENT = socklb.agent.Agent  # not run; its modules' memory is the agent's too
 
 
 def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
     """Measure and print."""
     memory.collect_less_often()
-    with NodeDatapath(bpffs, cgroup, sizes=room_for(count, endpoints)) as node:
+    with NodeDatapath(bpffs, cgroup, sizes=room_for(count, endpoints), packets=True) as node:
         state, plan = State(), Plan("node-1")
         cpu, wall = bring(node, state, plan, count, endpoints)
         found = {
@@ -41,6 +49,10 @@ def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
             "maps": sum(locked(pin) for pin in node.pins.maps.iterdir()),
             "change": change(node, state, plan, count, endpoints),
         }
+        make_uplink(node)
+        found["packets_start"], found["packets_rss"] = packet_path(node)
+        found["packets_restart"], _ = packet_path(node)
+        found["packets_maps"] = sum(locked(pin) for pin in node.pins.tc_maps.iterdir())
         if node.tables.waiting:
             raise RuntimeError(f"{len(node.tables.waiting)} of {count} Services found no room")
     print(json.dumps(found))
@@ -50,7 +62,7 @@ def bring(node: NodeDatapath, state: State, plan: Plan, count: int, endpoints: i
     """Bring all objects into the kernel; give seconds of CPU and of time."""
     changes = objects.changes(count, endpoints)
     cpu, wall = time.process_time(), time.monotonic()
-    node.tables.apply(plan.update(state, state.apply(changes)).for_sockets())
+    node.tables.apply(plan.update(state, state.apply(changes)).for_tables())
     return time.process_time() - cpu, time.monotonic() - wall
 
 
@@ -60,9 +72,41 @@ def change(node: NodeDatapath, state: State, plan: Plan, count: int, endpoints: 
     for generation in range(1, CHANGES + 1):
         moved = objects.moved(generation * 7 % count, endpoints, generation)
         begun = time.process_time()
-        node.tables.apply(plan.update(state, state.apply((moved,))).for_sockets())
+        node.tables.apply(plan.update(state, state.apply((moved,))).for_tables())
         spent.append(time.process_time() - begun)
     return statistics.median(spent)
+
+
+def make_uplink(node: NodeDatapath) -> None:
+    """Have a device with the node's address, as the tables know it."""
+    for words in ("link add eth0 type veth peer name far", f"address add {NODE}/24 dev eth0", "link set eth0 up"):
+        subprocess.run(["ip", *words.split()], check=True)
+    node.tables.apply(Difference(add=Addresses(own=frozenset({pack_address(NODE)}))))
+
+
+def packet_path(node: NodeDatapath) -> tuple[float, int]:
+    """Have packets served, too, as an agent does that finds full tables; give seconds of CPU and bytes of memory.
+
+    The next one finds the programs attached, and puts its own in their place.
+    """
+    path = TcPath(Config(node="node-1", packet_path="ebpf"), node.pins, node.objects, served=True)
+    before, begun = resident(), time.process_time()
+
+    async def until_it_serves() -> tuple[float, int]:
+        async with path.kept_whole():
+            await asyncio.to_thread(wait_for, path)
+            return time.process_time() - begun, resident() - before
+
+    return asyncio.run(until_it_serves())
+
+
+def wait_for(path: TcPath) -> None:
+    """Wait until it serves."""
+    end = time.monotonic() + LIMIT
+    while not path.facts.whole:
+        if time.monotonic() > end:
+            raise TimeoutError(f"no packet path after {LIMIT} s: {path.problems}")
+        time.sleep(LOOK)
 
 
 def locked(pin: Path) -> int:

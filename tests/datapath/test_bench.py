@@ -40,6 +40,17 @@ def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects:
     assert left_behind(bench.pid) == []
 
 
+def test_what_the_verifier_and_a_sweep_take_is_printed_and_nothing_is_left_behind(objects: Path) -> None:
+    with start("packets") as bench:
+        printed, said = bench.communicate(timeout=120)
+    assert bench.returncode == 0, said
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    figures = {line[0]: float(line[1]) for line in lines if line[1].isdigit()}
+    assert figures.keys() >= {"hooks", "packet path", "all", "no flow is over"}, printed
+    assert min(figures.values()) > 0, printed
+    assert left_behind(bench.pid) == []
+
+
 def test_a_bench_that_is_stopped_half_way_leaves_nothing_behind(objects: Path) -> None:
     with start("latency", "--services", "10", "--cycles", "2000") as bench:
         assert bench.stderr is not None

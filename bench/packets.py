@@ -1,0 +1,132 @@
+"""What the packet path takes beside the packets: a look at all flows, and the verifier at an agent's start.
+
+    python -m bench packets
+
+The table of flows is filled to the last row by writing to it, rows and index as the programs would; then the program
+that gives rows back goes over it, as it does every ten seconds: once while no flow is over, and once when all are.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from bench import verifier
+from bench.progress import progress
+from bench.table import print_table
+from bench.verifier import Taken
+from socklb.datapath.maps import HashTable, RowTable
+from socklb.datapath.node import OBJECTS
+from socklb.serving import pack_address
+from socklb.tc import layout
+from socklb.tc.programs import Programs
+from tests.datapath.sandbox import mounted_bpffs
+
+FLOWS = 1 << 18  # as many as the agent has room for
+ROUNDS = 5
+FRONTEND, BACKEND = pack_address("10.96.0.10"), pack_address("10.244.2.10")
+UDP = 17
+KINDS = 0b1001  # the client's packets and the answers: 0 and 3
+LIVE = 1 << 2 | layout.LIVE  # the first flow of a row
+AN_HOUR = 3600 * 10**9 >> 30  # in units of `seen`
+ELEMENT = struct.Struct("=I")
+
+
+def main() -> None:
+    """Measure and print."""
+    with progress("verifier"):
+        hooks, packet_path = (quietest(load) for load in (verifier.hooks, verifier.packet_path))
+    with progress(f"{FLOWS} flows"):
+        going_on, over = sweeps()
+    print_table(
+        f"The verifier, least of {ROUNDS} loads",
+        ("programs", "ms", "goal", "of them"),
+        [
+            ("hooks", milliseconds(hooks), "", texts(hooks)),
+            ("packet path", milliseconds(packet_path), "", texts(packet_path)),
+            ("all", milliseconds([*hooks, *packet_path]), "< 150", ""),
+        ],
+    )
+    print_table(
+        f"A sweep over {FLOWS:,} flows, CPU of the median of {ROUNDS}",
+        ("", "ms", "goal"),
+        [
+            ("no flow is over", f"{1000 * going_on:.0f}", "< 100"),
+            ("all are over and are taken out of the index", f"{1000 * over:.0f}", ""),
+        ],
+    )
+
+
+def quietest(load: Callable[[], list[Taken]]) -> list[Taken]:
+    """Give the round that took least."""
+    return min((load() for _ in range(ROUNDS)), key=lambda taken: sum(one.microseconds for one in taken))
+
+
+def milliseconds(taken: list[Taken]) -> str:
+    """Give what programs took together."""
+    return f"{sum(one.microseconds for one in taken) / 1000:.0f}"
+
+
+def texts(taken: list[Taken]) -> str:
+    """Name those that took a millisecond or more, and how many instructions were walked."""
+    return ", ".join(
+        f"{one.program} {one.microseconds / 1000:.0f} ({one.instructions:,} instructions)"
+        for one in taken
+        if one.microseconds >= 1000
+    )
+
+
+def sweeps() -> tuple[float, float]:
+    """Give the seconds of CPU of a sweep: over flows that go on, and over such as are over."""
+    with ExitStack() as opened:
+        scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
+        pins = opened.enter_context(mounted_bpffs(scratch / "bpf"))
+        programs = opened.enter_context(Programs.load(OBJECTS, pins, pins, FLOWS))
+        rows = opened.enter_context(closing(RowTable(pins, "flows", layout.FLOW.size)))
+        index = opened.enter_context(closing(HashTable(pins, "flow_index", layout.TUPLE.size, ELEMENT.size)))
+        elements = [element for number in range(FLOWS) for element in _elements(number)]
+        now = time.monotonic_ns() >> 30
+        going_on: list[float] = []
+        over: list[float] = []
+        for flows, spent, ended in ((_flows(now), going_on, 0), (_flows(now - AN_HOUR), over, FLOWS)):
+            for _ in range(ROUNDS):
+                rows.write(0, flows)
+                if index.put(elements) != len(elements):
+                    raise RuntimeError("the index of flows is full")
+                begun = time.process_time()
+                given_back = programs.sweep()
+                spent.append(time.process_time() - begun)
+                if given_back != ended:
+                    raise RuntimeError(f"a sweep gave back {given_back} of {FLOWS} rows instead of {ended}")
+        if any(True for _ in index.items()):
+            raise RuntimeError("flows that are over are still in the index")
+    return statistics.median(going_on), statistics.median(over)
+
+
+def _flows(seen: int) -> bytes:
+    """Give a flow of a client of its own for every row, begun and last seen then."""
+    return b"".join(_flow(number, seen & 0xFFFFFFFF) for number in range(FLOWS))
+
+
+def _client(number: int) -> tuple[bytes, int]:
+    return pack_address(f"198.18.{number >> 16}.1"), number & 0xFFFF
+
+
+def _flow(number: int, seen: int) -> bytes:
+    address, port = _client(number)
+    ports = layout.PORTS.pack(port, 80, 8080, 0, port)
+    ends = (address, FRONTEND, BACKEND, layout.NOBODY)
+    more = (seen, seen, layout.NO_FRONTEND, 0, UDP, KINDS, 0, 1, 1)
+    return layout.FLOW.pack(LIVE, *ends, 0, ports, *more)
+
+
+def _elements(number: int) -> Iterator[tuple[bytes, bytes]]:
+    address, port = _client(number)
+    yield layout.TUPLE.pack(address, FRONTEND, port, 80, UDP, 0), ELEMENT.pack(number << 2)
+    yield layout.TUPLE.pack(BACKEND, address, 8080, port, UDP, 1), ELEMENT.pack(number << 2 | 3)
