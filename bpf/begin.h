@@ -122,8 +122,8 @@ GLOBAL int serve(struct __sk_buff *skb, int met, __u32 row, int outside)
 	if (!frontend || !work)
 		return DROP;
 	plan = &work->plan;
-	*plan = (struct plan){ .row = row, .set = *(volatile __u64 *)&frontend->set };
-	chosen = choose_packets(row, *(volatile __u64 *)&frontend->options, plan->set);
+	chosen = choose_packets(row, *(volatile __u64 *)&frontend->options, *(volatile __u64 *)&frontend->set);
+	*plan = (struct plan){ .row = row, .at = chosen };
 	backend = chosen == NO_ROW ? NULL : backend_at(chosen);
 	if (!backend)
 		return outside ? forbid() : refuse(skb, met);

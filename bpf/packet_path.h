@@ -60,7 +60,8 @@ GLOBAL int still_serves(__u32 row)
 {
 	struct flow *flow = flow_at(row);
 	struct frontend *frontend;
-	__u32 asked, ignored;
+	struct backend *backend;
+	__u32 asked, at;
 	struct set set;
 	__u64 word;
 
@@ -73,12 +74,14 @@ GLOBAL int still_serves(__u32 row)
 	if (!frontend || !is_frontend_of(frontend, flow))
 		return 0;
 	word = *(volatile __u64 *)&frontend->set;
-	if (word == flow->set)
-		return 1;
 	set = (struct set){ word >> 32, word };
-	if (!search(set, &flow->ends[BACKEND], flow->ports[BACKEND], &ignored))
+	at = flow->at;
+	backend = at - set.base < set.count ? backend_at(at) : NULL;
+	if (backend && is_backend(backend, &flow->ends[BACKEND], flow->ports[BACKEND]))
+		return 1;
+	if (!search(set, &flow->ends[BACKEND], flow->ports[BACKEND], &at))
 		return 0;
-	flow->set = word;
+	flow->at = at;
 	return 1;
 }
 

@@ -24,7 +24,7 @@ enum met { AT_UPLINK_IN, AT_UPLINK_OUT, AT_POD_IN, AT_POD_OUT };
 struct plan {
 	struct address backend;
 	struct address node; /* whom the backend sees instead of the client, if `masqueraded` or REFLECTED */
-	__u64 set;
+	__u32 at; /* the backend's row */
 	__u32 row;
 	__u32 device;
 	__be16 port;

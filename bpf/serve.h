@@ -105,7 +105,8 @@ static __always_inline void describe(struct flow *flow, const struct packet *p, 
 	flow->ports[BACKEND] = plan->port;
 	flow->ports[NODE] = 0;
 	flow->ports[ON_THE_WAY] = p->tuple.source_port;
-	flow->set = plan->set;
+	flow->at = plan->at;
+	flow->spare = 0;
 	flow->row = plan->row;
 	flow->device = plan->device;
 	flow->seen = flow->begun = ticks();

@@ -40,8 +40,9 @@ struct frontend_key {
 #define FROM_OUTSIDE 1
 
 /* One row of a frontend. Two words change while the row is published, each by one 64-bit store: `set` is
- * base << 32 | count, `options` is flags << 32 | seconds of session affinity. The key is repeated here because a row, unlike a hash element, is never given to
- * another key while a reader may hold it.
+ * base << 32 | count, `options` is flags << 32 | seconds of session affinity. The key is repeated here because a row, unlike
+ * a hash element, is never given to another key while a reader may hold it. Port, protocol and scope are zero in a row that
+ * is nobody's.
  */
 struct frontend {
 	struct frontend_key key;
@@ -197,7 +198,8 @@ struct tuple {
 struct flow {
 	__u64 state;
 	struct address ends[4];
-	__u64 set; /* in which the backend was found last */
+	__u32 at; /* the backend's row when it was found last; another backend may have it by now */
+	__u32 spare;
 	__be16 ports[8]; /* five of them; a power of two, for the verifier */
 	__u32 seen;
 	__u32 begun;

@@ -52,6 +52,7 @@ PRESENT = b"\x01"
 FILTER_WORD = struct.Struct("=Q")
 ADDRESS_WORDS = struct.Struct("=4I")
 U64 = (1 << 64) - 1
+KEY_OFFSET = 16  # of the word in a frontend row with port, protocol and scope; 0: the row is nobody's
 SET_OFFSET = 24  # of the word in a frontend row that publishes the set
 OPTIONS_OFFSET = 32  # of the word that says how to choose
 

@@ -77,7 +77,11 @@ class PublishedFrontends:
                 damaged.append(key)
                 continue
             self.known[frontend] = Published(row, options, word if layout.unpack_set(word)[1] else 0)
-        self._rows.adopt((published.row, 1) for published in self.known.values())
+        taken = {published.row for published in self.known.values()}
+        for row, word in enumerate(self._table.column(layout.KEY_OFFSET)):
+            if word and row not in taken:
+                self._withdraw(row)
+        self._rows.adopt((row, 1) for row in taken)
         self.lent = sum(published.lent for published in self.known.values())
         self.outside = {frontend: published for frontend, published in self.known.items() if frontend.scope}
         if damaged:
@@ -126,7 +130,12 @@ class PublishedFrontends:
             self._give_back(frontend, published)
         return found
 
+    def _withdraw(self, row: int) -> None:
+        """Say in a row that no element leads to that it is nobody's: flows of packets remember it."""
+        self._table.publish(row, layout.KEY_OFFSET, 0)
+
     def _give_back(self, frontend: Frontend, published: Published) -> None:
+        self._withdraw(published.row)
         self.ranges.forget(published.row)
         self._rows.give_back(published.row, 1)
         self._filter.remove(frontend.address)

@@ -21,7 +21,7 @@ MAPS = (
     "works",
 )
 TUPLE = struct.Struct("!16s16sHHBB2x")
-FLOW = struct.Struct("=Q16s16s16s16sQ16sIIIIBBBxBB10x")
+FLOW = struct.Struct("=Q16s16s16s16sI4x16sIIIIBBBxBB10x")
 PORTS = struct.Struct("!5H6x")
 FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
 NO_FRONTEND = (1 << 32) - 1
@@ -45,7 +45,7 @@ class Flow(NamedTuple):
     frontend: bytes
     backend: bytes
     node: bytes
-    set: int
+    at: int
     ports: tuple[int, int, int, int, int]
     seen: int
     begun: int
@@ -60,7 +60,7 @@ class Flow(NamedTuple):
 
 def unpack_flow(raw: bytes) -> Flow | None:
     """Read a row of `struct flow`; None if no flow has it."""
-    state, client, frontend, backend, node, set_, ports, *rest = FLOW.unpack(raw)
+    state, client, frontend, backend, node, at, ports, *rest = FLOW.unpack(raw)
     if state & 3 != LIVE:
         return None
-    return Flow(state, client, frontend, backend, node, set_, PORTS.unpack(ports), *rest)
+    return Flow(state, client, frontend, backend, node, at, PORTS.unpack(ports), *rest)

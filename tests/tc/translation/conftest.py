@@ -94,14 +94,26 @@ class Node:
         gone = self.tables.frontends - frontends.keys()
         self.tables.apply(Difference(frontends, gone, addresses.without(known), known.without(addresses)))
 
-    def flag(self, frontend: Frontend, flags: int) -> int:
-        """Set flags of a frontend; give its row."""
+    def row_of(self, frontend: Frontend) -> int:
         with closing(HashTable(self.maps, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)) as table:
             (row,) = layout.ROW_INDEX.unpack(dict(table.items())[layout.pack_frontend(frontend)])
+        return int(row)
+
+    def fill_row_of(self, frontend: Frontend, backend: Backend) -> None:
+        """Have another backend in the one row of a frontend's set, as when it was given away and back."""
+        with closing(RowTable(self.maps, "frontend_rows", layout.FRONTEND_ROW.size)) as rows:
+            base, count = layout.unpack_set(rows.word(self.row_of(frontend), layout.SET_OFFSET))
+        assert count == 1
+        with closing(RowTable(self.maps, "backends", layout.BACKEND_ROW.size)) as rows:
+            rows.write(base, layout.pack_backends((backend,)))
+
+    def flag(self, frontend: Frontend, flags: int) -> int:
+        """Set flags of a frontend; give its row."""
+        row = self.row_of(frontend)
         with closing(RowTable(self.maps, "frontend_rows", layout.FRONTEND_ROW.size)) as rows:
             word = rows.word(row, layout.OPTIONS_OFFSET)
             rows.publish(row, layout.OPTIONS_OFFSET, word | flags << 32)
-        return int(row)
+        return row
 
     def serve_outside(self, frontend: Frontend, serving: Serving) -> None:
         """Have others serve a frontend to the outside: externalTrafficPolicy Local."""

@@ -8,7 +8,7 @@ import pytest
 
 from socklb.serving import ANY4, ANY6, Frontend
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS
-from tests.tc.translation.conftest import HAS_OUTSIDE, Ask, Node, frontend, names, serving
+from tests.tc.translation.conftest import HAS_OUTSIDE, Ask, Node, backends, frontend, names, serving
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 SERVICE, SERVICE6, EXTERNAL, EXTERNAL6 = "10.96.0.10", "fd00:10:96::a", "192.0.2.1", "2001:db8::1"
@@ -130,6 +130,24 @@ def test_datagrams_leave_an_endpoint_that_is_gone(node: Node, ask: Ask, pods: tu
     for pod in pods:
         node.sync({asked: serving(pod)})
         assert names(ask("client", EXTERNAL, 80, "udp", own=7001)) == {pod}
+
+
+def test_datagrams_leave_the_endpoint_of_a_service_that_was_deleted_and_made_anew(node: Node, ask: Ask) -> None:
+    """No packet comes meanwhile: the flow still names the row that the Service had before."""
+    asked = frontend(EXTERNAL, 80, UDP)
+    for pod in ("a", "b"):
+        node.sync({asked: serving(pod)})
+        assert names(ask("client", EXTERNAL, 80, "udp", own=7001)) == {pod}
+        node.sync({})
+
+
+def test_datagrams_leave_an_endpoint_whose_row_another_one_got(node: Node, ask: Ask) -> None:
+    """No packet came while the rows went round: nothing but what stands in the row tells the two apart."""
+    asked = frontend(EXTERNAL, 80, UDP)
+    node.sync({asked: serving("a")})
+    assert names(ask("client", EXTERNAL, 80, "udp", own=7001)) == {"a"}
+    node.fill_row_of(asked, *backends("b"))
+    assert names(ask("client", EXTERNAL, 80, "udp", own=7001)) == {"b"}
 
 
 def test_a_client_that_knows_the_way_to_the_pod_asks_it_too_from_the_same_port(node: Node, ask: Ask) -> None:

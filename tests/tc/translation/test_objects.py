@@ -29,7 +29,7 @@ STRUCTS = [
     (
         "flow",
         layout.FLOW,
-        dict.fromkeys(("state", *ENDS, "set", "ports", "seen", "begun", "row", "device"), 0)
+        dict.fromkeys(("state", *ENDS, "at", "ports", "seen", "begun", "row", "device"), 0)
         | dict.fromkeys(("protocol", "kinds", "flags", "sides", "sides+1"), 0),
     ),
     ("uplink", layout.UPLINK, {"ipv4": 0, "ipv6": 0}),
