@@ -3,11 +3,7 @@
 #ifndef SOCKLB_BEGIN_H
 #define SOCKLB_BEGIN_H
 
-#include "refuse.h"
-#include "serve.h"
-
-#define LEAVE TC_ACT_UNSPEC /* to whoever comes next */
-#define DROP TC_ACT_SHOT
+#include "host_routing.h"
 
 GLOBAL int refuse(struct __sk_buff *skb, int met)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tables of the packet path alone. The agent writes `uplinks` and `pod_devices`; the others it reads. */
+/* The tables of the packet path alone. The agent writes `uplinks`, `pod_devices` and `ways`; the others it reads. */
 #ifndef SOCKLB_PACKET_MAPS_H
 #define SOCKLB_PACKET_MAPS_H
 
@@ -62,6 +62,15 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8);
 } pod_devices SEC(".maps");
+
+/* Host routing: how packets are handed on at a device, by its interface index. At others the stack sends them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_DEVICES);
+	__type(key, __u32);
+	__type(value, __u8);
+} ways SEC(".maps");
 
 /* Forgetting the client longest unseen costs it its affinity, no more. */
 struct {

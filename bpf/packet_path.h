@@ -30,6 +30,24 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 	return kind ? LEAVE : bpf_redirect_neigh(device, NULL, 0, 0);
 }
 
+/* Do to a packet all that its flow says, if that can be done where it comes in; else what is to be done here. */
+static __always_inline int serve_flow(struct __sk_buff *skb, const struct packet *p, const struct flow *flow,
+				      __u32 element)
+{
+	struct work *work = get_work();
+	int done;
+
+	if (packet_facts.host_routing && p->tuple.place == AS_IT_COMES && work &&
+	    !(flow->flags & (REFLECTED | FROM_NODE))) {
+		if (p != &work->packet)
+			work->packet = *p;
+		done = translate_and_hand_on(skb, element >> 2, element & 3);
+		if (done != LEAVE)
+			return done;
+	}
+	return translate_packet(skb, p, flow, element & 3);
+}
+
 /* The packet at work is the first of a flow. */
 GLOBAL int translate_first(struct __sk_buff *skb)
 {
@@ -43,7 +61,7 @@ GLOBAL int translate_first(struct __sk_buff *skb)
 	if (work->packet.fragment)
 		remember_fragments(&work->packet, work->row << 2 | kind);
 	note(flow, kind, &work->packet);
-	return translate_packet(skb, &work->packet, flow, kind);
+	return serve_flow(skb, &work->packet, flow, work->row << 2 | kind);
 }
 
 /* Whether a row is still what a client asked for. */
@@ -99,16 +117,18 @@ static __always_inline int goes_on(struct flow *flow, __u32 row, const struct pa
 	return (is_connection && flow->sides[1]) || still_serves(row);
 }
 
-static __always_inline int begin(struct __sk_buff *skb, const struct packet *p, enum met met)
+static __always_inline int begin(struct __sk_buff *skb, struct packet *p, enum met met)
 {
 	struct work *work = get_work();
 	int done = TO_SERVICE;
 
 	if (is_later_fragment(p) || met == AT_POD_OUT || !may_begin(p) || !work)
-		return LEAVE;
+		return met == AT_POD_IN ? pass(skb, p) : LEAVE;
 	work->packet = *p;
 	if (met == AT_POD_IN)
 		done = begin_beside(skb);
+	if (met == AT_POD_IN && done == LEAVE)
+		return pass(skb, p);
 	if (met == AT_UPLINK_OUT)
 		done = begin_outwards(skb);
 	if (done == TO_SERVICE)
@@ -142,7 +162,7 @@ static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum
 	if (p->fragment == MORE_FRAGMENTS)
 		remember_fragments(p, element);
 	note(flow, kind, p);
-	return translate_packet(skb, p, flow, kind);
+	return serve_flow(skb, p, flow, element);
 }
 
 #endif

@@ -20,7 +20,7 @@ int uplink_in(struct __sk_buff *skb)
 	if (!parse_addresses(skb, &p, AS_IT_COMES))
 		return LEAVE;
 	if (!may_be_ours(&p.tuple.destination) && !may_be_masquerade(&p.tuple.destination))
-		return LEAVE;
+		return pass(skb, &p);
 	return look_at(skb, &p, AT_UPLINK_IN);
 }
 
@@ -47,6 +47,15 @@ int pod_out(struct __sk_buff *skb)
 	struct packet p;
 
 	return parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_POD_OUT) : LEAVE;
+}
+
+/* With host routing: devices of pods that have no programs of ours for another reason. */
+SEC("tc")
+int routed_in(struct __sk_buff *skb)
+{
+	struct packet p;
+
+	return parse_addresses(skb, &p, AS_IT_COMES) ? pass(skb, &p) : LEAVE;
 }
 
 #define SWEEP_SLICE 256 /* rows */

@@ -228,6 +228,10 @@ struct uplink {
 	struct address ipv6;
 };
 
+/* How a packet is handed on at a device, where that is done past the node's stack: see host_routing.h. */
+#define TO_NEIGHBOUR 1 /* its Ethernet header is made as for any packet of the node */
+#define INTO_POD 2 /* a pod's veth: the packet comes out at the pod's end at once */
+
 /* Session affinity on the packet: by the client's address. The key stands in the value too, see struct affine. */
 struct packet_client {
 	struct address address;
@@ -264,7 +268,7 @@ struct unhooked {
 /* What the packet path is told before it is loaded. */
 struct packet_facts {
 	__u32 flow_mask; /* how many flows there is room for, less one */
-	__u32 pad;
+	__u32 host_routing; /* whether packets are handed on past the node's stack */
 };
 
 /* What happened to packets; a number a CPU each. */

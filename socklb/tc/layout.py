@@ -14,6 +14,7 @@ MAPS = (
     "masquerade_filter",
     "uplinks",
     "pod_devices",
+    "ways",
     "packet_affinity",
     "fragments",
     "packet_counters",
@@ -29,7 +30,8 @@ REFLECTED, FROM_NODE = 1, 2  # flags of a flow
 IFINDEX = struct.Struct("=I")
 UPLINK = struct.Struct("=16s16s")
 UNHOOKED = struct.Struct("=16sI4x")
-PACKET_FACTS = struct.Struct("=I4x")
+TO_NEIGHBOUR, INTO_POD = 1, 2  # how a packet is handed on at a device
+PACKET_FACTS = struct.Struct("=II")
 COUNTERS = ("flows_begun", "flows_ended", "refused", "forbidden", "lost_no_room", "lost_no_port")
 NOBODY = bytes(16)
 

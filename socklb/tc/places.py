@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-INGRESS = {"uplink_in": True, "uplink_out": False, "pod_in": True, "pod_out": False}
+INGRESS = {"uplink_in": True, "uplink_out": False, "pod_in": True, "pod_out": False, "routed_in": True}
 # What changes a source as a packet goes out stands before what needs it.
 UPLINK, POD = ("uplink_out", "uplink_in"), ("pod_out", "pod_in")
 

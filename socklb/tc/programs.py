@@ -24,7 +24,7 @@ from socklb.errors import SocklbError
 from socklb.tc import layout
 
 OBJECT_FILES = ("packets.bpf.o", "packets-5.10.bpf.o")
-NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out")
+NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out", "routed_in")
 MAX_FLOWS = 1 << 17  # 17 MB of records and 59 MB of index
 SLICE = 256  # rows that one run of the program `sweep` looks at; SWEEP_SLICE of bpf/packets.bpf.c
 ETHERNET_HEADER = bytes(14)
@@ -62,10 +62,13 @@ class Programs:
         self.maps = obj.maps((*SERVICE_MAPS, *layout.MAPS))
 
     @classmethod
-    def load(cls, objects: Path, shared: Path, own: Path, max_flows: int = MAX_FLOWS) -> Programs:
+    def load(
+        cls, objects: Path, shared: Path, own: Path, max_flows: int = MAX_FLOWS, *, host_routing: bool = False
+    ) -> Programs:
         """Load the best object that the kernel takes. Maps pinned in both folders are taken over, others pinned there.
 
         max_flows: a power of two. A table that is pinned keeps its size, for flows go on in it.
+        host_routing: see the configuration. Without it the programs have no instruction for it.
 
         Raises:
             BpfError: the kernel takes none; the last refusal.
@@ -79,6 +82,7 @@ class Programs:
                 _forget_others(obj, own)
                 max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
                 _size(obj, shared, max_flows)
+                obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1, host_routing))
                 obj.pin_maps(shared, SERVICE_MAPS)
                 obj.pin_maps(own, layout.MAPS)
                 obj.load()
@@ -160,4 +164,3 @@ def _size(obj: libbpf.Object, shared: Path, max_flows: int) -> None:
     pinned = {name: pinned_shape(shared / name) for name in SERVICE_MAPS if (shared / name).exists()}
     obj.resize_maps({name: shape.max_entries for name, shape in pinned.items()})
     obj.resize_maps({"flows": max_flows, "flow_index": 4 * max_flows})
-    obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1))

@@ -62,6 +62,10 @@ class Network:
         return f"{self.name}-{place}"
 
     def _wire(self) -> None:
+        self._wire_pods()
+        self._wire_outside()
+
+    def _wire_pods(self) -> None:
         self.run("node", "ip", "link", "add", "cni0", "type", "bridge")
         for place in ("a", "b"):
             self._link(place, PODS[place] + "/24", PODS6[place] + "/64")
@@ -69,6 +73,8 @@ class Network:
             # With br_netfilter a pod's packet to itself is bridged; CNI's hairpinMode does this.
             self.run("node", "ip", "link", "set", "dev", place, "type", "bridge_slave", "hairpin", "on")
         self._address("node", "cni0", "10.244.1.1/24", "fd00:10:244:1::1/64")
+
+    def _wire_outside(self) -> None:
         self.run("node", "ip", "link", "add", "eth0", "type", "bridge")
         for place, address, address6 in (("client", CLIENT, CLIENT6), ("far", OTHER_NODE, "fd00:31::3")):
             self._link(place, address + "/24", address6 + "/64")
@@ -88,7 +94,7 @@ class Network:
     def _address(self, place: str, link: str, *addresses: str) -> None:
         for address in addresses:
             self.run(place, "ip", "address", "add", address, "dev", link, *(["nodad"] if ":" in address else []))
-        self.run(place, "ip", "link", "set", link, "up")
+        self.run(place, "ip", "link", "set", "dev", link, "up")
 
     def _route(self) -> None:
         for place in ("a", "b"):
@@ -149,6 +155,18 @@ class Network:
             subprocess.run(["ip", "netns", "delete", self.of(place)], check=False, capture_output=True)
 
 
+class RoutedNetwork(Network):
+    """The same with no bridge between the pods: each veth has the route to its pod, as with the CNI plugin ptp."""
+
+    def _wire_pods(self) -> None:
+        for place in ("a", "b"):
+            self._link(place, PODS[place] + "/32", PODS6[place] + "/128")
+            self._address("node", place, "10.244.1.1/32", "fd00:10:244:1::1/128")
+            for gateway, address in (("10.244.1.1", PODS[place]), ("fd00:10:244:1::1", PODS6[place])):
+                self.run(place, "ip", "route", "add", gateway, "dev", "eth0")
+                self.run("node", "ip", "route", "add", address, "dev", place)
+
+
 def _thread_id() -> int:
     import threading
 
@@ -160,11 +178,11 @@ def name() -> str:
 
 
 @contextlib.contextmanager
-def with_servers() -> Iterator[Network]:
+def with_servers(kind: type[Network] = Network) -> Iterator[Network]:
     """A network of its own in which every pod answers."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    place = Network(name())
+    place = kind(name())
     try:
         place.build()
         for pod, address in PODS.items():

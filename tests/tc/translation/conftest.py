@@ -49,13 +49,13 @@ def network() -> Iterator[Network]:
 class Node:
     """The packet path of the node: its programs, attached by `tc`, and its tables."""
 
-    def __init__(self, network: Network, pins: Path, objects: Path) -> None:
+    def __init__(self, network: Network, pins: Path, objects: Path, *, host_routing: bool = False) -> None:
         self.network = network
         self.ranges: list[bytes] = []
         self.maps, self._pins = pins / "maps", pins
         for folder in (self.maps, pins / "programs"):
             folder.mkdir()
-        self.programs = Programs.load(objects, self.maps, self.maps, MAX_FLOWS)
+        self.programs = Programs.load(objects, self.maps, self.maps, MAX_FLOWS, host_routing=host_routing)
         for program in NAMES:
             libbpf.pin(self.programs.fd(program), pins / "programs" / program)
         self.tables = Tables(self.maps)
@@ -64,9 +64,9 @@ class Node:
         self.make_uplink("eth0")
 
     def attach(self, device: str, kind: str) -> None:
-        """Put the programs for uplinks or for pods at a device of the node."""
+        """Put the programs of this kind at a device of the node: for uplinks, for pods, or of pods that are routed."""
         self.network.run("node", "tc", "qdisc", "add", "dev", device, "clsact")
-        for way, hook in (("in", "ingress"), ("out", "egress")):
+        for way, hook in (("in", "ingress"), ("out", "egress"))[: 1 if kind == "routed" else 2]:
             program = str(self._pins / "programs" / f"{kind}_{way}")
             words = ["filter", "add", "dev", device, hook, "bpf", "da", "object-pinned", program]
             self.network.run("node", "tc", *words)

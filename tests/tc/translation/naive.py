@@ -97,13 +97,20 @@ def _ip6(packet: Packet, data: bytes, fragment: int) -> bytes:
 class SkBuff(ct.Structure):
     """The head of `struct __sk_buff`, as far as ifindex."""
 
-    _fields_ = (("before", ct.c_uint32 * 10), ("ifindex", ct.c_uint32), ("rest", ct.c_uint32 * 37))
+    _fields_ = (
+        ("length", ct.c_uint32),
+        ("type", ct.c_uint32),
+        ("mark", ct.c_uint32),
+        ("before", ct.c_uint32 * 7),
+        ("ifindex", ct.c_uint32),
+        ("rest", ct.c_uint32 * 37),
+    )
 
 
-def run(program: int, frame: bytes, ifindex: int) -> tuple[int, bytes]:
+def run(program: int, frame: bytes, ifindex: int, mark: int = 0) -> tuple[int, bytes]:
     """Run a program on a frame at a device of this namespace; give its verdict and the frame then."""
     after = ct.create_string_buffer(65536)
-    context = SkBuff(ifindex=ifindex)
+    context = SkBuff(ifindex=ifindex, mark=mark)
     test = TestRun(
         size=ct.sizeof(TestRun),
         data_in=frame,

@@ -33,7 +33,7 @@ STRUCTS = [
         | dict.fromkeys(("protocol", "kinds", "flags", "sides", "sides+1"), 0),
     ),
     ("uplink", layout.UPLINK, {"ipv4": 0, "ipv6": 0}),
-    ("packet_facts", layout.PACKET_FACTS, {"flow_mask": 0}),
+    ("packet_facts", layout.PACKET_FACTS, {"flow_mask": 0, "host_routing": 0}),
 ]
 
 
@@ -57,13 +57,19 @@ def test_every_map_of_the_object_is_known(objects: Path) -> None:
     assert found == {*SERVICE_MAPS, *layout.MAPS}
 
 
+@pytest.mark.parametrize("host_routing", [False, True])
 @pytest.mark.parametrize("file", OBJECT_FILES)
-def test_the_verifier_takes_every_object_and_walks_no_far_way(objects: Path, tmp_path: Path, file: str) -> None:
+def test_the_verifier_takes_every_object_and_walks_no_far_way(
+    objects: Path, tmp_path: Path, file: str, *, host_routing: bool
+) -> None:
     only = tmp_path / "objects"
     only.mkdir()
     for name in OBJECT_FILES:  # a file that the kernel refuses is passed over
         (only / name).write_bytes((objects / file).read_bytes())
-    with mounted_bpffs(tmp_path / "bpffs") as bpffs, Programs.load(only, bpffs, bpffs, 64) as programs:
+    with (
+        mounted_bpffs(tmp_path / "bpffs") as bpffs,
+        Programs.load(only, bpffs, bpffs, 64, host_routing=host_routing) as programs,
+    ):
         walked = {name: _verified_instructions(programs.fd(name)) for name in NAMES}
     assert min(walked.values()) > 0
     assert {name: count for name, count in walked.items() if count > MOST} == {}

@@ -1,0 +1,233 @@
+"""Host routing, packet by packet (BPF_PROG_TEST_RUN): what may be handed on is, and the stack gets what is in doubt."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from socklb.serving import ANY4, ANY6, Frontend
+from socklb.tc import layout
+from tests.datapath.sandbox import mounted_bpffs
+from tests.packets.network import (
+    CLIENT,
+    CLIENT6,
+    NODE,
+    NODE6,
+    OTHER_NODE,
+    PODS,
+    PODS6,
+    Network,
+    RoutedNetwork,
+    with_servers,
+)
+from tests.tc.translation.conftest import Node, serving
+from tests.tc.translation.naive import TCP, UDP, Packet, build, checksum, run
+
+LEAVE, REDIRECT = -1, 7
+SYN, ACK = 2, 16
+L3, ICMP, GRE = 14, 1, 47
+OTHER_NODE6 = "fd00:31::3"
+SIX = pytest.mark.parametrize("six", [False, True], ids=["ipv4", "ipv6"])
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    with with_servers(RoutedNetwork) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def loaded(network: Network, objects: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("bpffs")
+    with mounted_bpffs(folder) as bpffs, closing(Node(network, bpffs, objects, host_routing=True)) as node:
+        for place, device, *addresses in (
+            ("b", "b", PODS["b"], PODS6["b"]),
+            ("far", "eth0", OTHER_NODE, OTHER_NODE6),
+            ("client", "eth0", CLIENT, CLIENT6),
+        ):
+            for address in addresses:
+                know(node, address, place, device)
+        yield node
+
+
+@pytest.fixture
+def ready(node: Node) -> Node:
+    """Every device is to be handed on at, and every neighbour is known."""
+    for device, way in (("eth0", layout.TO_NEIGHBOUR), ("a", layout.INTO_POD), ("b", layout.INTO_POD)):
+        node.put("ways", (layout.IFINDEX.pack(node.index_of(device)), bytes([way])))
+    node.sync({})
+    return node
+
+
+def know(node: Node, address: str, place: str, device: str) -> None:
+    station = mac(node, place, "eth0").hex(":")
+    node.network.run("node", "ip", "neighbour", "replace", address, "lladdr", station, "dev", device)
+
+
+class Thrown(NamedTuple):
+    """A packet from pod a at its device, and what is odd about it."""
+
+    packet: Packet
+    hops: int = 64
+    mark: int = 0
+    to_mac: bytes = b""  # not the device's own
+    protocol: int = 0  # another one than the packet was made with
+
+
+def plain(*, six: bool, source: str = "", to: str = "", protocol: int = TCP, **more: object) -> Packet:
+    pods = PODS6 if six else PODS
+    ends = raw(source or pods["a"]), raw(to or pods["b"])
+    packet = Packet(*ends, protocol, 4000, 8080, SYN if protocol == TCP else 0)
+    return packet._replace(**more)  # type: ignore[arg-type]
+
+
+def raw(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def frame(node: Node, device: str, thrown: Thrown) -> bytes:
+    made = bytearray(build(thrown.packet))
+    made[:6] = thrown.to_mac or mac(node, "node", device)
+    if len(thrown.packet.source) == 16:
+        made[L3 + 7] = thrown.hops
+        made[L3 + 6] = thrown.protocol or made[L3 + 6]
+    else:
+        made[L3 + 8] = thrown.hops
+        made[L3 + 9] = thrown.protocol or made[L3 + 9]
+        header = L3 + (made[L3] & 15) * 4
+        made[L3 + 10 : L3 + 12] = bytes(2)
+        made[L3 + 10 : L3 + 12] = struct.pack("!H", checksum(bytes(made[L3:header])))
+    return bytes(made)
+
+
+def mac(node: Node, place: str, device: str) -> bytes:
+    text = node.network.output(place, "cat", f"/sys/class/net/{device}/address")
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def throw(node: Node, program: str, device: str, thrown: Thrown) -> tuple[int, bytes, bytes]:
+    """Give the verdict, the frame, and what became of it."""
+    before = frame(node, device, thrown)
+    with node.network.inside("node"):
+        verdict, after = run(node.programs.fd(program), before, node.index_of(device), thrown.mark)
+    return verdict, before, after
+
+
+@SIX
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+def test_what_a_pod_sends_another_is_handed_to_it(ready: Node, protocol: int, *, six: bool) -> None:
+    thrown = Thrown(plain(six=six, protocol=protocol, payload=b"to b"))
+    verdict, _, after = throw(ready, "routed_in", "a", thrown)
+    assert verdict == REDIRECT
+    assert after[12:] == frame(ready, "a", thrown._replace(hops=63))[12:]
+    assert after[:12] == mac(ready, "b", "eth0") + mac(ready, "node", "b")
+
+
+ODD: dict[str, Callable[[bool], Thrown]] = {
+    "of another station": lambda six: Thrown(plain(six=six), to_mac=bytes.fromhex("02000000beef")),
+    "for all stations": lambda six: Thrown(plain(six=six), to_mac=b"\xff" * 6),
+    "at its last hop": lambda six: Thrown(plain(six=six), hops=1),
+    "with a mark": lambda six: Thrown(plain(six=six), mark=7),
+    "too long": lambda six: Thrown(plain(six=six, payload=bytes(1500))),
+    "with options": lambda six: Thrown(plain(six=six, options=b"\1" * 8)),
+    "a first fragment": lambda six: Thrown(plain(six=six, protocol=UDP, payload=bytes(99), cut=slice(0, 64))),
+    "a later fragment": lambda six: Thrown(plain(six=six, protocol=UDP, payload=bytes(99), cut=slice(64, 107))),
+    "to the node": lambda six: Thrown(plain(six=six, to="fd00:10:244:1::1" if six else "10.244.1.1")),
+    "to its sender": lambda six: Thrown(plain(six=six, to=(PODS6 if six else PODS)["a"])),
+    "to the world": lambda six: Thrown(plain(six=six, to=CLIENT6 if six else CLIENT)),
+    "to nobody": lambda six: Thrown(plain(six=six, to="fd00:10:244:9::9" if six else "10.244.9.9")),
+    "to many": lambda six: Thrown(plain(six=six, to="ff0e::9" if six else "224.0.1.9")),
+    "from the node": lambda six: Thrown(plain(six=six, source=NODE6 if six else NODE)),
+    "from this host": lambda six: Thrown(plain(six=six, source="::1" if six else "127.0.0.1")),
+    "from many": lambda six: Thrown(plain(six=six, source="ff0e::9" if six else "224.0.1.9")),
+    "from this link": lambda six: Thrown(plain(six=six, source="fe80::9" if six else "0.0.0.9")),
+    "an ICMP error": lambda six: Thrown(
+        plain(six=six, protocol=UDP, source_port=0x0100 if six else 0x0300), protocol=58 if six else ICMP
+    ),
+    "of another protocol": lambda six: Thrown(plain(six=six), protocol=GRE),
+}
+
+
+@SIX
+@pytest.mark.parametrize("what", ODD)
+def test_what_is_in_doubt_is_left_as_it_is(ready: Node, what: str, *, six: bool) -> None:
+    verdict, before, after = throw(ready, "routed_in", "a", ODD[what](six))
+    assert (verdict, after) == (LEAVE, before)
+
+
+@SIX
+def test_an_echo_is_handed_on(ready: Node, *, six: bool) -> None:
+    """The control to the ICMP error."""
+    echo = plain(six=six, protocol=UDP, source_port=0x8000 if six else 0x0800)
+    assert throw(ready, "routed_in", "a", Thrown(echo, protocol=58 if six else ICMP))[0] == REDIRECT
+
+
+@SIX
+def test_an_unknown_neighbour_is_found_by_the_stack(ready: Node, *, six: bool) -> None:
+    pod = (PODS6 if six else PODS)["b"]
+    thrown = Thrown(plain(six=six))
+    ready.network.run("node", "ip", "neighbour", "delete", pod, "dev", "b")
+    try:
+        verdict, before, after = throw(ready, "routed_in", "a", thrown)
+    finally:
+        know(ready, pod, "b", "b")
+    assert (verdict, after) == (LEAVE, before)
+
+
+@SIX
+def test_a_device_that_is_not_known_is_left_to_the_stack(ready: Node, *, six: bool) -> None:
+    ready.put("ways", (layout.IFINDEX.pack(ready.index_of("b")), b"\0"))
+    assert throw(ready, "routed_in", "a", Thrown(plain(six=six)))[0] == LEAVE
+
+
+@SIX
+def test_a_node_that_forwards_nothing_hands_nothing_on(ready: Node, *, six: bool) -> None:
+    name = f"net.{'ipv6' if six else 'ipv4'}.conf.a.forwarding"
+    ready.network.run("node", "sysctl", "-q", "-w", f"{name}=0")
+    try:
+        assert throw(ready, "routed_in", "a", Thrown(plain(six=six)))[0] == LEAVE
+    finally:
+        ready.network.run("node", "sysctl", "-q", "-w", f"{name}=1")
+
+
+@SIX
+@pytest.mark.parametrize("pod", ["b", "far"])
+@pytest.mark.parametrize("hops", [64, 1])
+def test_a_services_packet_in_doubt_is_translated_for_the_stack(ready: Node, pod: str, hops: int, *, six: bool) -> None:
+    """Its destination where it comes in; its source where it leaves, as without host routing."""
+    ready.sync({Frontend(ANY6 if six else ANY4, 32000, TCP): serving(pod, six=six)})
+    client, node = (CLIENT6, NODE6) if six else (CLIENT, NODE)
+    asked = plain(six=six, source=client, to=node, destination_port=32000)
+    verdict, _, after = throw(ready, "uplink_in", "eth0", Thrown(asked, hops))
+    (flow,) = ready.flows()
+    masqueraded = pod == "far" and hops > 1
+    expected = asked._replace(
+        source=raw(node if masqueraded else client),
+        source_port=flow.ports[3] if masqueraded else asked.source_port,
+        destination=raw((PODS6 if six else PODS)[pod]),
+        destination_port=8080,
+    )
+    assert verdict == (REDIRECT if hops > 1 else LEAVE)
+    assert after[12:] == frame(ready, "eth0", Thrown(expected, hops - 1 or 1))[12:]
+
+
+@SIX
+def test_the_answer_is_translated_where_it_comes_in_or_where_it_leaves(ready: Node, *, six: bool) -> None:
+    ready.sync({Frontend(ANY6 if six else ANY4, 32000, TCP): serving("b", six=six)})
+    client, node = (CLIENT6, NODE6) if six else (CLIENT, NODE)
+    throw(ready, "uplink_in", "eth0", Thrown(plain(six=six, source=client, to=node, destination_port=32000)))
+    pod = (PODS6 if six else PODS)["b"]
+    answer = plain(six=six, source=pod, to=client, source_port=8080, destination_port=4000, flags=SYN | ACK)
+    expected = answer._replace(source=raw(node), source_port=32000)
+    verdict, before, after = throw(ready, "routed_in", "b", Thrown(answer, 1))
+    assert (verdict, after) == (LEAVE, before)
+    verdict, _, after = throw(ready, "uplink_out", "eth0", Thrown(answer, 63))
+    assert (verdict, after[12:]) == (LEAVE, frame(ready, "eth0", Thrown(expected, 63))[12:])
+    verdict, _, after = throw(ready, "routed_in", "b", Thrown(answer))
+    assert (verdict, after[12:]) == (REDIRECT, frame(ready, "eth0", Thrown(expected, 63))[12:])
