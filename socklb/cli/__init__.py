@@ -20,7 +20,7 @@ from socklb.command import FAILED, Parser, ended, fail
 from socklb.config_file import DEFAULT_PATH
 from socklb.errors import SocklbError
 
-VERBS = ("agent", "status", "service", "socket", "flow", "explain", "cleanup")
+VERBS = ("agent", "status", "service", "socket", "flow", "explain", "bugreport", "cleanup")
 EPILOG = """\
 examples:
   socklb status --wait 60

@@ -12,13 +12,13 @@ from __future__ import annotations
 import ctypes as ct
 import errno
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from socklb.datapath import libbpf
 from socklb.datapath.libbpf import BpfError, Program
 from socklb.errors import SocklbError
-from socklb.netlink import DUMP, exchange
+from socklb.netlink import DUMP, attributes, exchange
 from socklb.tc.places import INGRESS, Place
 from socklb.tc.rtnetlink import NETLINK_ROUTE
 
@@ -26,6 +26,7 @@ PRIORITY, HANDLE = 0x736C, 0x736C  # "sl": nobody's default
 INGRESS_POINT, EGRESS_POINT = 1, 2  # enum bpf_tc_attach_point
 REPLACE = 1  # BPF_TC_F_REPLACE
 GET_FILTER, TCMSG = 46, struct.Struct("=B3xiIII")
+FILTER_KIND, FILTER_OPTIONS, BPF_NAME = 1, 2, 7  # TCA_KIND, TCA_OPTIONS, TCA_BPF_NAME
 PARENTS = {INGRESS_POINT: 0xFFFFFFF2, EGRESS_POINT: 0xFFFFFFF3}
 
 
@@ -118,6 +119,21 @@ def _program_at(place: Place) -> int | None:
             raise
         return None
     return int(options.prog_id)
+
+
+def filters_of(ifindex: int) -> Iterator[str]:
+    """Name the filters at a device, whoever's they are: which way, priority and kind, and of a program its name."""
+    for point, parent in PARENTS.items():
+        asked = TCMSG.pack(0, ifindex, 0, parent, 0)
+        for _, data in exchange(NETLINK_ROUTE, GET_FILTER, DUMP, asked):
+            found = attributes(data[TCMSG.size :])
+            kind, inner = found.get(FILTER_KIND, b""), attributes(found.get(FILTER_OPTIONS, b""))
+            if not inner:  # the head of a chain, which stands before its filters
+                continue
+            words = [kind, inner.get(BPF_NAME, b"")] if kind.startswith(b"bpf") else [kind]
+            text = " ".join(word.rstrip(b"\0").decode(errors="replace") for word in words)
+            way = "ingress" if point == INGRESS_POINT else "egress"
+            yield f"{way}, priority {TCMSG.unpack_from(data)[4] >> 16}: {text}"
 
 
 def _filters(ifindex: int, point: int) -> bool:

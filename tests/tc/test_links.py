@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from socklb.bugreport.node import device_programs
 from socklb.tc import links, tcx
 from socklb.tc.clsact import HANDLE, PRIORITY
 from socklb.tc.links import Links
 from socklb.tc.places import Place, places
-from tests.packets.network import CLIENT, Network
+from tests.packets.network import CLIENT, NODE, Network
 from tests.tc.conftest import Counting, uplink
 
 Open = Callable[[Counting], Links]
@@ -57,6 +59,25 @@ def test_every_packet_meets_them_and_goes_on(node: Network, eth0: int, counting:
         assert held.lacking(places([eth0])) == {}
         ping(node)
     assert all(count >= 3 for count in counting.seen())
+
+
+def test_a_report_names_them_and_those_of_others(
+    eth0: int, counting: Counting, bpffs: Path, open_links: Open, *, by_tcx: bool
+) -> None:
+    tc("qdisc", "add", "dev", "eth0", "clsact")
+    theirs = ("bpf", "da", "object-pinned", pinned(counting, bpffs))
+    tc("filter", "add", "dev", "eth0", "ingress", "prio", "7", *theirs)
+    with closing(open_links(counting)) as held:
+        held.keep(places([eth0]))
+        told = device_programs()
+    assert "filter: ingress, priority 7: bpf program" in told
+    assert f" eth0 veth {NODE}" in told
+    if by_tcx:
+        assert re.search(r"tcx ingress: program \d+ \(uplink_in, loaded by uid 0", told)
+        assert re.search(r"tcx egress: program \d+ \(uplink_out, ", told)
+    else:
+        assert f"filter: ingress, priority {PRIORITY}: bpf uplink_in" in told
+        assert f"filter: egress, priority {PRIORITY}: bpf uplink_out" in told
 
 
 def test_without_an_agent_they_go_on_and_the_next_one_replaces_them_in_place(
