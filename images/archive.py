@@ -149,7 +149,9 @@ def digest(file: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes images as an archive for `docker load` to stdout.")
+    parser = argparse.ArgumentParser(
+        description="Writes images as an archive for `docker load` to stdout.", allow_abbrev=False
+    )
     parser.add_argument("recipe", type=Path, help="images.toml")
     parser.add_argument("image", nargs="+", help="its tables that are wanted")
     parser.add_argument("--layer", action="append", default=[], metavar="NAME=FILE", help="the tar of a layer")

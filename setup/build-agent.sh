@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes build/agent.tar, what a node unpacks below /opt/socklb: bin/socklb (a launcher) and lib/ (the wheel and the
-# dependencies that uv.lock names, with their hashes checked). An unchanged tree gives the same bytes.
+# Makes build/agent.tar, what a node unpacks below /opt/socklb: bin/socklb (a launcher), lib/ (the wheel and the
+# dependencies that uv.lock names, with their hashes checked) and the manual page. An unchanged tree gives the same bytes.
 # With nothing to do it compares one checksum and ends.
 #
 #   build-agent.sh          for the Python of .venv
@@ -41,12 +41,14 @@ pack() { # FOLDER PYTHON [VERSION]: PYTHON installs, for its own version or for 
     # What uv notes about this machine and this moment.
     rm -rf "$agent"/lib/.lock "$agent"/lib/*.dist-info/direct_url.json "$agent"/lib/*.dist-info/uv_cache.json
     rm -f "$agent"/lib/*.dist-info/RECORD "$agent"/lib/*.dist-info/REQUESTED
+    mkdir -p "$agent/share/man/man8"
+    PYTHONPATH=. COLUMNS=80 .venv/bin/python -m socklb.cli.manual >"$agent/share/man/man8/socklb.8"
     [ -n "${3:-}" ] && interpreter=python$version || interpreter=$2
     compile_what_the_agent_imports
     sed -e "s|@PYTHON@|$interpreter|g" -e "s|@VERSION@|$version|g" setup/launcher.sh >"$agent/bin/socklb"
     chmod 755 "$agent/bin/socklb"
     tar --create --file "$agent.tar" --directory "$agent" --sort=name --format=gnu --mtime=@0 \
-        --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX bin lib
+        --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX bin lib share
 }
 
 install_for_it() { # PYTHON ARGUMENT...

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **given: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
         self.set_defaults(parser=self)  # the innermost: that of the verb which was typed
+        self._verbs: Mapping[str, Parser] = {}
+
+    def add_subparsers(self, **given: Any) -> Any:
+        """Have verbs."""
+        found: Any = super().add_subparsers(**given)
+        self._verbs = found.choices
+        return found
+
+    @property
+    def verbs(self) -> list[Parser]:
+        """The parsers of its verbs."""
+        return list(self._verbs.values())
 
     def read(self, typed: Sequence[str]) -> argparse.Namespace:
         """Read a command line; what is wrong is told with the usage of the verb, not with that of all verbs."""

@@ -16,20 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from socklb import __version__
+from socklb.cli.output import takes_a_file
+from socklb.cli.usage import CODES, STATUS_CODES, codes_text
 from socklb.command import FAILED, Parser, ended, fail
 from socklb.config_file import DEFAULT_PATH
 from socklb.errors import SocklbError
 
-VERBS = ("agent", "status", "service", "socket", "flow", "explain", "bugreport", "cleanup")
-EPILOG = """\
+VERBS = ("agent", "status", "service", "socket", "flow", "explain", "bugreport", "completion", "cleanup")
+FOR_EVERYBODY = ("socklb.cli.completion",)
+EPILOG = f"""\
 examples:
   socklb status --wait 60
   socklb --config /etc/socklb/other.toml service list
+  socklb explain --help
 
-exit codes:
-  0 done; 1 failed, with the reason; 2 wrong usage; 3 status: no agent runs; 4 status --wait: not in sync in time;
-  130 interrupted
-"""
+{codes_text({**CODES, **STATUS_CODES})}"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(typed: list[str]) -> int:
     arguments = parser(_named(typed)).read(typed)
     try:
-        _refuse_all_but_root(typed)
+        if arguments.run.__module__ not in FOR_EVERYBODY:
+            _refuse_all_but_root(typed)
         return int(arguments.run(arguments))
     except SocklbError as error:
         return fail("socklb", str(error), FAILED)
@@ -64,9 +66,9 @@ def parser(names: Sequence[str] = VERBS) -> Parser:
     top = Parser(prog="socklb", description="Services resolved at connect(), not on the packet.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"socklb {__version__}")
     config: dict[str, Any] = {"type": Path, "metavar": "FILE", "help": f"configuration (default: {DEFAULT_PATH})"}
-    top.add_argument("--config", default=DEFAULT_PATH, **config)
+    takes_a_file(top.add_argument("--config", default=DEFAULT_PATH, **config))
     common = Parser(add_help=False)
-    common.add_argument("--config", default=argparse.SUPPRESS, **config)  # what stands before the verb counts too
+    takes_a_file(common.add_argument("--config", default=argparse.SUPPRESS, **config))  # before the verb counts too
     verbs = top.add_subparsers(metavar="VERB", required=True)
     for name in names:
         import_module(f"socklb.cli.{name}").add(verbs, common)

@@ -1,4 +1,7 @@
-"""`socklb agent`: serve this node, in the foreground."""
+"""`socklb agent`: serve this node, in the foreground, until it is stopped. Hooks and tables stay and go on serving.
+
+socklb agent --config /etc/socklb/socklb.toml
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import logging
 
 from socklb import config
 from socklb.cli.output import Verbs
+from socklb.cli.usage import usage
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
-    verb = verbs.add_parser("agent", parents=[common], help="serve this node until it is stopped")
+    verb = verbs.add_parser("agent", parents=[common], help="serve this node until it is stopped", **usage(__doc__))
     verb.set_defaults(run=run)
 
 

@@ -15,14 +15,18 @@ from pathlib import Path
 from socklb import config, config_file, control
 from socklb.bugreport.collecting import pieces, write
 from socklb.bugreport.secrets import Redactor, known
-from socklb.cli.output import Verbs, say
+from socklb.cli.output import Verbs, say, takes_a_file
+from socklb.cli.usage import usage
 from socklb.errors import SocklbError
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
-    verb = verbs.add_parser("bugreport", parents=[common], help="pack what a maintainer asks for into one archive")
-    verb.add_argument("--output", type=Path, metavar="FILE", help="where to; default: socklb-NODE-DATE.tar.gz, here")
+    verb = verbs.add_parser(
+        "bugreport", parents=[common], help="pack what a maintainer asks for into one archive", **usage(__doc__)
+    )
+    default = "default: socklb-NODE-DATE.tar.gz, here"
+    takes_a_file(verb.add_argument("--output", type=Path, metavar="FILE", help=f"where to; {default}"))
     verb.set_defaults(run=run)
 
 

@@ -1,4 +1,7 @@
-"""`socklb cleanup`: detach every hook and forget every table. The only thing that does."""
+"""`socklb cleanup`: detach every hook and forget every table. The only thing that does. No agent may run.
+
+socklb cleanup
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from pathlib import Path
 
 from socklb import config
 from socklb.cli.output import Verbs, say
+from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
-    verb = verbs.add_parser("cleanup", parents=[common], help="detach the hooks and remove the tables")
+    verb = verbs.add_parser(
+        "cleanup", parents=[common], help="detach the hooks and remove the tables", **usage(__doc__)
+    )
     verb.set_defaults(run=run)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from socklb import config
 from socklb.cli import output
 from socklb.cli.output import Verbs
+from socklb.cli.usage import usage
 from socklb.explain.asker import VALID
 from socklb.explain.explanation import Explanation, explain
 from socklb.serving import PROTOCOLS, Frontend, endpoint_text, frontend_text, pack_address
@@ -23,7 +24,9 @@ ASKED = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:/\[\]]+)):(?P<port>[0-9]
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
-    verb = verbs.add_parser("explain", parents=[common], help="say what would become of a connection, and why")
+    verb = verbs.add_parser(
+        "explain", parents=[common], help="say what would become of a connection, and why", **usage(__doc__)
+    )
     verb.add_argument("asked", type=asked, metavar="ADDRESS:PORT[/PROTOCOL]", help="tcp (if it is left out), udp, sctp")
     verb.add_argument("--from", dest="who", default="", metavar="WHO", help=f"{VALID}; this command itself")
     verb.add_argument("--json", action="store_true", help="print JSON")

@@ -16,6 +16,7 @@ from typing import Any
 from socklb import config
 from socklb.cli import output
 from socklb.cli.output import Verbs
+from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, PROTOCOLS, Frontend, endpoint_text, frontend_text, is_ipv4, pack_address
@@ -30,7 +31,9 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
     verb = verbs.add_parser("flow", help="show what is translated on the packet")
     acts = verb.add_subparsers(metavar="ACT", required=True)
-    act = acts.add_parser("list", parents=[common], help="list connections that packets are translated for")
+    act = acts.add_parser(
+        "list", parents=[common], help="list connections that packets are translated for", **usage(__doc__)
+    )
     act.add_argument("--service", metavar="NAMESPACE/NAME", help="only those to this Service")
     act.add_argument("--client", type=_address, metavar="ADDRESS", help="only those of this client")
     act.add_argument("--backend", type=_address, metavar="ADDRESS", help="only those that this address answers")

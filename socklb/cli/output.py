@@ -20,9 +20,22 @@ SHOWN = 8  # backends of a frontend
 class Verbs(Protocol):
     """What argparse's add_subparsers() gives: the place to add a verb to."""
 
-    def add_parser(self, name: str, *, parents: Sequence[ArgumentParser] = ..., help: str = ...) -> ArgumentParser:  # noqa: A002
+    def add_parser(
+        self,
+        name: str,
+        *,
+        parents: Sequence[ArgumentParser] = ...,
+        help: str = ...,  # noqa: A002
+        description: str = ...,
+        epilog: str = ...,
+    ) -> ArgumentParser:
         """Add a verb."""
         ...
+
+
+def takes_a_file(argument: Any) -> None:
+    """Have shells complete an argument by the names of files, as `shtab.FILE` says it."""
+    argument.complete = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 
 
 def seconds(text: str) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from socklb import config
 from socklb.cli import output
 from socklb.cli.output import Verbs, backends
+from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.status import services
@@ -22,7 +23,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
     verb = verbs.add_parser("service", help="show what is served")
     acts = verb.add_subparsers(metavar="ACT", required=True)
-    act = acts.add_parser("list", parents=[common], help="list frontends and their backends")
+    act = acts.add_parser("list", parents=[common], help="list frontends and their backends", **usage(__doc__))
     act.add_argument("name", nargs="?", default="", metavar="[NAMESPACE/]NAME", help="only this Service")
     act.add_argument("-n", "--namespace", default="", help="only Services of this namespace")
     act.add_argument("--wide", action="store_true", help="every backend, however many there are")

@@ -15,6 +15,7 @@ from pathlib import Path
 from socklb import config
 from socklb.cli import output
 from socklb.cli.output import Verbs
+from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.sockets.shown import Row, Wanted, rows
@@ -27,7 +28,9 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
     verb = verbs.add_parser("socket", help="show which socket was given which backend")
     acts = verb.add_subparsers(metavar="ACT", required=True)
-    act = acts.add_parser("list", parents=[common], help="list live sockets that were given a backend")
+    act = acts.add_parser(
+        "list", parents=[common], help="list live sockets that were given a backend", **usage(__doc__)
+    )
     act.add_argument("--service", default="", metavar="[NAMESPACE/]NAME", help="only those that asked for this Service")
     act.add_argument("--pod", default="", metavar="POD", help="only this pod's: [NAMESPACE/]NAME, UID, or cgroup")
     act.add_argument("--backend", default="", metavar="ADDRESS[:PORT]", help="only those that were given this one")

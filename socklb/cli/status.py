@@ -1,8 +1,11 @@
 """`socklb status`: is this node served, by what, and is that effective?
 
-`socklb status --wait 60` first waits until the agent is in sync, for deploys and scripts: one process that asks
-again and again. Where an agent runs it gives the text too: what a report is need not be imported, half of the time that
-this command takes.
+socklb status --verbose         # every hook, every table, the backends of every Service
+socklb status --wait 60         # first waits until the agent is in sync, for deploys and scripts
+socklb status --json
+
+To wait is one process that asks again and again. Where an agent runs it gives the text too: what a report is need not
+be imported, half of the time that this command takes.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 
 from socklb import config_file, control
 from socklb.cli.output import Verbs, backends, columns, json, say, seconds
+from socklb.cli.usage import CODES, STATUS_CODES, usage
 from socklb.errors import SocklbError
 
 NO_AGENT = 3
@@ -23,7 +27,12 @@ LOOK_AGAIN = 0.1  # seconds
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     """Add the verb."""
-    verb = verbs.add_parser("status", parents=[common], help="show whether this node is served, and by what")
+    verb = verbs.add_parser(
+        "status",
+        parents=[common],
+        help="show whether this node is served, and by what",
+        **usage(__doc__, {**CODES, **STATUS_CODES}),
+    )
     verb.add_argument("-v", "--verbose", action="store_true", help="hooks, tables and backends one by one")
     verb.add_argument("--json", action="store_true", help="print JSON")
     verb.add_argument("--wait", type=seconds, metavar="SECONDS", help="wait so long at most until the agent is in sync")

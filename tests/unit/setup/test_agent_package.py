@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from socklb.cli.manual import page
 from socklb.datapath.node import OBJECT_FILES
 
 ROOT = Path(__file__).parents[3]
@@ -74,9 +76,18 @@ def test_without_the_objects_it_says_what_to_run(checkout: Path) -> None:
 def test_every_dependency_and_every_object_is_in_it(checkout: Path) -> None:
     build(checkout)
     lib = checkout / "build/agent/lib"
-    for name in ("msgspec", "prometheus_client", "yaml", "watchfiles", *OBJECTS):
+    for name in ("msgspec", "prometheus_client", "yaml", "watchfiles", "shtab", *OBJECTS):
         assert (lib / name).exists(), name
     assert not (lib / "pyinfra").exists()
+
+
+def test_the_manual_page_in_it_is_of_this_version(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    build(checkout)
+    made = checkout / "build/agent/share/man/man8/socklb.8"
+    assert made.read_text() == page()
+    with tarfile.open(checkout / "build/agent.tar") as packed:
+        assert "share/man/man8/socklb.8" in packed.getnames()
 
 
 def launcher(folder: Path, python: str, version: str = VERSION) -> Path:
