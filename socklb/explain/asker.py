@@ -58,7 +58,7 @@ def find(text: str, cgroup: Path) -> Asker:
         address = pack_address(text)
     except ValueError:
         pods = Pods(cgroup)
-        return _of_process(pods, _process(text, pods, cgroup))
+        return _of_process(pods, _process(text, pods, cgroup), "this command" if not text else "")
     return Asker(f"{address_text(address)}, outside the cluster", outside=True, addresses=(address,))
 
 
@@ -85,8 +85,8 @@ def _processes(cgroup: Path) -> Iterator[int]:
         yield from (int(pid) for pid in (folder / "cgroup.procs").read_text().split() if pid != "0")
 
 
-def _of_process(pods: Pods, pid: int) -> Asker:
-    """Describe a process.
+def _of_process(pods: Pods, pid: int, called: str = "") -> Asker:
+    """Describe a process. called: as people call it.
 
     Raises:
         SocklbError: it ended, or we may not look.
@@ -102,7 +102,7 @@ def _of_process(pods: Pods, pid: int) -> Asker:
     here = number == OWN.stat().st_ino
     where = f"in cgroup {pod.cgroup}" if pod else "outside the node's cgroup"
     return Asker(
-        f"{'pod ' + pod.name + ', ' if pod and pod.name else ''}process {pid} ({command(pid)}) {where}",
+        f"{'pod ' + pod.name + ', ' if pod and pod.name else ''}{called or f'process {pid} ({command(pid)})'} {where}",
         hooked=pod is not None,
         network=cookie,
         here=here,

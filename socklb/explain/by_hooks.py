@@ -71,7 +71,7 @@ class _Hook:
         self._tables, self._asker, self._trail = tables, asker, trail
         node = tables.node_network
         self._in_node = bool(node) and (asker.network == node if asker.network else asker.here)
-        self._told_network = False
+        self._told_network = self._elsewhere = False
 
     def translate(self, asked: Frontend) -> Verdict:
         tables, trail, shown = self._tables, self._trail, address_text(asked.address)
@@ -107,13 +107,15 @@ class _Hook:
             return None
         row = found(self._tables, at_any_address(asked), self._trail)
         if row and not is_own and row.serving.own_node_only:
-            self._trail.step("frontend_rows", f"row {row.number}", "own node only: another node serves it itself")
+            self._elsewhere = True
             return None
         return row
 
     def _without_frontend(self, asked: Frontend) -> Verdict:
         if in_addresses(self._tables, "service_addrs", asked.address, self._trail):
             return self._refused(f"{address_text(asked.address)} is a Service's, which has no port {_port(asked)}")
+        if self._elsewhere:
+            return self._trail.end(PASSED, "it is another node's address, which serves this NodePort itself")
         return self._trail.end(PASSED, f"no Service has {frontend_text(asked)}")
 
     def _choose(self, asked: Frontend, row: Row) -> Verdict:

@@ -18,6 +18,7 @@ from socklb.report import DeviceFacts
 from socklb.serving import FROM_OUTSIDE, Backend, Frontend, address_text, frontend_text
 from socklb.tc.rtnetlink import Way, name_of
 
+ANOTHER_NODES = "it is another node's address, which serves its NodePorts itself"
 KINDS = {POD_NETWORK: "pods", NATIVE_NETWORK: "reached natively", SERVICE_NETWORK: "Services"}
 
 
@@ -98,7 +99,7 @@ class _Packet:
             self._trail.at = "pod_in"
             return self._begin_service(asked)
         if in_addresses(self._tables, "node_addrs", asked.address, self._trail):
-            return self._trail.end(PASSED, "it is another node's address, and that node serves it")
+            return self._trail.end(PASSED, ANOTHER_NODES)
         return self._nobodys(asked)
 
     def _begin_outwards(self, asked: Frontend, to: int) -> Verdict:
@@ -194,6 +195,8 @@ class _Packet:
         return self._trail.end(TRANSLATED, "", backends, least + kept)
 
     def _nobodys(self, asked: Frontend) -> Verdict:
+        if self._tables.has("node_addrs", asked.address) and not self._tables.has("own_addrs", asked.address):
+            return self._trail.end(PASSED, ANOTHER_NODES)
         return self._trail.end(PASSED, f"no Service has {frontend_text(asked)}")
 
 

@@ -35,7 +35,7 @@ def _refusal(asked: Frontend, verdict: Verdict) -> str:
 def _why(asked: Frontend, verdict: Verdict, service: str, wanted: Desired | None) -> str:
     """Give the reason, as the Service's objects explain it where they do."""
     if not verdict.why.startswith("nobody serves it"):
-        whose = [service] if service else wanted.sole if wanted else []
+        whose = [service] if service and "no Service" not in verdict.why else wanted.sole if wanted else []
         return verdict.why + (f" (Service {', '.join(whose)})" if whose else "")
     reason = (wanted.why_outside if verdict.outcome == DROPPED else wanted.why) if wanted else ""
     local = " on this node" if "Policy is Local" in reason else ""

@@ -56,6 +56,7 @@ BACKENDS = {False: BACKENDS4, True: BACKENDS6}
 REFUSED_BY_HOOK = "ECONNREFUSED: Service default/"
 NOBODY = "has no ready endpoint"
 SO = "so it is refused ('IPv4')"
+ELSEWHERE = "it is another node's address, which serves this NodePort itself"
 Met = tuple[str, str]
 Question = tuple[str, int, int]
 
@@ -215,6 +216,7 @@ def serving_agent(agent: AgentUnderTest, sandbox: Sandbox) -> Iterator[AgentUnde
     agent.write(
         "all.yaml",
         node("w1", NODE4),
+        node("w2", OTHER_NODE4),
         service("web", SERVICE4, SERVICE6),
         endpoint_slice("web-4", *BACKENDS4[:2]),
         local,
@@ -262,6 +264,10 @@ def running_below(sandbox: Sandbox) -> Iterator[int]:
         (
             f"{SERVICE4}:80",
             f"connect4 leads it to {BACKENDS4[0]}:8080, {BACKENDS4[1]}:8080, at random: Service default/web",
+        ),
+        (
+            f"{OTHER_NODE4}:31080",
+            f"It goes to {OTHER_NODE4}:31080/TCP as it is: {ELSEWHERE} (Service default/empty)",
         ),
         ("192.0.2.1:443", "It goes to 192.0.2.1:443/TCP as it is: 192.0.2.1 is no address of a Service or a node"),
         (
@@ -316,6 +322,7 @@ def test_who_asks_may_be_named(serving_agent: AgentUnderTest, sandbox: Sandbox) 
         assert found["from"].startswith(f"process {pid} (")
         assert found["verdict"] == "translated"
     itself = explained(serving_agent, f"{SERVICE4}:80")
+    assert itself["from"] == "this command outside the node's cgroup"
     assert itself["why"] == "no hook runs for it: it is outside the node's cgroup"
     outside = explained(serving_agent, f"{SERVICE4}:80", "--from", "outside")
     assert outside["from"] == "a client outside the cluster"
