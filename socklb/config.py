@@ -40,6 +40,9 @@ class Config(msgspec.Struct, frozen=True):
         node's uplinks; false where another program does, such as kube-proxy.
     uplinks: with "ebpf", the devices by which the node reaches what is not on it, as in ["eth*"]; found if absent.
     max_flows: with "ebpf", how many translated flows there is room for, a power of two.
+    host_routing: with "ebpf" and pod_cidrs, whether packets to and from pods are handed on where they come in, past the
+        node's netfilter and so past NetworkPolicy that is made of its rules, and past queueing disciplines of pods'
+        devices. It is faster; `socklb status` names rules that do not work then.
     pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
         for, as a service mesh's: then the packet path serves them.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
@@ -67,6 +70,7 @@ class Config(msgspec.Struct, frozen=True):
     packet_path: bool | Literal["nftables", "ebpf"] = True
     uplinks: tuple[str, ...] = ()
     max_flows: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 18
+    host_routing: bool = False
     pod_sockets: bool = True
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
@@ -129,6 +133,7 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield f"{config.log_level!r} is none of {', '.join(LOG_LEVELS)} - at `$.log_level`"
     if config.max_flows & (config.max_flows - 1):
         yield f"{config.max_flows} is no power of two - at `$.max_flows`"
+    yield from _host_routing_lacks(config)
     for key in ("external_ips", "pod_cidrs", "native_cidrs"):
         for text in getattr(config, key):
             try:
@@ -140,3 +145,12 @@ def _mistakes(config: Config) -> Iterator[str]:
             addresses.parse(key, getattr(config, key))
         except SocklbError as error:
             yield str(SocklbError(error.message, value=error.value, valid=error.valid))
+
+
+def _host_routing_lacks(config: Config) -> Iterator[str]:
+    if not config.host_routing:
+        return
+    if config.packets_by != "ebpf":
+        yield 'packets are handed on by eBPF alone: it needs packet_path = "ebpf" - at `$.host_routing`'
+    if not config.pod_cidrs:
+        yield "packets of pods are handed on, and only pod_cidrs says which those are - at `$.host_routing`"

@@ -82,8 +82,8 @@ class PacketFacts(Struct):
     """The packet path. `there`, `whole`: as read back, None: nobody could look; `error`: the last one, while it stands;
     `since`: since when it is as it is; `aside`: frontends that nftables refuses. `damages`: how often somebody else was
     found to have changed the table or the programs, which is mended at once; what that was the last time, and when. By
-    eBPF: `devices`, `counters` of what became of packets since the tables were made, and whether a new flow found no
-    room or no port in the last minutes."""
+    eBPF: `host_routing` as configured, `devices`, `counters` of what became of packets since the tables were made, and
+    whether a new flow found no room or no port in the last minutes."""
 
     enabled: bool = False
     there: bool | None = None
@@ -95,6 +95,7 @@ class PacketFacts(Struct):
     damage: str = ""
     damaged: float | None = None
     by: str = "nftables"
+    host_routing: bool = False
     devices: list[DeviceFacts] = field(default_factory=list[DeviceFacts])
     counters: dict[str, int] = field(default_factory=dict[str, int])
     losing: bool = False

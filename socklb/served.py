@@ -37,7 +37,8 @@ def packets_by(path: PacketFacts) -> str:
     """Say what serves packets."""
     if path.by == "nftables":
         return "nftables, table inet socklb"
-    return f"eBPF at {', '.join(device.name for device in path.devices if not device.of_pods) or 'no device'}"
+    past = ", past netfilter (host routing)" if path.host_routing else ""
+    return f"eBPF at {', '.join(device.name for device in path.devices if not device.of_pods) or 'no device'}{past}"
 
 
 def by_packets(report: Report) -> str:

@@ -70,7 +70,7 @@ def _seen(config: Config) -> report.PacketFacts:
     from socklb.tc.seen import seen  # noqa: PLC0415  (as above)
 
     try:
-        return seen(Pins(Path(config.bpffs)))
+        return msgspec.structs.replace(seen(Pins(Path(config.bpffs))), host_routing=config.host_routing)
     except (SocklbError, OSError) as error:
         return report.PacketFacts(True, error=str(error), by="ebpf")
 

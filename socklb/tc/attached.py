@@ -1,6 +1,7 @@
-"""Our programs at the node's devices: at its uplinks, and at those towards pods whose sockets no hook sees.
+"""Our programs at the node's devices: at its uplinks, at those towards pods whose sockets no hook sees, and
+with host routing at all those towards pods.
 
-attached = Attached(programs, pins, patterns)
+attached = Attached(programs, pins, patterns, networks)
 attached.follow()               # at first, and when devices, addresses or routes changed
 attached.serve_pods(ifindex)    # a pod behind this device asked for a Service by packet
 damage = attached.mend()        # every few seconds: what somebody took away, which is put back
@@ -11,9 +12,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 
+from socklb.api.addresses import Network
 from socklb.datapath.libbpf import Program
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
@@ -33,9 +35,15 @@ log = logging.getLogger(__name__)
 class Attached:
     """See the module."""
 
-    def __init__(self, programs: Mapping[str, Program], pins: Pins, patterns: Sequence[str]) -> None:
-        """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on."""
-        self._pins, self._patterns = pins, patterns
+    def __init__(
+        self, programs: Mapping[str, Program], pins: Pins, patterns: Sequence[str], networks: Sequence[Network] = ()
+    ) -> None:
+        """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on.
+
+        networks: of pods, with host routing; without it none.
+        """
+        self._pins, self._patterns, self._networks = pins, patterns, networks
+        self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
         self._found: dict[int, Uplink] = {}
         self._well: set[Place] = set()  # where our program ran at the last look
         self._taken: dict[Place, str] = {}  # what somebody took away from there
@@ -50,6 +58,7 @@ class Attached:
             self._pod_devices = opened.enter_context(
                 closing(HashTable(pins.tc_maps, "pod_devices", layout.IFINDEX.size, 1))
             )
+            self._ways = opened.enter_context(closing(HashTable(pins.tc_maps, "ways", layout.IFINDEX.size, 1)))
             self._bridges: set[int] = set()  # all of whose ports are served
             self._pods = {place.ifindex for place in self._links.there() if place.program in POD}
             self._opened = opened.pop_all()
@@ -68,6 +77,7 @@ class Attached:
             self._pods &= {one.ifindex for one in there.devices}
             self._pods |= {one.ifindex for one in there.devices if one.master in self._bridges}
             self._pods -= self._found.keys()
+            self._routed = devices.towards_pods(there, self._networks, self._found)
             self._unusable = self._told(there, own)
             self._keep()
         if self._found != before:
@@ -107,7 +117,8 @@ class Attached:
     def facts(self) -> list[DeviceFacts]:
         """The uplinks, and the devices of pods, as the kernel has our programs there now. Any thread may ask."""
         with self._lock:
-            found, pods, lacking = dict(self._found), sorted(self._pods), self._links.lacking(self._wanted)
+            found, lacking = dict(self._found), self._links.lacking(self._wanted)
+            pods = sorted(self._pods | self._routed.keys())
         wrong: dict[int, list[str]] = {}
         for place, text in lacking.items():
             wrong.setdefault(place.ifindex, []).append(f"{place.program} is {text}")
@@ -127,7 +138,7 @@ class Attached:
 
     @property
     def _wanted(self) -> list[Place]:
-        return places(self._found, self._pods)
+        return places(self._found, self._pods, self._routed.keys() - self._pods)
 
     def _keep(self) -> None:
         _bring(
@@ -135,10 +146,16 @@ class Attached:
             {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()},
         )
         _bring(self._pod_devices, dict.fromkeys(self._pods | self._bridges, PRESENT))
+        _bring(self._ways, {device: bytes([way]) for device, way in self._at_ways()})
         lacking = self._links.lacking(self._wanted)
         self._taken |= {place: text for place, text in lacking.items() if place in self._well}
         self._failures = self._links.keep(self._wanted)
         self._well = {*self._wanted} - self._links.lacking(self._wanted).keys()
+
+    def _at_ways(self) -> Iterator[tuple[int, int]]:
+        if self._networks:
+            yield from ((uplink, layout.TO_NEIGHBOUR) for uplink in self._found)
+            yield from self._routed.items()
 
     def _own(self) -> Collection[bytes]:
         with closing(HashTable(self._pins.maps, "own_addrs", 16, 1)) as table:

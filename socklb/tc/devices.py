@@ -13,7 +13,9 @@ from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from socklb.api.addresses import Network
 from socklb.serving import is_ipv4
+from socklb.tc import layout
 from socklb.tc.rtnetlink import ETHERNET, LOOPBACK, Device, Found
 
 
@@ -44,6 +46,21 @@ def refused(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> li
 def unmatched(found: Found, patterns: Sequence[str]) -> list[str]:
     """Give the patterns that no device has."""
     return [text for text in patterns if not any(fnmatchcase(device.name, text) for device in found.devices)]
+
+
+def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]) -> dict[int, int]:
+    """Give the devices that packets are routed by to pods of this node, and how one is handed on there.
+
+    A route leads there into a network of pods, and no gateway is behind it: to one pod's veth, or to a bridge of them.
+    """
+    hops = (hop for hop in found.hops if hop.to and not hop.gateway)
+    behind = {hop.device for hop in hops if any(net.has(hop.to) and net.bits <= hop.bits for net in pods)}
+    return {
+        device.ifindex: layout.INTO_POD if device.kind == "veth" else layout.TO_NEIGHBOUR
+        for device in found.devices
+        if device.ifindex in behind - set(uplinks)
+        and (device.kind == "bridge" or (device.kind == "veth" and device.leads_away and not device.master))
+    }
 
 
 def _chosen(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> Iterator[Device]:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from socklb.api.addresses import Network
 from socklb.api.source import Problem
 from socklb.config import Config
 from socklb.datapath.pins import Pins
@@ -35,6 +36,7 @@ from socklb.serving import Addresses, Difference, Frontend, Serving
 from socklb.supervise import of_thread
 from socklb.tc.attached import Attached
 from socklb.tc.events import Unhooked
+from socklb.tc.passed_by import PassedBy
 from socklb.tc.programs import Programs
 from socklb.tc.rtnetlink import Changes
 
@@ -46,7 +48,6 @@ LONGEST = 60.0  # seconds between two tries
 STOPPING = 3.0  # seconds that the end waits for the thread
 STUCK = 60.0  # seconds for one look; loading the programs takes less than one
 LOST = ("lost_no_room", "lost_no_port")
-
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +58,7 @@ class TcPath:
         """Attach nothing yet. `served`: the tables hold what an earlier agent served, so there is no need to wait."""
         self._config, self._pins, self._objects = config, pins, objects
         self._facts = PacketFacts(True, there=False, whole=False, since=time.time(), by="ebpf")
+        self._facts.host_routing = config.host_routing
         self._wanted, self._closing = served, False
         self._moved = False  # whether other tables took the place of those that the programs read
         self._stale = True  # devices, addresses or routes may have changed
@@ -66,6 +68,8 @@ class TcPath:
         self._loaded = ExitStack()
         self._events: Unhooked | None = None
         self._said: list[str] = []
+        self._networks = [Network.parse(text) for text in config.pod_cidrs] if config.host_routing else []
+        self._passed_by = PassedBy(config.host_routing)
         self._swept, self._lost, self._lost_at = 0.0, -1, -LATELY  # when (monotonic), and how many packets were lost
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
@@ -103,8 +107,11 @@ class TcPath:
     @property
     def problems(self) -> list[Problem]:
         """What is wrong at present."""
-        texts = [self._facts.error, *(self._at.problems if self._at else [])]
+        texts = [self._facts.error, *self._troubles()]
         return [Problem("", 0, "", f"packet path: {text}") for text in texts if text]
+
+    def _troubles(self) -> list[str]:
+        return [*(self._at.problems if self._at else []), *self._passed_by.problems]
 
     def sync(self, _frontends: Mapping[Frontend, Serving], _addresses: Addresses) -> None:
         """Serve packets, too, from now on: everything is in the tables."""
@@ -180,7 +187,8 @@ class TcPath:
             self._at.serve_pods(event)
         if damage := self._at.mend():
             self._damaged(damage)
-        self._say(self._at.problems)
+        self._passed_by.look()
+        self._say(self._troubles())
         self._sweep()
 
     def _say(self, problems: list[str]) -> None:
@@ -194,12 +202,16 @@ class TcPath:
         pins, config, before = self._pins, self._config, self._loaded
         pins.tc_maps.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
-            programs = stack.enter_context(Programs.load(self._objects, pins.maps, pins.tc_maps, config.max_flows))
+            programs = stack.enter_context(self._programs_of(config))
             events = stack.enter_context(Unhooked(programs.maps["unhooked"]))
-            attached = stack.enter_context(closing(Attached(programs.by_name, pins, config.uplinks)))
+            attached = stack.enter_context(closing(Attached(programs.by_name, pins, config.uplinks, self._networks)))
             self._loaded = stack.pop_all()
         self._programs, self._events, self._at, self._stale = programs, events, attached, True
         before.close()
+
+    def _programs_of(self, config: Config) -> Programs:
+        pins, room = self._pins, config.max_flows
+        return Programs.load(self._objects, pins.maps, pins.tc_maps, room, host_routing=config.host_routing)
 
     def _let_go(self) -> None:
         self._loaded.close()

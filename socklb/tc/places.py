@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 INGRESS = {"uplink_in": True, "uplink_out": False, "pod_in": True, "pod_out": False, "routed_in": True}
 # What changes a source as a packet goes out stands before what needs it.
-UPLINK, POD = ("uplink_out", "uplink_in"), ("pod_out", "pod_in")
+UPLINK, POD, ROUTED = ("uplink_out", "uplink_in"), ("pod_out", "pod_in"), ("routed_in",)
 
 
 class Place(NamedTuple):
@@ -22,10 +22,13 @@ class Place(NamedTuple):
         return INGRESS[self.program]
 
 
-def places(uplinks: Iterable[int], pods: Iterable[int] = ()) -> list[Place]:
-    """Give where programs are to be, of uplinks and of devices towards pods, in the order of attachment."""
-    at_uplinks = [Place(program, ifindex) for ifindex in uplinks for program in UPLINK]
-    return at_uplinks + [Place(program, ifindex) for ifindex in pods for program in POD]
+def places(uplinks: Iterable[int], pods: Iterable[int] = (), routed: Iterable[int] = ()) -> list[Place]:
+    """Give where programs are to be, of uplinks and of devices towards pods, in the order of attachment.
+
+    routed: devices towards pods that have programs for host routing alone.
+    """
+    asked = ((uplinks, UPLINK), (pods, POD), (routed, ROUTED))
+    return [Place(program, ifindex) for devices, programs in asked for ifindex in devices for program in programs]
 
 
 class Attacher(Protocol):

@@ -23,7 +23,7 @@ NETLINK_ROUTE = 0
 GET_LINK, GET_ADDRESS, GET_ROUTE = 18, 22, 26
 LINK, ADDRESS, ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 # IFLA_*, IFA_*, RTA_*
-LINK_NAME, LINK_PEER, LINK_MASTER, LINK_INFO, LINK_KIND = 3, 5, 10, 18, 1
+LINK_NAME, LINK_PEER, LINK_MASTER, LINK_INFO, LINK_PEER_NETWORK, LINK_KIND = 3, 5, 10, 18, 37, 1
 ADDRESS_ANY, ADDRESS_LOCAL, ADDRESS_FLAGS = 1, 2, 8
 ROUTE_TO, ROUTE_OUTPUT, ROUTE_GATEWAY, ROUTE_MULTIPATH, ROUTE_TABLE, ROUTE_VIA = 1, 4, 5, 9, 15, 18
 HOP = struct.Struct("=HBBi")  # struct rtnexthop
@@ -36,7 +36,7 @@ GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_*: links, addresses and rou
 
 class Device(NamedTuple):
     """A network device. `kind`: veth, bridge, vxlan …; empty for a real one. `type`: ARPHRD_*. `peer`: of a veth, the
-    number that the other end has where that is."""
+    number that the other end has where that is; `leads_away`: that is another network namespace."""
 
     ifindex: int
     name: str
@@ -44,6 +44,7 @@ class Device(NamedTuple):
     type: int = ETHERNET
     master: int = 0
     peer: int = 0
+    leads_away: bool = False
 
 
 class Own(NamedTuple):
@@ -54,11 +55,14 @@ class Own(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """One way of a route: the device by which it leaves, whether by a gateway, and whether it leads everywhere."""
+    """One way of a route: the device by which it leaves, whether by a gateway, whether it leads everywhere, or else to
+    which addresses: those that begin with so many bits of this one (16 bytes)."""
 
     device: int
     gateway: bool
     default: bool = False
+    to: bytes = b""
+    bits: int = 0
 
 
 class Found(NamedTuple):
@@ -143,7 +147,8 @@ def _devices() -> Iterator[Device]:
         found = attributes(data[LINK.size :])
         kind = attributes(found.get(LINK_INFO, b"")).get(LINK_KIND, b"")
         numbers = (_number(found.get(number)) for number in (LINK_MASTER, LINK_PEER))
-        yield Device(index, _text(found[LINK_NAME]), _text(kind), type_, *numbers)
+        away = LINK_PEER_NETWORK in found
+        yield Device(index, _text(found[LINK_NAME]), _text(kind), type_, *numbers, leads_away=away)
 
 
 def _addresses() -> Iterator[Own]:
@@ -163,10 +168,12 @@ def _hops() -> Iterator[Hop]:
         found = attributes(data[ROUTE.size :])
         if (_number(found.get(ROUTE_TABLE)) or table) == LOCAL_TABLE:
             continue
+        raw = found.get(ROUTE_TO, b"")
+        to = (length == 0, _mapped(raw), length + (96 if len(raw) == 4 else 0))
         if ROUTE_OUTPUT in found:
-            yield Hop(_number(found[ROUTE_OUTPUT]), _goes_on(found), length == 0)
+            yield Hop(_number(found[ROUTE_OUTPUT]), _goes_on(found), *to)
         for device, gateway in _several(found.get(ROUTE_MULTIPATH, b"")):
-            yield Hop(device, gateway, length == 0)
+            yield Hop(device, gateway, *to)
 
 
 def _several(data: bytes) -> Iterator[tuple[int, bool]]:

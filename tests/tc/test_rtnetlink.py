@@ -73,6 +73,20 @@ def test_uplinks_follow_the_routes(node: Network, route: list[str], out: set[str
     assert {uplink.name for uplink in uplinks(rtnetlink.read(), (), ())} == out
 
 
+@pytest.mark.parametrize(("to", "bits"), [("10.9.0.0", 16), ("fd00:9::", 64)])
+def test_where_routes_lead_to_is_read(node: Network, to: str, bits: int) -> None:
+    made()
+    ip("route", "add", f"{to}/{bits}", "dev", "eth0")
+    hops = {(hop.to, hop.bits) for hop in rtnetlink.read().hops}
+    assert (pack_address(to), bits + (0 if ":" in to else 96)) in hops
+
+
+def test_a_veth_that_leads_to_another_network_namespace_is_known(node: Network) -> None:
+    made()
+    ip("link", "add", "away", "type", "veth", "peer", "name", "eth0", "netns", node.of("client"))
+    assert [device.name for device in rtnetlink.read().devices if device.leads_away] == ["away"]
+
+
 def test_a_change_is_told_at_once_and_more_than_there_is_room_for_is_no_failure(node: Network) -> None:
     with rtnetlink.Changes() as changes:
         assert not select.select([changes], [], [], 0)[0]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from socklb.datapath.links import HOOKS
-from socklb.report import HookFacts, PacketFacts, Report
+from socklb.report import DeviceFacts, HookFacts, PacketFacts, Report
 from socklb.served import by_packets, by_sockets, served_by
 from socklb.summary import packet_path
 
 RULES = "packet: nftables, table inet socklb"
+PAST = "eBPF at eth0, past netfilter (host routing)"
 
 
 def hooks(*lacking: str) -> list[HookFacts]:
@@ -47,9 +48,14 @@ def test_a_hook_that_is_attached_and_not_effective_serves_nothing() -> None:
         (PacketFacts(True, there=True, whole=True), RULES, "nftables, table inet socklb: there and whole"),
         (PacketFacts(True, there=True, whole=False), "NOT SERVED: table inet socklb is damaged", "DAMAGED"),
         (PacketFacts(True, there=False, whole=False), "NOT SERVED: table inet socklb is not there", "NOT THERE"),
+        (
+            PacketFacts(True, there=True, whole=True, by="ebpf", host_routing=True, devices=[DeviceFacts("eth0", 2)]),
+            f"packet: {PAST}",
+            f"{PAST}: there and whole",
+        ),
         (PacketFacts(True, error="no libnftables"), "not known: no libnftables", "cannot be asked; FAILS"),
     ],
-    ids=["off", "whole", "damaged", "gone", "nobody can ask"],
+    ids=["off", "whole", "damaged", "gone", "host routing", "nobody can ask"],
 )
 def test_the_packet_path_is_told_as_it_was_found(facts: PacketFacts, served: str, line: str) -> None:
     assert by_packets(Report(packet_path=facts)) == served

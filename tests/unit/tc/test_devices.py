@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from socklb.api.addresses import Network
 from socklb.serving import pack_address
-from socklb.tc.devices import Uplink, refused, unmatched, uplinks
+from socklb.tc import layout
+from socklb.tc.devices import Uplink, refused, towards_pods, unmatched, uplinks
 from socklb.tc.rtnetlink import LOOPBACK, Device, Found, Hop, Own
 
 TUNNEL = 65534  # ARPHRD_NONE: wireguard
@@ -88,3 +90,34 @@ def test_a_device_without_an_ethernet_header_is_named_instead() -> None:
 def test_who_stands_for_a_client(addresses: tuple[Own, ...], ipv4: str, ipv6: str) -> None:
     (uplink,) = uplinks(found(ETH0, addresses=addresses), OWN, ["eth0"])
     assert uplink == Uplink(2, "eth0", *(pack_address(text) if text else b"" for text in (ipv4, ipv6)))
+
+
+POD_NETWORKS = [Network.parse("10.244.0.0/16"), Network.parse("fd00:10:244::/48")]
+POD = Device(11, "veth2", "veth", peer=2, leads_away=True)
+
+
+def to(device: Device, address: str, length: int, *, gateway: bool = False) -> Hop:
+    bits = length if ":" in address else 96 + length
+    return Hop(device.ifindex, gateway, to=pack_address(address), bits=bits)
+
+
+@pytest.mark.parametrize(
+    ("device", "hop", "way"),
+    [
+        pytest.param(POD, to(POD, "10.244.1.9", 32), layout.INTO_POD, id="a pod's veth"),
+        pytest.param(POD, to(POD, "fd00:10:244::9", 128), layout.INTO_POD, id="over IPv6"),
+        pytest.param(CNI0, to(CNI0, "10.244.1.0", 24), layout.TO_NEIGHBOUR, id="a bridge of pods"),
+        pytest.param(CNI0, to(CNI0, "172.17.0.0", 16), None, id="a bridge of others"),
+        pytest.param(CNI0, to(CNI0, "10.244.0.0", 8), None, id="a network that only begins as one of pods does"),
+        pytest.param(CNI0, Hop(4, gateway=False, default=True), None, id="the way to everywhere"),
+        pytest.param(CNI0, to(CNI0, "10.244.2.0", 24, gateway=True), None, id="a way to another node"),
+        pytest.param(VETH, to(VETH, "10.244.1.9", 32), None, id="a port of a bridge"),
+        pytest.param(POD._replace(leads_away=False), to(POD, "10.244.1.9", 32), None, id="a veth to the node itself"),
+        pytest.param(VXLAN, to(VXLAN, "10.244.2.0", 24), None, id="a tunnel"),
+        pytest.param(ETH0, to(ETH0, "10.244.2.0", 24), None, id="an uplink"),
+    ],
+)
+def test_devices_towards_pods_are_found_by_their_routes(device: Device, hop: Hop, way: int | None) -> None:
+    place = found(ETH0, device, addresses=at(ETH0, NODE), hops=(hop,))
+    assert towards_pods(place, POD_NETWORKS, [ETH0.ifindex]) == ({} if way is None else {device.ifindex: way})
+    assert towards_pods(place, [], [ETH0.ifindex]) == {}, "without host routing"

@@ -1,0 +1,170 @@
+"""Host routing as the agent has it: devices towards pods are followed, and rules that are passed by are told."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from socklb.config import Config
+from socklb.datapath.pins import Pins
+from socklb.datapath.tables import Tables
+from socklb.networks import flags_of
+from socklb.serving import ANY4, Addresses, Difference, Frontend
+from socklb.tc import links, passed_by
+from socklb.tc import path as tc_path
+from socklb.tc.path import TcPath
+from socklb.tc.programs import Programs
+from tests.datapath.sandbox import mounted_bpffs
+from tests.packets.network import CLIENT, NODE, POD_CIDRS, PODS, Network, RoutedNetwork, with_servers
+from tests.tc.test_path import until
+from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, serving
+from tests.tc.translation.test_host_routing import COUNTING
+from tests.tc.translation.test_in_the_agent import wait
+
+CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS), host_routing=True)
+SERVICE = "10.96.0.10"
+WANTED = {
+    Frontend(ANY4, 32000, 6): serving("a"),
+    Frontend(ANY4, 32001, 6): serving("far"),
+    frontend(SERVICE): serving("b"),
+}
+RULE = "nftables chain forward of table inet seen"
+
+
+@pytest.fixture(scope="module", params=[RoutedNetwork, Network], ids=["routed", "bridged"])
+def network(request: pytest.FixtureRequest) -> Generator[Network]:
+    with with_servers(request.param) as place:
+        yield place
+
+
+@pytest.fixture
+def pins(network: Network, objects: Path, tmp_path: Path) -> Generator[Pins]:
+    """The tables of a node that serves, and a count of what its stack forwards."""
+    with mounted_bpffs(tmp_path / "bpffs") as bpffs:
+        place = Pins(bpffs, tmp_path)
+        place.make()
+        (bpffs / "unused").mkdir()
+        with Programs.load(objects, place.maps, bpffs / "unused"):
+            shutil.rmtree(bpffs / "unused")
+        with closing(Tables(place.maps)) as tables:
+            tables.apply(Difference(WANTED, add=ADDRESSES))
+            tables.networks.set(flags_of(CONFIG.pod_cidrs, (), ("10.96.0.0/16",)))
+        network.run("node", "sh", "-c", f"echo '{COUNTING}' | nft -f -")
+        yield place
+        network.run("node", "nft", "delete", "table", "inet", "seen")
+        with network.inside("node"):
+            links.remove(place.tc_links)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passed_by.EVERY + tc_path.EVERY < 15
+    monkeypatch.setattr(tc_path, "EVERY", 0.2)
+    monkeypatch.setattr(passed_by, "EVERY", 0.2)
+
+
+@contextmanager
+def forwarding(network: Network) -> Generator[list[int]]:
+    """Give how many packets of TCP and UDP the node's stack forwards in a block, when that is over."""
+    found: list[int] = []
+    words = ("nft", "reset", "counter", "inet", "seen", "forwarded")
+    network.run("node", *words)
+    yield found
+    said = network.output("node", *words).split()
+    found.append(int(said[said.index("packets") + 1]))
+
+
+def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
+    async def told() -> None:
+        async with path.kept_whole():
+            path.sync(WANTED, Addresses())
+            await until(lambda: path.facts.whole)
+            await asyncio.to_thread(story)
+
+    with network.inside("node"):
+        asyncio.run(told())
+
+
+def towards_pods(path: TcPath) -> set[str]:
+    return {device.name for device in path.facts.devices if device.of_pods}
+
+
+def test_pods_are_handed_their_packets_while_it_is_configured(
+    network: Network, pins: Pins, objects: Path, ask: Ask
+) -> None:
+    bridged = not isinstance(network, RoutedNetwork)
+    asked = [
+        (("client", NODE, 32000), f"a {CLIENT}"),
+        (("client", NODE, 32001), f"far {NODE}"),
+        (("a", PODS["far"], 8080), f"far {PODS['a']}"),
+        (("b", PODS["far"], 8080), f"far {PODS['b']}"),
+    ]
+    if not bridged:  # between the ports of a bridge nobody routes
+        asked.append((("a", PODS["b"], 8080), f"b {PODS['a']}"))
+    with_it, without = TcPath(CONFIG, pins, objects), TcPath(structs.replace(CONFIG, host_routing=False), pins, objects)
+
+    def served(*, past: bool) -> None:
+        answers = [answer for _, answer in asked]
+        assert [ask(*one)[0] for one, _ in asked] == answers, "until all neighbours are known"
+        with forwarding(network) as seen:
+            assert [ask(*one)[0] for one, _ in asked] == answers
+        assert (seen == [0]) == past
+
+    def story() -> None:
+        assert towards_pods(with_it) == ({"cni0"} if bridged else {"a", "b"})
+        assert with_it.facts.host_routing
+        served(past=True)
+        assert ask("a", SERVICE) == [f"b {PODS['a']}"], "a pod that no hook sees"
+        served(past=True)
+        assert with_it.facts.whole
+
+    run(network, with_it, story)
+    served(past=True)  # without an agent
+    run(network, without, lambda: served(past=False))
+
+
+def test_devices_of_pods_are_followed(network: Network, pins: Pins, objects: Path, ask: Ask) -> None:
+    path = TcPath(CONFIG, pins, objects)
+    before = {"cni0"} if not isinstance(network, RoutedNetwork) else {"a", "b"}
+
+    def story() -> None:
+        assert towards_pods(path) == before
+        words = ("link", "add", "late", "type", "veth", "peer", "name", "eth7", "netns", network.of("client"))
+        network.run("node", "ip", *words)
+        network.run("node", "ip", "link", "set", "late", "up")
+        network.run("node", "ip", "route", "add", "10.244.1.99/32", "dev", "late")
+        wait(lambda: towards_pods(path) == before | {"late"})
+        wait(lambda: not path.problems or RULE in path.problems[0].message)
+        network.run("node", "ip", "link", "delete", "late")
+        wait(lambda: towards_pods(path) == before)
+        assert path.facts.whole
+
+    run(network, path, story)
+
+
+def test_rules_that_are_passed_by_are_told_while_they_are_there(network: Network, pins: Pins, objects: Path) -> None:
+    path = TcPath(CONFIG, pins, objects)
+
+    def told() -> list[str]:
+        return [problem.message for problem in path.problems if RULE in problem.message]
+
+    def story() -> None:
+        wait(lambda: bool(told()))
+        assert "host_routing = false" in told()[0]
+        network.run("node", "nft", "flush", "chain", "inet", "seen", "forward")
+        wait(lambda: not told())
+        assert path.facts.whole
+
+    run(network, path, story)
+
+
+def test_without_host_routing_no_rules_are_looked_for(network: Network, pins: Pins, objects: Path) -> None:
+    path = TcPath(structs.replace(CONFIG, host_routing=False), pins, objects)
+    run(network, path, lambda: None)
+    assert path.problems == []
