@@ -15,6 +15,7 @@
 #define MAX_FRAGMENTS (1 << 13)
 #define MAX_EVENTS (1 << 16) /* bytes */
 #define MASQUERADE_BITS (1 << 16)
+#define PAIRS (1 << 19)
 
 /* Which flow a packet belongs to: row << 2 | kind, see struct flow. Room for all tuples of all rows, for nobody takes an element
  * back to make room; and made beforehand: one connect in a hundred would wait 20 us for the kernel to make more of them.
@@ -44,6 +45,20 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } masquerade_filter SEC(".maps");
+
+/* Pairs of addresses between which a packet that goes out may be a translated flow's; not 0: it may. So what is nobody's does
+ * without a look into the index, which is too large for a CPU's caches. The programs mark them, and nobody clears them; a
+ * wrong one costs that look. Bytes, for kernels before 5.12 have no way to set a bit beside another CPU.
+ */
+struct pairs {
+	__u8 known[64];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PAIRS / sizeof(struct pairs));
+	__type(key, __u32);
+	__type(value, struct pairs);
+} pair_filter SEC(".maps");
 
 /* By interface index. */
 struct {
@@ -121,6 +136,30 @@ static __always_inline void note_masquerade(const struct address *address)
 
 	if (word && !(*word & bit))
 		*word |= bit;
+}
+
+/* Where a pair is marked: the same both ways. */
+static __always_inline __u8 *mark_of(const struct address *a, const struct address *b)
+{
+	__u32 number = (filter_bit(a) ^ filter_bit(b)) % PAIRS, row = number / sizeof(struct pairs);
+	struct pairs *pairs = bpf_map_lookup_elem(&pair_filter, &row);
+
+	return pairs ? &pairs->known[number % sizeof(struct pairs)] : NULL;
+}
+
+static __always_inline int may_be_pair(const struct address *a, const struct address *b)
+{
+	__u8 *mark = mark_of(a, b);
+
+	return mark && *mark;
+}
+
+static __always_inline void note_pair(const struct address *a, const struct address *b)
+{
+	__u8 *mark = mark_of(a, b);
+
+	if (mark && !*mark)
+		*mark = 1;
 }
 
 static __always_inline void count(__u32 what)

@@ -136,6 +136,18 @@ static __always_inline int begin(struct __sk_buff *skb, struct packet *p, enum m
 	return done == BEGUN ? translate_first(skb) : done;
 }
 
+/* The flow that a packet belongs to. */
+static __always_inline struct flow *find_its(const struct packet *p, __u32 *element)
+{
+	const struct tuple *tuple = &p->tuple;
+
+	if (is_later_fragment(p))
+		return find_fragments(p, element);
+	if (tuple->place == AS_IT_GOES && !may_be_pair(&tuple->source, &tuple->destination))
+		return NULL;
+	return find(tuple, element);
+}
+
 /* A packet whose addresses may be ours. */
 static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum met met)
 {
@@ -146,7 +158,7 @@ static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum
 		return LEAVE;
 	if (is_icmp(p) && !p->echo)
 		return begin_error(skb, p);
-	flow = is_later_fragment(p) ? find_fragments(p, &element) : find(&p->tuple, &element);
+	flow = find_its(p, &element);
 	if (!flow)
 		return begin(skb, p, met);
 	kind = element & 3;

@@ -116,6 +116,19 @@ static __always_inline void describe(struct flow *flow, const struct packet *p, 
 	flow->sides[0] = flow->sides[1] = 0;
 }
 
+/* Mark the addresses between which packets of the flow of a row go out. */
+GLOBAL int note_pairs(__u32 row)
+{
+	struct flow *flow = flow_at(row);
+
+	if (!flow)
+		return 0;
+	note_pair(&flow->ends[CLIENT], &flow->ends[BACKEND]);
+	if (flow->flags & FROM_NODE)
+		note_pair(&flow->ends[CLIENT], &flow->ends[FRONTEND]);
+	return 1;
+}
+
 /* Have all tuples of the flow of a row lead to it. */
 static __always_inline int link_all(struct __sk_buff *skb, struct flow *flow, __u32 row, const struct plan *plan)
 {
@@ -142,6 +155,7 @@ GLOBAL __u32 begin_flow(struct __sk_buff *skb)
 	describe(flow, &work->packet, &work->plan);
 	if (work->plan.masqueraded)
 		note_masquerade(&work->plan.node);
+	note_pairs(row);
 	*(volatile __u64 *)&flow->state = ((state_of(flow) >> 2) + 1) << 2 | LIVE;
 	if (!link_all(skb, flow, row, &work->plan)) {
 		forget_flow(row, ANYHOW);

@@ -12,6 +12,7 @@ MAPS = (
     "flow_index",
     "flows",
     "masquerade_filter",
+    "pair_filter",
     "uplinks",
     "pod_devices",
     "ways",

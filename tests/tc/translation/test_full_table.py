@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from socklb.datapath import layout
 from socklb.serving import Backend, Serving, pack_address
 from tests.packets.network import CLIENT, NODE, PODS
 from tests.tc.translation.conftest import MAX_FLOWS, Ask, Node, frontend
@@ -15,6 +16,7 @@ from tests.tc.translation.naive import TCP, UDP, Packet, build, run
 
 EXTERNAL = "192.0.2.1"
 DROP = 2
+PAIRS = 1 << 19  # as in bpf/packet_maps.h
 FIN, SYN, ACK = 1, 2, 16
 HOLDER = """
 import socket, sys
@@ -71,6 +73,20 @@ def test_what_is_closed_makes_room_before_its_time(inside: Node) -> None:
     assert throw(inside, packet(100_000)) == (-1, True)
     assert {throw(inside, packet(n, TCP, ACK)) for n in had[MAX_FLOWS // 2 :]} == {(-1, True)}
     assert len(inside.index()) == 2 * MAX_FLOWS
+
+
+def test_what_goes_out_is_looked_up_only_between_addresses_that_have_a_flow(inside: Node) -> None:
+    index, uplink_out = inside.index_of("eth0"), inside.programs.fd("uplink_out")
+    asked = packet(1)
+    assert throw(inside, asked) == (-1, True)
+    answer = build(Packet(socket.inet_aton(PODS["a"]), asked.source, TCP, 8080, asked.source_port, SYN | ACK))
+    assert run(uplink_out, answer, index)[1] != answer
+    inside.put("pair_filter", *((layout.ROW_INDEX.pack(row), bytes(64)) for row in range(PAIRS // 64)))
+    assert run(uplink_out, answer, index) == (-1, answer)
+    assert throw(inside, packet(1 + 0x4000)) == (-1, True)
+    assert run(uplink_out, answer, index) == (-1, answer)
+    assert throw(inside, packet(2)) == (-1, True)
+    assert run(uplink_out, answer, index)[1] != answer
 
 
 def test_a_port_of_the_nodes_own_socket_is_no_pods(node: Node, ask: Ask) -> None:
