@@ -48,6 +48,35 @@ static __always_inline int store_addresses(struct __sk_buff *skb, int six, __u32
 	return bpf_skb_store_bytes(skb, l3 + offsetof(struct iphdr, saddr), both, sizeof(both), 0);
 }
 
+/* What begins behind ten bytes of an IPv4 header without options. */
+struct heads {
+	__u16 check;
+	__be32 addresses[2];
+	__be16 ports[2];
+} __attribute__((packed, aligned(2)));
+
+/* Whether a packet is as nearly all are, so that one store changes all but the checksum of its transport: two calls of a helper
+ * less, some 50 ns.
+ */
+static __always_inline int has_plain_heads(const struct packet *p)
+{
+	return !p->six && p->l4 == L3 + sizeof(struct iphdr) && !is_later_fragment(p) &&
+	       (p->tuple.protocol == IPPROTO_TCP || p->tuple.protocol == IPPROTO_UDP);
+}
+
+static __always_inline int store_heads(struct __sk_buff *skb, const struct tuple *to, __u32 sum)
+{
+	struct iphdr *ip = start(skb) + L3;
+	struct heads heads = { 0,
+			       { to->source.word[3], to->destination.word[3] },
+			       { to->source_port, to->destination_port } };
+
+	if ((void *)(ip + 1) > end(skb))
+		return -1;
+	heads.check = ~fold16(fold16((__u16)~ip->check + (sum & 0xffff)) + (sum >> 16));
+	return bpf_skb_store_bytes(skb, L3 + offsetof(struct iphdr, check), &heads, sizeof(heads), 0);
+}
+
 /* Change a packet's tuple into another one, and every checksum that depends on it. 0: done.
  *
  * A checksum over the pseudo-header is changed by the addresses even where the rest is left to the device
@@ -60,8 +89,9 @@ static __noinline int rewrite(struct __sk_buff *skb, const struct packet *p, con
 	__u32 addresses = addresses_differ_by(&p->tuple, to), ports = ports_differ_by(&p->tuple, to), l4 = p->l4;
 	__be16 both[2] = { to->source_port, to->destination_port };
 	__u32 at, mangled = 0;
+	int plain = has_plain_heads(p);
 
-	if (store_addresses(skb, p->six, L3, to, addresses))
+	if (plain ? store_heads(skb, to, addresses) : store_addresses(skb, p->six, L3, to, addresses))
 		return -1;
 	if (is_later_fragment(p))
 		return 0;
@@ -82,7 +112,7 @@ static __noinline int rewrite(struct __sk_buff *skb, const struct packet *p, con
 			return -1;
 		goto checksum;
 	}
-	if (bpf_skb_store_bytes(skb, l4, both, sizeof(both), 0))
+	if (!plain && bpf_skb_store_bytes(skb, l4, both, sizeof(both), 0))
 		return -1;
 checksum:
 	if (p->six || p->tuple.protocol != IPPROTO_ICMP) {
