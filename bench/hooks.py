@@ -1,7 +1,8 @@
-"""Nanoseconds of every hook beside an empty hook, by the kernel's own run-time statistics.
+"""Nanoseconds of every hook beside an empty one and one that is watched, by the kernel's own run-time statistics.
 
-Both objects are attached to sub-cgroups of our own and run the same sockets in turns, in one run. The column "empty" is
-what the call and the counting cost by themselves. This does not promise the cost of a whole connect().
+All are attached to sub-cgroups of our own and run the same sockets in turns, in one run. The column "empty" is what the
+call and the counting cost by themselves; "watched", what a hook costs while `socklb monitor` runs. A second table has
+whole connections, from socket() to close(), by the client's CPU time.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import socket
 import statistics
 import subprocess
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.table import print_table
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.links import link_info
 from socklb.datapath.node import NodeDatapath
+from socklb.monitors import EVERY
 from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.sandbox import (
     BACKENDS4,
@@ -54,19 +58,35 @@ class ProgramInfo(ct.Structure):
 def main() -> None:
     """Measure and print."""
     figures: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
-    with places() as each, counting():
+    whole: defaultdict[str, list[float]] = defaultdict(list)
+    with places() as each:
         for turn in range(ROUNDS):
-            for case in CASES:
-                for name, (place, links) in sorted(each.items(), reverse=bool(turn % 2)):
-                    before = dict(read(links))
-                    place.run(case.work)
-                    after = dict(read(links))
-                    for hook in case.hooks:
-                        spent, runs = (new - old for new, old in zip(after[hook], before[hook], strict=True))
-                        figures[case.label, hook, name].append(spent / runs)
+            for name, (place, _, run) in sorted(each.items(), reverse=bool(turn % 2)):
+                whole[name].append(run(place, timed))
+        with counting():
+            count(each, figures)
+    print_hooks(figures)
+    print_connections(whole)
+
+
+def count(each: Mapping[str, Place], figures: defaultdict[tuple[str, str, str], list[float]]) -> None:
+    """Collect what every hook takes."""
+    for turn in range(ROUNDS):
+        for case in CASES:
+            for name, (place, links, run) in sorted(each.items(), reverse=bool(turn % 2)):
+                before = dict(read(links))
+                run(place, case.work)
+                after = dict(read(links))
+                for hook in case.hooks:
+                    spent, runs = (new - old for new, old in zip(after[hook], before[hook], strict=True))
+                    figures[case.label, hook, name].append(spent / runs)
+
+
+def print_hooks(figures: Mapping[tuple[str, str, str], list[float]]) -> None:
+    """Print what every hook takes."""
     print_table(
         f"ns a run, median [minimum] of {ROUNDS} rounds of {OPERATIONS}; {SERVICES} Services",
-        ("case", "hook", "socklb", "empty", "goal"),
+        ("case", "hook", "socklb", "empty", "goal", "watched"),
         [
             (
                 case.label,
@@ -74,11 +94,29 @@ def main() -> None:
                 cell(figures[case.label, hook, "socklb"]),
                 cell(figures[case.label, hook, "empty"]),
                 case.goals.get(hook, ""),
+                cell(figures[case.label, hook, "watched"]),
             )
             for case in CASES
             for hook in case.hooks
         ],
     )
+
+
+def print_connections(whole: Mapping[str, list[float]]) -> None:
+    """Print what a whole connection takes, and how much more it is while somebody watches."""
+    ratios = [watched / plain for watched, plain in zip(whole["watched"], whole["socklb"], strict=True)]
+    print_table(
+        f"ns of CPU, socket() to close() of TCP to a Service, median [minimum] of {ROUNDS} rounds of {OPERATIONS}",
+        ("socklb", "watched", "watched / socklb, median of rounds", "goal"),
+        [(cell(whole["socklb"]), cell(whole["watched"]), f"{statistics.median(ratios):.3f}", "below 1.1")],
+    )
+
+
+def timed() -> float:
+    """Give the nanoseconds of CPU of one connection."""
+    began = time.process_time_ns()
+    fresh_tcp()
+    return (time.process_time_ns() - began) / OPERATIONS
 
 
 def cell(values: list[float]) -> str:
@@ -156,33 +194,61 @@ CASES = (
 )
 
 
+class Place(NamedTuple):
+    """A sandbox, where its links are pinned, and how something is run there."""
+
+    sandbox: Sandbox
+    links: Path
+    run: Callable[[Sandbox, Callable[[], Any]], Any] = Sandbox.run
+
+
 @contextmanager
-def places() -> Generator[dict[str, tuple[Sandbox, Path]]]:
-    """Two sandboxes, one served by socklb and one with empty hooks, and where their links are pinned.
+def places() -> Generator[dict[str, Place]]:
+    """Three sandboxes: served by socklb, the same watched, and with empty hooks.
 
     The empty hooks let a Service address pass, so in that sandbox the Service address is the server's own.
     """
     with ExitStack() as opened:
         scratch = opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-"))
-        bpffs = opened.enter_context(mounted_bpffs(Path(scratch, "bpf")))
-        found: dict[str, tuple[Sandbox, Path]] = {}
-        for name in ("socklb", "empty"):
+        found: dict[str, Place] = {}
+        for name in ("socklb", "empty", "watched"):
+            bpffs = opened.enter_context(mounted_bpffs(Path(scratch, f"bpf-{name}")))
             place = Sandbox(f"socklb-bench-{name}")
             opened.callback(place.remove)
             sh("ip", "-n", place.name, "address", "add", f"{SERVICE}/32", "dev", "lo")
-            links = attach_socklb(opened, place, bpffs) if name == "socklb" else attach_empty(place, bpffs, scratch)
+            found[name] = attach(name, opened, place, bpffs)
             opened.enter_context(running(place, serve_at(name)))
             wait_for_servers(place)
-            found[name] = (place, links)
         yield found
+
+
+def attach(name: str, opened: ExitStack, place: Sandbox, bpffs: Path) -> Place:
+    """Attach what a place has."""
+    if name == "empty":
+        return Place(place, attach_empty(place, bpffs))
+    node = attach_socklb(opened, place, bpffs)
+    if name == "socklb":
+        return Place(place, node.pins.links)
+    node.observe()
+    return Place(place, node.pins.links, partial(run_watched, node))
+
+
+def run_watched(node: NodeDatapath, place: Sandbox, work: Callable[[], Any]) -> Any:
+    """Run something while what the hooks tell is read as the agent reads it."""
+    job = place.start(work)
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(job.result)
+        while not wait([done], EVERY).done:
+            node.decisions()
+        return done.result()
 
 
 def serve_at(name: str) -> Callable[[], None]:
     """Serve on the backends, or on the Service address itself where nothing translates it."""
-    return serve if name == "socklb" else partial(serve, ((SERVICE, 80), (DIRECT, PORT), (BACKENDS6[-1], PORT)))
+    return serve if name != "empty" else partial(serve, ((SERVICE, 80), (DIRECT, PORT), (BACKENDS6[-1], PORT)))
 
 
-def attach_socklb(opened: ExitStack, place: Sandbox, bpffs: Path) -> Path:
+def attach_socklb(opened: ExitStack, place: Sandbox, bpffs: Path) -> NodeDatapath:
     """Serve `SERVICES` Services."""
     node = opened.enter_context(NodeDatapath(bpffs, place.cgroup))
     opened.callback(node.pins.remove)
@@ -198,12 +264,12 @@ def attach_socklb(opened: ExitStack, place: Sandbox, bpffs: Path) -> Path:
         )
     )
     node.attach()
-    return node.pins.links
+    return node
 
 
-def attach_empty(place: Sandbox, bpffs: Path, scratch: str) -> Path:
+def attach_empty(place: Sandbox, bpffs: Path) -> Path:
     """Attach hooks that do nothing."""
-    path = Path(scratch, "empty.bpf.o")
+    path = bpffs.with_name("empty.bpf.o")
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     source = Path(__file__).with_name("empty.bpf.c")
     subprocess.run(["clang", "-O2", "-g", "--target=bpf", include, "-c", source, "-o", path], check=True)

@@ -9,6 +9,11 @@
 
 #include "types.h"
 
+struct endpoint {
+	struct address address;
+	__be16 port;
+};
+
 static __always_inline struct address ipv4(__be32 ip)
 {
 	return (struct address){ { 0, 0, bpf_htonl(0xffff), ip } };

@@ -6,15 +6,22 @@
 #include <linux/in.h>
 
 #include "address.h"
+#include "decision.h"
 #include "records.h"
 #include "sets.h"
 #include "socket_maps.h"
 
 #define NS_PER_SECOND 1000000000ULL
 
+/* How a backend was chosen. `remembered`: the socket's newest record says so already. */
+struct choice {
+	int remembered;
+	enum reason how;
+};
+
 /* What this UDP socket was given here before, if it still serves: other endpoints may come and go without moving it. */
 static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, struct set set, struct peer *asked,
-						    int *remembered)
+						    struct choice *choice)
 {
 	int newest = 0;
 	struct peer *known = known_peer(ctx, asked, &newest);
@@ -22,10 +29,11 @@ static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, s
 
 	if (!known)
 		return NULL;
+	choice->how = KEPT;
 	asked->note = known->note;
 	backend = asked->note - set.base < set.count ? backend_at(asked->note) : NULL;
 	if (backend && is_backend(backend, &known->backend, known->backend_port)) {
-		*remembered = newest;
+		choice->remembered = newest;
 		return backend;
 	}
 	return search(set, &known->backend, known->backend_port, &asked->note);
@@ -61,15 +69,20 @@ static __always_inline struct backend *less_loaded(struct bpf_sock_addr *ctx, st
 }
 
 static __always_inline struct backend *choose_freely(struct bpf_sock_addr *ctx, __u64 options, struct set set,
-						     struct peer *asked, int *remembered)
+						     struct peer *asked, struct choice *choice)
 {
 	struct backend *backend = NULL;
 
-	if (ctx->protocol == IPPROTO_UDP)
-		backend = given_before(ctx, set, asked, remembered);
-	else if (options >> 32 & LEAST_LOADED)
+	if (ctx->protocol == IPPROTO_UDP) {
+		backend = given_before(ctx, set, asked, choice);
+	} else if (options >> 32 & LEAST_LOADED) {
+		choice->how = BY_LOAD;
 		return less_loaded(ctx, set, &asked->note);
-	return backend ? backend : any(ctx, set, &asked->note);
+	}
+	if (backend)
+		return backend;
+	choice->how = BY_RANDOM;
+	return any(ctx, set, &asked->note);
 }
 
 /* What this pod was given last, if that is not too long ago and still serves. Whoever reads a torn value gets an address
@@ -90,15 +103,17 @@ static __always_inline struct backend *given_last(const struct client *client, _
 
 /* Session affinity: a pod is a client, and so are all processes of the node's own network together. */
 static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *ctx, const struct found *found,
-							 __u64 options, struct set set, struct peer *asked)
+							 __u64 options, struct set set, struct peer *asked,
+							 struct choice *choice)
 {
 	struct client client = { bpf_get_netns_cookie(ctx), found->row, 0 };
 	struct backend *backend = given_last(&client, options & 0xffffffff, set, &asked->note);
 	struct affine now = { client, bpf_ktime_get_ns() };
-	int remembered = 0;
 
+	choice->how = BY_AFFINITY;
 	if (!backend)
-		backend = choose_freely(ctx, options, set, asked, &remembered);
+		backend = choose_freely(ctx, options, set, asked, choice);
+	choice->remembered = 0;
 	if (backend) {
 		now.address = backend->address;
 		now.port = backend->port;
@@ -107,11 +122,9 @@ static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *c
 	return backend;
 }
 
-/* A backend for what was `asked`, whose note is filled in; none if nobody serves. `remembered`: the socket's newest record
- * says so already.
- */
+/* A backend for what was `asked`, whose note is filled in; none if nobody serves. */
 static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const struct found *found, struct peer *asked,
-					      int *remembered)
+					      struct choice *choice)
 {
 	__u64 word = *(volatile __u64 *)&found->frontend->set;
 	__u64 options = *(volatile __u64 *)&found->frontend->options;
@@ -121,9 +134,9 @@ static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const s
 	if (!set.count)
 		return NULL;
 	if (options & 0xffffffff)
-		backend = choose_for_client(ctx, found, options, set, asked);
+		backend = choose_for_client(ctx, found, options, set, asked, choice);
 	else
-		backend = choose_freely(ctx, options, set, asked, remembered);
+		backend = choose_freely(ctx, options, set, asked, choice);
 	if (backend && ctx->protocol == IPPROTO_TCP)
 		asked->note = options >> 32 & LEAST_LOADED ? backend->load : 0;
 	return backend;

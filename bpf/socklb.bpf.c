@@ -25,16 +25,16 @@ static __always_inline void set_ipv6(struct bpf_sock_addr *ctx, const struct add
 	ctx->user_ip6[3] = address->word[3];
 }
 
-static __always_inline int outbound4(struct bpf_sock_addr *ctx, int connected)
+static __always_inline int outbound4(struct bpf_sock_addr *ctx, enum hook hook, int connected)
 {
-	struct request request = { ipv4(ctx->user_ip4), ctx->user_port };
+	struct endpoint to = { ipv4(ctx->user_ip4), ctx->user_port };
 
-	switch (translate(ctx, &request, connected)) {
+	switch (decide(ctx, hook, &to, connected)) {
 	case REFUSED:
 		return fail(ECONNREFUSED);
 	case TRANSLATED:
-		ctx->user_ip4 = request.address.word[3];
-		ctx->user_port = request.port;
+		ctx->user_ip4 = to.address.word[3];
+		ctx->user_port = to.port;
 		return 1;
 	default:
 		return 1;
@@ -42,42 +42,51 @@ static __always_inline int outbound4(struct bpf_sock_addr *ctx, int connected)
 }
 
 /* IPv6, and IPv4 asked for as ::ffff:a.b.c.d on an IPv6 socket: connect4 does not run for those. */
-static __always_inline int outbound6(struct bpf_sock_addr *ctx, int connected)
+static __always_inline int outbound6(struct bpf_sock_addr *ctx, enum hook hook, int connected)
 {
-	struct request request = { ipv6(ctx), ctx->user_port };
+	struct endpoint to = { ipv6(ctx), ctx->user_port };
 
-	switch (translate(ctx, &request, connected)) {
+	switch (decide(ctx, hook, &to, connected)) {
 	case REFUSED:
 		return fail(ECONNREFUSED);
 	case TRANSLATED:
-		set_ipv6(ctx, &request.address);
-		ctx->user_port = request.port;
+		set_ipv6(ctx, &to.address);
+		ctx->user_port = to.port;
 		return 1;
 	default:
 		return 1;
 	}
 }
 
-static __always_inline int inbound4(struct bpf_sock_addr *ctx)
+/* If the socket was given this backend, put what it had asked for in its place; told to whoever watches. */
+static __always_inline int give_back(struct bpf_sock_addr *ctx, enum hook hook, struct endpoint *from)
 {
-	struct address address = ipv4(ctx->user_ip4);
-	__be16 port = ctx->user_port;
+	struct endpoint given = *from, nothing = {};
+	int known = recall(ctx, &from->address, &from->port);
 
-	if (recall(ctx, &address, &port)) {
-		ctx->user_ip4 = address.word[3];
-		ctx->user_port = port;
+	observe(ctx, hook, known ? TRANSLATED : PASS, known ? GIVEN_BACK : NO_SUCH_RECORD, from,
+		known ? &given : &nothing);
+	return known;
+}
+
+static __always_inline int inbound4(struct bpf_sock_addr *ctx, enum hook hook)
+{
+	struct endpoint from = { ipv4(ctx->user_ip4), ctx->user_port };
+
+	if (give_back(ctx, hook, &from)) {
+		ctx->user_ip4 = from.address.word[3];
+		ctx->user_port = from.port;
 	}
 	return 1;
 }
 
-static __always_inline int inbound6(struct bpf_sock_addr *ctx)
+static __always_inline int inbound6(struct bpf_sock_addr *ctx, enum hook hook)
 {
-	struct address address = ipv6(ctx);
-	__be16 port = ctx->user_port;
+	struct endpoint from = { ipv6(ctx), ctx->user_port };
 
-	if (recall(ctx, &address, &port)) {
-		set_ipv6(ctx, &address);
-		ctx->user_port = port;
+	if (give_back(ctx, hook, &from)) {
+		set_ipv6(ctx, &from.address);
+		ctx->user_port = from.port;
 	}
 	return 1;
 }
@@ -85,49 +94,49 @@ static __always_inline int inbound6(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
-	return outbound4(ctx, 1);
+	return outbound4(ctx, CONNECT4, 1);
 }
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	return outbound6(ctx, 1);
+	return outbound6(ctx, CONNECT6, 1);
 }
 
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return outbound4(ctx, 0);
+	return outbound4(ctx, SENDMSG4, 0);
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return outbound6(ctx, 0);
+	return outbound6(ctx, SENDMSG6, 0);
 }
 
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
-	return inbound4(ctx);
+	return inbound4(ctx, RECVMSG4);
 }
 
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
-	return inbound6(ctx);
+	return inbound6(ctx, RECVMSG6);
 }
 
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
-	return inbound4(ctx);
+	return inbound4(ctx, GETPEERNAME4);
 }
 
 SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
-	return inbound6(ctx);
+	return inbound6(ctx, GETPEERNAME6);
 }
 
 SEC("cgroup/sock_release")
@@ -138,11 +147,14 @@ int sock_release(struct bpf_sock *ctx)
 }
 
 /* NodePorts, and the ports of other Service addresses that the node has, belong to the Service. */
-static __always_inline int bound(struct bpf_sock_addr *ctx, const struct address *address)
+static __always_inline int bound(struct bpf_sock_addr *ctx, enum hook hook, const struct address *address)
 {
 	struct frontend_key key = { *address, ctx->user_port, ctx->protocol, 0 };
+	struct endpoint at = { *address, key.port }, nothing = {};
+	int taken = is_taken(ctx, &key);
 
-	return is_taken(ctx, &key) ? fail(EADDRINUSE) : 1;
+	observe(ctx, hook, taken && CAN_SET_ERRNO ? REFUSED : PASS, taken ? PORT_IN_USE : NO_SERVICE, &at, &nothing);
+	return taken ? fail(EADDRINUSE) : 1;
 }
 
 SEC("cgroup/bind4")
@@ -150,7 +162,7 @@ int bind4(struct bpf_sock_addr *ctx)
 {
 	struct address address = ipv4(ctx->user_ip4);
 
-	return bound(ctx, &address);
+	return bound(ctx, BIND4, &address);
 }
 
 SEC("cgroup/bind6")
@@ -158,5 +170,5 @@ int bind6(struct bpf_sock_addr *ctx)
 {
 	struct address address = ipv6(ctx);
 
-	return bound(ctx, &address);
+	return bound(ctx, BIND6, &address);
 }

@@ -9,16 +9,9 @@
 
 #include "address.h"
 #include "choose.h"
+#include "observe.h"
 #include "records.h"
 #include "sets.h"
-
-enum verdict { PASS, TRANSLATED, REFUSED };
-
-/* What a hook hands in and gets back. */
-struct request {
-	struct address address;
-	__be16 port;
-};
 
 static __always_inline __u32 flags_of(const struct frontend *frontend)
 {
@@ -123,42 +116,65 @@ static __always_inline int is_left_alone(struct bpf_sock_addr *ctx)
 	return kernel_facts.leave_pods && !is_nodes_own(bpf_get_netns_cookie(ctx));
 }
 
-/* Swap a Service address for a backend's. `connected` is true in connect(), false for a single datagram. */
-static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct request *request, int connected)
+static __always_inline enum verdict because(enum reason *reason, enum reason why, enum verdict verdict)
 {
-	struct frontend_key key = { destination(&request->address), request->port, ctx->protocol, 0 };
+	*reason = why;
+	return verdict;
+}
+
+/* Swap a Service address for a backend's. `connected` is true in connect(), false for a single datagram. */
+static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct endpoint *to, int connected,
+					      enum reason *reason)
+{
+	struct frontend_key key = { destination(&to->address), to->port, ctx->protocol, 0 };
 	struct peer peer = { .frontend = key.address, .frontend_port = key.port };
+	struct choice choice = { 0, BY_RANDOM };
 	struct backend *backend;
 	struct found found;
-	int remembered = 0;
 
 	if (key.protocol != IPPROTO_TCP && key.protocol != IPPROTO_UDP)
-		return PASS;
+		return because(reason, OTHER_PROTOCOL, PASS);
 	if (connected)
 		tell_agent(ctx);
 	if (is_left_alone(ctx))
-		return pass(ctx, &key, connected);
+		return because(reason, LEFT_ALONE, pass(ctx, &key, connected));
 	if (!may_be_ours(&key.address) && !(is_loopback(&key.address) && is_own(ctx, &key.address)))
-		return pass(ctx, &key, connected);
+		return because(reason, NO_SERVICE, pass(ctx, &key, connected));
 	found = find_frontend(&key);
 	if (!found.frontend)
 		found = find_node_port(ctx, &key);
-	if (!found.frontend)
-		return bpf_map_lookup_elem(&service_addrs, &key.address) ? REFUSED : pass(ctx, &key, connected);
+	if (!found.frontend) {
+		if (bpf_map_lookup_elem(&service_addrs, &key.address))
+			return because(reason, NO_SUCH_PORT, REFUSED);
+		return because(reason, NO_SERVICE, pass(ctx, &key, connected));
+	}
 	if (flags_of(found.frontend) & GUARDED) /* no socket knows its address yet; the packet path looks at it */
-		return pass(ctx, &key, connected);
-	backend = choose(ctx, &found, &peer, &remembered);
+		return because(reason, SOURCE_RANGES, pass(ctx, &key, connected));
+	backend = choose(ctx, &found, &peer, &choice);
 	if (!backend)
-		return REFUSED;
+		return because(reason, NO_ENDPOINT, REFUSED);
 	if (key.protocol == IPPROTO_TCP && may_share_port(ctx) && packets_serve(&key.address))
-		return pass(ctx, &key, connected);
+		return because(reason, SHARED_PORT, pass(ctx, &key, connected));
 	peer.backend = backend->address;
 	peer.backend_port = backend->port;
-	if (!remembered && !remember(ctx, &peer, connected))
-		return PASS;
-	request->address = peer.backend;
-	request->port = peer.backend_port;
-	return TRANSLATED;
+	if (!choice.remembered && !remember(ctx, &peer, connected))
+		return because(reason, SAME_BACKEND, PASS);
+	to->address = peer.backend;
+	to->port = peer.backend_port;
+	return because(reason, choice.how, TRANSLATED);
+}
+
+/* The same, told to whoever watches. What a kernel does not let us refuse goes on. */
+static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, enum hook hook, struct endpoint *to,
+					   int connected)
+{
+	struct endpoint asked = *to, nothing = {};
+	enum reason reason;
+	enum verdict verdict = translate(ctx, to, connected, &reason);
+	enum verdict seen = verdict == REFUSED && !CAN_SET_ERRNO ? PASS : verdict;
+
+	observe(ctx, hook, seen, reason, &asked, verdict == TRANSLATED ? to : &nothing);
+	return verdict;
 }
 
 /* Whether a frontend is another's than of who wants to listen at its address. A server of the Service itself, in the

@@ -29,6 +29,7 @@ from socklb.errors import reason
 from socklb.health.health import RETRY, Health
 from socklb.hook_watch import EVERY as HOOKS_EVERY
 from socklb.hook_watch import HookWatch
+from socklb.monitors import Monitors
 from socklb.networks import flags_of
 from socklb.packets.leftovers import leftovers
 from socklb.packets.path import PacketPath
@@ -200,7 +201,7 @@ class Agent:
             "endpoints": endpoints,
             "desired": wanted,
         }
-        return Answers(Path(self._config.socket), respond)
+        return Answers(Path(self._config.socket), respond, {"monitor": Monitors(self._datapath).tell})
 
     async def leave_names(self) -> None:
         """Have the file of names up to date for those who ask while no agent runs."""

@@ -1,6 +1,7 @@
-"""What the agent answers on its Unix socket: one line asks, one JSON document answers.
+"""What the agent answers on its Unix socket: one line asks, one JSON document answers, or a stream for as
+long as the client stays.
 
-    answers = Answers(path, {"status": lambda _: report, …})
+    answers = Answers(path, {"status": lambda _: report, …}, {"monitor": monitors.tell})
     supervisor.keep("answers", answers.serve)
 
 A client that says nothing is let go after SILENCE, one that does not read too; nobody waits for a client when the agent
@@ -20,15 +21,16 @@ import msgspec
 SILENCE = 5.0  # seconds
 
 Respond = Callable[[str], Awaitable[object]]
+Tell = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
 
 class Answers:
-    """See the module. `respond`: by the first word of a question what answers the rest of it."""
+    """See the module. `respond`, `tell`: by the first word of a question what answers the rest of it, or streams."""
 
-    def __init__(self, path: Path, respond: Mapping[str, Respond]) -> None:
-        self._path, self._respond = path, respond
+    def __init__(self, path: Path, respond: Mapping[str, Respond], tell: Mapping[str, Tell]) -> None:
+        self._path, self._respond, self._tell = path, respond, tell
         self._clients: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -59,17 +61,20 @@ class Answers:
             try:
                 writer.transport.set_write_buffer_limits(0)  # so that draining waits until all is written
                 line = await asyncio.wait_for(reader.readline(), SILENCE)
-                writer.write(msgspec.json.encode(await self._document(line)))
+                word, _, rest = line.decode(errors="replace").strip().partition(" ")
+                if word in self._tell:
+                    await self._tell[word](rest, reader, writer)
+                    return
+                writer.write(msgspec.json.encode(await self._document(word, rest)))
                 await asyncio.wait_for(writer.drain(), SILENCE)
                 writer.close()
             finally:
                 writer.transport.abort()  # nothing, once it is closed
 
-    async def _document(self, line: bytes) -> object:
-        word, _, rest = line.decode(errors="replace").strip().partition(" ")
+    async def _document(self, word: str, rest: str) -> object:
         respond = self._respond.get(word)
         if respond is None:
-            return {"error": f"{word!r} is not one of {', '.join(self._respond)}"}
+            return {"error": f"{word!r} is not one of {', '.join((*self._respond, *self._tell))}"}
         try:
             return await respond(rest)
         except Exception as error:

@@ -22,7 +22,7 @@ from socklb.command import FAILED, Parser, ended, fail
 from socklb.config_file import DEFAULT_PATH
 from socklb.errors import SocklbError
 
-VERBS = ("agent", "status", "service", "socket", "flow", "explain", "bugreport", "completion", "cleanup")
+VERBS = ("agent", "status", "service", "socket", "flow", "explain", "monitor", "bugreport", "completion", "cleanup")
 FOR_EVERYBODY = ("socklb.cli.completion",)
 EPILOG = f"""\
 examples:

@@ -4,6 +4,7 @@
     keeper.attach()             # every hook or none
     keeper.damage()             # {} for as long as nobody meddles
     keeper.repair()             # what could not be repaired, with the reasons
+    keeper.run(other)           # the programs of another object from now on
 
 Descriptors of the maps and links are held open, so that nothing is lost with a pin or with the BPF file system: it is
 mounted again, and everything is pinned anew. A look costs some eighty system calls, less than a millisecond.
@@ -28,7 +29,7 @@ class Keeper:
     """See the module."""
 
     def __init__(self, obj: libbpf.Object, cgroup: Path, pins: Pins) -> None:
-        self._maps = obj.maps(MAPS)
+        self.maps = obj.maps(MAPS)
         self._cgroup, self._pins = cgroup, pins
         self._links = Links(obj, cgroup, pins.links)
 
@@ -41,13 +42,21 @@ class Keeper:
         """
         self._links.attach()
 
+    def run(self, obj: libbpf.Object) -> None:
+        """Have the hooks run the programs of another object with the same tables, and keep those.
+
+        Raises:
+            SocklbError, OSError: one could not be swapped; it is damage from now on.
+        """
+        self._links.run(obj)
+
     def damage(self) -> dict[str, str]:
         """Give what is not as it should be (a hook, a table, a mount or the cgroup), and what is wrong with it."""
         if cgroup_id(self._cgroup) is None:
             return {f"cgroup {self._cgroup}": "gone"}
         if not mounts.is_bpffs(self._pins.bpffs, mounts.read_mounts()):
             return {f"BPF file system {self._pins.bpffs}": "not mounted", **self._links.lacking()}
-        lost = [name for name, fd in self._maps.items() if not self._is_pinned(name, fd)]
+        lost = [name for name, fd in self.maps.items() if not self._is_pinned(name, fd)]
         return {**{f"table {name}": "not pinned" for name in lost}, **self._links.lacking()}
 
     def repair(self) -> list[str]:
@@ -80,7 +89,7 @@ class Keeper:
         self._pins.lock()
 
     def _pin_maps(self) -> None:
-        for name, fd in self._maps.items():
+        for name, fd in self.maps.items():
             if not self._is_pinned(name, fd):
                 pin = self._pins.maps / name
                 pin.unlink(missing_ok=True)

@@ -47,6 +47,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_map__set_pin_path": (INT, [Pointer, STR]),
     "bpf_map__set_max_entries": (INT, [Pointer, U32]),
     "bpf_map__set_initial_value": (INT, [Pointer, ct.c_char_p, ct.c_size_t]),
+    "bpf_map__reuse_fd": (INT, [Pointer, INT]),
     "bpf_map__type": (U32, [Pointer]),
     "bpf_map__key_size": (U32, [Pointer]),
     "bpf_map__value_size": (U32, [Pointer]),
@@ -243,6 +244,13 @@ class Object:
             if handle:
                 pin = directory / name
                 call(f"pin path {pin}", "bpf_map__set_pin_path", handle, os.fsencode(pin))
+
+    def share_maps(self, descriptors: Mapping[str, int]) -> None:
+        """Have those of the named maps that the object has be these, which another object has already."""
+        for name, descriptor in descriptors.items():
+            handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
+            if handle:
+                call(f"share map {name}", "bpf_map__reuse_fd", handle, descriptor)
 
     def resize_maps(self, entries: Mapping[str, int]) -> None:
         """Have the named maps made with room for so many entries."""

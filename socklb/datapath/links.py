@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from socklb.datapath import foreign, libbpf
+from socklb.errors import SocklbError
 
 # enum bpf_attach_type. In the order of attachment: what gives records back and restores addresses stands before
 # anything is translated.
@@ -91,7 +92,7 @@ class Links:
     """See the module."""
 
     def __init__(self, obj: libbpf.Object, cgroup: Path, pins: Path) -> None:
-        self._programs = {name: obj.program(name) for name in HOOKS}
+        self._programs = _programs(obj)
         self._cgroup, self._pins = cgroup, pins
         self._open: dict[str, int] = {}
 
@@ -109,6 +110,22 @@ class Links:
                     undo.callback(self._take_away, name)
             undo.pop_all()
         self._remove_others()
+
+    def run(self, obj: libbpf.Object) -> None:
+        """Have the hooks, which are attached, run the programs of another object, and take those for ours.
+
+        Raises:
+            SocklbError, OSError: one could not be swapped: the first that failed. It is lacking from now on.
+        """
+        self._programs = _programs(obj)
+        failures: list[Exception] = []
+        for name in HOOKS:
+            try:
+                self.put_back(name)
+            except (SocklbError, OSError) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def put_back(self, name: str) -> bool:
         """Have one hook run our program and be pinned; say whether it had to be attached.
@@ -194,6 +211,10 @@ class Links:
                 return "attached but not effective"
         pinned = pinned_info(self._pins / name)
         return "" if pinned and pinned.id == info.id else "not pinned"
+
+
+def _programs(obj: libbpf.Object) -> dict[str, libbpf.Program]:
+    return {name: obj.program(name) for name in HOOKS}
 
 
 def detach(link: int, name: str) -> None:

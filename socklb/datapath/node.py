@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,12 +11,15 @@ from typing import Self
 from socklb.datapath import features, growth, kernel, layout, loading, mounts, view
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.maps import RowTable
+from socklb.datapath.observing import Observing, beside
 from socklb.datapath.own_network import OwnNetwork
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
+from socklb.errors import SocklbError
 
 OBJECTS = Path(__file__).parent  # the wheel carries them here
+NOTHING = (b"", 0)  # told, and lost
 OBJECT_FILES = tuple(features.OBJECTS)
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,8 @@ class NodeDatapath:
             if self.larger_than_asked:
                 log.info("%s", self.larger_than_asked)
             self._attached = False
+            self._observing: Observing | None = None
+            self._last_told = NOTHING
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
             self._this_node = opened.enter_context(closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)))
@@ -104,12 +109,62 @@ class NodeDatapath:
             self._network.tell_hooks()
             self.netns = self._this_node.word(0, 0)
 
+    def observe(self) -> None:
+        """Have the hooks tell what they decide, until `unobserve`.
+
+        Raises:
+            SocklbError: they are not attached.
+            BpfError, OSError: the programs cannot be swapped; those of before run.
+        """
+        if not self._attached:
+            raise SocklbError("the hooks are not attached, so there is nothing to see", hint="socklb status")
+        observing = Observing(beside(self._path), self.keeper.maps, self._facts.packed)
+        try:
+            self.keeper.run(observing.object)
+        except BaseException:
+            with suppress(SocklbError, OSError):
+                self.keeper.run(self._loaded.object)
+            observing.close()
+            raise
+        self._observing = observing
+
+    def unobserve(self) -> None:
+        """Have the programs of before run, which tell nothing.
+
+        Raises:
+            SocklbError, OSError: one could not be swapped, and is damage that the keeper repairs.
+        """
+        observing, self._observing, self._last_told = self._observing, None, NOTHING
+        if observing:
+            try:
+                self.keeper.run(self._loaded.object)
+            finally:
+                observing.close()
+
+    def decisions(self) -> tuple[bytes, int]:
+        """Give what the hooks told since the last call (`decisions.unpack`), and how many of it were lost."""
+        before, self._last_told = self._last_told, NOTHING
+        now = self._observing.take() if self._observing else NOTHING
+        return before[0] + now[0], before[1] + now[1]
+
     def grow(self, sizes: Sizes) -> None:
         """Have larger tables in the place of these, with all that waited for room; nobody else writes meanwhile.
 
         Raises:
             BpfError: the kernel refused them, and nothing was changed; or the programs, which the keeper puts back.
         """
+        if self._observing is None:
+            self._grow(sizes)
+            return
+        last_told = self.decisions()
+        self.unobserve()
+        try:
+            self._grow(sizes)
+        finally:
+            self._last_told = last_told
+            self._observe_again()
+
+    def _grow(self, sizes: Sizes) -> None:
         before, keeper = self._loaded, self.keeper
         self._loaded = loading.grow(self._path, self.pins.maps, sizes, self._facts.packed)
         self._loaded.copies[:0] = before.copies
@@ -122,7 +177,15 @@ class NodeDatapath:
             before.object.close()
             self.tables.move_to(self.pins.maps)
 
+    def _observe_again(self) -> None:
+        try:
+            self.observe()
+        except (SocklbError, OSError) as error:
+            log.warning("whoever watches is told nothing of the tables that have grown: %s", error)
+
     def _let_go(self) -> None:
+        with suppress(SocklbError, OSError):
+            self.unobserve()
         self.keeper.close()
         self._loaded.close()
 

@@ -22,7 +22,7 @@ from socklb import control
 from socklb.config import Config
 from socklb.datapath import view
 from socklb.datapath.maps import HashTable
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, endpoint_text, frontend_text, is_ipv4
+from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, address_text, endpoint_text, frontend_text, is_ipv4
 from socklb.status import entries
 
 AT_ONCE = 200  # Services in one question, for a line is 64 KiB at most
@@ -47,6 +47,7 @@ class Names:
         self._nodes = _node_addresses(maps)
         known, self.current = entries(config, "", "")
         self._services = {entry.frontend: entry.service for entry in known}
+        self._by_address = {frontend.rpartition(":")[0].strip("[]"): name for frontend, name in self._services.items()}
         self._conditions: dict[str, dict[str, str]] = {}
 
     def target(self, asked: Backend, protocol: int) -> Target:
@@ -56,6 +57,10 @@ class Names:
             if serving is not None or service is not None:
                 return Target(serving, service)
         return Target(None, None)
+
+    def of_address(self, address: bytes) -> str | None:
+        """Give whose an address is, whatever the port; NodePorts have none."""
+        return None if address in (ANY4, ANY6) else self._by_address.get(address_text(address))
 
     def learn(self, services: Iterable[str]) -> None:
         """Ask how the endpoints of these Services are."""

@@ -44,18 +44,20 @@ def rows(config: Config, maps: Path, cgroup: Path, wanted: Wanted) -> tuple[list
 def _is_wanted(found: Found, target: Target, wanted: Wanted) -> bool:
     address, _, _ = (given := endpoint_text(found.record.given)).rpartition(":")
     return (
-        _is_named(wanted.service, target.service or "")
-        and _is_of(wanted.pod, found.pod)
+        is_named(wanted.service, target.service or "")
+        and is_of(wanted.pod, found.pod)
         and wanted.backend in ("", given, address, address.strip("[]"))
     )
 
 
-def _is_named(wanted: str, key: str) -> bool:
+def is_named(wanted: str, key: str) -> bool:
+    """Say whether a NAMESPACE/NAME is what was asked for by it, or by the name alone."""
     return wanted in ("", key) or wanted == key.rpartition("/")[2]
 
 
-def _is_of(wanted: str, pod: Pod) -> bool:
-    return _is_named(wanted, pod.name) or wanted in (pod.uid, pod.cgroup, pod.cgroup.lstrip("/"))
+def is_of(wanted: str, pod: Pod) -> bool:
+    """Say whether a pod is what was asked for, by name, UID or cgroup."""
+    return is_named(wanted, pod.name) or wanted in (pod.uid, pod.cgroup, pod.cgroup.lstrip("/"))
 
 
 def _row(found: Found, target: Target, state: str, name_of: Callable[[int], str]) -> Row:

@@ -23,6 +23,7 @@ import pytest
 from socklb.datapath import features, hooks, layout, libbpf
 from socklb.datapath.maps import HashTable, RowTable, TrieTable, map_info
 from socklb.datapath.node import NodeDatapath
+from socklb.datapath.observing import beside
 from socklb.datapath.tables import Tables
 from tests.datapath.sandbox import mounted_bpffs
 
@@ -81,8 +82,10 @@ def skip_without(*needed: features.Feature) -> None:
 
 
 def instead_of_the_best(object_file: Path, folder: Path) -> None:
-    """Put an object where an agent looks for the one that this kernel gets."""
-    shutil.copy(object_file, folder / features.object_for(features.missing()))
+    """Put an object, and the one that observes in its place, where an agent looks for those that this kernel gets."""
+    best = folder / features.object_for(features.missing())
+    shutil.copy(object_file, best)
+    shutil.copy(beside(object_file), beside(best))
 
 
 def this_node(node: NodeDatapath, netns: int) -> None:

@@ -80,7 +80,7 @@ async def test_who_says_nothing_or_does_not_read_is_let_go(tmp_path: Path, monke
         return {"text": "x" * (8 << 20)}
 
     path = tmp_path / "agent.sock"
-    serving = asyncio.create_task(answers.Answers(path, {"much": much}).serve())
+    serving = asyncio.create_task(answers.Answers(path, {"much": much}, {}).serve())
     while not path.exists():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     with client(path) as silent, client(path) as deaf:

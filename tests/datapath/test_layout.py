@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import layout, libbpf
+from socklb.datapath.decisions import DECISION, HOOKS, REASONS, TEXTS, VERDICTS
 from socklb.datapath.kernel import Kernel
 from socklb.datapath.node import NodeDatapath
+from tests.datapath.meddling import compile_object
 
 BTF_KIND_STRUCT = 4
+BPF = Path(__file__).parents[2] / "bpf"
 
 
 class BtfType(ct.Structure):
@@ -98,8 +101,34 @@ def test_the_number_of_a_backends_load_is_where_the_object_has_it(objects: Path)
     assert struct_layout(objects / "socklb.bpf.o", "backend")[1]["load"] == layout.LOAD_OFFSET
 
 
+def test_a_decision_is_as_the_source_has_it(tmp_path: Path) -> None:
+    """No table has it, so it is in no object's BTF."""
+    source = f'#include "{BPF}/decision.h"\nstruct decision any;\n'
+    fields = dict.fromkeys(("time", "cookie", "netns", "cgroup", "asked", "given", "asked_port", "given_port"), 0)
+    fields |= dict.fromkeys(("pid", "protocol", "hook", "verdict", "reason", "command"), 0)
+    size, members = struct_layout(compile_object(tmp_path, source), "decision")
+    assert DECISION.size == size
+    assert offsets_of(DECISION, len(fields)) == [members[field] for field in fields]
+    assert set(members) - set(fields) == {"pad"}
+
+
+@pytest.mark.parametrize(
+    ("enum", "names"),
+    [
+        ("verdict", ["PASS", "TRANSLATED", "REFUSED"]),
+        ("hook", [name.upper() for name in HOOKS]),
+        ("reason", list(REASONS)),
+    ],
+)
+def test_what_a_decision_says_by_number_is_as_the_source_has_it(enum: str, names: list[str]) -> None:
+    source = re.sub(r"/\*.*?\*/", "", (BPF / "decision.h").read_text(), flags=re.DOTALL)
+    found = re.search(rf"enum {enum} {{(.*?)}}", source, re.DOTALL)
+    assert found is not None
+    assert re.findall(r"\w+", found[1]) == names
+    assert len(names) == len({"verdict": VERDICTS, "hook": HOOKS, "reason": TEXTS}[enum])
+
+
 def test_every_map_of_the_object_is_pinned(datapath: NodeDatapath) -> None:
     assert {pin.name for pin in datapath.pins.maps.iterdir()} == set(layout.MAPS)
-    bpf = Path(__file__).parents[2] / "bpf"
-    source = (bpf / "service_maps.h").read_text() + (bpf / "socket_maps.h").read_text()
+    source = (BPF / "service_maps.h").read_text() + (BPF / "socket_maps.h").read_text()
     assert set(re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)) == set(layout.MAPS)

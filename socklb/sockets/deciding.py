@@ -1,0 +1,148 @@
+"""The rows of `socklb monitor`, and which of them are wanted.
+
+    rows = Rows(config, maps, cgroup, Wanted(service="shop/web"))
+    row = rows.of(decision)         # None: not wanted
+
+Services and pods that come while it looks are learnt when they are met.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from socklb.config import Config
+from socklb.datapath.decisions import PASSED, Decision
+from socklb.serving import PROTOCOLS, Backend, endpoint_text
+from socklb.sockets.descriptors import command
+from socklb.sockets.names import Names
+from socklb.sockets.pods import Pod, Pods
+from socklb.sockets.shown import is_named, is_of
+from socklb.sockets.watching import wall_clock
+
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode in every kernel
+LEARN_AGAIN = 1.0  # seconds at least between two looks at Services, or at pods
+SHARE = 20  # a look that took a second is followed by the next one after so many
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+
+class Wanted(NamedTuple):
+    """Which rows: empty: any."""
+
+    service: str = ""
+    pod: str = ""
+    address: str = ""
+    verdicts: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    since: float = 0.0  # seconds since 1970
+
+    def passes(self, decision: Decision) -> bool:
+        """Say whether a decision may be wanted, by what it says itself."""
+        return (
+            (not self.verdicts or decision.verdict in self.verdicts)
+            and (not self.hooks or decision.hook in self.hooks or decision.hook[:-1] in self.hooks)
+            and (not self.address or any(_is_at(self.address, end) for end in (decision.asked, decision.given) if end))
+            and (not self.since or wall_clock(decision.time) >= self.since)
+        )
+
+
+class Learnt(Generic[T]):
+    """What is looked up anew when something is not known, and not too often."""
+
+    def __init__(self, look: Callable[[], T]) -> None:
+        self._look = look
+        self._learn()
+
+    def _learn(self) -> None:
+        began = time.monotonic()
+        self.now = self._look()
+        took = time.monotonic() - began
+        self._again = began + took + max(LEARN_AGAIN, SHARE * took)
+
+    def may_learn(self) -> bool:
+        """Look again, if that is not too soon; say whether it was done."""
+        if time.monotonic() < self._again:
+            return False
+        self._learn()
+        return True
+
+
+class Rows:
+    """See the module."""
+
+    def __init__(self, config: Config, maps: Path, cgroup: Path, wanted: Wanted) -> None:
+        """Learn the names of Services and pods."""
+        self._cgroup, self._wanted = cgroup, wanted
+        self._names = Learnt(lambda: Names(config, maps))
+        self._pods = Learnt(lambda: Pods(cgroup))
+        self._nested = Path("/proc/self/ns/pid").stat().st_ino != FIRST_PID_NAMESPACE
+
+    def of(self, decision: Decision) -> Row | None:
+        """Give the row of a decision, or None if it is not wanted."""
+        if not self._wanted.passes(decision):
+            return None
+        service, pod = self._service(decision), self._pod(decision.cgroup)
+        if not is_named(self._wanted.service, service or "") or not is_of(self._wanted.pod, pod):
+            return None
+        return {
+            "time": datetime.fromtimestamp(wall_clock(decision.time), UTC).isoformat(timespec="microseconds"),
+            "hook": decision.hook,
+            "protocol": PROTOCOLS.get(decision.protocol, str(decision.protocol)),
+            "asked": endpoint_text(Backend(*decision.asked)),
+            "service": service,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "backend": endpoint_text(Backend(*decision.given)) if decision.given else None,
+            "pod": pod.name,
+            "pod_uid": pod.uid,
+            "container": pod.container,
+            "cgroup": pod.cgroup,
+            "cgroup_id": decision.cgroup,
+            "pid": self._pid(decision, pod),
+            "command": decision.command,
+            "cookie": decision.cookie,
+        }
+
+    def _service(self, decision: Decision) -> str | None:
+        if decision.verdict == PASSED:
+            return self._named(decision)
+        found = self._named(decision)
+        return self._named(decision) if found is None and self._names.may_learn() else found
+
+    def _named(self, decision: Decision) -> str | None:
+        asked = Backend(*decision.asked)
+        return self._names.now.target(asked, decision.protocol).service or self._names.now.of_address(asked.address)
+
+    def _pod(self, cgroup: int) -> Pod:
+        found = self._pods.now.by_cgroup(cgroup)
+        if found is None and self._pods.may_learn():
+            found = self._pods.now.by_cgroup(cgroup)
+        return found or Pod()
+
+    def _pid(self, decision: Decision, pod: Pod) -> int | None:
+        """Give the process by our own numbers: those of a node in a container are not those that the kernel tells."""
+        if not self._nested:
+            return decision.pid
+        return _only_one(self._cgroup / pod.cgroup.lstrip("/"), decision.command, decision.pid) if pod.cgroup else None
+
+
+@lru_cache(maxsize=1024)
+def _only_one(cgroup: Path, name: str, _: int) -> int | None:
+    """Give the one process in a cgroup that is called so; None if it is not the only one, or ended."""
+    try:
+        pids = [int(pid) for pid in (cgroup / "cgroup.procs").read_text().split()]
+    except OSError:
+        return None
+    named = [pid for pid in pids if command(pid) == name]
+    return named[0] if len(named) == 1 else None
+
+
+def _is_at(wanted: str, end: tuple[bytes, int]) -> bool:
+    address, _, _ = (text := endpoint_text(Backend(*end))).rpartition(":")
+    return wanted in (text, address, address.strip("[]"))
