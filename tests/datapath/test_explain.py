@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import random
 import signal
@@ -23,7 +24,7 @@ from socklb.datapath.pins import Pins
 from socklb.explain import asker
 from socklb.explain.explanation import decide
 from socklb.explain.tables import KernelTables
-from socklb.explain.trail import PASSED, REFUSED, TRANSLATED, Trail, Verdict
+from socklb.explain.trail import KEPT, PASSED, REFUSED, TRANSLATED, Trail, Verdict
 from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, endpoint_text, pack_address
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.loaded import this_node
@@ -42,7 +43,7 @@ from tests.datapath.sandbox import (
     sh,
     udp_client,
 )
-from tests.datapath.services import SERVICE4, SERVICE6
+from tests.datapath.services import SERVICE4, SERVICE6, web
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 ROUNDS, QUESTIONS = 12, 60
@@ -167,7 +168,7 @@ def answers(questions: list[Question]) -> list[Met]:
 def test_any_connection_meets_what_was_explained(
     sandbox: Sandbox, datapath: NodeDatapath, in_node: bool, hooked: bool
 ) -> None:
-    sample, seen = Sample(seed=20 + in_node), Counter[str]()
+    sample, seen, kept = Sample(seed=20 + in_node), Counter[str](), 0
     this_node(datapath, sandbox.run(netns_cookie) if in_node else netns_cookie())
     with served_everywhere(sandbox):
         for _ in range(ROUNDS if hooked else 2):
@@ -183,8 +184,23 @@ def test_any_connection_meets_what_was_explained(
             for question, (verdict, met), passed in zip(questions, explained, unhooked, strict=True):
                 assert fits(verdict, met, passed), f"{question}: {verdict}, and it met {met}; unhooked {passed}"
                 seen[verdict.outcome] += 1
+                kept += verdict.chosen == KEPT
     assert seen.keys() == ({TRANSLATED, REFUSED, PASSED} if hooked else {PASSED})
     assert min(seen.values()) > QUESTIONS
+    assert bool(kept > 10) is hooked
+
+
+@pytest.mark.needs(SET_ERRNO)
+def test_a_bit_that_somebody_cleared_is_seen(sandbox: Sandbox, datapath: NodeDatapath) -> None:
+    datapath.tables.apply(web(BACKENDS4[:1]))
+    bit = layout.filter_bit(pack_address(SERVICE4))
+    with served_everywhere(sandbox):
+        ((before, met),) = sandbox.run(partial(compare, sandbox, datapath.pins, [(SERVICE4, 80, TCP)]))
+        assert (before.outcome, met) == (TRANSLATED, ("answer", endpoint_text(before.backends[0]).partition(":")[0]))
+        with closing(RowTable(datapath.pins.maps, "address_filter", layout.FILTER_WORD.size)) as words:
+            words.publish(bit // 64, 0, 0)
+        ((after, met),) = sandbox.run(partial(compare, sandbox, datapath.pins, [(SERVICE4, 80, TCP)]))
+    assert (after.outcome, met) == (PASSED, ("error", str(errno.ENETUNREACH)))
 
 
 def explained(agent: AgentUnderTest, asked: str, *more: str) -> dict[str, Any]:

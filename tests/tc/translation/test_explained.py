@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
-from typing import NamedTuple, cast
+from typing import cast
 
 import pytest
 
+from socklb.datapath import layout, libbpf
 from socklb.datapath.pins import Pins
 from socklb.explain.asker import Asker
 from socklb.explain.by_packets import by_packets
@@ -40,14 +41,6 @@ SYN, RST, INIT = 2, 4, 1
 VIPS = ("10.96.0.10", "10.96.0.11", "192.0.2.1", "fd00:10:96::a", "fd00:10:96::b", "2001:db8::1")
 ASKED = (*VIPS, NODE, NODE6, OTHER_NODE, PODS["far"], PODS6["far"], "10.96.0.77", "192.0.2.77", "2001:db8::77")
 PORTS = (80, 81, 31080)
-
-
-class Question(NamedTuple):
-    """What is sent, by whom, to which program."""
-
-    asked: Frontend
-    asker: Asker
-    packet: Packet
 
 
 class Sample:
@@ -88,14 +81,15 @@ class Sample:
         count = self.random.choice((0, 1, 2, 2))
         return tuple(sorted(Backend(pack_address(ip), 8080) for ip in self.random.sample(pods, count)))
 
-    def question(self, sources: tuple[str, str], asker: Asker) -> Question:
+    def question(self, sources: tuple[str, str]) -> tuple[Frontend, Packet]:
+        """Give what is asked for, and the packet that asks."""
         choose = self.random.choice
         address, port, protocol = choose(ASKED), choose(PORTS), choose((TCP, UDP, SCTP))
         there = pack_address(address)
         raw, source = (there[12:], sources[0]) if there.startswith(V4_PREFIX) else (there, sources[1])
         flags = {TCP: SYN, SCTP: INIT, UDP: 0}[protocol]
         packet = Packet(pack_address(source)[-len(raw) :], raw, protocol, next(self.ports), port, flags, b"?")
-        return Question(Frontend(there, port, protocol), asker, packet)
+        return Frontend(there, port, protocol), packet
 
 
 def met(node: Node, program: str, packet: Packet, ifindex: int) -> tuple[str, Backend]:
@@ -117,9 +111,10 @@ OUTSIDE = Asker("outside", outside=True, addresses=(pack_address(CLIENT), pack_a
 ON_NODE = Asker("on the node", here=True, addresses=(pack_address(NODE), pack_address(NODE6)))
 IN_POD = Asker("in a pod", addresses=(pack_address(PODS["a"]), pack_address(PODS6["a"])))
 ASKERS = {
-    "uplink_in": (OUTSIDE, (CLIENT, CLIENT6)),
-    "uplink_out": (ON_NODE, (NODE, NODE6)),
-    "pod_in": (IN_POD, (PODS["a"], PODS6["a"])),
+    "outside": ("uplink_in", OUTSIDE, (CLIENT, CLIENT6)),
+    "node": ("uplink_out", ON_NODE, (NODE, NODE6)),
+    "pod": ("uplink_out", IN_POD, (PODS["a"], PODS6["a"])),
+    "pod at its device": ("pod_in", IN_POD, (PODS["a"], PODS6["a"])),
 }
 
 
@@ -129,10 +124,21 @@ def inside(node: Node) -> Iterator[Node]:
         yield node
 
 
-@pytest.mark.parametrize("program", ASKERS)
-def test_any_packet_meets_what_was_explained(inside: Node, program: str) -> None:
+@pytest.fixture
+def served_pod(inside: Node) -> Iterator[int]:
+    """The pod's device, where its packets are served."""
+    device = inside.index_of("a")
+    inside.put("pod_devices", (layout.ROW_INDEX.pack(device), b"\x01"))
+    yield device
+    libbpf.library().bpf_map_delete_elem(inside.programs.maps["pod_devices"], layout.ROW_INDEX.pack(device))
+
+
+@pytest.mark.parametrize("who", ASKERS)
+def test_any_packet_meets_what_was_explained(inside: Node, served_pod: int, who: str) -> None:
     node, sample, seen = inside, Sample(seed=7), Counter[str]()
-    asker, sources = ASKERS[program]
+    program, asker, sources = ASKERS[who]
+    if program == "pod_in":
+        asker = asker._replace(devices=(served_pod,))
     pins = cast("Pins", SimpleNamespace(maps=node.maps, tc_maps=node.maps, links=node.maps))
     eth0 = node.index_of("eth0")
     devices = [DeviceFacts("eth0", eth0)]
@@ -144,15 +150,14 @@ def test_any_packet_meets_what_was_explained(inside: Node, program: str) -> None
         node.tables.apply(Difference(put, gone, addresses.without(known), known.without(addresses)))
         with closing(KernelTables(pins)) as tables:
             for _ in range(QUESTIONS):
-                asked, who, packet = sample.question(sources, asker)
-                if program != "uplink_in" and way_to(asked.address).stays:
-                    continue  # it never meets a device
-                verdict = by_packets(tables, devices, asked, who, Trail(), way_to)
-                first = program if program != "pod_in" else "uplink_out"
-                outcome, to = met(node, first, packet, eth0)
-                if verdict.by == "pod_in":  # the agent is told, and puts the program there
+                asked, packet = sample.question(sources)
+                if program == "uplink_out" and way_to(asked.address).stays:
+                    continue  # it never meets that device
+                verdict = by_packets(tables, devices, asked, asker, Trail(), way_to)
+                outcome, to = met(node, program, packet, served_pod if program == "pod_in" else eth0)
+                if program == "uplink_out" and verdict.by == "pod_in":  # the agent is told, and puts it there
                     assert outcome == DROPPED
-                    assert node.unhooked() == {address_text(who.address(asked.address) or b"")}
+                    assert node.unhooked() == {address_text(asker.address(asked.address) or b"")}
                     outcome, to = met(node, "pod_in", packet, eth0)
                 assert fits(verdict, outcome, to), f"{asked}: {verdict}, and it met {outcome} {to}"
                 seen[verdict.outcome] += 1
