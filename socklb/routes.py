@@ -136,7 +136,8 @@ class NodeRoutes:
     async def _look_regularly(self, due: asyncio.Event) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(due.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await due.wait()
             due.clear()
             if self._complete or self._of_node:
                 self._take(await asyncio.to_thread(look, self.wanted(), self._well, prune=self._complete))

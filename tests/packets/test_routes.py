@@ -231,6 +231,24 @@ def test_damage_is_noticed_while_the_agent_runs_and_nothing_waits_for_it(
     asyncio.run(story())
 
 
+def test_it_ends_when_it_is_told_to_also_while_it_is_given_something_to_do(place: None) -> None:
+    """asyncio.wait_for, before Python 3.12, forgets that it was cancelled where what it waited for came meanwhile."""
+
+    async def story(ticks: int) -> None:
+        agent = Agent()
+        looking = asyncio.create_task(agent.routes.looked_after())
+        await asyncio.sleep(0.01)
+        agent.take(present(the_node(4)))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        looking.cancel()
+        done, _ = await asyncio.wait([looking], timeout=5)
+        assert done
+
+    for ticks in range(6):
+        asyncio.run(story(ticks))
+
+
 def test_a_look_that_fails_is_told_and_the_next_one_comes(place: None, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent()
     with monkeypatch.context() as patch:
