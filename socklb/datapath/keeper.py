@@ -12,7 +12,6 @@ mounted again, and everything is pinned anew. A look costs some eighty system ca
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 from socklb.datapath import foreign, libbpf, mounts
 from socklb.datapath.layout import MAPS
 from socklb.datapath.links import HOOKS, Links, cgroup_id
-from socklb.datapath.maps import map_info
+from socklb.datapath.maps import is_pinned
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 
@@ -56,7 +55,7 @@ class Keeper:
             return {f"cgroup {self._cgroup}": "gone"}
         if not mounts.is_bpffs(self._pins.bpffs, mounts.read_mounts()):
             return {f"BPF file system {self._pins.bpffs}": "not mounted", **self._links.lacking()}
-        lost = [name for name, fd in self.maps.items() if not self._is_pinned(name, fd)]
+        lost = [name for name, fd in self.maps.items() if not is_pinned(self._pins.maps / name, fd)]
         return {**{f"table {name}": "not pinned" for name in lost}, **self._links.lacking()}
 
     def repair(self) -> list[str]:
@@ -90,17 +89,7 @@ class Keeper:
 
     def _pin_maps(self) -> None:
         for name, fd in self.maps.items():
-            if not self._is_pinned(name, fd):
+            if not is_pinned(self._pins.maps / name, fd):
                 pin = self._pins.maps / name
                 pin.unlink(missing_ok=True)
                 libbpf.pin(fd, pin)
-
-    def _is_pinned(self, name: str, fd: int) -> bool:
-        """Say whether the table that is pinned under a name is ours."""
-        pinned = libbpf.find_pinned(self._pins.maps / name)
-        if pinned is None:
-            return False
-        try:
-            return map_info(pinned, name).id == map_info(fd, name).id
-        finally:
-            os.close(pinned)

@@ -36,6 +36,17 @@ def map_info(fd: int, name: str) -> MapInfo:
     return info
 
 
+def is_pinned(pin: Path, fd: int) -> bool:
+    """Say whether it is this map that is pinned there."""
+    pinned = libbpf.find_pinned(pin)
+    if pinned is None:
+        return False
+    try:
+        return bool(map_info(pinned, pin.name).id == map_info(fd, pin.name).id)
+    finally:
+        os.close(pinned)
+
+
 def pinned_shape(pin: Path) -> libbpf.Shape:
     """Read the shape of a pinned map."""
     descriptor = libbpf.get_pinned(pin)

@@ -4,7 +4,7 @@ with host routing at all those towards pods.
 attached = Attached(programs, pins, patterns, networks)
 attached.follow()               # at first, and when devices, addresses or routes changed
 attached.serve_pods(ifindex)    # a pod behind this device asked for a Service by packet
-damage = attached.mend()        # every few seconds: what somebody took away, which is put back
+damage = attached.mend()        # every few seconds: what somebody took away or changed, which is put back
 attached.close()                # everything goes on running
 """
 
@@ -25,6 +25,7 @@ from socklb.tc import devices, layout, rtnetlink
 from socklb.tc.devices import Uplink
 from socklb.tc.links import Links
 from socklb.tc.places import POD, Place, places
+from socklb.tc.tables import DeviceTable
 
 NONE = 'no uplink is found: nothing from outside is served; next: name them, as in uplinks = ["eth0"]'
 PRESENT = b"\1"
@@ -47,18 +48,16 @@ class Attached:
         self._found: dict[int, Uplink] = {}
         self._well: set[Place] = set()  # where our program ran at the last look
         self._taken: dict[Place, str] = {}  # what somebody took away from there
+        self._changed: set[str] = set()  # tables that somebody else wrote to
         self._failures: list[str] = []
         self._unusable: list[str] = []
         self._lock = threading.RLock()  # the report asks from another thread
         with ExitStack() as opened:
             self._links = opened.enter_context(closing(Links(programs, pins.tc_links)))
-            self._uplinks = opened.enter_context(
-                closing(HashTable(pins.tc_maps, "uplinks", layout.IFINDEX.size, layout.UPLINK.size))
-            )
-            self._pod_devices = opened.enter_context(
-                closing(HashTable(pins.tc_maps, "pod_devices", layout.IFINDEX.size, 1))
-            )
-            self._ways = opened.enter_context(closing(HashTable(pins.tc_maps, "ways", layout.IFINDEX.size, 1)))
+            self._tables = {
+                name: opened.enter_context(closing(DeviceTable(pins.tc_maps, name, size)))
+                for name, size in (("uplinks", layout.UPLINK.size), ("pod_devices", len(PRESENT)), ("ways", 1))
+            }
             self._bridges: set[int] = set()  # all of whose ports are served
             self._pods = {place.ifindex for place in self._links.there() if place.program in POD}
             self._opened = opened.pop_all()
@@ -99,13 +98,14 @@ class Attached:
             self.follow()
 
     def mend(self) -> str:
-        """Put back what somebody took away; say what that was since the last call, or nothing."""
+        """Put back what somebody took away or changed; say what that was since the last call, or nothing."""
         if self._links.lacking(self._wanted):
             self.follow()  # it may be gone with its device
-        taken, self._taken = self._taken, {}
-        by_wrong: dict[str, list[str]] = {}
-        for place, text in taken.items():
+        self._changed |= {name for name, table in self._tables.items() if table.mend()}
+        by_wrong = {"changed": [f"table {name}" for name in self._changed]} if self._changed else dict[str, list[str]]()
+        for place, text in self._taken.items():
             by_wrong.setdefault(text, []).append(f"{place.program} at {self._name(place.ifindex)}")
+        self._taken, self._changed = {}, set()
         return "; ".join(f"{text}: {', '.join(sorted(where))}" for text, where in by_wrong.items())
 
     @property
@@ -141,12 +141,12 @@ class Attached:
         return places(self._found, self._pods, self._routed.keys() - self._pods)
 
     def _keep(self) -> None:
-        _bring(
-            self._uplinks,
-            {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()},
-        )
-        _bring(self._pod_devices, dict.fromkeys(self._pods | self._bridges, PRESENT))
-        _bring(self._ways, {device: bytes([way]) for device, way in self._at_ways()})
+        wanted = {
+            "uplinks": {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()},
+            "pod_devices": dict.fromkeys(self._pods | self._bridges, PRESENT),
+            "ways": {device: bytes([way]) for device, way in self._at_ways()},
+        }
+        self._changed |= {name for name, elements in wanted.items() if self._tables[name].bring(elements)}
         lacking = self._links.lacking(self._wanted)
         self._taken |= {place: text for place, text in lacking.items() if place in self._well}
         self._failures = self._links.keep(self._wanted)
@@ -171,14 +171,6 @@ class Attached:
 
     def _name(self, ifindex: int) -> str:
         return self._found[ifindex].name if ifindex in self._found else rtnetlink.name_of(ifindex)
-
-
-def _bring(table: HashTable, wanted: Mapping[int, bytes]) -> None:
-    """Have this in a table, by numbers of devices, and nothing else."""
-    packed = {layout.IFINDEX.pack(ifindex): value for ifindex, value in wanted.items()}
-    there = dict(table.items())
-    table.put([(key, value) for key, value in packed.items() if there.get(key) != value])
-    table.delete(there.keys() - packed.keys())
 
 
 def _addresses(uplink: Uplink) -> list[str]:

@@ -180,13 +180,14 @@ class TcPath:
                 self._moved = True
                 raise
         assert self._at
+        assert self._programs
         if self._stale:
             self._at.follow()
             self._stale = False
         for event in {event.ifindex for event in self._events.read()} if self._events else ():
             self._at.serve_pods(event)
-        if damage := self._at.mend():
-            self._damaged(damage)
+        if damage := [text for text in (self._programs.pin_again(), self._at.mend()) if text]:
+            self._damaged("; ".join(damage))
         self._passed_by.look()
         self._say(self._troubles())
         self._sweep()
@@ -243,7 +244,7 @@ class TcPath:
         self._stale = self._stale or self._wake in ready or self._changes in ready
 
     def _damaged(self, damage: str) -> None:
-        log.warning("packet path: somebody took away programs of ours: %s; they are put back", damage)
+        log.warning("packet path: damaged from outside: %s; it is put back", damage)
         facts = self._facts
         self._facts = structs.replace(facts, damages=facts.damages + 1, damage=damage, damaged=time.time())
 

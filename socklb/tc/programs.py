@@ -19,7 +19,7 @@ from typing import Self
 
 from socklb.datapath import libbpf
 from socklb.datapath.layout import SERVICE_MAPS
-from socklb.datapath.maps import pinned_shape
+from socklb.datapath.maps import is_pinned, pinned_shape
 from socklb.errors import SocklbError
 from socklb.tc import layout
 
@@ -56,8 +56,8 @@ class TestRun(ct.Structure):
 class Programs:
     """The loaded programs and their maps."""
 
-    def __init__(self, obj: libbpf.Object, max_flows: int) -> None:
-        self._object = obj
+    def __init__(self, obj: libbpf.Object, own: Path, max_flows: int) -> None:
+        self._object, self._own = obj, own
         self.max_flows = max_flows
         self.maps = obj.maps((*SERVICE_MAPS, *layout.MAPS))
 
@@ -91,7 +91,7 @@ class Programs:
                 if name == OBJECT_FILES[-1]:
                     raise
                 continue
-            return cls(obj, max_flows)
+            return cls(obj, own, max_flows)
         raise AssertionError
 
     def __enter__(self) -> Self:
@@ -120,6 +120,15 @@ class Programs:
     def fd(self, name: str) -> int:
         """Give a program's descriptor, this object's to close."""
         return self._object.program(name).fd
+
+    def pin_again(self) -> str:
+        """Pin the tables of the packet path that somebody unpinned; say which, or nothing."""
+        lost = [name for name in layout.MAPS if not is_pinned(self._own / name, self.maps[name])]
+        self._own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in lost:
+            (self._own / name).unlink(missing_ok=True)
+            libbpf.pin(self.maps[name], self._own / name)
+        return f"not pinned: {', '.join(f'table {name}' for name in lost)}" if lost else ""
 
     def sweep(self) -> int:
         """Give back the rows of flows whose time is over, in slices of well below a millisecond; say how many."""

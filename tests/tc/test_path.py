@@ -149,7 +149,7 @@ def test_what_somebody_takes_away_is_told_and_put_back(
             assert path.facts.damage == "not pinned: uplink_in at eth0, uplink_out at eth0"
 
     asyncio.run(story())
-    assert len([line for line in caplog.messages if "somebody took away programs of ours" in line]) == 2
+    assert len([line for line in caplog.messages if "damaged from outside" in line]) == 2
 
 
 def test_what_cannot_be_loaded_is_told_and_tried_again(path: TcPath, copied: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from socklb.datapath import layout, libbpf
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.tables import Tables
-from socklb.serving import FROM_OUTSIDE, Addresses, Backend, Difference, Frontend, Serving, address_text, pack_address
+from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, address_text, pack_address
 from socklb.tc import layout as tc
 from socklb.tc.events import Unhooked
 from socklb.tc.programs import NAMES, Programs
@@ -29,7 +29,7 @@ NETWORKS = {
     ("10.96.0.0", 16): layout.SERVICE_NETWORK,
     ("fd00:10:96::", 112): layout.SERVICE_NETWORK,
 }
-HAS_OUTSIDE, GUARDED = 16, 32  # flags of a frontend, as bpf/types.h has them
+HAS_OUTSIDE = 16  # a flag of a frontend, as bpf/types.h has it
 MAX_FLOWS = 1024
 
 
@@ -51,7 +51,6 @@ class Node:
 
     def __init__(self, network: Network, pins: Path, objects: Path, *, host_routing: bool = False) -> None:
         self.network = network
-        self.ranges: list[bytes] = []
         self.maps, self._pins = pins / "maps", pins
         for folder in (self.maps, pins / "programs"):
             folder.mkdir()
@@ -115,20 +114,6 @@ class Node:
             rows.publish(row, layout.OPTIONS_OFFSET, word | flags << 32)
         return row
 
-    def serve_outside(self, frontend: Frontend, serving: Serving) -> None:
-        """Have others serve a frontend to the outside: externalTrafficPolicy Local."""
-        self.tables.apply(Difference({frontend._replace(scope=FROM_OUTSIDE): serving}))
-        self.flag(frontend, HAS_OUTSIDE)
-
-    def guard(self, frontend: Frontend, *networks: tuple[str, int]) -> None:
-        """Let only clients of these networks ask."""
-        row = self.flag(frontend, GUARDED)
-        for address, length in networks:
-            bits = 32 + length + (0 if ":" in address else 96)
-            key = layout.SOURCE_RANGE.pack(bits, row, pack_address(address))
-            self.put("source_ranges", (key, b"\x01"))
-            self.ranges.append(key)
-
     def flows(self) -> list[tc.Flow]:
         with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:
             found = (tc.unpack_flow(rows.read(row)) for row in range(rows.capacity))
@@ -157,8 +142,6 @@ class Node:
     def forget(self) -> None:
         """Begin anew."""
         self.sync({}, Addresses())
-        while self.ranges:
-            libbpf.library().bpf_map_delete_elem(self.programs.maps["source_ranges"], self.ranges.pop())
         with closing(HashTable(self.maps, "flow_index", tc.TUPLE.size, 4)) as index:
             index.delete([key for key, _ in index.items()])
         with closing(RowTable(self.maps, "flows", tc.FLOW.size)) as rows:

@@ -34,21 +34,6 @@ def test_an_external_address_is_served(node: Node, ask: Ask, address: str, kind:
 
 
 @KINDS
-@FAMILIES
-def test_affinity_keeps_a_client_at_its_endpoint_until_that_goes(
-    node: Node, ask: Ask, address: str, kind: str, protocol: int
-) -> None:
-    asked, six = frontend(address, 80, protocol), ":" in address
-    node.sync({asked: serving("b", "far", six=six, affinity=100)})
-    (kept,) = names(ask("client", address, 80, kind, 20))
-    node.sync({asked: serving("a", "b", "far", six=six, affinity=100)})
-    assert names(ask("client", address, 80, kind, 20)) == {kept}
-    others = {"b", "far"} - {kept}
-    node.sync({asked: serving(*others, six=six, affinity=100)})
-    assert names(ask("client", address, 80, kind, 20)) == others
-
-
-@KINDS
 @pytest.mark.parametrize("address", [NODE, NODE6, EXTERNAL, EXTERNAL6, SERVICE, SERVICE6])
 def test_without_endpoints_it_is_refused(node: Node, ask: Ask, address: str, kind: str, protocol: int) -> None:
     asked = (
@@ -58,38 +43,6 @@ def test_without_endpoints_it_is_refused(node: Node, ask: Ask, address: str, kin
     )
     node.sync({asked: serving()})
     assert ask("client", address, 80, kind) == ["ECONNREFUSED"]
-
-
-@KINDS
-@pytest.mark.parametrize("address", [SERVICE, SERVICE6])
-def test_an_unknown_port_of_a_cluster_ip_is_refused(
-    node: Node, ask: Ask, address: str, kind: str, protocol: int
-) -> None:
-    node.sync({frontend(address, 80, protocol): serving("b", six=":" in address)})
-    assert ask("client", address, 81, kind) == ["ECONNREFUSED"]
-    assert names(ask("client", address, 80, kind)) == {"b"}
-
-
-@KINDS
-@FAMILIES
-def test_source_ranges_let_only_their_clients_pass(
-    node: Node, ask: Ask, address: str, kind: str, protocol: int
-) -> None:
-    asked, six = frontend(address, 80, protocol), ":" in address
-    node.sync({asked: serving("b", six=six)})
-    node.guard(asked, ("2001:db8:1::", 48) if six else ("198.51.100.0", 24))
-    assert ask("client", address, 80, kind) == ["TIMEOUT"]
-    node.guard(asked, (CLIENT6, 128) if six else (CLIENT, 32))
-    assert names(ask("client", address, 80, kind)) == {"b"}
-
-
-def test_external_traffic_policy_local_stays_on_the_node_with_the_clients_address(node: Node, ask: Ask) -> None:
-    asked = Frontend(ANY4, 32000, TCP)
-    node.sync({asked: serving("a", "far")})
-    node.serve_outside(asked, serving("a"))
-    assert set(ask("client", NODE, 32000, "tcp", 20)) == {f"a {CLIENT}"}
-    node.serve_outside(asked, serving())
-    assert ask("client", NODE, 32000) == ["TIMEOUT"]
 
 
 def test_clients_outside_are_served_as_before_while_there_is_no_second_row(node: Node, ask: Ask) -> None:
