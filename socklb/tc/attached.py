@@ -46,7 +46,7 @@ class Attached:
         self._pins, self._patterns, self._networks = pins, patterns, networks
         self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
         self._found: dict[int, Uplink] = {}
-        self._well: set[Place] = set()  # where our program ran at the last look
+        self._well: set[Place] = set()  # where our program was to run after the last look
         self._taken: dict[Place, str] = {}  # what somebody took away from there
         self._changed: set[str] = set()  # tables that somebody else wrote to
         self._failures: list[str] = []
@@ -147,10 +147,9 @@ class Attached:
             "ways": {device: bytes([way]) for device, way in self._at_ways()},
         }
         self._changed |= {name for name, elements in wanted.items() if self._tables[name].bring(elements)}
-        lacking = self._links.lacking(self._wanted)
-        self._taken |= {place: text for place, text in lacking.items() if place in self._well}
         self._failures = self._links.keep(self._wanted)
-        self._well = {*self._wanted} - self._links.lacking(self._wanted).keys()
+        self._taken |= {place: text for place, text in self._links.found.items() if place in self._well}
+        self._well = {*self._wanted} - self._links.failed
 
     def _at_ways(self) -> Iterator[tuple[int, int]]:
         if self._networks:

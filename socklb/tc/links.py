@@ -31,6 +31,8 @@ class Links:
         """
         by_tcx = tcx.FEATURE.there() if by_tcx is None else by_tcx
         self._by: Attacher = Tcx(programs, pins) if by_tcx else Clsact(programs, devices)
+        self.found: dict[Place, str] = {}  # what `keep` found wrong the last time
+        self.failed: set[Place] = set()  # and could not mend
 
     @property
     def name(self) -> str:
@@ -49,9 +51,8 @@ class Links:
         failures: list[str] = []
         for place in self._by.there().difference(wanted):
             _try(failures, self._by.take_away, place)
-        for place in wanted:
-            if self._by.wrong(place):
-                _try(failures, self._by.put_back, place)
+        self.found = self.lacking(wanted)
+        self.failed = {place for place in self.found if not _try(failures, self._by.put_back, place)}
         return failures
 
     def lacking(self, wanted: Collection[Place]) -> dict[Place, str]:
@@ -86,8 +87,10 @@ def devices() -> list[int]:
     return [device.ifindex for device in rtnetlink.read().devices]
 
 
-def _try(failures: list[str], act: Callable[[Place], None], place: Place) -> None:
+def _try(failures: list[str], act: Callable[[Place], None], place: Place) -> bool:
     try:
         act(place)
     except (SocklbError, OSError) as error:
         failures.append(str(error))
+        return False
+    return True

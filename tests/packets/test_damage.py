@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached
 from socklb.tc.clsact import HANDLE, PRIORITY
 from socklb.tc.links import Links
+from socklb.tc.places import Place
 from socklb.tc.programs import Programs
 from socklb.tc.rtnetlink import name_of
 from tests.packets.conftest import ADDRESSES, Ask, Node, frontend, serving, wait_until
@@ -127,6 +128,31 @@ def test_damage_is_noticed_named_and_mended(
     assert node.path.problems == []
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_damage_that_is_done_while_the_agent_looks_is_told_too(
+    node: Node, quick: None, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Also where the very next step puts it back, or is done already."""
+    keep, done = Links.keep, list[int]()
+
+    def keep_and_damage(self: Links, wanted: Collection[Place]) -> list[str]:
+        if when == "before" and not done:
+            detach(node, "uplink_in")
+        failures = keep(self, wanted)
+        if when == "after" and not done:
+            detach(node, "uplink_in")
+        done.append(1)
+        return failures
+
+    node.sync(WANTED)
+    time.sleep(0.5)
+    before = node.facts.damages
+    monkeypatch.setattr(Links, "keep", keep_and_damage)
+    node.path.sync(WANTED, ADDRESSES)
+    wait_until(lambda: done and node.facts.damages == before + 1)
+    assert node.facts.damage == "not attached: uplink_in at eth0"
+
+
 @EVERY
 def test_damage_that_was_done_while_no_agent_ran_is_mended_by_the_next(node: Node, ask: Ask, what: str) -> None:
     node.sync(WANTED)
@@ -166,9 +192,9 @@ def test_it_holds_up_nothing(node: Node, ask: Ask, monkeypatch: pytest.MonkeyPat
     """Not even while the kernel takes its time over the programs."""
     load = Programs.load
 
-    def slowly(*arguments: object) -> Programs:
+    def slowly(*arguments: object, **how: object) -> Programs:
         time.sleep(0.5)
-        return load(*arguments)  # type: ignore[arg-type]
+        return load(*arguments, **how)  # type: ignore[arg-type]
 
     node.close()
     monkeypatch.setattr(Programs, "load", slowly)
