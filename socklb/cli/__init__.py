@@ -1,7 +1,7 @@
 """The `socklb` command: one module a verb, each with `add` (its arguments) and `run` (parse, act, report).
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 `status` found no running agent;
-4 `status --wait` found none in sync in time; 130 interrupted.
+4 `status --wait` found none in sync in time; 5 `check` found something that does not work; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,12 +17,24 @@ from typing import Any
 
 from socklb import __version__
 from socklb.cli.output import takes_a_file
-from socklb.cli.usage import CODES, STATUS_CODES, codes_text
+from socklb.cli.usage import CHECK_CODES, CODES, STATUS_CODES, codes_text
 from socklb.command import FAILED, Parser, ended, fail
 from socklb.config_file import DEFAULT_PATH
 from socklb.errors import SocklbError
 
-VERBS = ("agent", "status", "service", "socket", "flow", "explain", "monitor", "bugreport", "completion", "cleanup")
+VERBS = (
+    "agent",
+    "status",
+    "service",
+    "socket",
+    "flow",
+    "explain",
+    "monitor",
+    "check",
+    "bugreport",
+    "completion",
+    "cleanup",
+)
 FOR_EVERYBODY = ("socklb.cli.completion",)
 EPILOG = f"""\
 examples:
@@ -30,7 +42,7 @@ examples:
   socklb --config /etc/socklb/other.toml service list
   socklb explain --help
 
-{codes_text({**CODES, **STATUS_CODES})}"""
+{codes_text({**CODES, **STATUS_CODES, **CHECK_CODES})}"""
 
 
 def main(argv: list[str] | None = None) -> int:

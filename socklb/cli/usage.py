@@ -15,6 +15,7 @@ from typing import TypedDict
 WIDTH = 78  # of a line
 CODES = MappingProxyType({0: "done", 1: "failed, with the reason on stderr", 2: "wrong usage", 130: "interrupted"})
 STATUS_CODES = MappingProxyType({3: "status: no agent runs", 4: "status --wait: it was not in sync in time"})
+CHECK_CODES = MappingProxyType({5: "check: something does not work"})
 
 
 class Usage(TypedDict):

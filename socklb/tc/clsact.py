@@ -65,12 +65,12 @@ class Clsact:
 
     def runs(self, place: Place) -> bool:
         """Say whether a program of that name is there: of whichever version of us."""
-        found = _program_at(place)
+        found = program_at(place)
         return found is not None and libbpf.program_name(found) == place.program
 
     def wrong(self, place: Place) -> str:
         """Say what is not as it should be there."""
-        found = _program_at(place)
+        found = program_at(place)
         if found is None:
             return "not attached"
         return "" if found == self._programs[place.program].id else "running a program that is not ours"
@@ -82,7 +82,7 @@ class Clsact:
             SocklbError: a filter of somebody else is in its place.
         """
         _make_room(place)
-        if _program_at(place) is not None and not self.runs(place):
+        if program_at(place) is not None and not self.runs(place):
             text = f"a filter of somebody else is in the place of ours at device {place.ifindex}"
             raise SocklbError(text, value=f"priority {PRIORITY}, handle {HANDLE:#x}", hint="tc filter show dev DEVICE")
         options = _options(prog_fd=self._programs[place.program].fd, flags=REPLACE)
@@ -109,7 +109,7 @@ def _make_room(place: Place) -> None:
             raise
 
 
-def _program_at(place: Place) -> int | None:
+def program_at(place: Place) -> int | None:
     """Give the number of the program at our priority and handle."""
     options = _options()
     try:

@@ -54,6 +54,15 @@ def test_outside_reaches_a_node_port_at_every_node(cluster: Cluster, node: str, 
     assert seen == (OUTSIDE if node == "w2" else NODES[node])[family]
 
 
+@pytest.mark.parametrize("name", NODES)
+def test_a_client_outside_is_played_by_check(cluster: Cluster, name: str) -> None:
+    done = cluster.node(name).run(["socklb", "check", "--json"])
+    found = [row for row in json.loads(done.stdout) if row["check"] in {"packet path", "from outside"}]
+    assert {(row["check"], row["verdict"]) for row in found} == {("packet path", "passed"), ("from outside", "passed")}
+    assert {row["subject"].rpartition(" at ")[2] for row in found[1:]} == {"eth0"}
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("address", ["10.96.0.10", "[fd00:10:96::a]"])
 def test_an_unhooked_process_of_a_pod_reaches_a_cluster_ip(cluster: Cluster, address: str) -> None:
     with way_out(cluster.node("w1")):

@@ -24,7 +24,7 @@ from socklb.datapath.tables import Tables
 from socklb.datapath.view import Fill
 from socklb.networks import flags_of
 from socklb.serving import ANY4, Addresses, Difference, Frontend
-from socklb.tc import layout, links
+from socklb.tc import layout, links, played
 from socklb.tc import path as tc_path
 from socklb.tc.path import TcPath
 from socklb.tc.programs import Programs
@@ -115,6 +115,19 @@ def test_clients_outside_and_pods_that_no_hook_sees_are_served(
         assert served(ask) == ALL
 
     run(network, second, again)
+
+
+def test_a_client_outside_is_played_at_the_uplink(network: Network, path: Callable[[], TcPath]) -> None:
+    first = path()
+
+    def story() -> None:
+        (device,) = [device for device in first.facts.devices if not device.of_pods]
+        asked = frontend(NODE, 32000)
+        with network.inside("node"):  # the story has a thread of its own
+            assert played.problem(device.ifindex, asked, WANTED[Frontend(ANY4, 32000, 6)].backends) == ""
+            assert "none of its backends" in played.problem(device.ifindex, asked, ())
+
+    run(network, first, story)
 
 
 def test_what_is_over_is_swept(

@@ -48,8 +48,9 @@ def test_no_flag_can_be_abbreviated(verb: Parser) -> None:
     assert not verb.allow_abbrev
 
 
-def test_only_status_has_exit_codes_of_its_own() -> None:
-    assert [verb.prog for verb in VERBS if "no agent runs" in verb.format_help()] == ["socklb status"]
+def test_only_status_and_check_have_exit_codes_of_their_own() -> None:
+    assert [verb.prog for verb in VERBS if "    3 status: no agent runs" in verb.format_help()] == ["socklb status"]
+    assert [verb.prog for verb in VERBS if "    5 check: " in verb.format_help()] == ["socklb check"]
 
 
 class TestTheManualPage:

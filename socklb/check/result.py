@@ -1,0 +1,46 @@
+"""What came of one thing that was tried, and the same as JUnit XML."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+
+class Result(NamedTuple):
+    """`check`: what kind of thing was tried; `subject`: at what; `seen`: what came of it; `next`: the next command."""
+
+    check: str
+    subject: str
+    verdict: str
+    seen: str
+    next: str = ""
+
+
+def failed(results: Sequence[Result]) -> bool:
+    """Say whether anything does not work."""
+    return any(result.verdict == FAILED for result in results)
+
+
+def write_junit(file: Path, node: str, results: Sequence[Result], seconds: float) -> None:
+    """Write a test case for each result.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    suite = ET.Element("testsuite", name=f"socklb check {node}".strip(), tests=str(len(results)), errors="0")
+    suite.set("failures", str(sum(result.verdict == FAILED for result in results)))
+    suite.set("skipped", str(sum(result.verdict == SKIPPED for result in results)))
+    suite.set("time", f"{seconds:.3f}")
+    for result in results:
+        case = ET.SubElement(suite, "testcase", classname=f"socklb.{result.check}", name=result.subject)
+        if result.verdict == FAILED:
+            ET.SubElement(case, "failure", message=result.seen).text = result.next and f"next: {result.next}"
+        elif result.verdict == SKIPPED:
+            ET.SubElement(case, "skipped", message=result.seen)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)

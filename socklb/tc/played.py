@@ -1,0 +1,118 @@
+"""A client outside the cluster, played: its first packet, as the program at an uplink makes it.
+
+    program = program_at(ifindex)           # None: ours runs not there
+    reached = play(program, ifindex, source, asked)
+
+The very program that runs there is run on a packet of ours (BPF_PROG_TEST_RUN): nothing is received and nothing sent.
+What stays is a flow of a client that was never heard of again.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import os
+import socket
+import struct
+from collections.abc import Collection
+
+from socklb.datapath import libbpf
+from socklb.serving import Backend, Frontend, endpoint_text, is_ipv4, pack_address
+from socklb.tc import clsact, tcx
+from socklb.tc.places import Place
+from socklb.tc.programs import TestRun
+
+PROGRAM = "uplink_in"
+FOUR, SIX, PORT = pack_address("192.0.2.1"), pack_address("2001:db8::1"), 40000  # of documentation: nobody's
+DROP = 2  # TC_ACT_SHOT
+SYN, WINDOW, HOPS = 2, 64240, 64
+ETHERNET = 14
+ROOM = 512
+
+
+class SkBuff(ct.Structure):
+    """`struct __sk_buff` as far as the device counts; all of it must be given."""
+
+    _fields_ = (("before", ct.c_uint32 * 10), ("ifindex", ct.c_uint32), ("rest", ct.c_uint32 * 37))
+
+
+def program_at(ifindex: int) -> int | None:
+    """Give a descriptor, the caller's to close, of our program that runs at an uplink."""
+    if tcx.FEATURE.there():
+        numbers = libbpf.query_programs(ifindex, tcx.TCX_INGRESS)[0]
+        ours = next((number for number in numbers if libbpf.program_name(number) == PROGRAM), None)
+    else:
+        ours = clsact.program_at(Place(PROGRAM, ifindex))
+    return None if ours is None else int(libbpf.call(f"open program {ours}", "bpf_prog_get_fd_by_id", ours))
+
+
+def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backend | None:
+    """Give where the first packet of a TCP connection goes from there; None: it is dropped.
+
+    Raises:
+        BpfError: the kernel did not run the program.
+    """
+    frame, after = _syn(source, asked), ct.create_string_buffer(ROOM)
+    context = SkBuff(ifindex=ifindex)
+    run = TestRun(
+        size=ct.sizeof(TestRun),
+        data_in=frame,
+        data_size_in=len(frame),
+        data_out=ct.addressof(after),
+        data_size_out=ROOM,
+        ctx_in=ct.addressof(context),
+        ctx_size_in=ct.sizeof(context),
+        repeat=1,
+    )
+    libbpf.call(f"run program {PROGRAM}", "bpf_prog_test_run_opts", program, ct.byref(run))
+    return None if run.retval == DROP else _destination(after.raw)
+
+
+def problem(ifindex: int, asked: Frontend, backends: Collection[Backend]) -> str:
+    """Play a client of a documentation's address; say what is not as it should be, or nothing."""
+    try:
+        program = program_at(ifindex)
+        if program is None:
+            return "no program of ours runs there"
+        try:
+            reached = play(program, ifindex, Backend(FOUR if is_ipv4(asked.address) else SIX, PORT), asked)
+        finally:
+            os.close(program)
+    except libbpf.BpfError as error:
+        return str(error)
+    if reached is None:
+        return "the packet was dropped"
+    return "" if reached in backends else f"it goes to {endpoint_text(reached)}, which is none of its backends"
+
+
+def _syn(source: Backend, asked: Frontend) -> bytes:
+    four = is_ipv4(asked.address)
+    begin = 12 if four else 0
+    ends = source.address[begin:] + asked.address[begin:]
+    head = struct.pack("!HHIIBBH", source.port, asked.port, 1, 0, 5 << 4, SYN, WINDOW)
+    pseudo = ends + struct.pack("!II", len(head) + 4, socket.IPPROTO_TCP)
+    segment = head + struct.pack("!HH", _checksum(pseudo + head + bytes(4)), 0)
+    if not four:
+        return (
+            _ethernet(0x86DD) + struct.pack("!IHBB", 6 << 28, len(segment), socket.IPPROTO_TCP, HOPS) + ends + segment
+        )
+    ip = struct.pack("!BBHHHBB", 0x45, 0, 20 + len(segment), 1, 0, HOPS, socket.IPPROTO_TCP)
+    return _ethernet(0x0800) + ip + struct.pack("!H", _checksum(ip + bytes(2) + ends)) + ends + segment
+
+
+def _ethernet(kind: int) -> bytes:
+    return bytes(12) + struct.pack("!H", kind)
+
+
+def _destination(frame: bytes) -> Backend:
+    four = frame[ETHERNET - 2 : ETHERNET] == b"\x08\x00"
+    at, length, ports = (ETHERNET + 16, 4, ETHERNET + 20) if four else (ETHERNET + 24, 16, ETHERNET + 40)
+    address = frame[at : at + length]
+    (port,) = struct.unpack_from("!H", frame, ports + 2)
+    return Backend((bytes(10) + b"\xff\xff" if four else b"") + address, port)
+
+
+def _checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
