@@ -53,6 +53,7 @@ ROWS = (
     Row("UDP query, same socket, p50", Task(SAME_NODE, "udp-same"), goal="1.03"),
     Row("getpeername, p50", Task(SAME_NODE, "getpeername"), goal="1.08", peer="1.31"),
     Row("TCP connect, p50", Task(OTHER_NODE, "tcp-connect"), goal="1.02"),
+    Row("TCP connect to no Service, p50", Task(OTHER_NODE, "tcp-connect", to_service=False), goal="1.02"),
     Row("TCP request, live connection, p50", Task(OTHER_NODE, "tcp-exchange"), goal="1.02"),
     Row("UDP query, same socket, p50", Task(OTHER_NODE, "udp-same")),
     Row("TCP connect, p50", Task(POD_HERE, "tcp-connect"), goal="1.20"),
