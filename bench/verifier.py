@@ -38,7 +38,7 @@ def hooks() -> list[Taken]:
 
 def packet_path() -> list[Taken]:
     """Have the packet path's programs verified."""
-    return _verify(OBJECT_FILES[0], (*NAMES, "sweep"), layout.PACKET_FACTS.pack((1 << 10) - 1))
+    return _verify(OBJECT_FILES[0], (*NAMES, "sweep"), layout.PACKET_FACTS.pack((1 << 10) - 1, 0))
 
 
 def _verify(name: str, programs: Iterable[str], constants: bytes) -> list[Taken]:
