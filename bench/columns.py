@@ -19,8 +19,9 @@ from bench.services import ENDPOINTS, SERVICE_PORT, asked_address, services
 from bench.ways import Way
 
 DIRECT, AGAIN, DEPLOYED, HOOKS = "direct", "direct again", "socklb, as deployed", "its hooks alone"
+HOST_ROUTING = "with host_routing"
 NFTABLES, IPTABLES = "nftables rules", "iptables rules"
-WITH_SERVICES = (DEPLOYED, HOOKS, NFTABLES, IPTABLES)
+WITH_SERVICES = (DEPLOYED, HOST_ROUTING, HOOKS, NFTABLES, IPTABLES)
 RULES_UP_TO = 10_000  # Services; kube-proxy's rules for more take the kernel minutes to load
 NFTABLES_THERE = 1000  # at most at the other node, for the same reason: a packet to a pod is looked up once there
 Loading = dict[tuple[str, int], float]  # seconds, by column
@@ -70,7 +71,8 @@ def service_columns(opened: ExitStack, scratch: Path, count: int, loading: Loadi
     """Give those with so many Services, and note the seconds that it took to make them known."""
     plain = cgroup(opened, f"plain-{count}")
     yield hooks_alone(opened, scratch, count, plain, loading)
-    yield deployed(opened, scratch, count, plain, loading)
+    for name in (DEPLOYED, HOST_ROUTING):
+        yield deployed(opened, name, scratch, count, plain, loading)
     if count <= RULES_UP_TO:
         yield by_rules(opened, NFTABLES, (count, min(count, NFTABLES_THERE)), plain, loading)
         yield by_rules(opened, IPTABLES, (count, count), plain, loading)
@@ -85,18 +87,18 @@ def hooks_alone(opened: ExitStack, scratch: Path, count: int, plain: Path, loadi
     return Column(HOOKS, count, Site.make(opened), plain, (hooked, hooked))
 
 
-def deployed(opened: ExitStack, scratch: Path, count: int, plain: Path, loading: Loading) -> Column:
+def deployed(opened: ExitStack, name: str, scratch: Path, count: int, plain: Path, loading: Loading) -> Column:
     """Give two nodes as the agent makes them: hooks, and programs at devices that read the same tables."""
     site, between = Site.make(opened), list[Callable[[], object]]()
     hooked: list[Path] = []
     for network, own in zip(site.nodes, ((NODE, NODE_LAN), (FAR_NODE,)), strict=True):
-        name = f"deployed-{count}-{own[0]}"
-        hooked.append(cgroup(opened, name))
-        datapath = serving(opened, scratch / name, hooked[-1], room_for(count, ENDPOINTS), packets=True)
-        between.append(at_devices(opened, datapath, network, own).sweep)
-        with noted(loading, DEPLOYED, count):
+        place = f"{name.partition(' ')[2]}-{count}-{own[0]}"
+        hooked.append(cgroup(opened, place))
+        datapath = serving(opened, scratch / place, hooked[-1], room_for(count, ENDPOINTS), packets=True)
+        between.append(at_devices(opened, datapath, network, own, host_routing=name == HOST_ROUTING).sweep)
+        with noted(loading, name, count):
             load_services(datapath, count, packets=True)
-    return Column(DEPLOYED, count, site, plain, (hooked[0], hooked[1]), between)
+    return Column(name, count, site, plain, (hooked[0], hooked[1]), between)
 
 
 def by_rules(opened: ExitStack, name: str, counts: tuple[int, int], plain: Path, loading: Loading) -> Column:

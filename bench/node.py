@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.networks import FAR_NODE, NODE, NODE_LAN, inside
 from bench.services import PODS, SERVICES, as_difference
+from socklb.api.addresses import Network
 from socklb.config import Config
 from socklb.datapath import mounts
 from socklb.datapath.node import NodeDatapath
@@ -56,19 +57,25 @@ def serving(opened: ExitStack, bpffs: Path, hooked: Path, sizes: Sizes, *, packe
     return node
 
 
-def at_devices(opened: ExitStack, node: NodeDatapath, network: int, own: Iterable[str]) -> Programs:
+def at_devices(
+    opened: ExitStack, node: NodeDatapath, network: int, own: Iterable[str], *, host_routing: bool
+) -> Programs:
     """Attach the packet path's programs where the agent of the node with these addresses does.
 
-    That is at the uplinks, and at the device of the pod whose sockets no hook sees.
+    That is at the uplinks, and at the device of the pod whose sockets no hook sees; with host routing at those of all
+    pods.
     """
     nodes = frozenset(map(pack_address, (NODE, NODE_LAN, FAR_NODE)))
     node.tables.apply(Difference(add=Addresses(nodes=nodes, own=frozenset(map(pack_address, own)))))
     node.tables.networks.set(flags_of((PODS,), (), (SERVICES,)))
     node.pins.tc_maps.mkdir(parents=True)
     room = Config(node="bench").max_flows
-    programs = opened.enter_context(Programs.load(node.objects, node.pins.maps, node.pins.tc_maps, room))
+    programs = opened.enter_context(
+        Programs.load(node.objects, node.pins.maps, node.pins.tc_maps, room, host_routing=host_routing)
+    )
+    networks = [Network.parse(PODS)] if host_routing else []
     with inside(network):
-        attached = opened.enter_context(closing(Attached(programs.by_name, node.pins, ())))
+        attached = opened.enter_context(closing(Attached(programs.by_name, node.pins, (), networks)))
         attached.follow()
         for device in rtnetlink.read().devices:
             if device.name == "unhooked":

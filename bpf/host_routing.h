@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Host routing, which the configuration asks for: a packet that comes in is translated all at once and handed on at the device
- * by which it leaves, past the node's stack, and so past netfilter and the queueing disciplines of pods' devices. So is what
- * pods send each other.
+/* Host routing, which the configuration asks for: a packet that comes in is translated all at once and handed on at the
+ * device by which it leaves, past the node's stack, and so past netfilter and the queueing disciplines of pods' devices. So
+ * is what pods send each other.
  *
- * The routes are the stack's own, asked for every packet. Whatever the stack might do more than to send a packet on, it does: it
- * gets the packet as it would without host routing, and the programs where it leaves do their part.
+ * The routes are the stack's own, asked for every packet. Whatever the stack might do more than to send a packet on, it
+ * does: it gets the packet as it would without host routing, and the programs where it leaves do their part.
  */
 #ifndef SOCKLB_HOST_ROUTING_H
 #define SOCKLB_HOST_ROUTING_H
@@ -18,6 +18,7 @@
 #define DROP TC_ACT_SHOT
 #define PACKET_HOST 0 /* of <linux/if_packet.h>: the frame is this node's, no other's and no multicast */
 #define LONGEST 0xffff
+#define DONE 0x736c /* "sl": what a packet carries to the egress of its device, where there is nothing left to do */
 
 /* An address that packets are routed from: no multicast, and none that is valid at one link or one host alone. */
 static __always_inline int is_routed(const struct address *a)
@@ -29,8 +30,8 @@ static __always_inline int is_routed(const struct address *a)
 	return (first & 0xe0) == 0x20 || (first & 0xfe) == 0xfc; /* 2000::/3, fc00::/7 */
 }
 
-/* Whether the stack would do no more with a packet than to route it. A mark may be for its rules; a source of the node's own is
- * forged.
+/* Whether the stack would do no more with a packet than to route it. A mark may be for its rules; a source of the node's
+ * own is forged.
  */
 static __always_inline int is_ordinary(const struct __sk_buff *skb, const struct packet *p)
 {
@@ -94,7 +95,7 @@ static __always_inline int find_way(struct __sk_buff *skb, const struct packet *
 		fib->ipv4_src = to->source.word[3];
 		fib->ipv4_dst = to->destination.word[3];
 	}
-	/* Too long for the way, a neighbour that is not known, the node itself, no way at all: the stack has an answer. */
+	/* Too long for the way, an unknown neighbour, the node itself, no way at all: the stack has an answer. */
 	if (bpf_fib_lookup(skb, fib, sizeof(*fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
 	device = fib->ifindex;
@@ -131,23 +132,25 @@ static __always_inline int hand_on(struct __sk_buff *skb, const struct packet *p
 				   int way)
 {
 	struct bpf_redir_neigh hop = { .nh_family = fib->family };
-	__u8 macs[2 * ETH_ALEN];
+	struct ethhdr *head;
 
 	if (lower_hops(skb, p))
 		return DROP;
 	if (way == TO_NEIGHBOUR) {
+		skb->tc_index = DONE;
 		__builtin_memcpy(hop.ipv6_nh, fib->ipv6_dst, sizeof(hop.ipv6_nh));
 		return bpf_redirect_neigh(fib->ifindex, &hop, sizeof(hop), 0);
 	}
-	__builtin_memcpy(macs, fib->dmac, ETH_ALEN);
-	__builtin_memcpy(macs + ETH_ALEN, fib->smac, ETH_ALEN);
-	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
+	head = start(skb);
+	if ((void *)(head + 1) > end(skb))
 		return DROP;
+	__builtin_memcpy(head->h_dest, fib->dmac, ETH_ALEN);
+	__builtin_memcpy(head->h_source, fib->smac, ETH_ALEN);
 	return bpf_redirect_peer(fib->ifindex, 0);
 }
 
-/* Change the packet at work, which is of this kind of the flow of a row, as that says here and where it would leave, and hand it
- * on. LEAVE: the stack is to send it, and nothing is changed.
+/* Change the packet at work, which is of this kind of the flow of a row, as that says here and where it would leave, and
+ * hand it on. LEAVE: the stack is to send it, and nothing is changed.
  */
 GLOBAL int translate_and_hand_on(struct __sk_buff *skb, __u32 row, __u32 kind)
 {
@@ -166,7 +169,13 @@ GLOBAL int translate_and_hand_on(struct __sk_buff *skb, __u32 row, __u32 kind)
 	return rewrite(skb, &work->packet, &work->becomes) ? DROP : hand_on(skb, &work->packet, &fib, way);
 }
 
-/* Hand on the packet at work, which is translated by nobody: to pods, and to where pods are reached with their own address. To
+/* Where pods send with their own address. */
+static __always_inline int is_native(const struct address *address)
+{
+	return networks_of(address) & (POD_NETWORK | NATIVE_NETWORK) || bpf_map_lookup_elem(&node_addrs, address);
+}
+
+/* Hand on the packet at work, which is translated by nobody: to pods, and to where these send with their own address. To
  * send it back where it came from is for the stack, which tells the sender of the better way.
  */
 GLOBAL int hand_on_plain(struct __sk_buff *skb)
@@ -180,7 +189,7 @@ GLOBAL int hand_on_plain(struct __sk_buff *skb)
 	way = find_way(skb, &work->packet, &work->packet.tuple, &fib);
 	if (!way || fib.ifindex == skb->ifindex)
 		return LEAVE;
-	if (way == TO_NEIGHBOUR && !(networks_of(&work->packet.tuple.destination) & (POD_NETWORK | NATIVE_NETWORK)))
+	if (way == TO_NEIGHBOUR && !is_native(&work->packet.tuple.destination))
 		return LEAVE;
 	return hand_on(skb, &work->packet, &fib, way);
 }
@@ -203,6 +212,22 @@ static __noinline int route_on(struct __sk_buff *skb, struct packet *p)
 		return LEAVE;
 	note(flow, 3, p);
 	return translate_and_hand_on(skb, element >> 2, 3);
+}
+
+/* Whether a packet leaves that was handed on here. */
+static __always_inline int is_done(struct __sk_buff *skb)
+{
+	if (!packet_facts.host_routing || skb->tc_index != DONE)
+		return 0;
+	skb->tc_index = 0;
+	return 1;
+}
+
+/* What a packet carries when it comes in, its sender put there: a pod, or another node of this machine. */
+static __always_inline void believe_nothing(struct __sk_buff *skb)
+{
+	if (packet_facts.host_routing && skb->tc_index)
+		skb->tc_index = 0;
 }
 
 /* A packet that is nobody's, or whose time to be translated has not come. */

@@ -17,6 +17,7 @@ int uplink_in(struct __sk_buff *skb)
 {
 	struct packet p;
 
+	believe_nothing(skb);
 	if (!parse_addresses(skb, &p, AS_IT_COMES))
 		return LEAVE;
 	if (!may_be_ours(&p.tuple.destination) && !may_be_masquerade(&p.tuple.destination))
@@ -29,7 +30,7 @@ int uplink_out(struct __sk_buff *skb)
 {
 	struct packet p;
 
-	return parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_UPLINK_OUT) : LEAVE;
+	return !is_done(skb) && parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_UPLINK_OUT) : LEAVE;
 }
 
 /* Devices of pods whose sockets no hook sees. */
@@ -38,6 +39,7 @@ int pod_in(struct __sk_buff *skb)
 {
 	struct packet p;
 
+	believe_nothing(skb);
 	return parse_addresses(skb, &p, AS_IT_COMES) ? look_at(skb, &p, AT_POD_IN) : LEAVE;
 }
 
@@ -46,7 +48,7 @@ int pod_out(struct __sk_buff *skb)
 {
 	struct packet p;
 
-	return parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_POD_OUT) : LEAVE;
+	return !is_done(skb) && parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_POD_OUT) : LEAVE;
 }
 
 /* With host routing: devices of pods that have no programs of ours for another reason. */
@@ -55,6 +57,7 @@ int routed_in(struct __sk_buff *skb)
 {
 	struct packet p;
 
+	believe_nothing(skb);
 	return parse_addresses(skb, &p, AS_IT_COMES) ? pass(skb, &p) : LEAVE;
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -171,3 +173,22 @@ def test_bytes_arrive_whole(node: Node, network: Network, to: str, *, six: bool,
     assert network.output("client", sys.executable, "-c", BULK_CLIENT, address) == "True"
     assert (forwarded(node) == 0) == routed
     server.kill()
+
+
+@pytest.mark.usefixtures("routed")
+def test_a_pod_that_pretends_to_have_been_served_is_not_believed(
+    node: Node, network: Network, ask: Ask, tmp_path: Path
+) -> None:
+    """It would reach the world with its own address. That it cannot, is seen by the flow that masquerades it."""
+    pretend = tmp_path / "pretend.bpf.o"
+    source, include = Path(__file__).with_name("pretend.bpf.c"), f"-I/usr/include/{platform.machine()}-linux-gnu"
+    subprocess.run(["clang", "-O2", "-g", "--target=bpf", include, "-c", source, "-o", pretend], check=True)
+    network.run("a", "tc", "qdisc", "add", "dev", "eth0", "clsact")
+    try:
+        words = ("filter", "add", "dev", "eth0", "egress", "bpf", "da", "obj", str(pretend), "sec", "tc")
+        network.run("a", "tc", *words)
+        node.sync({})
+        ask("a", CLIENT, 9, "udp")
+        assert [flow.row for flow in node.flows()] == [layout.NO_FRONTEND]
+    finally:
+        network.run("a", "tc", "qdisc", "delete", "dev", "eth0", "clsact")
