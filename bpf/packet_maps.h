@@ -11,6 +11,7 @@
 /* A power of two; the agent makes it as large as its configuration says, and the index four times as large. */
 #define MAX_FLOWS (1 << 17)
 #define MAX_DEVICES (1 << 10)
+#define MAX_KNOWN_WAYS (1 << 12)
 #define MAX_PACKET_CLIENTS (1 << 16)
 #define MAX_FRAGMENTS (1 << 13)
 #define MAX_EVENTS (1 << 16) /* bytes */
@@ -86,6 +87,16 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8);
 } ways SEC(".maps");
+
+/* Host routing: what was asked of the routes lately, by a hash of the addresses. A CPU has its own, so that none is written
+ * while it is read. As large as this with host routing alone, and never pinned.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_KNOWN_WAYS);
+	__type(key, __u32);
+	__type(value, struct way);
+} known_ways SEC(".maps");
 
 /* Forgetting the client longest unseen costs it its affinity, no more. */
 struct {

@@ -34,17 +34,17 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 static __always_inline int serve_flow(struct __sk_buff *skb, const struct packet *p, const struct flow *flow,
 				      __u32 element)
 {
-	struct work *work = get_work();
-	int done;
+	struct work *work;
+	int done = LEAVE;
 
-	if (packet_facts.host_routing && p->tuple.place == AS_IT_COMES && work &&
-	    !(flow->flags & (REFLECTED | FROM_NODE))) {
-		if (p != &work->packet)
+	if (packet_facts.host_routing && p->tuple.place == AS_IT_COMES && !(flow->flags & (REFLECTED | FROM_NODE))) {
+		work = get_work();
+		if (work && p != &work->packet)
 			work->packet = *p;
 		done = translate_and_hand_on(skb, element >> 2, element & 3);
-		if (done != LEAVE)
-			return done;
 	}
+	if (done != LEAVE)
+		return done;
 	return translate_packet(skb, p, flow, element & 3);
 }
 
@@ -117,7 +117,7 @@ static __always_inline int goes_on(struct flow *flow, __u32 row, const struct pa
 	return (is_connection && flow->sides[1]) || still_serves(row);
 }
 
-static __always_inline int begin(struct __sk_buff *skb, struct packet *p, enum met met)
+static __always_inline int begin(struct __sk_buff *skb, const struct packet *p, enum met met)
 {
 	struct work *work = get_work();
 	int done = TO_SERVICE;

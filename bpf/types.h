@@ -232,6 +232,23 @@ struct uplink {
 #define TO_NEIGHBOUR 1 /* its Ethernet header is made as for any packet of the node */
 #define INTO_POD 2 /* a pod's veth: the packet comes out at the pod's end at once */
 
+/* The next hop from one address to another, as the routes had it at this time (in the unit of struct flow's): a second at
+ * most is not asked again. `longest`: packets up to this length fit.
+ */
+struct way {
+	struct address source;
+	struct address destination;
+	struct address hop; /* in the form of its family */
+	__u32 from; /* the device where packets come in */
+	__u32 device; /* the one where they leave */
+	__u32 time;
+	__u32 family;
+	__u16 longest;
+	__u8 class; /* of traffic */
+	__u8 how; /* TO_NEIGHBOUR or INTO_POD */
+	__u8 macs[12]; /* of who gets it and who sends it */
+};
+
 /* Session affinity on the packet: by the client's address. The key stands in the value too, see struct affine. */
 struct packet_client {
 	struct address address;

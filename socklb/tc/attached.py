@@ -28,6 +28,7 @@ from socklb.tc.places import POD, Place, places
 from socklb.tc.tables import DeviceTable
 
 NONE = 'no uplink is found: nothing from outside is served; next: name them, as in uplinks = ["eth0"]'
+BY_PORT = "with routes that depend on ports host_routing hands nothing on; next: see them by: ip rule; ip -6 rule"
 PRESENT = b"\1"
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Attached:
         """
         self._pins, self._patterns, self._networks = pins, patterns, networks
         self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
+        self._by_port = False  # whether routes depend on ports
         self._found: dict[int, Uplink] = {}
         self._well: set[Place] = set()  # where our program was to run after the last look
         self._taken: dict[Place, str] = {}  # what somebody took away from there
@@ -77,6 +79,7 @@ class Attached:
             self._pods |= {one.ifindex for one in there.devices if one.master in self._bridges}
             self._pods -= self._found.keys()
             self._routed = devices.towards_pods(there, self._networks, self._found)
+            self._by_port = there.rules_by_port
             self._unusable = self._told(there, own)
             self._keep()
         if self._found != before:
@@ -152,7 +155,7 @@ class Attached:
         self._well = {*self._wanted} - self._links.failed
 
     def _at_ways(self) -> Iterator[tuple[int, int]]:
-        if self._networks:
+        if self._networks and not self._by_port:
             yield from ((uplink, layout.TO_NEIGHBOUR) for uplink in self._found)
             yield from self._routed.items()
 
@@ -166,6 +169,7 @@ class Attached:
             *(f"no device is named {text}, as `uplinks` says" for text in devices.unmatched(there, self._patterns)),
             *(f"{name} has no Ethernet header and is not served: see docs/reference.md" for name in headless),
             *([] if self._found else [NONE]),
+            *([BY_PORT] if self._networks and there.rules_by_port else []),
         ]
 
     def _name(self, ifindex: int) -> str:

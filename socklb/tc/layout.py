@@ -22,6 +22,7 @@ MAPS = (
     "unhooked",
     "works",
 )
+KNOWN_WAYS, MAX_KNOWN_WAYS = "known_ways", 1 << 12  # never pinned; as large with host routing alone
 TUPLE = struct.Struct("!16s16sHHBB2x")
 FLOW = struct.Struct("=Q16s16s16s16sI4x16sIIIIBBBxBB10x")
 PORTS = struct.Struct("!5H6x")

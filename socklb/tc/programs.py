@@ -82,6 +82,7 @@ class Programs:
                 _forget_others(obj, own)
                 max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
                 _size(obj, shared, max_flows)
+                obj.resize_maps({layout.KNOWN_WAYS: layout.MAX_KNOWN_WAYS if host_routing else 1})
                 obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1, host_routing))
                 obj.pin_maps(shared, SERVICE_MAPS)
                 obj.pin_maps(own, layout.MAPS)

@@ -1,4 +1,4 @@
-"""The devices, addresses and routes of this network namespace, as the kernel has them.
+"""The devices, addresses, routes and rules of this network namespace, as the kernel has them.
 
 found = read()
 with Changes() as changes:
@@ -20,18 +20,20 @@ from socklb.netlink import ACK, DUMP, attribute, attributes, exchange
 from socklb.serving import V4_PREFIX, is_ipv4
 
 NETLINK_ROUTE = 0
-GET_LINK, GET_ADDRESS, GET_ROUTE = 18, 22, 26
+GET_LINK, GET_ADDRESS, GET_ROUTE, GET_RULE = 18, 22, 26, 34
 LINK, ADDRESS, ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 # IFLA_*, IFA_*, RTA_*
 LINK_NAME, LINK_PEER, LINK_MASTER, LINK_INFO, LINK_PEER_NETWORK, LINK_KIND = 3, 5, 10, 18, 37, 1
 ADDRESS_ANY, ADDRESS_LOCAL, ADDRESS_FLAGS = 1, 2, 8
 ROUTE_TO, ROUTE_OUTPUT, ROUTE_GATEWAY, ROUTE_MULTIPATH, ROUTE_TABLE, ROUTE_VIA = 1, 4, 5, 9, 15, 18
+RULE_HEADER, BY_PORT = 12, {22, 23, 24}  # struct fib_rule_hdr; FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE
 HOP = struct.Struct("=HBBi")  # struct rtnexthop
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_*
 UNIVERSE, LOCAL_TABLE = 0, 255
 LOCAL = 2  # RTN_LOCAL
 SECONDARY, TENTATIVE, DEPRECATED, FAILED = 0x01, 0x40, 0x20, 0x08  # IFA_F_*
-GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_*: links, addresses and routes of both families
+# RTMGRP_*: links, and addresses, routes and rules of both families
+GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 
 
 class Device(NamedTuple):
@@ -71,6 +73,7 @@ class Found(NamedTuple):
     devices: tuple[Device, ...]
     addresses: tuple[Own, ...]
     hops: tuple[Hop, ...]
+    rules_by_port: bool = False  # whether the way of a packet depends on its protocol or ports
 
 
 def read() -> Found:
@@ -79,7 +82,7 @@ def read() -> Found:
     Raises:
         OSError: netlink refused.
     """
-    return Found(tuple(_devices()), tuple(_addresses()), tuple(set(_hops())))
+    return Found(tuple(_devices()), tuple(_addresses()), tuple(set(_hops())), any(_rules_by_port()))
 
 
 class Way(NamedTuple):
@@ -174,6 +177,11 @@ def _hops() -> Iterator[Hop]:
             yield Hop(_number(found[ROUTE_OUTPUT]), _goes_on(found), *to)
         for device, gateway in _several(found.get(ROUTE_MULTIPATH, b"")):
             yield Hop(device, gateway, *to)
+
+
+def _rules_by_port() -> Iterator[bool]:
+    for _, data in exchange(NETLINK_ROUTE, GET_RULE, DUMP, bytes(RULE_HEADER)):
+        yield not BY_PORT.isdisjoint(attributes(data[RULE_HEADER:]))
 
 
 def _several(data: bytes) -> Iterator[tuple[int, bool]]:

@@ -81,6 +81,24 @@ def test_where_routes_lead_to_is_read(node: Network, to: str, bits: int) -> None
     assert (pack_address(to), bits + (0 if ":" in to else 96)) in hops
 
 
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize(
+    ("rule", "by_port"),
+    [(["dport", "53"], True), (["ipproto", "udp"], True), (["from", "10.9.0.0/16"], False), (["tos", "0x10"], False)],
+    ids=["a port", "a protocol", "a source", "a class of traffic"],
+)
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_rules_by_port_are_seen_and_told(rule: list[str], by_port: bool, family: str) -> None:
+    ip("link", "set", "lo", "up")
+    asked = ["from", "fd00:9::/64"] if rule[0] == "from" and family == "-6" else rule
+    with rtnetlink.Changes() as changes:
+        assert not rtnetlink.read().rules_by_port
+        changes.forget()
+        ip(family, "rule", "add", *asked, "lookup", "main")
+        assert select.select([changes], [], [], 5)[0]
+    assert rtnetlink.read().rules_by_port == by_port
+
+
 def test_a_veth_that_leads_to_another_network_namespace_is_known(node: Network) -> None:
     made()
     ip("link", "add", "away", "type", "veth", "peer", "name", "eth0", "netns", node.of("client"))

@@ -6,6 +6,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -147,6 +148,7 @@ def test_a_pod_that_no_hook_sees(
 def test_what_is_too_long_for_the_way_is_told(node: Node, network: Network, *, six: bool) -> None:
     to = (PODS6 if six else PODS)["b"]
     network.run("node", "ip", "link", "set", "dev", "b", "mtu", "1300")
+    time.sleep(1.1)  # the way is asked again
     try:
         assert network.output("a", sys.executable, "-c", TOO_LONG, to, "1400") == "90", "EMSGSIZE"
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -127,6 +128,7 @@ def test_pods_are_handed_their_packets_while_it_is_configured(
     run(network, with_it, story)
     served(past=True)  # without an agent
     run(network, without, lambda: served(past=False))
+    assert {pin.name.partition("-")[0] for pin in pins.tc_links.iterdir()}.isdisjoint({"routed_in"})
 
 
 def test_devices_of_pods_are_followed(network: Network, pins: Pins, objects: Path, ask: Ask) -> None:
@@ -168,3 +170,30 @@ def test_without_host_routing_no_rules_are_looked_for(network: Network, pins: Pi
     path = TcPath(structs.replace(CONFIG, host_routing=False), pins, objects)
     run(network, path, lambda: None)
     assert path.problems == []
+
+
+def test_where_routes_depend_on_ports_nothing_is_handed_on(
+    network: Network, pins: Pins, objects: Path, ask: Ask
+) -> None:
+    path = TcPath(CONFIG, pins, objects)
+
+    def told() -> bool:
+        return any("depend on ports" in problem.message for problem in path.problems)
+
+    def past() -> bool:
+        with forwarding(network) as seen:
+            assert ask("a", PODS["far"], 8080) == [f"far {PODS['a']}"]
+        return seen == [0]
+
+    def story() -> None:
+        past()
+        assert past(), "the control"
+        network.run("node", "ip", "rule", "add", "dport", "53", "lookup", "main")
+        wait(told)
+        time.sleep(1.1)
+        assert not past()
+        network.run("node", "ip", "rule", "delete", "dport", "53")
+        wait(lambda: not told())
+        assert past()
+
+    run(network, path, story)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -65,6 +66,11 @@ def ready(node: Node) -> Node:
     return node
 
 
+def forget_ways() -> None:
+    """Wait until the routes are asked again: a second at most, in the kernel's unit."""
+    time.sleep(((1 << 30) - time.monotonic_ns() % (1 << 30)) / 1e9 + 0.005)
+
+
 def know(node: Node, address: str, place: str, device: str) -> None:
     station = mac(node, place, "eth0").hex(":")
     node.network.run("node", "ip", "neighbour", "replace", address, "lladdr", station, "dev", device)
@@ -78,6 +84,7 @@ class Thrown(NamedTuple):
     mark: int = 0
     to_mac: bytes = b""  # not the device's own
     protocol: int = 0  # another one than the packet was made with
+    tos: int = 0
 
 
 def plain(*, six: bool, source: str = "", to: str = "", protocol: int = TCP, **more: object) -> Packet:
@@ -95,10 +102,11 @@ def frame(node: Node, device: str, thrown: Thrown) -> bytes:
     made = bytearray(build(thrown.packet))
     made[:6] = thrown.to_mac or mac(node, "node", device)
     if len(thrown.packet.source) == 16:
+        made[L3 : L3 + 2] = struct.pack("!H", 0x6000 | thrown.tos << 4)
         made[L3 + 7] = thrown.hops
         made[L3 + 6] = thrown.protocol or made[L3 + 6]
     else:
-        made[L3 + 8] = thrown.hops
+        made[L3 + 1], made[L3 + 8] = thrown.tos, thrown.hops
         made[L3 + 9] = thrown.protocol or made[L3 + 9]
         header = L3 + (made[L3] & 15) * 4
         made[L3 + 10 : L3 + 12] = bytes(2)
@@ -173,6 +181,7 @@ def test_an_unknown_neighbour_is_found_by_the_stack(ready: Node, *, six: bool) -
     pod = (PODS6 if six else PODS)["b"]
     thrown = Thrown(plain(six=six))
     ready.network.run("node", "ip", "neighbour", "delete", pod, "dev", "b")
+    forget_ways()
     try:
         verdict, before, after = throw(ready, "routed_in", "a", thrown)
     finally:
@@ -183,13 +192,50 @@ def test_an_unknown_neighbour_is_found_by_the_stack(ready: Node, *, six: bool) -
 @SIX
 def test_a_device_that_is_not_known_is_left_to_the_stack(ready: Node, *, six: bool) -> None:
     ready.put("ways", (layout.IFINDEX.pack(ready.index_of("b")), b"\0"))
+    forget_ways()
     assert throw(ready, "routed_in", "a", Thrown(plain(six=six)))[0] == LEAVE
+
+
+@SIX
+def test_another_route_is_taken_a_second_later(ready: Node, *, six: bool) -> None:
+    """To another node it is by the uplink; then by pod b, as one that is a router would have it."""
+    to, station = ("fd00:10:244:2::7", PODS6["b"]) if six else ("10.244.2.7", PODS["b"])
+    thrown = Thrown(plain(six=six, to=to))
+    assert throw(ready, "routed_in", "a", thrown)[2][:12] == frame(ready, "a", thrown)[:12], "the neighbour has its own"
+    ready.network.run("node", "ip", "route", "add", to, "via", station, "dev", "b")
+    try:
+        forget_ways()
+        verdict, _, after = throw(ready, "routed_in", "a", thrown)
+    finally:
+        ready.network.run("node", "ip", "route", "delete", to)
+    assert (verdict, after[:6]) == (REDIRECT, mac(ready, "b", "eth0"))
+
+
+@SIX
+def test_the_length_of_each_packet_counts(ready: Node, *, six: bool) -> None:
+    """Also where the way is known."""
+    lengths = (10, 1000, 1500, 1300)
+    verdicts = [throw(ready, "routed_in", "a", Thrown(plain(six=six, payload=bytes(n))))[0] for n in lengths]
+    assert verdicts == [REDIRECT, REDIRECT, LEAVE, REDIRECT]
+
+
+@SIX
+def test_the_class_of_traffic_counts(ready: Node, *, six: bool) -> None:
+    """Routes may depend on it."""
+    family, ready_run = "-6" if six else "-4", ready.network.run
+    ready_run("node", "ip", family, "rule", "add", "tos", "0x10", "unreachable")
+    try:
+        verdicts = [throw(ready, "routed_in", "a", Thrown(plain(six=six), tos=tos))[0] for tos in (0, 0x10, 0)]
+    finally:
+        ready_run("node", "ip", family, "rule", "delete", "tos", "0x10", "unreachable")
+    assert verdicts == [REDIRECT, LEAVE, REDIRECT]
 
 
 @SIX
 def test_a_node_that_forwards_nothing_hands_nothing_on(ready: Node, *, six: bool) -> None:
     name = f"net.{'ipv6' if six else 'ipv4'}.conf.a.forwarding"
     ready.network.run("node", "sysctl", "-q", "-w", f"{name}=0")
+    forget_ways()
     try:
         assert throw(ready, "routed_in", "a", Thrown(plain(six=six)))[0] == LEAVE
     finally:

@@ -54,7 +54,7 @@ def test_every_map_of_the_object_is_known(objects: Path) -> None:
     bpf = Path(__file__).parents[3] / "bpf"
     sources = [(bpf / name).read_text() for name in ("service_maps.h", "packet_maps.h", "ports.h")]
     found = {name for source in sources for name in re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)}
-    assert found == {*SERVICE_MAPS, *layout.MAPS}
+    assert found == {*SERVICE_MAPS, *layout.MAPS, layout.KNOWN_WAYS}
 
 
 @pytest.mark.parametrize("host_routing", [False, True])
