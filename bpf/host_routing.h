@@ -232,7 +232,7 @@ GLOBAL int route_on(struct __sk_buff *skb)
 	if (!parse_ports(skb, p) || p->fragment)
 		return LEAVE;
 	p->tuple.place = AS_IT_GOES;
-	flow = find(&p->tuple, &element);
+	flow = may_be_pair(&p->tuple.source, &p->tuple.destination) ? find(&p->tuple, &element) : NULL;
 	if (!flow)
 		return hand_on_plain(skb);
 	if ((element & 3) != 3 || ((p->flags & (SYN | ACK)) == (SYN | ACK) && is_closed(flow)))
