@@ -79,3 +79,46 @@ def _verified_instructions(program: int) -> int:
     info = ProgramInfo()
     libbpf.object_info(program, info, "a program")
     return int(ct.c_uint32(info.verified_insns).value)
+
+
+def test_without_host_routing_nothing_of_it_is_loaded(objects: Path, tmp_path: Path) -> None:
+    """No instruction calls what hands a packet into a pod, and the table of known ways has no room."""
+    calls: dict[bool, set[int]] = {}
+    ways: dict[bool, int] = {}
+    for host_routing in (False, True):
+        with (
+            mounted_bpffs(tmp_path / str(host_routing)) as bpffs,
+            Programs.load(objects, bpffs, bpffs, 64, host_routing=host_routing) as programs,
+        ):
+            calls[host_routing] = set().union(*(_called(programs.fd(name)) for name in NAMES))
+            ways[host_routing] = _room(programs, layout.KNOWN_WAYS)
+    assert len(calls[True] - calls[False]) == 1
+    assert calls[False] - calls[True] == set()
+    assert ways == {False: 1, True: layout.MAX_KNOWN_WAYS}
+
+
+class Instructions(ct.Structure):
+    """`struct bpf_prog_info` as far as the instructions that the verifier left."""
+
+    _fields_ = (
+        ("before", ct.c_uint32 * 5),
+        ("length", ct.c_uint32),
+        ("jited", ct.c_uint64),
+        ("at", ct.c_uint64),
+        ("rest", ct.c_uint8 * 184),
+    )
+
+
+def _called(program: int) -> set[int]:
+    """The helpers of the kernel that a program calls, by where they are."""
+    room = ct.create_string_buffer(1 << 18)
+    info = Instructions(length=len(room), at=ct.addressof(room))
+    libbpf.object_info(program, info, "a program")
+    found = struct.iter_unpack("=BBhi", room.raw[: info.length])
+    return {where for code, registers, _, where in found if code == 0x85 and not registers >> 4}
+
+
+def _room(programs: Programs, name: str) -> int:
+    shape = programs._object.shape(name)
+    assert shape
+    return shape.max_entries
