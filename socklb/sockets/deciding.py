@@ -19,14 +19,15 @@ from socklb.config import Config
 from socklb.datapath.decisions import PASSED, Decision
 from socklb.serving import PROTOCOLS, Backend, endpoint_text
 from socklb.sockets.descriptors import command
-from socklb.sockets.names import Names
+from socklb.sockets.names import LOOPBACK4, LOOPBACK6, Names
 from socklb.sockets.pods import Pod, Pods
 from socklb.sockets.shown import is_named, is_of
 from socklb.sockets.watching import wall_clock
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode in every kernel
-LEARN_AGAIN = 1.0  # seconds at least between two looks at Services, or at pods
-SHARE = 20  # a look that took a second is followed by the next one after so many
+AGAIN = 10.0  # seconds until something that was not found is looked for again
+MOST_MISSED = 1000
+SHARE = 20  # a look that took a second is followed by the next one for something common after so many
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -53,22 +54,29 @@ class Wanted(NamedTuple):
 
 
 class Learnt(Generic[T]):
-    """What is looked up anew when something is not known, and not too often."""
+    """What is looked up anew when something is met that it does not have."""
 
     def __init__(self, look: Callable[[], T]) -> None:
         self._look = look
+        self._missed: dict[object, float] = {}  # what it still did not have after a look, and when that was
         self._learn()
 
     def _learn(self) -> None:
         began = time.monotonic()
         self.now = self._look()
-        took = time.monotonic() - began
-        self._again = began + took + max(LEARN_AGAIN, SHARE * took)
+        self._rests = time.monotonic() + SHARE * (time.monotonic() - began)
 
-    def may_learn(self) -> bool:
-        """Look again, if that is not too soon; say whether it was done."""
-        if time.monotonic() < self._again:
+    def may_learn(self, missed: object, *, common: bool = False) -> bool:
+        """Look again, unless that was done for the same thing lately; say whether it was done.
+
+        common: it is met often, so that it is looked for as often as costs little.
+        """
+        now = time.monotonic()
+        if now - self._missed.get(missed, -AGAIN) < AGAIN or (common and now < self._rests):
             return False
+        if len(self._missed) >= MOST_MISSED:
+            self._missed.clear()
+        self._missed[missed] = now
         self._learn()
         return True
 
@@ -110,10 +118,13 @@ class Rows:
         }
 
     def _service(self, decision: Decision) -> str | None:
-        if decision.verdict == PASSED:
-            return self._named(decision)
         found = self._named(decision)
-        return self._named(decision) if found is None and self._names.may_learn() else found
+        if found or decision.verdict == PASSED:
+            return found
+        address, _ = decision.asked
+        own_check = address.startswith(LOOPBACK4) or address == LOOPBACK6  # the agent's has no name, and comes again
+        learnt = self._names.may_learn((decision.asked, decision.protocol), common=own_check)
+        return self._named(decision) if learnt else None
 
     def _named(self, decision: Decision) -> str | None:
         asked = Backend(*decision.asked)
@@ -121,7 +132,7 @@ class Rows:
 
     def _pod(self, cgroup: int) -> Pod:
         found = self._pods.now.by_cgroup(cgroup)
-        if found is None and self._pods.may_learn():
+        if found is None and self._pods.may_learn(cgroup):
             found = self._pods.now.by_cgroup(cgroup)
         return found or Pod()
 
