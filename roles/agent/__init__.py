@@ -50,7 +50,11 @@ def settings() -> dict[str, object]:
 
 
 def _common() -> dict[str, object]:
-    return {"node": short_name(host), "external_ips": host.data.get("external_ips", [])}
+    return {
+        "node": short_name(host),
+        "external_ips": host.data.get("external_ips", []),
+        "pod_sockets": host.data.get("pod_sockets", True),
+    }
 
 
 def _of_kubernetes() -> dict[str, object]:

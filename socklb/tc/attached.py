@@ -38,13 +38,20 @@ class Attached:
     """See the module."""
 
     def __init__(
-        self, programs: Mapping[str, Program], pins: Pins, patterns: Sequence[str], networks: Sequence[Network] = ()
+        self,
+        programs: Mapping[str, Program],
+        pins: Pins,
+        patterns: Sequence[str],
+        networks: Sequence[Network] = (),
+        *,
+        all_pods: bool = False,
     ) -> None:
         """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on.
 
         networks: of pods, with host routing; without it none.
+        all_pods: whether no hook sees pods' sockets, so that every pod needs programs at its device.
         """
-        self._pins, self._patterns, self._networks = pins, patterns, networks
+        self._pins, self._patterns, self._networks, self._all_pods = pins, patterns, networks, all_pods
         self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
         self._by_port = False  # whether routes depend on ports
         self._found: dict[int, Uplink] = {}
@@ -53,6 +60,7 @@ class Attached:
         self._changed: set[str] = set()  # tables that somebody else wrote to
         self._failures: list[str] = []
         self._unusable: list[str] = []
+        self._why = ""  # all pods are served at their devices
         self._lock = threading.RLock()  # the report asks from another thread
         with ExitStack() as opened:
             self._links = opened.enter_context(closing(Links(programs, pins.tc_links)))
@@ -80,10 +88,22 @@ class Attached:
             self._pods -= self._found.keys()
             self._routed = devices.towards_pods(there, self._networks, self._found)
             self._by_port = there.rules_by_port
+            self._serve_all_pods(there, own)
             self._unusable = self._told(there, own)
             self._keep()
         if self._found != before:
             log.info("packet path: by %s at %s", self._links.name, ", ".join(map(_text, found)) or "no device")
+
+    def _serve_all_pods(self, there: rtnetlink.Found, own: Collection[bytes]) -> None:
+        """Do so where no program would see a pod ask; those that have programs keep them, for they may have flows."""
+        why = "pod_sockets = false" if self._all_pods else ""
+        if not why and not devices.lead_everywhere(there, own, self._found):
+            why = "there is no default route by an uplink, where a pod that asks for a Service would be seen"
+        if why:
+            self._pods |= devices.of_pods(there, self._found)
+        if why and why != self._why:
+            log.info("packet path: all pods' packets are served at their devices: %s", why)
+        self._why = why
 
     def serve_pods(self, ifindex: int) -> None:
         """Serve the pods behind a device; behind a bridge at all of its ports, for frames between those never leave it.

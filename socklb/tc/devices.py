@@ -1,4 +1,4 @@
-"""Which devices are uplinks: those by which the node reaches what is not on it. Pure.
+"""Which devices are uplinks: those by which the node reaches what is not on it; and which lead to pods. Pure.
 
     for uplink in uplinks(rtnetlink.read(), own, patterns): ...
 
@@ -61,6 +61,27 @@ def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]
         if device.ifindex in behind - set(uplinks)
         and (device.kind == "bridge" or (device.kind == "veth" and device.leads_away and not device.master))
     }
+
+
+def lead_everywhere(found: Found, own: Collection[bytes], uplinks: Collection[int]) -> bool:
+    """Say whether what goes to any address leaves by an uplink, in each family that the node has an address of.
+
+    A packet to a Service for which there is no route comes to no device but the client's.
+    """
+    by_default = {hop.ipv4 for hop in found.hops if hop.default and hop.device in uplinks}
+    return by_default >= {is_ipv4(address) for address in own}
+
+
+def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
+    """Give the devices that lead to pods: made ones by which there is a route without a gateway, and no uplinks.
+
+    Of a bridge its ports, for frames between those never leave it.
+    """
+    near = {hop.device for hop in found.hops if not hop.gateway} - {*uplinks}
+    made = {one.ifindex for one in found.devices if one.ifindex in near and one.kind and one.type == ETHERNET}
+    bridges = {one.ifindex for one in found.devices if one.kind == "bridge"} & made
+    ports = {one.ifindex for one in found.devices if one.master in bridges}
+    return (made - bridges | ports) - {*uplinks}
 
 
 def _chosen(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> Iterator[Device]:

@@ -205,7 +205,8 @@ class TcPath:
         with ExitStack() as stack:
             programs = stack.enter_context(self._programs_of(config))
             events = stack.enter_context(Unhooked(programs.maps["unhooked"]))
-            attached = stack.enter_context(closing(Attached(programs.by_name, pins, config.uplinks, self._networks)))
+            served = Attached(programs.by_name, pins, config.uplinks, self._networks, all_pods=not config.pod_sockets)
+            attached = stack.enter_context(closing(served))
             self._loaded = stack.pop_all()
         self._programs, self._events, self._at, self._stale = programs, events, attached, True
         before.close()

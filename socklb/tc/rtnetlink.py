@@ -31,6 +31,7 @@ HOP = struct.Struct("=HBBi")  # struct rtnexthop
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_*
 UNIVERSE, LOCAL_TABLE = 0, 255
 LOCAL = 2  # RTN_LOCAL
+LINKS_OWN = b"\xfe\x80"  # fe80::/64
 SECONDARY, TENTATIVE, DEPRECATED, FAILED = 0x01, 0x40, 0x20, 0x08  # IFA_F_*
 # RTMGRP_*: links, and addresses, routes and rules of both families
 GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
@@ -65,6 +66,7 @@ class Hop(NamedTuple):
     default: bool = False
     to: bytes = b""
     bits: int = 0
+    ipv4: bool = True
 
 
 class Found(NamedTuple):
@@ -165,14 +167,15 @@ def _addresses() -> Iterator[Own]:
 
 
 def _hops() -> Iterator[Hop]:
-    """Give the ways of all tables but the kernel's own."""
+    """Give the ways of all tables but the kernel's own, and but for those to a link's own addresses, which all have."""
     for _, data in exchange(NETLINK_ROUTE, GET_ROUTE, DUMP, bytes(ROUTE.size)):
-        _, length, _, _, table, *_ = ROUTE.unpack_from(data)
+        family, length, _, _, table, *_ = ROUTE.unpack_from(data)
         found = attributes(data[ROUTE.size :])
-        if (_number(found.get(ROUTE_TABLE)) or table) == LOCAL_TABLE:
-            continue
         raw = found.get(ROUTE_TO, b"")
-        to = (length == 0, _mapped(raw), length + (96 if len(raw) == 4 else 0))
+        if (_number(found.get(ROUTE_TABLE)) or table) == LOCAL_TABLE or raw.startswith(LINKS_OWN):
+            continue
+        four = family == socket.AF_INET
+        to = (length == 0, _mapped(raw), length + 96 * four, four)
         if ROUTE_OUTPUT in found:
             yield Hop(_number(found[ROUTE_OUTPUT]), _goes_on(found), *to)
         for device, gateway in _several(found.get(ROUTE_MULTIPATH, b"")):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cluster import Cluster, Place, deploy
 from tests.support.netexec import Request, ask
-from tests.support.outside import NODES, OUTSIDE, SHOWN, shown, way_out
+from tests.support.outside import NODES, OUTSIDE, SHOWN, shown
 from tests.support.waiting import until
 
 FAMILIES = pytest.mark.parametrize("family", [pytest.param(0, id="v4"), pytest.param(1, id="v6")])
@@ -65,10 +65,32 @@ def test_a_client_outside_is_played_by_check(cluster: Cluster, name: str) -> Non
 
 @pytest.mark.parametrize("address", ["10.96.0.10", "[fd00:10:96::a]"])
 def test_an_unhooked_process_of_a_pod_reaches_a_cluster_ip(cluster: Cluster, address: str) -> None:
-    with way_out(cluster.node("w1")):
-        asked = ["curl", "-gs", "--max-time", "20", *[f"http://{address}/"] * 30]
-        answers = cluster.pod("client").output(*asked, hooked=False).split()
+    """No node has a default route, by which what it asks would come to an uplink."""
+    asked = ["curl", "-gs", "--max-time", "20", *[f"http://{address}/"] * 30]
+    answers = cluster.pod("client").output(*asked, hooked=False).split()
     assert set(answers) == {"web-1", "web-2", "web-3"}
+
+
+def flows(node: Place, clients: list[str]) -> dict[str, str]:
+    """The Services of clients' flows, by client and port."""
+    found = (json.loads(node.output("socklb", "flow", "list", "--client", one, "--json")) for one in clients)
+    return {flow["client"]: flow["service"].rpartition("/")[2] for flows in found for flow in flows}
+
+
+def test_hooks_that_leave_pods_alone_have_their_sockets_served_at_their_devices(cluster: Cluster) -> None:
+    node, client, own = cluster.node("w1"), cluster.pod("client"), cluster.addresses("client")
+    asked = ["curl", "-gs", "--max-time", "20", "http://10.96.0.10/", "http://[fd00:10:96::a]/"]
+    before = flows(node, own)
+    try:
+        assert "web" in client.output(*asked)
+        assert flows(node, own) == before, "the control: by hooks"
+        deploy("agent", "--data", "packet_path=ebpf", "--data", "pod_sockets=false")
+        until(lambda: path(node)["by"] == "ebpf" and path(node)["whole"])
+        assert "web" in client.output(*asked)
+        new = flows(node, own).items() - before.items()
+        assert [service for _, service in new] == ["web", "web"]
+    finally:
+        deploy("agent", "--data", "packet_path=ebpf")
 
 
 def test_a_program_that_somebody_took_away_is_told_and_put_back(cluster: Cluster) -> None:
@@ -81,8 +103,7 @@ def test_a_program_that_somebody_took_away_is_told_and_put_back(cluster: Cluster
 
 def test_flows_are_listed(cluster: Cluster) -> None:
     ask(cluster.node("outside"), Request("http", NODES["w1"][0], SHOWN, "hostname"))
-    flows = json.loads(cluster.node("w1").output("socklb", "flow", "list", "--client", OUTSIDE[0], "--json"))
-    assert {flow["service"].rpartition("/")[2] for flow in flows} == {"shown"}
+    assert {*flows(cluster.node("w1"), OUTSIDE[:1]).values()} == {"shown"}
 
 
 def test_one_path_takes_over_from_the_other_without_ending_a_connection(cluster: Cluster) -> None:

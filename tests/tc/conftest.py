@@ -50,6 +50,7 @@ def uplink(node: Network) -> int:
     for place, address in (("node", NODE), ("client", CLIENT)):
         node.run(place, "ip", "address", "add", f"{address}/24", "dev", "eth0")
         node.run(place, "ip", "link", "set", "eth0", "up")
+    node.run("node", "ip", "route", "add", "default", "via", CLIENT)
     return int(Path("/proc/thread-self/net/dev_snmp6/eth0").read_text().split()[1])
 
 

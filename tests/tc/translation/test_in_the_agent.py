@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from socklb.catalog import FILE, Entry
 from socklb.cli import main
@@ -29,10 +30,11 @@ from socklb.tc import path as tc_path
 from socklb.tc.path import TcPath
 from socklb.tc.programs import Programs
 from tests.datapath.sandbox import mounted_bpffs
-from tests.packets.network import CLIENT, NODE, POD_CIDRS, Network
+from tests.packets.network import CLIENT, CLIENT6, NODE, POD_CIDRS, VIRTUAL, VIRTUAL6, Network
 from tests.tc.test_path import until
 from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, names, serving
 
+WAYS = (["-4", "default", "via", CLIENT], ["-6", "default", "via", CLIENT6])
 CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SERVICE = "10.96.0.10"
 WANTED = {
@@ -65,6 +67,28 @@ def pins(network: Network, objects: Path, tmp_path: Path) -> Iterator[Pins]:
 def path(network: Network, pins: Pins, objects: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], TcPath]:
     monkeypatch.setattr(tc_path, "EVERY", 0.2)
     return lambda: TcPath(CONFIG, pins, objects)
+
+
+@pytest.fixture(autouse=True)
+def default_routes(network: Network) -> Iterator[None]:
+    """As nodes have them: what a pod asks of a Service leaves by the uplink, or would."""
+    for family, *way in WAYS:
+        network.run("node", "ip", family, "route", "add", *way)
+    yield
+    for family, *way in WAYS:
+        network.run("node", "ip", family, "route", "delete", *way, check=False)
+
+
+@pytest.fixture
+def no_way_to_services(network: Network, default_routes: None) -> Iterator[None]:
+    """A node without a default route, which its pods reach the other nodes by."""
+    ways = [(["default"], CLIENT), *(([one], CLIENT6 if ":" in one else CLIENT) for one in (*VIRTUAL, *VIRTUAL6))]
+    for to, _ in ways:
+        network.run("node", "ip", "route", "delete", *to)
+    network.run("node", "ip", "-6", "route", "delete", "default")
+    yield
+    for to, via in ways[1:]:
+        network.run("node", "ip", "route", "add", *to, "via", via)
 
 
 def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
@@ -243,3 +267,32 @@ def test_tables_that_grew_are_read_from_then_on(
         finally:
             with network.inside("node"):
                 links.remove(node.pins.tc_links)
+
+
+@pytest.mark.usefixtures("no_way_to_services")
+def test_pods_are_served_where_no_route_leads_to_services(
+    network: Network, ask: Ask, path: Callable[[], TcPath]
+) -> None:
+    """What they ask comes to no uplink, for the node has nowhere to send it."""
+    first = path()
+    assert ask("a", SERVICE) == ["TIMEOUT"], "the control"
+
+    def story() -> None:
+        assert {device.name for device in first.facts.devices if device.of_pods} == {"a", "b"}
+        assert ask("a", SERVICE) == ["b 10.244.1.2"]
+        assert ask("a", "10.96.0.11") == ["ECONNREFUSED"]
+
+    run(network, first, story)
+
+
+def test_the_first_packet_of_a_pod_is_served_where_hooks_leave_pods_alone(
+    network: Network, pins: Pins, objects: Path, ask: Ask
+) -> None:
+    path = TcPath(structs.replace(CONFIG, pod_sockets=False), pins, objects)
+
+    def story() -> None:
+        began = time.monotonic()
+        assert ask("a", SERVICE) == ["b 10.244.1.2"]
+        assert time.monotonic() - began < 0.9, "a lost SYN is sent again after a second"
+
+    run(network, path, story)

@@ -7,7 +7,7 @@ import pytest
 from socklb.api.addresses import Network
 from socklb.serving import pack_address
 from socklb.tc import layout
-from socklb.tc.devices import Uplink, refused, towards_pods, unmatched, uplinks
+from socklb.tc.devices import Uplink, lead_everywhere, of_pods, refused, towards_pods, unmatched, uplinks
 from socklb.tc.rtnetlink import LOOPBACK, Device, Found, Hop, Own
 
 TUNNEL = 65534  # ARPHRD_NONE: wireguard
@@ -121,3 +121,40 @@ def test_devices_towards_pods_are_found_by_their_routes(device: Device, hop: Hop
     place = found(ETH0, device, addresses=at(ETH0, NODE), hops=(hop,))
     assert towards_pods(place, POD_NETWORKS, [ETH0.ifindex]) == ({} if way is None else {device.ifindex: way})
     assert towards_pods(place, [], [ETH0.ifindex]) == {}, "without host routing"
+
+
+DEFAULT, DEFAULT6 = Hop(2, gateway=True, default=True), Hop(2, gateway=True, default=True, ipv4=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "hops", "everywhere"),
+    [
+        pytest.param([NODE], (DEFAULT,), True, id="a node of one family"),
+        pytest.param([NODE, NODE6], (DEFAULT, DEFAULT6), True, id="a node of both"),
+        pytest.param([NODE, NODE6], (DEFAULT,), False, id="not for IPv6"),
+        pytest.param([NODE], (), False, id="no default route"),
+        pytest.param([NODE], (Hop(10, gateway=True, default=True),), False, id="by what is no uplink of ours"),
+        pytest.param([], (), True, id="nothing is known of the node yet"),
+    ],
+)
+def test_uplinks_lead_everywhere(own: list[str], hops: tuple[Hop, ...], everywhere: bool) -> None:
+    addresses = frozenset(map(pack_address, own))
+    assert lead_everywhere(found(ETH0, WG, hops=hops), addresses, {ETH0.ifindex}) is everywhere
+
+
+CALICO, PEER = Device(11, "cali1", "veth"), Device(12, "veth2", "veth")
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        pytest.param(found(CALICO, PEER, hops=(Hop(11, gateway=False),)), {11}, id="a pod's own device"),
+        pytest.param(found(CNI0, VETH, PEER, hops=(Hop(4, gateway=False),)), {5}, id="the ports of pods' bridge"),
+        pytest.param(found(CNI0, hops=(Hop(4, gateway=False),)), set(), id="a bridge without pods"),
+        pytest.param(found(ETH0, ETH1, hops=(Hop(2, gateway=False), Hop(3, gateway=False))), set(), id="no real one"),
+        pytest.param(found(VXLAN, hops=(Hop(6, gateway=True),)), set(), id="no way to other nodes"),
+        pytest.param(found(WG, hops=(Hop(10, gateway=False),)), set(), id="none without an Ethernet header"),
+    ],
+)
+def test_devices_of_pods_are_found(place: Found, expected: set[int]) -> None:
+    assert of_pods(place, {ETH0.ifindex}) == expected
