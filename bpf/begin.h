@@ -75,13 +75,22 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 		}
 		return 1;
 	}
+	if (met == AT_UPLINK_OUT && bpf_map_lookup_elem(&own_addrs, &plan->backend)) {
+		plan->flags = REFLECTED | FROM_NODE;
+		plan->node = p->tuple.destination;
+		return 1;
+	}
 	device = route(skb, 0);
 	if (met == AT_UPLINK_OUT) {
 		plan->flags = FROM_NODE;
 		plan->device = device;
-		if (!bpf_map_lookup_elem(&uplinks, &device) && !bpf_map_lookup_elem(&pod_devices, &device))
-			tell_unhooked(device);
-		return !!device;
+		if (!device || bpf_map_lookup_elem(&uplinks, &device) || bpf_map_lookup_elem(&pod_devices, &device))
+			return !!device;
+		/* Its answer would be nobody's to the node, which would reset the connection. The process asks again when
+		 * the device has the programs.
+		 */
+		tell_unhooked(device);
+		return 0;
 	}
 	uplink = outside ? NULL : bpf_map_lookup_elem(&uplinks, &device);
 	if (!uplink)

@@ -71,10 +71,12 @@ static __always_inline void fill_in(const struct flow *flow, struct parts parts,
 	tuple->destination_port = flow->ports[parts.destination_port];
 }
 
-/* Where a packet of a kind is looked at. */
+/* Where a packet of a kind is looked at. What a server of this node answers to the node itself leaves as well. */
 static __always_inline __u8 place_of(const struct flow *flow, __u32 kind)
 {
-	return flow->flags & FROM_NODE ? kind == 0 : kind >> 1;
+	if (!(flow->flags & FROM_NODE))
+		return kind >> 1;
+	return kind == 0 || flow->flags & REFLECTED;
 }
 
 static __always_inline void tuple_of(const struct flow *flow, __u32 kind, struct tuple *tuple)

@@ -6,10 +6,10 @@
 #include "begin.h"
 #include "icmp.h"
 
-/* Send a packet back where it came from. */
-static __always_inline int turn_back(struct __sk_buff *skb)
+/* Send a packet back where it came from: to the pod, or to this node. */
+static __always_inline int turn_back(struct __sk_buff *skb, int to_node)
 {
-	return swap_macs(skb) ? DROP : bpf_redirect(skb->ifindex, 0);
+	return swap_macs(skb) ? DROP : bpf_redirect(skb->ifindex, to_node ? BPF_F_INGRESS : 0);
 }
 
 /* Change a packet as its flow says, and have it go on. */
@@ -26,7 +26,7 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 	if (!(flags & (REFLECTED | FROM_NODE)))
 		return LEAVE;
 	if (flags & REFLECTED)
-		return turn_back(skb);
+		return turn_back(skb, flags & FROM_NODE);
 	return kind ? LEAVE : bpf_redirect_neigh(device, NULL, 0, 0);
 }
 

@@ -219,7 +219,7 @@ struct flow {
 #define HEARD 128
 /* Flags of a flow. */
 #define REFLECTED \
-	1 /* the client's own pod answers: both addresses change at its device (kinds 0 and 1), and packets turn back */
+	1 /* the client's own pod or node answers: both addresses change at once (kinds 0 and 1), and packets turn back */
 #define FROM_NODE 2 /* the client is a process of this node: its packets change as they go, the answers as they come */
 
 /* A device by which the node reaches others: with which addresses it masquerades there. Zero: it has none of this family. */

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes as ct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,19 @@ class Node:
 
     def detach(self, device: str) -> None:
         self.network.run("node", "tc", "qdisc", "delete", "dev", device, "clsact")
+
+    @contextmanager
+    def pods_at(self, device: str) -> Generator[None]:
+        """Have pods served at a device while the block runs, as the agent does that."""
+        index = tc.IFINDEX.pack(self.index_of(device))
+        with closing(HashTable(self.maps, "pod_devices", tc.IFINDEX.size, 1)) as devices:
+            self.attach(device, "pod")
+            devices.put([(index, b"\1")])
+            try:
+                yield
+            finally:
+                devices.delete([index])
+                self.detach(device)
 
     def index_of(self, device: str) -> int:
         return int(self.network.output("node", "cat", f"/sys/class/net/{device}/ifindex"))

@@ -120,7 +120,7 @@ ASKERS = {
 
 @pytest.fixture
 def inside(node: Node) -> Iterator[Node]:
-    with node.network.inside("node"):
+    with node.network.inside("node"), node.pods_at("cni0"):
         yield node
 
 

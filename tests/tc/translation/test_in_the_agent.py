@@ -269,6 +269,20 @@ def test_tables_that_grew_are_read_from_then_on(
                 links.remove(node.pins.tc_links)
 
 
+def test_the_first_connection_of_the_nodes_own_process_waits_for_the_programs(
+    network: Network, ask: Ask, path: Callable[[], TcPath]
+) -> None:
+    first = path()
+
+    def story() -> None:
+        assert not any(device.of_pods for device in first.facts.devices)
+        assert names(ask("node", SERVICE)) == {"b"}
+        assert {device.name for device in first.facts.devices if device.of_pods} == {"a", "b"}
+        assert ask("node", SERVICE, kind="tcp", times=3) == [f"b {NODE}"] * 3
+
+    run(network, first, story)
+
+
 @pytest.mark.usefixtures("no_way_to_services")
 def test_pods_are_served_where_no_route_leads_to_services(
     network: Network, ask: Ask, path: Callable[[], TcPath]

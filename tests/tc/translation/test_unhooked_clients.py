@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Frontend
-from tests.packets.network import NODE, NODE6, PODS, PODS6
+from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, pack_address
+from tests.packets.network import NODE, NODE6, PODS, PODS6, Network
+from tests.packets.programs import SERVER
 from tests.tc.translation.conftest import Ask, Node, frontend, names, serving
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
@@ -102,11 +104,24 @@ def test_a_process_of_the_node_reaches_a_backend_elsewhere(
     assert names(ask("node", address, 80, kind, 5)) == {"far"}
 
 
-def test_the_agent_hears_where_the_answers_to_a_process_of_the_node_come_from(node: Node, ask: Ask) -> None:
-    node.sync({frontend(SERVICE): serving("b")})
+def refusals(node: Node) -> tuple[int, int]:
+    """How many segments the node's own stack reset, and how many datagrams found no socket there."""
+    counts = dict(line.split()[:2] for line in node.network.output("node", "nstat", "-asz").splitlines()[1:])
+    return int(counts["TcpOutRsts"]), int(counts["UdpNoPorts"])
+
+
+@KINDS
+def test_a_process_of_the_node_asks_a_backend_here_when_the_answers_can_be_seen(
+    node: Node, ask: Ask, kind: str, protocol: int
+) -> None:
+    """An answer that no program sees would be nobody's to the node, which would reset the connection."""
+    node.sync({frontend(SERVICE, 80, protocol): serving("b")})
     node.unhooked()
-    ask("node", SERVICE)
+    before = refusals(node)
+    assert ask("node", SERVICE, 80, kind) == ["TIMEOUT"]
     assert {event.ifindex for event in node.events.read()} == {node.index_of("cni0")}
+    assert refusals(node) == before
+    assert node.flows() == []
 
 
 @KINDS
@@ -114,12 +129,27 @@ def test_the_agent_hears_where_the_answers_to_a_process_of_the_node_come_from(no
 def test_a_process_of_the_node_reaches_a_backend_here(
     node: Node, ask: Ask, address: str, kind: str, protocol: int
 ) -> None:
-    node.attach("cni0", "pod")
-    try:
-        node.sync({frontend(address, 80, protocol): serving("b", six=":" in address)})
+    node.sync({frontend(address, 80, protocol): serving("b", six=":" in address)})
+    with node.pods_at("cni0"):
         assert names(ask("node", address, 80, kind, 5)) == {"b"}
-    finally:
-        node.detach("cni0")
+
+
+@pytest.fixture(scope="module")
+def server_of_the_node(network: Network) -> None:
+    network.start("node", sys.executable, "-c", SERVER, "node", NODE, NODE6, ready="ready")
+
+
+@pytest.mark.usefixtures("server_of_the_node")
+@KINDS
+@pytest.mark.parametrize(("address", "here"), [(SERVICE, NODE), (SERVICE6, NODE6)])
+def test_a_process_of_the_node_reaches_a_server_of_the_node(
+    node: Node, ask: Ask, address: str, here: str, kind: str, protocol: int
+) -> None:
+    """Which sees the Service ask: an answer to the node itself would never leave."""
+    node.sync({frontend(address, 80, protocol): Serving((Backend(pack_address(here), 8080),))})
+    assert ask("node", address, 80, kind, 3) == [f"node {address}"] * 3
+    assert len(node.flows()) == 3
+    assert len(node.index()) == 6
 
 
 @KINDS
