@@ -25,10 +25,8 @@
 #define MAX_OWN_ADDRESSES (1 << 10)
 #endif
 /* Two tries without memory for what they do not hold. */
-#ifndef MAX_SOURCE_RANGES
 #define MAX_SOURCE_RANGES (1 << 17)
-#endif
-#define MAX_NETWORKS (1 << 10)
+#define MAX_NETWORKS (1 << 16) /* whatever the configuration: one a node at most, or some */
 /* Which row a Service address, port and protocol has. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

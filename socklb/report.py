@@ -138,6 +138,7 @@ class ServiceFacts(Struct):
     without_backends: int = 0
     waiting: int = 0
     addresses_waiting: int = 0
+    ranges_waiting: int = 0
 
 
 class RecordFacts(Struct):

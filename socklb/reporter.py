@@ -181,6 +181,7 @@ class Reporter:
             without_backends=tables.without_backends,
             waiting=len(tables.waiting),
             addresses_waiting=tables.addresses_waiting,
+            ranges_waiting=tables.ranges_waiting,
         )
 
     def _tables(self, sockets: list[view.Fill]) -> list[report.TableFacts]:

@@ -21,7 +21,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from socklb.datapath import barrier, layout, libbpf
-from socklb.datapath.maps import HashTable, RowTable
+from socklb.datapath.maps import HashTable, RowTable, TrieTable
 from socklb.datapath.sizes import Sizes
 
 AT_FDCWD = -100
@@ -32,6 +32,9 @@ HASHES = {
     "node_addrs": (16, 1),
     "own_addrs": (16, 1),
     "affinity": (layout.CLIENT.size, layout.AFFINE.size),
+}
+TRIES = {
+    "source_ranges": (layout.SOURCE_RANGE.size, len(layout.PRESENT)),
 }
 ROWS = {
     "frontend_rows": layout.FRONTEND_ROW.size,
@@ -86,6 +89,10 @@ class Copy:
                 after.write(0, before.read(0, before.capacity))
             for table, further in hashes.values():
                 further.put(list(table.items()))
+            for name, sizes in TRIES.items():
+                _copy_trie(
+                    *(opened.enter_context(closing(TrieTable(folder, name, *sizes))) for folder in (maps, growing))
+                )
             self._old_loads, self._loads = rows["loads"]
             self._old_clients, self._clients = hashes["affinity"]
             self._counted = self._loads.read(0, self._old_loads.capacity)
@@ -109,6 +116,11 @@ class Copy:
     def close(self) -> None:
         """Let go of the tables."""
         self._opened.close()
+
+
+def _copy_trie(table: TrieTable, further: TrieTable) -> None:
+    for key, value in table.items():
+        further.put(key, value)
 
 
 def exchange(maps: Path, growing: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from socklb.datapath import layout
 from socklb.datapath.maps import TrieTable
+from socklb.datapath.view import Fill
 
 
 class Networks:
@@ -28,6 +29,11 @@ class Networks:
         """Learn what the table holds."""
         self.known = dict(self._table.items())
         self.waiting = 0  # how many found no room; they are tried again with the next change
+
+    @property
+    def fill(self) -> Fill:
+        """How full the table is."""
+        return Fill(self._table.name, len(self.known), self._table.capacity)
 
     def set(self, flags: Mapping[tuple[bytes, int], int]) -> None:
         """Have these networks, each an address and the bits of it that count, and no others."""

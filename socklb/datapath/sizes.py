@@ -30,6 +30,7 @@ class Sizes(NamedTuple):
             **dict.fromkeys(("frontends", "frontend_rows", "service_addrs"), self.frontends),
             "node_addrs": max(self.frontends, FOR_NODES),
             "own_addrs": max(self.frontends // 128, FOR_OWN),
+            "source_ranges": self.frontends,
             "affinity": max(self.frontends // 2, FOR_CLIENTS),
             "backends": self.backends + min(self.backends, FOR_EXCHANGE),
             "loads": self.backends + 1,  # the first row stands for "not counted"
@@ -63,7 +64,7 @@ class Sizes(NamedTuple):
 
 
 MOST = Sizes(1 << 20, 1 << 23)  # unless the configuration says otherwise
-FILLED = ("frontends", "service_addrs", "node_addrs", "own_addrs")
+FILLED = ("frontends", "service_addrs", "node_addrs", "own_addrs", "source_ranges")
 
 
 def promised(rows: int) -> int:

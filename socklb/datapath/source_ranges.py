@@ -14,6 +14,7 @@ from pathlib import Path
 
 from socklb.datapath import layout
 from socklb.datapath.maps import TrieTable
+from socklb.datapath.view import Fill
 
 
 class SourceRanges:
@@ -32,6 +33,16 @@ class SourceRanges:
         """How many found no room."""
         return len(self._homeless)
 
+    @property
+    def homeless(self) -> list[bytes]:
+        """Those that found no room."""
+        return list(self._homeless)
+
+    @property
+    def fill(self) -> Fill:
+        """How full the table is."""
+        return Fill(self._table.name, sum(map(len, self._by_row.values())) - self.waiting, self._table.capacity)
+
     def read_back(self, guarded: Collection[int]) -> None:
         """Learn what the table holds of these rows; what it holds of others goes."""
         self._by_row: defaultdict[int, set[bytes]] = defaultdict(set)
@@ -43,6 +54,11 @@ class SourceRanges:
             else:
                 self._table.delete(key)
 
+    def bring(self, keys: Iterable[bytes]) -> None:
+        """Have what found no room in the table before this one, which had the same rows."""
+        for key in keys:
+            self._add(key)
+
     def widen(self, row: int, sources: Iterable[str] | None) -> None:
         """Let clients of a row ask from these networks; from others they may until `narrow`."""
         if sources is None and row not in self._by_row:  # most
@@ -50,8 +66,7 @@ class SourceRanges:
         wanted = {layout.pack_source_range(row, source) for source in sources or ()}
         self._surplus |= self._by_row[row] - wanted
         for key in wanted - self._by_row[row]:
-            self._by_row[row].add(key)
-            self._write(key)
+            self._add(key)
 
     def narrow(self) -> None:
         """Let nobody ask from where only earlier ranges allowed it."""
@@ -75,6 +90,7 @@ class SourceRanges:
                 break
             del self._homeless[key]
 
-    def _write(self, key: bytes) -> None:
+    def _add(self, key: bytes) -> None:
+        self._by_row[layout.row_of_source_range(key)].add(key)
         if not self._table.put(key, layout.PRESENT):
             self._homeless[key] = None

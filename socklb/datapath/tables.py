@@ -32,6 +32,7 @@ from socklb.datapath.published import Published, PublishedFrontends
 from socklb.datapath.rows import NoRoomError
 from socklb.datapath.sets import BackendSets
 from socklb.datapath.shares import shares, some_of
+from socklb.datapath.source_ranges import SourceRanges
 from socklb.datapath.view import Fill
 from socklb.datapath.waiting import Waiting
 from socklb.serving import Addresses, Backend, Difference, Frontend, Serving
@@ -62,8 +63,10 @@ class Tables:
     def move_to(self, directory: Path) -> None:
         """Go on with larger tables that hold what these do, and bring there what waited for room."""
         waited, addresses = dict(self.waiting), Addresses(*(table.homeless for table in self._addresses))
+        ranges = self._frontends.ranges.homeless
         self.close()
         self._open(directory)
+        self._frontends.ranges.bring(ranges)
         self.apply(Difference(put=waited, add=addresses))
 
     def close(self) -> None:
@@ -104,6 +107,10 @@ class Tables:
         return len(self._published) - self._frontends.lent - len(self._frontends.outside)
 
     @property
+    def _others(self) -> list[KnownAddresses | SourceRanges]:
+        return [*self._addresses, self._frontends.ranges]
+
+    @property
     def waiting(self) -> Mapping[Frontend, Serving]:
         """What found no room, as it should be: frontends that are not served, and those that miss backends."""
         return self._waiting.all
@@ -111,14 +118,20 @@ class Tables:
     @property
     def addresses_waiting(self) -> int:
         """How many addresses and networks found no room."""
-        return sum(table.waiting for table in (*self._addresses, self._frontends.ranges, self.networks))
+        return sum(table.waiting for table in (*self._addresses, self.networks))
+
+    @property
+    def ranges_waiting(self) -> int:
+        """How many source ranges found no room."""
+        return self._frontends.ranges.waiting
 
     def fill(self) -> list[Fill]:
         """Say how full the tables are, from memory."""
         return [
             Fill("frontends", len(self._published) - self._frontends.lent, self._frontends.capacity),
             Fill("backends", self._sets.rows.used, self._sets.limit),
-            *(table.fill for table in self._addresses),
+            *(table.fill for table in self._others),
+            self.networks.fill,
         ]
 
     def needed(self) -> dict[str, int]:
@@ -126,7 +139,7 @@ class Tables:
 
         Nothing, if nothing waits.
         """
-        found = {table.fill.name: table.fill.used + table.waiting for table in self._addresses if table.waiting}
+        found = {table.fill.name: table.fill.used + table.waiting for table in self._others if table.waiting}
         if self.waiting:
             sets = {(serving.least_loaded, serving.backends) for serving in self.waiting.values()}
             found["frontends"] = len(self._published.keys() | self.waiting.keys())

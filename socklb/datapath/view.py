@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from socklb.datapath import layout
-from socklb.datapath.maps import HashTable, PinnedMap, RowTable
+from socklb.datapath.maps import HashTable, PinnedMap, RowTable, TrieTable
 from socklb.datapath.sizes import promised
 from socklb.serving import Frontend, Serving
 
@@ -76,6 +76,12 @@ def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
     for name in ("service_addrs", "node_addrs", "own_addrs"):
         with closing(HashTable(directory, name, 16, 1)) as table:
             fills.append(Fill(name, sum(1 for _ in table.items()), table.capacity))
+    for name, *sizes in (
+        ("source_ranges", layout.SOURCE_RANGE.size, len(layout.PRESENT)),
+        ("networks", layout.NETWORK.size, layout.NETWORK_FLAGS.size),
+    ):
+        with closing(TrieTable(directory, name, *sizes)) as trie:
+            fills.append(Fill(name, sum(1 for _ in trie.items()), trie.capacity))
     return fills + list(sockets(directory))
 
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from socklb.report import AlarmFacts, ConnectFacts, PacketFacts, RecordFacts, Report, RunningFacts, TableFacts
+from socklb.report import (
+    AlarmFacts,
+    ConnectFacts,
+    PacketFacts,
+    RecordFacts,
+    Report,
+    RunningFacts,
+    ServiceFacts,
+    TableFacts,
+)
 
 NEARLY_FULL = 0.9
 LARGER = "next: set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
@@ -19,6 +28,7 @@ NAMES = (
     "slots_nearly_full",
     "no_room_for_frontends",
     "no_room_for_addresses",
+    "no_room_for_source_ranges",
     "records_lost",
     "kube_proxy_left_over",
     "hooks_refused",
@@ -36,7 +46,7 @@ def alarms(report: Report) -> list[AlarmFacts]:
     """Give the alarms that stand."""
     return [
         *_of_tables(report.maps),
-        *_of_room(report.services.waiting, report.services.addresses_waiting),
+        *_of_room(report.services),
         *_of_records(report.records),
         *_of_leftovers(report.leftovers),
         *_of_hooks(report),
@@ -60,13 +70,18 @@ def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
             yield AlarmFacts("table_nearly_full", f"{text}; {next_}", table.name)
 
 
-def _of_room(frontends: int, addresses: int) -> Iterator[AlarmFacts]:
-    if frontends:
-        text = f"no room in the tables for {_count(frontends, 'frontend')}: they have the endpoints that fit"
+def _of_room(services: ServiceFacts) -> Iterator[AlarmFacts]:
+    if services.waiting:
+        text = f"no room in the tables for {_count(services.waiting, 'frontend')}: they have the endpoints that fit"
         yield AlarmFacts("no_room_for_frontends", f"{text}; {LARGER}")
-    if addresses:
-        text = f"no room in the tables for {_count(addresses, 'address')}: they are not known yet; {LARGER}"
+    if services.addresses_waiting:
+        count = _count(services.addresses_waiting, "address")
+        text = f"no room in the tables for {count}: they are not known yet; {LARGER}"
         yield AlarmFacts("no_room_for_addresses", text)
+    if services.ranges_waiting:
+        count = _count(services.ranges_waiting, "source range")
+        text = f"no room in the tables for {count}: clients in them are kept out of their Services; {LARGER}"
+        yield AlarmFacts("no_room_for_source_ranges", text)
 
 
 def _of_records(records: RecordFacts) -> Iterator[AlarmFacts]:

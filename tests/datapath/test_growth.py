@@ -21,8 +21,9 @@ from socklb.datapath.maps import RowTable
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.room import Room
 from socklb.datapath.sizes import Sizes
+from socklb.datapath.tables import Tables
 from socklb.report import Report
-from socklb.serving import Addresses, Difference
+from socklb.serving import Addresses, Difference, pack_address
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, service
 from tests.datapath.load import load
 from tests.datapath.sandbox import BACKENDS4, Job, Sandbox, ask_tcp, udp_client
@@ -187,6 +188,21 @@ class TestByThemselves:
         assert view.read_frontends(node.pins.maps) == {**MANY, **OTHERS, **web(BACKENDS4[4:6]).put}
         assert node.keeper.damage() == {}
         assert sandbox.run(lambda: ask_tcp("10.97.0.49", 80))[0] in BACKENDS4[:2]
+
+    def test_source_ranges_that_waited_are_there(self, node: NodeDatapath) -> None:
+        asked, ranges = frontend(AFFINE), tuple(f"10.0.{n}.0/24" for n in range(20))
+        networks = {(pack_address("10.244.0.0"), 112): layout.POD_NETWORK}
+        node.tables.apply(Difference({asked: serving(BACKENDS4[0])._replace(sources=ranges)}))
+        node.tables.networks.set(networks)
+        assert node.tables.ranges_waiting == 12
+        Room(node).make()
+        assert node.sizes.frontends == 32
+        assert node.tables.ranges_waiting == 0
+        found = {fill.name: fill.used for fill in view.fill(node.pins.maps, {})}
+        assert (found["source_ranges"], found["networks"]) == (20, 1)
+        with closing(Tables(node.pins.maps)) as after:
+            after.apply(Difference({asked: serving(BACKENDS4[0])}))
+        assert "source_ranges" not in {fill.name for fill in view.fill(node.pins.maps, {}) if fill.used}
 
     def test_they_end_where_the_configuration_says(self, node: NodeDatapath) -> None:
         put = {frontend(f"10.97.1.{n}"): serving(BACKENDS4[0]) for n in range(100)}

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import features, layout, libbpf
+from socklb.datapath import features, layout, libbpf, view
 from socklb.datapath.maps import HashTable, TrieTable
 from socklb.datapath.networks import Networks
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
+from socklb.datapath.view import Fill
 from socklb.serving import FROM_OUTSIDE, Difference, Frontend, Serving, pack_address
 from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp, ask_udp, udp_client
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving
@@ -128,10 +129,12 @@ class TestSourceRanges:
         asked = [frontend(SERVICE4, port=n) for n in range(1, 515)]
         datapath.tables.apply(Difference(dict.fromkeys(asked[:512], GUARDED._replace(sources=many))))
         datapath.tables.apply(Difference(dict.fromkeys(asked[512:], GUARDED)))
-        assert datapath.tables.addresses_waiting == 4
+        assert datapath.tables.ranges_waiting == 4
         assert not ranges.may_ask(asked[513], "10.200.0.1")
+        assert Fill("source_ranges", 1 << 17, 1 << 17) in datapath.tables.fill()
+        assert Fill("source_ranges", 1 << 17, 1 << 17) in view.fill(datapath.pins.maps, {})
         datapath.tables.apply(Difference(delete=frozenset(asked[:1])))
-        assert (datapath.tables.addresses_waiting, ranges.may_ask(asked[513], "10.200.0.1")) == (0, True)
+        assert (datapath.tables.ranges_waiting, ranges.may_ask(asked[513], "10.200.0.1")) == (0, True)
 
 
 LOCAL = Serving(serving(*BACKENDS4[:2]).backends, own_node_only=True, outside=serving(BACKENDS4[1]).backends)
@@ -188,6 +191,16 @@ class TestNetworks:
         assert self.flags(datapath, "10.244.9.1") == layout.POD_NETWORK
         datapath.tables.networks.set({})
         assert self.flags(datapath, "10.244.9.1") is None
+
+    def test_more_than_there_is_room_for_wait(self, datapath: NodeDatapath) -> None:
+        many = {(pack_address(f"{n >> 16}.{n >> 8 & 255}.{n & 255}.0"), 120): layout.POD_NETWORK for n in range(65538)}
+        datapath.tables.networks.set(many)
+        assert datapath.tables.addresses_waiting == 2
+        assert Fill("networks", 1 << 16, 1 << 16) in datapath.tables.fill()
+        assert Fill("networks", 1 << 16, 1 << 16) in view.fill(datapath.pins.maps, {})
+        assert datapath.tables.needed() == {}, "it does not grow"
+        datapath.tables.networks.set({})
+        assert datapath.tables.addresses_waiting == 0
 
     def test_the_next_agent_knows_them(self, datapath: NodeDatapath) -> None:
         datapath.tables.networks.set(BOTH)

@@ -53,6 +53,7 @@ def test_slots_that_are_nearly_full_have_an_alarm_of_their_own() -> None:
     [
         ({"services": ServiceFacts(waiting=1)}, "no_room_for_frontends", "for 1 frontend:"),
         ({"services": ServiceFacts(addresses_waiting=2)}, "no_room_for_addresses", "for 2 addresses:"),
+        ({"services": ServiceFacts(ranges_waiting=1)}, "no_room_for_source_ranges", "for 1 source range: clients in"),
         ({"records": RecordFacts(lost=3)}, "records_lost", "3 records of sockets"),
         ({"leftovers": ["ip kube-proxy", "KUBE-X"]}, "kube_proxy_left_over", "ip kube-proxy, KUBE-X"),
         ({"hook_trouble": {"hooks_damaged": "not attached: recvmsg4; next: …"}}, "hooks_damaged", "recvmsg4"),
