@@ -18,18 +18,24 @@ static __always_inline int is_error(const struct packet *p, __u8 type)
 static __noinline int parse_quoted(struct __sk_buff *skb, const struct packet *p, struct tuple *tuple, __u32 *l4)
 {
 	__u32 l3 = p->l4 + 8;
+	__u64 behind;
 	__u8 echo;
 	__be16 ports[4];
 
 	if (p->six) {
 		struct ipv6hdr ip;
 
-		if (bpf_skb_load_bytes(skb, l3, &ip, sizeof(ip)))
+		if (l3 + sizeof(ip) >= MAX_L4 || bpf_skb_load_bytes(skb, l3, &ip, sizeof(ip)))
 			return 0;
 		tuple->source = ipv6(&ip.daddr);
 		tuple->destination = ipv6(&ip.saddr);
-		tuple->protocol = ip.nexthdr;
-		*l4 = l3 + sizeof(ip);
+		behind = ip.nexthdr << 8 | (l3 + sizeof(ip));
+		if (is_extension(ip.nexthdr))
+			behind = skip_extensions(skb, ip.nexthdr, l3 + sizeof(ip));
+		if (!behind || behind >> 16 & FRAGMENT_PLACE)
+			return 0;
+		tuple->protocol = behind >> 8;
+		*l4 = behind & 0xff;
 	} else {
 		struct iphdr ip;
 

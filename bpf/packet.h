@@ -90,17 +90,17 @@ static __always_inline int is_extension(__u8 protocol)
 	       protocol == IPPROTO_FRAGMENT;
 }
 
-/* Behind the extension headers of IPv6: a fragment's id << 32 | fragment << 16 | protocol << 8 | where its header begins. 0:
- * there are too many.
+/* Behind the extension headers of IPv6, which begin at `l4`: a fragment's id << 32 | fragment << 16 | protocol << 8 | where its
+ * header begins. 0: there are too many.
  */
-GLOBAL __u64 skip_extensions(struct __sk_buff *skb, __u32 protocol)
+GLOBAL __u64 skip_extensions(struct __sk_buff *skb, __u32 protocol, __u32 l4)
 {
 	struct {
 		__u8 next, length;
 		__be16 place;
 		__be32 id;
 	} head;
-	__u32 l4 = L3 + sizeof(struct ipv6hdr), fragment = 0, id = 0;
+	__u32 fragment = 0, id = 0;
 
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		if (!is_extension(protocol) || fragment & FRAGMENT_PLACE)
@@ -149,7 +149,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 	p->six = 1;
 	if (!is_extension(ip->nexthdr))
 		return 1;
-	behind = skip_extensions(skb, ip->nexthdr);
+	behind = skip_extensions(skb, ip->nexthdr, L3 + sizeof(*ip));
 	p->id = behind >> 32;
 	p->fragment = behind >> 16;
 	p->tuple.protocol = behind >> 8;

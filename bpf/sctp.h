@@ -51,7 +51,9 @@ static __always_inline __u32 length_behind(struct __sk_buff *skb, const struct p
 	return L3 + (p->six ? sizeof(struct ipv6hdr) : 0) + bpf_ntohs(length) - p->l4;
 }
 
-/* Store other ports. A checksum of zero is still to be made, by the device or on the way to it. */
+/* Store other ports. A checksum of zero is still to be made, by the device or on the way to it. Of a fragment nobody knows how
+ * much follows: it may go on with the same ports alone.
+ */
 static __always_inline int rewrite_sctp(struct __sk_buff *skb, const struct packet *p, const __be16 *both)
 {
 	struct {
@@ -59,6 +61,8 @@ static __always_inline int rewrite_sctp(struct __sk_buff *skb, const struct pack
 	} head;
 	__u32 ports;
 
+	if (both[0] == p->tuple.source_port && both[1] == p->tuple.destination_port)
+		return 0;
 	if (p->fragment || bpf_skb_load_bytes(skb, p->l4, &head, sizeof(head)))
 		return -1;
 	__builtin_memcpy(&ports, both, sizeof(ports));
