@@ -5,6 +5,14 @@
 
 #include "host_routing.h"
 
+/* Send a packet on by a device, which finds the neighbour's address. The kernel asks for a header to take it from. */
+static __always_inline int send_by(struct __sk_buff *skb, __u32 device)
+{
+	if (!ETHERNET && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return DROP;
+	return bpf_redirect_neigh(device, NULL, 0, 0);
+}
+
 GLOBAL int refuse(struct __sk_buff *skb, int met)
 {
 	struct work *work = get_work();
@@ -21,7 +29,7 @@ GLOBAL int refuse(struct __sk_buff *skb, int met)
 	if (make_refusal(skb))
 		return DROP;
 	if (device)
-		return bpf_redirect_neigh(device, NULL, 0, 0);
+		return send_by(skb, device);
 	return bpf_redirect(skb->ifindex, own ? BPF_F_INGRESS : 0);
 }
 
@@ -81,22 +89,24 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 		return 1;
 	}
 	device = route(skb, 0);
+	uplink = outside ? NULL : bpf_map_lookup_elem(&uplinks, &device);
 	if (met == AT_UPLINK_OUT) {
 		plan->flags = FROM_NODE;
 		plan->device = device;
-		if (!device || bpf_map_lookup_elem(&uplinks, &device) || bpf_map_lookup_elem(&pod_devices, &device))
-			return !!device;
 		/* Its answer would be nobody's to the node, which would reset the connection. The process asks again when
 		 * the device has the programs.
 		 */
-		tell_unhooked(device);
-		return 0;
+		if (device && !uplink && !bpf_map_lookup_elem(&pod_devices, &device)) {
+			tell_unhooked(device);
+			return 0;
+		}
+		if (!device)
+			return 0;
 	}
-	uplink = outside ? NULL : bpf_map_lookup_elem(&uplinks, &device);
 	if (!uplink)
 		return 1;
-	plan->masqueraded = 1;
 	plan->node = p->six ? uplink->ipv6 : uplink->ipv4;
+	plan->masqueraded = !same_address(&plan->node, &p->tuple.source);
 	return !is_unspecified(&plan->node);
 }
 

@@ -52,10 +52,10 @@ static __always_inline struct parts parts_of(__u32 kind)
 			       BY_KIND(kind, FRONTEND, NODE, BACKEND, ON_THE_WAY) };
 }
 
-/* Of a packet of this kind when it is translated. A reflected one is masqueraded, or answered, at once. */
-static __always_inline struct parts translated_parts(__u32 kind, int reflected)
+/* Of a packet of this kind when it is translated; `at_once`, 1 or 0: masqueraded, or answered, at the same place. */
+static __always_inline struct parts translated_parts(__u32 kind, __u32 at_once)
 {
-	__u32 from = reflected ? kind | 2 : kind;
+	__u32 from = kind | at_once << 1;
 
 	return (struct parts){ BY_KIND(from, CLIENT, BACKEND, NODE, FRONTEND) & 3,
 			       BY_KIND(kind, BACKEND, CLIENT, BACKEND, CLIENT) & 3,
@@ -71,12 +71,14 @@ static __always_inline void fill_in(const struct flow *flow, struct parts parts,
 	tuple->destination_port = flow->ports[parts.destination_port];
 }
 
-/* Where a packet of a kind is looked at. What a server of this node answers to the node itself leaves as well. */
+/* Where a packet of a kind is looked at. What this node's own processes ask leaves, and so does what a server of the node
+ * answers to them.
+ */
 static __always_inline __u8 place_of(const struct flow *flow, __u32 kind)
 {
-	if (!(flow->flags & FROM_NODE))
-		return kind >> 1;
-	return kind == 0 || flow->flags & REFLECTED;
+	__u32 flags = flow->flags, from_node = flags / FROM_NODE & 1;
+
+	return (from_node & (~kind | flags / REFLECTED) & 1) | (~from_node & kind >> 1 & 1);
 }
 
 static __always_inline void tuple_of(const struct flow *flow, __u32 kind, struct tuple *tuple)
@@ -87,10 +89,12 @@ static __always_inline void tuple_of(const struct flow *flow, __u32 kind, struct
 	tuple->pad = 0;
 }
 
-/* What a packet of a kind becomes. */
+/* What a packet of a kind becomes. The answer to a masqueraded process of this node meets no further program. */
 static __always_inline void becomes(const struct flow *flow, __u32 kind, struct tuple *to)
 {
-	fill_in(flow, translated_parts(kind, flow->flags & REFLECTED), to);
+	__u32 flags = flow->flags;
+
+	fill_in(flow, translated_parts(kind, (flags / REFLECTED | (flags / FROM_NODE & kind)) & 1), to);
 }
 
 /* The addresses of a tuple are those of a flow's kind, and the ports too unless it is a later fragment's. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A packet, and what it is known by. Devices with an Ethernet header only. */
+/* A packet, and what it is known by. */
 #ifndef SOCKLB_PACKET_H
 #define SOCKLB_PACKET_H
 
@@ -16,7 +16,10 @@
 
 #include "address.h"
 
-#define L3 ETH_HLEN
+#ifndef ETHERNET
+#define ETHERNET 1 /* 0: for devices whose packets begin with the IP header, such as tunnels */
+#endif
+#define L3 (ETHERNET ? ETH_HLEN : 0)
 #define MAX_L4 256 /* no L4 header begins behind this byte */
 #define MAX_EXTENSIONS 6
 #define MORE_FRAGMENTS 0x2000

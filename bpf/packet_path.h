@@ -27,7 +27,7 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 		return LEAVE;
 	if (flags & REFLECTED)
 		return turn_back(skb, flags & FROM_NODE);
-	return kind ? LEAVE : bpf_redirect_neigh(device, NULL, 0, 0);
+	return kind ? LEAVE : send_by(skb, device);
 }
 
 /* Do to a packet all that its flow says, if that can be done where it comes in; else what is to be done here. */

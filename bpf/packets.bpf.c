@@ -11,9 +11,15 @@
 
 char _license[] SEC("license") = "GPL";
 
+#if ETHERNET
+#define AT(program) program
+#else
+#define AT(program) program##_l3
+#endif
+
 /* Devices by which the node reaches others. */
 SEC("tc")
-int uplink_in(struct __sk_buff *skb)
+int AT(uplink_in)(struct __sk_buff *skb)
 {
 	struct packet p;
 
@@ -26,7 +32,7 @@ int uplink_in(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int uplink_out(struct __sk_buff *skb)
+int AT(uplink_out)(struct __sk_buff *skb)
 {
 	struct packet p;
 
@@ -35,7 +41,7 @@ int uplink_out(struct __sk_buff *skb)
 
 /* Devices of pods whose sockets no hook sees. */
 SEC("tc")
-int pod_in(struct __sk_buff *skb)
+int AT(pod_in)(struct __sk_buff *skb)
 {
 	struct packet p;
 
@@ -44,7 +50,7 @@ int pod_in(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int pod_out(struct __sk_buff *skb)
+int AT(pod_out)(struct __sk_buff *skb)
 {
 	struct packet p;
 
@@ -53,7 +59,7 @@ int pod_out(struct __sk_buff *skb)
 
 /* With host routing: devices of pods that have no programs of ours for another reason. */
 SEC("tc")
-int routed_in(struct __sk_buff *skb)
+int AT(routed_in)(struct __sk_buff *skb)
 {
 	struct packet p;
 

@@ -73,6 +73,8 @@ static __always_inline int swap_macs(struct __sk_buff *skb)
 {
 	__u8 macs[2 * ETH_ALEN], turned[2 * ETH_ALEN];
 
+	if (!ETHERNET)
+		return 0;
 	if (bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)))
 		return -1;
 	__builtin_memcpy(turned, macs + ETH_ALEN, ETH_ALEN);

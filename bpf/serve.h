@@ -126,6 +126,8 @@ GLOBAL int note_pairs(__u32 row)
 	note_pair(&flow->ends[CLIENT], &flow->ends[BACKEND]);
 	if (flow->flags & FROM_NODE)
 		note_pair(&flow->ends[CLIENT], &flow->ends[FRONTEND]);
+	if (flow->flags == (FROM_NODE | REFLECTED))
+		note_pair(&flow->ends[BACKEND], &flow->ends[NODE]);
 	return 1;
 }
 

@@ -160,11 +160,16 @@ def _packets(node: Node) -> Iterator[Result]:
 
 def _from_outside(node: Node) -> Iterator[Result]:
     """Play a client outside who asks NodePorts of this node, at each uplink."""
-    devices = [one for one in seen(node.pins).devices if not one.of_pods] if node.pins.tc_maps.is_dir() else []
+    there = seen(node.pins).devices if node.pins.tc_maps.is_dir() else []
+    devices = [one for one in there if not one.of_pods and played.can_be(one.ifindex)]
     ports = [f for f, how in at_sockets(node) if can_be_asked(f, how) and f.address in (ANY4, ANY6)][:NODE_PORTS]
     answering = {f: backends for f in ports if (backends := _outside(node, f))}
     if not devices or not answering:
-        why = "no NodePort over TCP has an endpoint for clients outside" if devices else "no eBPF programs at uplinks"
+        why = (
+            "no NodePort over TCP has an endpoint for clients outside"
+            if devices
+            else "no eBPF programs at uplinks with an Ethernet header"
+        )
         yield Result("from outside", "-", SKIPPED, why)
         return
     for device in devices:

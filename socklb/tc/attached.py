@@ -1,7 +1,7 @@
 """Our programs at the node's devices: at its uplinks, at those towards pods whose sockets no hook sees, and
 with host routing at all those towards pods.
 
-attached = Attached(programs, pins, patterns, networks)
+attached = Attached(programs, pins, patterns, load_l3, networks)
 attached.follow()               # at first, and when devices, addresses or routes changed
 attached.serve_pods(ifindex)    # a pod behind this device asked for a Service by packet
 damage = attached.mend()        # every few seconds: what somebody took away or changed, which is put back
@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 
 from socklb.api.addresses import Network
 from socklb.datapath.libbpf import Program
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
+from socklb.errors import SocklbError
 from socklb.report import DeviceFacts
 from socklb.serving import address_text
 from socklb.tc import devices, layout, rtnetlink
 from socklb.tc.devices import Uplink
 from socklb.tc.links import Links
-from socklb.tc.places import POD, Place, places
+from socklb.tc.places import L3, POD, UPLINK, Place, places
 from socklb.tc.tables import DeviceTable
 
 NONE = 'no uplink is found: nothing from outside is served; next: name them, as in uplinks = ["eth0"]'
@@ -42,16 +43,20 @@ class Attached:
         programs: Mapping[str, Program],
         pins: Pins,
         patterns: Sequence[str],
+        load_l3: Callable[[], Mapping[str, Program]] = dict,
         networks: Sequence[Network] = (),
         *,
         all_pods: bool = False,
     ) -> None:
         """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on.
 
+        load_l3: gives the programs for devices without an Ethernet header, where there are some.
         networks: of pods, with host routing; without it none.
         all_pods: whether no hook sees pods' sockets, so that every pod needs programs at its device.
         """
         self._pins, self._patterns, self._networks, self._all_pods = pins, patterns, networks, all_pods
+        self._programs, self._load_l3 = dict(programs), load_l3
+        self._l3: set[int] = set()  # devices without an Ethernet header
         self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
         self._by_port = False  # whether routes depend on ports
         self._found: dict[int, Uplink] = {}
@@ -63,13 +68,13 @@ class Attached:
         self._why = ""  # all pods are served at their devices
         self._lock = threading.RLock()  # the report asks from another thread
         with ExitStack() as opened:
-            self._links = opened.enter_context(closing(Links(programs, pins.tc_links)))
+            self._links = opened.enter_context(closing(Links(self._programs, pins.tc_links)))
             self._tables = {
                 name: opened.enter_context(closing(DeviceTable(pins.tc_maps, name, size)))
                 for name, size in (("uplinks", layout.UPLINK.size), ("pod_devices", len(PRESENT)), ("ways", 1))
             }
             self._bridges: set[int] = set()  # all of whose ports are served
-            self._pods = {place.ifindex for place in self._links.there() if place.program in POD}
+            self._pods = {place.ifindex for place in self._links.there() if place.kind in POD}
             self._opened = opened.pop_all()
 
     def follow(self) -> None:
@@ -82,14 +87,15 @@ class Attached:
         found = devices.uplinks(there, own, self._patterns)
         with self._lock:
             before, self._found = self._found, {uplink.ifindex: uplink for uplink in found}
-            self._bridges = {one.master for one in there.devices if one.ifindex in self._pods and one.master}
             self._pods &= {one.ifindex for one in there.devices}
+            self._serve_all_pods(there, own)
+            self._bridges = {one.master for one in there.devices if one.ifindex in self._pods and one.master}
             self._pods |= {one.ifindex for one in there.devices if one.master in self._bridges}
             self._pods -= self._found.keys()
             self._routed = devices.towards_pods(there, self._networks, self._found)
             self._by_port = there.rules_by_port
-            self._serve_all_pods(there, own)
-            self._unusable = self._told(there, own)
+            self._l3 = devices.without_ethernet(there)
+            self._unusable = [*self._told(there, own), *self._without_programs()]
             self._keep()
         if self._found != before:
             log.info("packet path: by %s at %s", self._links.name, ", ".join(map(_text, found)) or "no device")
@@ -161,7 +167,18 @@ class Attached:
 
     @property
     def _wanted(self) -> list[Place]:
-        return places(self._found, self._pods, self._routed.keys() - self._pods)
+        wanted = places(self._found, self._pods, self._routed.keys() - self._pods, self._l3)
+        return [place for place in wanted if place.program in self._programs]
+
+    def _without_programs(self) -> Iterator[str]:
+        """Have the programs for all devices; say what stays without."""
+        lacking = [ifindex for ifindex in (*self._found, *self._pods) if ifindex in self._l3]
+        if not lacking or UPLINK[0] + L3 in self._programs:
+            return
+        try:
+            self._programs.update(self._load_l3())
+        except SocklbError as error:
+            yield f"{', '.join(map(self._name, lacking))} is not served, for it has no Ethernet header: {error}"
 
     def _keep(self) -> None:
         wanted = {
@@ -176,7 +193,7 @@ class Attached:
 
     def _at_ways(self) -> Iterator[tuple[int, int]]:
         if self._networks and not self._by_port:
-            yield from ((uplink, layout.TO_NEIGHBOUR) for uplink in self._found)
+            yield from ((uplink, layout.TO_NEIGHBOUR) for uplink in self._found if uplink not in self._l3)
             yield from self._routed.items()
 
     def _own(self) -> Collection[bytes]:
@@ -187,7 +204,10 @@ class Attached:
         headless = devices.refused(there, own, self._patterns)
         return [
             *(f"no device is named {text}, as `uplinks` says" for text in devices.unmatched(there, self._patterns)),
-            *(f"{name} has no Ethernet header and is not served: see docs/reference.md" for name in headless),
+            *(
+                f"{name} is not served, for its packets begin with a header that is neither Ethernet's nor IP's"
+                for name in headless
+            ),
             *([] if self._found else [NONE]),
             *([BY_PORT] if self._networks and there.rules_by_port else []),
         ]

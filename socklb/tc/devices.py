@@ -4,7 +4,8 @@
 
 Without patterns: a device that carries an address of the node, or by which a route leads to a gateway. So bonds and
 VLANs are (their ports carry no address), and tunnels such as flannel.1 where pods of other nodes are behind them; pods'
-veths and bridges are not, nor is a bridge's port. What has no Ethernet header is not served, and named.
+veths and bridges are not, nor is a bridge's port. A tunnel whose packets begin with the IP header (WireGuard, ipip) is
+one if any route leads there, for it has no gateways. Devices with other headers (GRE, PPP) are not served, and named.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import NamedTuple
 from socklb.api.addresses import Network
 from socklb.serving import is_ipv4
 from socklb.tc import layout
-from socklb.tc.rtnetlink import ETHERNET, LOOPBACK, Device, Found
+from socklb.tc.rtnetlink import ETHERNET, IP_ALONE, LOOPBACK, Device, Found
+
+SERVED = IP_ALONE | {ETHERNET}
 
 
 class Uplink(NamedTuple):
@@ -34,13 +37,13 @@ def uplinks(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> li
     return [
         Uplink(device.ifindex, device.name, *(_source(device, found, own, ipv4=ipv4) for ipv4 in (True, False)))
         for device in _chosen(found, own, patterns)
-        if device.type == ETHERNET
+        if device.type in SERVED
     ]
 
 
 def refused(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[str]:
     """Name the uplinks that cannot be served."""
-    return [device.name for device in _chosen(found, own, patterns) if device.type != ETHERNET]
+    return [device.name for device in _chosen(found, own, patterns) if device.type not in SERVED]
 
 
 def unmatched(found: Found, patterns: Sequence[str]) -> list[str]:
@@ -61,6 +64,11 @@ def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]
         if device.ifindex in behind - set(uplinks)
         and (device.kind == "bridge" or (device.kind == "veth" and device.leads_away and not device.master))
     }
+
+
+def without_ethernet(found: Found) -> set[int]:
+    """Give the devices whose packets begin with the IP header."""
+    return {device.ifindex for device in found.devices if device.type in IP_ALONE}
 
 
 def lead_everywhere(found: Found, own: Collection[bytes], uplinks: Collection[int]) -> bool:
@@ -87,6 +95,7 @@ def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
 def _chosen(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> Iterator[Device]:
     away = {hop.device for hop in found.hops if hop.gateway or hop.default}
     away |= {device for device, address in found.addresses if address in own}
+    away |= {hop.device for hop in found.hops} & without_ethernet(found)
     for device in found.devices:
         if device.type == LOOPBACK:
             continue

@@ -28,6 +28,7 @@ from msgspec import structs
 from socklb.api.addresses import Network
 from socklb.api.source import Problem
 from socklb.config import Config
+from socklb.datapath.libbpf import Program
 from socklb.datapath.pins import Pins
 from socklb.datapath.view import Fill
 from socklb.errors import reason
@@ -181,12 +182,13 @@ class TcPath:
                 raise
         assert self._at
         assert self._programs
+        unpinned = self._programs.pin_again()  # before others are loaded beside them
         if self._stale:
             self._at.follow()
             self._stale = False
         for event in {event.ifindex for event in self._events.read()} if self._events else ():
             self._at.serve_pods(event)
-        if damage := [text for text in (self._programs.pin_again(), self._at.mend()) if text]:
+        if damage := [text for text in (unpinned, self._at.mend()) if text]:
             self._damaged("; ".join(damage))
         self._passed_by.look()
         self._say(self._troubles())
@@ -203,17 +205,27 @@ class TcPath:
         pins, config, before = self._pins, self._config, self._loaded
         pins.tc_maps.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
-            programs = stack.enter_context(self._programs_of(config))
+            programs = stack.enter_context(self._programs_of())
             events = stack.enter_context(Unhooked(programs.maps["unhooked"]))
-            served = Attached(programs.by_name, pins, config.uplinks, self._networks, all_pods=not config.pod_sockets)
+            served = Attached(
+                programs.by_name,
+                pins,
+                config.uplinks,
+                self._load_l3,
+                self._networks,
+                all_pods=not config.pod_sockets,
+            )
             attached = stack.enter_context(closing(served))
             self._loaded = stack.pop_all()
         self._programs, self._events, self._at, self._stale = programs, events, attached, True
         before.close()
 
-    def _programs_of(self, config: Config) -> Programs:
-        pins, room = self._pins, config.max_flows
-        return Programs.load(self._objects, pins.maps, pins.tc_maps, room, host_routing=config.host_routing)
+    def _programs_of(self, *, l3: bool = False) -> Programs:
+        pins, room, routing = self._pins, self._config.max_flows, self._config.host_routing and not l3
+        return Programs.load(self._objects, pins.maps, pins.tc_maps, room, host_routing=routing, l3=l3)
+
+    def _load_l3(self) -> Mapping[str, Program]:
+        return self._loaded.enter_context(self._programs_of(l3=True)).by_name
 
     def _let_go(self) -> None:
         self._loaded.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, Protocol
 
-INGRESS = {"uplink_in": True, "uplink_out": False, "pod_in": True, "pod_out": False, "routed_in": True}
+L3 = "_l3"  # behind the name of a program for devices without an Ethernet header
+PROGRAMS = {"uplink_in": True, "uplink_out": False, "pod_in": True, "pod_out": False, "routed_in": True}
+INGRESS = {name + header: ingress for name, ingress in PROGRAMS.items() for header in ("", L3)}
 # What changes a source as a packet goes out stands before what needs it.
 UPLINK, POD, ROUTED = ("uplink_out", "uplink_in"), ("pod_out", "pod_in"), ("routed_in",)
 
@@ -21,14 +23,23 @@ class Place(NamedTuple):
         """Whether it is for packets that come in."""
         return INGRESS[self.program]
 
+    @property
+    def kind(self) -> str:
+        """The program, whatever header packets have."""
+        return self.program.removesuffix(L3)
 
-def places(uplinks: Iterable[int], pods: Iterable[int] = (), routed: Iterable[int] = ()) -> list[Place]:
+
+def places(
+    uplinks: Iterable[int], pods: Iterable[int] = (), routed: Iterable[int] = (), l3: Collection[int] = ()
+) -> list[Place]:
     """Give where programs are to be, of uplinks and of devices towards pods, in the order of attachment.
 
     routed: devices towards pods that have programs for host routing alone.
+    l3: those of all of them without an Ethernet header.
     """
     asked = ((uplinks, UPLINK), (pods, POD), (routed, ROUTED))
-    return [Place(program, ifindex) for devices, programs in asked for ifindex in devices for program in programs]
+    found = [(ifindex, program) for devices, programs in asked for ifindex in devices for program in programs]
+    return [Place(program + L3 if ifindex in l3 else program, ifindex) for ifindex, program in found]
 
 
 class Attacher(Protocol):

@@ -17,7 +17,8 @@ from collections.abc import Collection
 
 from socklb.datapath import libbpf
 from socklb.serving import Backend, Frontend, endpoint_text, is_ipv4, pack_address
-from socklb.tc import clsact, tcx
+from socklb.tc import clsact, rtnetlink, tcx
+from socklb.tc.devices import without_ethernet
 from socklb.tc.places import Place
 from socklb.tc.programs import TestRun
 
@@ -43,6 +44,11 @@ def program_at(ifindex: int) -> int | None:
     else:
         ours = clsact.program_at(Place(PROGRAM, ifindex))
     return None if ours is None else int(libbpf.call(f"open program {ours}", "bpf_prog_get_fd_by_id", ours))
+
+
+def can_be(ifindex: int) -> bool:
+    """Say whether a packet can be played at a device: the kernel gives it an Ethernet header, a tunnel has none."""
+    return ifindex not in without_ethernet(rtnetlink.read())
 
 
 def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backend | None:

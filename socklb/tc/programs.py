@@ -22,8 +22,10 @@ from socklb.datapath.layout import SERVICE_MAPS
 from socklb.datapath.maps import is_pinned, pinned_shape
 from socklb.errors import SocklbError
 from socklb.tc import layout
+from socklb.tc.places import L3
 
 OBJECT_FILES = ("packets.bpf.o", "packets-5.10.bpf.o")
+L3_FILES = ("packets-l3.bpf.o", "packets-l3-5.10.bpf.o")  # for devices without an Ethernet header
 NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out", "routed_in")
 MAX_FLOWS = 1 << 17  # 17 MB of records and 59 MB of index
 SLICE = 256  # rows that one run of the program `sweep` looks at; SWEEP_SLICE of bpf/packets.bpf.c
@@ -56,19 +58,27 @@ class TestRun(ct.Structure):
 class Programs:
     """The loaded programs and their maps."""
 
-    def __init__(self, obj: libbpf.Object, own: Path, max_flows: int) -> None:
-        self._object, self._own = obj, own
+    def __init__(self, obj: libbpf.Object, own: Path, max_flows: int, suffix: str = "") -> None:
+        self._object, self._own, self._suffix = obj, own, suffix
         self.max_flows = max_flows
         self.maps = obj.maps((*SERVICE_MAPS, *layout.MAPS))
 
     @classmethod
     def load(
-        cls, objects: Path, shared: Path, own: Path, max_flows: int = MAX_FLOWS, *, host_routing: bool = False
+        cls,
+        objects: Path,
+        shared: Path,
+        own: Path,
+        max_flows: int = MAX_FLOWS,
+        *,
+        host_routing: bool = False,
+        l3: bool = False,
     ) -> Programs:
         """Load the best object that the kernel takes. Maps pinned in both folders are taken over, others pinned there.
 
         max_flows: a power of two. A table that is pinned keeps its size, for flows go on in it.
         host_routing: see the configuration. Without it the programs have no instruction for it.
+        l3: whether for devices without an Ethernet header.
 
         Raises:
             BpfError: the kernel takes none; the last refusal.
@@ -76,7 +86,8 @@ class Programs:
         """
         if max_flows < 1 or max_flows & (max_flows - 1):
             raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 131072")
-        for name in OBJECT_FILES:
+        files = L3_FILES if l3 else OBJECT_FILES
+        for name in files:
             obj = libbpf.Object.open(objects / name)
             try:
                 _forget_others(obj, own)
@@ -89,10 +100,10 @@ class Programs:
                 obj.load()
             except libbpf.BpfError:
                 obj.close()
-                if name == OBJECT_FILES[-1]:
+                if name == files[-1]:
                     raise
                 continue
-            return cls(obj, own, max_flows)
+            return cls(obj, own, max_flows, L3 if l3 else "")
         raise AssertionError
 
     def __enter__(self) -> Self:
@@ -109,8 +120,8 @@ class Programs:
 
     @property
     def by_name(self) -> dict[str, libbpf.Program]:
-        """The programs that run at devices, by their names."""
-        return {name: self._object.program(name) for name in NAMES}
+        """The programs that run at devices, by their names in places."""
+        return {name: self._object.program(name) for name in (one + self._suffix for one in NAMES)}
 
     @property
     def used(self) -> int:

@@ -5,14 +5,16 @@ facts = seen(pins)
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.report import DeviceFacts, PacketFacts
 from socklb.serving import address_text
-from socklb.tc import layout, tcx
+from socklb.tc import layout, rtnetlink, tcx
 from socklb.tc.clsact import Clsact
+from socklb.tc.devices import without_ethernet
 from socklb.tc.links import devices
 from socklb.tc.places import Attacher, places
 from socklb.tc.rtnetlink import name_of
@@ -28,7 +30,8 @@ def seen(pins: Pins) -> PacketFacts:
     """
     by: Attacher = Tcx({}, pins.tc_links) if tcx.FEATURE.there() else Clsact({}, devices)
     with closing(by):
-        found = [_device(by, *item) for item in _known(pins).items()]
+        l3 = without_ethernet(rtnetlink.read())
+        found = [_device(by, *item, l3) for item in _known(pins).items()]
     return PacketFacts(
         True, bool(found), bool(found) and not any(device.trouble for device in found), by="ebpf", devices=found
     )
@@ -45,7 +48,7 @@ def _known(pins: Pins) -> dict[int, list[str]]:
         }
 
 
-def _device(by: Attacher, ifindex: int, addresses: list[str]) -> DeviceFacts:
-    lost = [place.program for place in places([ifindex]) if not by.runs(place)]
+def _device(by: Attacher, ifindex: int, addresses: list[str], l3: Collection[int]) -> DeviceFacts:
+    lost = [place.program for place in places([ifindex], l3=l3) if not by.runs(place)]
     trouble = ", ".join(f"{program} is not attached" for program in lost)
     return DeviceFacts(name_of(ifindex), ifindex, by.name, addresses, trouble)

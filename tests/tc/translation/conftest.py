@@ -19,8 +19,8 @@ from socklb.tc import layout as tc
 from socklb.tc.events import Unhooked
 from socklb.tc.programs import NAMES, Programs
 from tests.datapath.sandbox import mounted_bpffs
-from tests.packets.network import ADDRESSES, NODE, NODE6, PODS, PODS6, Network, with_servers
-from tests.packets.programs import CLIENT
+from tests.packets import programs
+from tests.packets.network import ADDRESSES, CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Network, with_servers
 
 ROOT = Path(__file__).parents[3]
 NETWORKS = {
@@ -31,6 +31,7 @@ NETWORKS = {
 }
 HAS_OUTSIDE = 16  # a flag of a frontend, as bpf/types.h has it
 MAX_FLOWS = 1024
+DEFAULT_ROUTES = (["-4", "default", "via", CLIENT], ["-6", "default", "via", CLIENT6])
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +45,16 @@ def objects() -> Path:
 def network() -> Iterator[Network]:
     with with_servers() as place:
         yield place
+
+
+@pytest.fixture
+def default_routes(network: Network) -> Iterator[None]:
+    """As nodes have them: what a pod asks of a Service leaves by the uplink, or would."""
+    for family, *way in DEFAULT_ROUTES:
+        network.run("node", "ip", family, "route", "add", *way)
+    yield
+    for family, *way in DEFAULT_ROUTES:
+        network.run("node", "ip", family, "route", "delete", *way, check=False)
 
 
 class Node:
@@ -189,7 +200,7 @@ Ask = Callable[..., list[str]]
 def ask(network: Network) -> Ask:
     def ask(place: str, address: str, port: int = 80, kind: str = "tcp", times: int = 1, own: int = 0) -> list[str]:
         words = [kind, address, str(port), str(times), str(own)]
-        return network.output(place, sys.executable, "-c", CLIENT, *words).splitlines()
+        return network.output(place, sys.executable, "-c", programs.CLIENT, *words).splitlines()
 
     return ask
 

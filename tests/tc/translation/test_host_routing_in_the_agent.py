@@ -28,6 +28,7 @@ from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, serving
 from tests.tc.translation.test_host_routing import COUNTING
 from tests.tc.translation.test_in_the_agent import wait
 
+pytestmark = pytest.mark.usefixtures("default_routes")
 CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS), host_routing=True)
 SERVICE = "10.96.0.10"
 WANTED = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,24 +18,29 @@ from msgspec import structs
 from socklb.catalog import FILE, Entry
 from socklb.cli import main
 from socklb.config import Config
-from socklb.datapath.maps import RowTable
+from socklb.datapath.links import detach_pinned
+from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
 from socklb.datapath.view import Fill
 from socklb.networks import flags_of
-from socklb.serving import ANY4, Addresses, Difference, Frontend
+from socklb.serving import ANY4, Addresses, Difference, Frontend, pack_address
 from socklb.tc import layout, links, played
 from socklb.tc import path as tc_path
+from socklb.tc.attached import Attached
 from socklb.tc.path import TcPath
+from socklb.tc.places import L3
 from socklb.tc.programs import Programs
+from socklb.tc.seen import seen
 from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import CLIENT, CLIENT6, NODE, POD_CIDRS, VIRTUAL, VIRTUAL6, Network
 from tests.tc.test_path import until
 from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, names, serving
+from tests.tc.translation.tunnel import DEVICE, TUNNEL, tunnelled
 
-WAYS = (["-4", "default", "via", CLIENT], ["-6", "default", "via", CLIENT6])
+pytestmark = pytest.mark.usefixtures("default_routes")
 CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SERVICE = "10.96.0.10"
 WANTED = {
@@ -67,16 +73,6 @@ def pins(network: Network, objects: Path, tmp_path: Path) -> Iterator[Pins]:
 def path(network: Network, pins: Pins, objects: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], TcPath]:
     monkeypatch.setattr(tc_path, "EVERY", 0.2)
     return lambda: TcPath(CONFIG, pins, objects)
-
-
-@pytest.fixture(autouse=True)
-def default_routes(network: Network) -> Iterator[None]:
-    """As nodes have them: what a pod asks of a Service leaves by the uplink, or would."""
-    for family, *way in WAYS:
-        network.run("node", "ip", family, "route", "add", *way)
-    yield
-    for family, *way in WAYS:
-        network.run("node", "ip", family, "route", "delete", *way, check=False)
 
 
 @pytest.fixture
@@ -283,13 +279,40 @@ def test_the_first_connection_of_the_nodes_own_process_waits_for_the_programs(
     run(network, first, story)
 
 
+def test_a_tunnel_without_an_ethernet_header_is_served_beside_the_others(
+    network: Network, pins: Pins, ask: Ask, path: Callable[[], TcPath]
+) -> None:
+    (client, _), (own, _) = TUNNEL["client"], TUNNEL["node"]
+    with closing(Tables(pins.maps)) as tables:
+        tables.apply(
+            Difference(add=Addresses(nodes=frozenset({pack_address(own)}), own=frozenset({pack_address(own)})))
+        )
+    first = path()
+
+    def story() -> None:
+        assert {device.name for device in first.facts.devices} == {"eth0"}
+        with tunnelled(network):
+            wait(lambda: {device.name for device in first.facts.devices} == {"eth0", DEVICE} and first.facts.whole)
+            assert ask("client", own, 32000) == [f"a {client}"]
+            assert ask("client", NODE, 32000) == [f"a {CLIENT}"]
+            with network.inside("node"):
+                assert seen(pins).whole
+                assert [played.can_be(socket.if_nametoindex(name)) for name in ("eth0", DEVICE)] == [True, False]
+                detach_pinned(pins.tc_links / f"uplink_in{L3}-{socket.if_nametoindex(DEVICE)}")
+            wait(lambda: first.facts.damages == 1 and bool(first.facts.whole))
+            assert ask("client", own, 32000) == [f"a {client}"]
+        wait(lambda: {device.name for device in first.facts.devices} == {"eth0"})
+
+    run(network, first, story)
+
+
 @pytest.mark.usefixtures("no_way_to_services")
 def test_pods_are_served_where_no_route_leads_to_services(
     network: Network, ask: Ask, path: Callable[[], TcPath]
 ) -> None:
     """What they ask comes to no uplink, for the node has nowhere to send it."""
     first = path()
-    assert ask("a", SERVICE) == ["TIMEOUT"], "the control"
+    assert ask("a", SERVICE) in (["TIMEOUT"], ["ENETUNREACH"]), "the control"
 
     def story() -> None:
         assert {device.name for device in first.facts.devices if device.of_pods} == {"a", "b"}
@@ -297,6 +320,22 @@ def test_pods_are_served_where_no_route_leads_to_services(
         assert ask("a", "10.96.0.11") == ["ECONNREFUSED"]
 
     run(network, first, story)
+
+
+def test_the_bridge_of_pods_that_are_served_is_known_after_one_look(
+    network: Network, pins: Pins, objects: Path
+) -> None:
+    """A process of the node asks those pods by it."""
+    pins.tc_maps.mkdir(parents=True)
+    with (
+        network.inside("node"),
+        Programs.load(objects, pins.maps, pins.tc_maps, 1024) as programs,
+        closing(Attached(programs.by_name, pins, (), all_pods=True)) as attached,
+    ):
+        attached.follow()
+        expected = {socket.if_nametoindex(name) for name in ("a", "b", "cni0")}
+    with closing(HashTable(pins.tc_maps, "pod_devices", layout.IFINDEX.size, 1)) as table:
+        assert {layout.IFINDEX.unpack(key)[0] for key, _ in table.items()} == expected
 
 
 def test_the_first_packet_of_a_pod_is_served_where_hooks_leave_pods_alone(

@@ -12,7 +12,7 @@ import pytest
 from socklb.datapath import libbpf
 from socklb.datapath.layout import SERVICE_MAPS
 from socklb.tc import layout
-from socklb.tc.programs import NAMES, OBJECT_FILES, Programs
+from socklb.tc.programs import L3_FILES, NAMES, OBJECT_FILES, Programs
 from tests.datapath.sandbox import mounted_bpffs
 from tests.datapath.test_layout import offsets_of, struct_layout
 from tests.datapath.test_verifier import ProgramInfo
@@ -57,20 +57,22 @@ def test_every_map_of_the_object_is_known(objects: Path) -> None:
     assert found == {*SERVICE_MAPS, *layout.MAPS, layout.KNOWN_WAYS}
 
 
-@pytest.mark.parametrize("host_routing", [False, True])
-@pytest.mark.parametrize("file", OBJECT_FILES)
+@pytest.mark.parametrize(
+    ("file", "host_routing"),
+    [*((file, routed) for file in OBJECT_FILES for routed in (False, True)), *((file, False) for file in L3_FILES)],
+)
 def test_the_verifier_takes_every_object_and_walks_no_far_way(
     objects: Path, tmp_path: Path, file: str, *, host_routing: bool
 ) -> None:
     only = tmp_path / "objects"
     only.mkdir()
-    for name in OBJECT_FILES:  # a file that the kernel refuses is passed over
+    for name in (*OBJECT_FILES, *L3_FILES):  # a file that the kernel refuses is passed over
         (only / name).write_bytes((objects / file).read_bytes())
     with (
         mounted_bpffs(tmp_path / "bpffs") as bpffs,
-        Programs.load(only, bpffs, bpffs, 64, host_routing=host_routing) as programs,
+        Programs.load(only, bpffs, bpffs, 64, host_routing=host_routing, l3=file in L3_FILES) as programs,
     ):
-        walked = {name: _verified_instructions(programs.fd(name)) for name in NAMES}
+        walked = {name: _verified_instructions(programs.fd(name)) for name in programs.by_name}
     assert min(walked.values()) > 0
     assert {name: count for name, count in walked.items() if count > MOST} == {}
 

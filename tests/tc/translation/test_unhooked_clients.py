@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, pack_address
+from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, address_text, pack_address
 from tests.packets.network import NODE, NODE6, PODS, PODS6, Network
 from tests.packets.programs import SERVER
 from tests.tc.translation.conftest import Ask, Node, frontend, names, serving
@@ -132,6 +132,23 @@ def test_a_process_of_the_node_reaches_a_backend_here(
     node.sync({frontend(address, 80, protocol): serving("b", six=":" in address)})
     with node.pods_at("cni0"):
         assert names(ask("node", address, 80, kind, 5)) == {"b"}
+
+
+@KINDS
+def test_a_process_of_the_node_is_known_elsewhere_by_the_uplinks_address(
+    node: Node, ask: Ask, network: Network, kind: str, protocol: int
+) -> None:
+    """The route to the Service has given it another one, to which no answer would come."""
+    own, via = "10.98.0.1", ["10.96.0.0/16", "via", "172.31.0.9"]
+    node.sync({frontend(SERVICE, 80, protocol): serving("far")})
+    network.run("node", "ip", "address", "add", own, "dev", "lo")
+    try:
+        network.run("node", "ip", "route", "replace", *via, "src", own)
+        assert ask("node", SERVICE, 80, kind, 3) == [f"far {NODE}"] * 3
+        assert {address_text(flow.client) for flow in node.flows()} == {own}
+    finally:
+        network.run("node", "ip", "route", "replace", *via)
+        network.run("node", "ip", "address", "delete", f"{own}/32", "dev", "lo")
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,19 @@ import pytest
 from socklb.api.addresses import Network
 from socklb.serving import pack_address
 from socklb.tc import layout
-from socklb.tc.devices import Uplink, lead_everywhere, of_pods, refused, towards_pods, unmatched, uplinks
+from socklb.tc.devices import (
+    Uplink,
+    lead_everywhere,
+    of_pods,
+    refused,
+    towards_pods,
+    unmatched,
+    uplinks,
+    without_ethernet,
+)
 from socklb.tc.rtnetlink import LOOPBACK, Device, Found, Hop, Own
 
-TUNNEL = 65534  # ARPHRD_NONE: wireguard
+TUNNEL, IPGRE = 65534, 778  # ARPHRD_NONE: wireguard
 NODE, NODE6, SECOND, FLANNEL, PODS = "172.18.0.3", "fd00:172:18::3", "192.0.2.3", "10.244.1.0", "10.244.1.1"
 OWN = frozenset(map(pack_address, (NODE, NODE6)))
 LO, ETH0, ETH1, CNI0, VETH, VXLAN, BOND, PORT, VLAN, WG = (
@@ -25,6 +34,7 @@ LO, ETH0, ETH1, CNI0, VETH, VXLAN, BOND, PORT, VLAN, WG = (
     Device(9, "bond0.100", "vlan"),
     Device(10, "wg0", "wireguard", TUNNEL),
 )
+GRE = Device(13, "gre1", "gre", IPGRE)
 
 
 def at(device: Device, *addresses: str) -> tuple[Own, ...]:
@@ -72,10 +82,16 @@ def test_patterns_say_it_alone() -> None:
     assert unmatched(place, ["eth*", "bond0"]) == ["bond0"]
 
 
-def test_a_device_without_an_ethernet_header_is_named_instead() -> None:
-    place = found(ETH0, WG, addresses=at(ETH0, NODE), hops=(Hop(10, gateway=True),))
+def test_a_tunnel_of_ip_packets_is_one_where_a_route_leads_there() -> None:
+    place = found(ETH0, WG, addresses=at(ETH0, NODE), hops=(Hop(10, gateway=False),))
+    assert (names(place), without_ethernet(place)) == (["eth0", "wg0"], {WG.ifindex})
+    assert names(found(ETH0, WG, addresses=at(ETH0, NODE))) == ["eth0"]
+
+
+def test_a_device_with_another_header_is_named_instead() -> None:
+    place = found(ETH0, GRE, addresses=at(ETH0, NODE), hops=(Hop(13, gateway=True),))
     assert names(place) == ["eth0"]
-    assert refused(place, OWN, ()) == ["wg0"]
+    assert refused(place, OWN, ()) == ["gre1"]
 
 
 @pytest.mark.parametrize(
