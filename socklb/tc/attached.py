@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 
 from socklb.api.addresses import Network
@@ -147,7 +147,7 @@ class Attached:
         """The uplinks, and the devices of pods, as the kernel has our programs there now. Any thread may ask."""
         with self._lock:
             found, lacking = dict(self._found), self._links.lacking(self._wanted)
-            pods = sorted(self._pods | self._routed.keys())
+            pods = _still_there(self._pods | self._routed.keys())
         wrong: dict[int, list[str]] = {}
         for place, text in lacking.items():
             wrong.setdefault(place.ifindex, []).append(f"{place.program} is {text}")
@@ -167,7 +167,8 @@ class Attached:
 
     @property
     def _wanted(self) -> list[Place]:
-        wanted = places(self._found, self._pods, self._routed.keys() - self._pods, self._l3)
+        pods, routed = _still_there(self._pods), _still_there(self._routed.keys() - self._pods)
+        wanted = places(self._found, pods, routed, self._l3)
         return [place for place in wanted if place.program in self._programs]
 
     def _without_programs(self) -> Iterator[str]:
@@ -188,7 +189,9 @@ class Attached:
         }
         self._changed |= {name for name, elements in wanted.items() if self._tables[name].bring(elements)}
         self._failures = self._links.keep(self._wanted)
-        self._taken |= {place: text for place, text in self._links.found.items() if place in self._well}
+        there = set(_still_there({place.ifindex for place in self._well}))
+        taken = self._links.found.items()
+        self._taken |= {place: text for place, text in taken if place in self._well and place.ifindex in there}
         self._well = {*self._wanted} - self._links.failed
 
     def _at_ways(self) -> Iterator[tuple[int, int]]:
@@ -214,6 +217,11 @@ class Attached:
 
     def _name(self, ifindex: int) -> str:
         return self._found[ifindex].name if ifindex in self._found else rtnetlink.name_of(ifindex)
+
+
+def _still_there(devices: Iterable[int]) -> list[int]:
+    """Leave out those that went since the last look: that is no damage."""
+    return [ifindex for ifindex in sorted(devices) if rtnetlink.is_there(ifindex)]
 
 
 def _addresses(uplink: Uplink) -> list[str]:

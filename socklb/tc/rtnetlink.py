@@ -108,6 +108,15 @@ def way_to(address: bytes) -> Way:
     return Way(False, 0)
 
 
+def is_there(ifindex: int) -> bool:
+    """Say whether this network namespace has a device of that number."""
+    try:
+        socket.if_indextoname(ifindex)
+    except OSError:
+        return False
+    return True
+
+
 def name_of(ifindex: int) -> str:
     """Give a device's name, or its number once it is gone."""
     try:
