@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -24,17 +25,24 @@ PARTS = {
 }
 
 
-def main() -> None:
-    """Parse, measure, print."""
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line: which part, and of `latency` how much."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure every figure that is stated.")
     parser.set_defaults(services=latency.SERVICES, cycles=latency.CYCLES)
     parts = parser.add_subparsers(dest="part", metavar="PART")
     for name, purpose in PARTS.items():
         part = parts.add_parser(name, help=purpose)
         if name == "latency":
-            part.add_argument("--services", type=counts, metavar="N,…", help="numbers of Services, as in 10,1000")
-            part.add_argument("--cycles", type=int, metavar="N", help=f"turns of every column: {latency.CYCLES}")
-    arguments = parser.parse_args()
+            what = "numbers of Services, as in 10,1000"
+            part.add_argument("--services", type=counts, metavar="N,…", default=latency.SERVICES, help=what)
+            what = f"turns of every column: {latency.CYCLES}"
+            part.add_argument("--cycles", type=int, metavar="N", default=latency.CYCLES, help=what)
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    arguments = parse()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     run = {

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bench import latency
+from bench.__main__ import parse
 from bench.latency_report import ROWS
 from socklb.datapath import mounts
 
@@ -24,6 +28,12 @@ def left_behind(pid: int) -> list[str]:
     assert root is not None
     held = [place for place in Path("/proc/mounts").read_text().split() if f"socklb-bench-{pid}-" in place]
     return [*map(str, root.glob(f"socklb-bench-{pid}*")), *held, *map(str, Path("/tmp").glob(f"socklb-bench-{pid}-*"))]
+
+
+@pytest.mark.parametrize("words", [[], ["latency"], ["latency", "--cycles", "7"]])
+def test_latency_is_measured_whole_unless_less_is_asked_for(words: list[str]) -> None:
+    found = parse(words)
+    assert (found.services, found.cycles) == (latency.SERVICES, 7 if "7" in words else latency.CYCLES)
 
 
 def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects: Path) -> None:
