@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,8 @@
 enum { PAUSE_US = 3000, REALTIME = 10, MAX_PATHS = 32 };
 
 volatile int *active;
+static pid_t children[2 * MAX_PATHS];
+static int born;
 
 _Noreturn void die(const char *what)
 {
@@ -49,6 +52,26 @@ static void child_ended(int number)
 {
 	(void)number;
 	_exit(1); /* none ends before its time, unless it failed and said why */
+}
+
+/* Whether this is the child. */
+static int bear(void)
+{
+	pid_t child = fork();
+
+	if (child > 0)
+		children[born++] = child;
+	return !child;
+}
+
+/* Until they are gone: their ports are the next run's. */
+static void end_children(void)
+{
+	signal(SIGCHLD, SIG_DFL);
+	while (born)
+		kill(children[--born], SIGKILL);
+	while (wait(NULL) > 0)
+		;
 }
 
 /* The cgroup before the namespace: its path is the machine's. */
@@ -85,14 +108,14 @@ static void start(struct path *path, const struct operation *operation, int me, 
 {
 	if (pipe2(path->client_turn, O_CLOEXEC) || pipe2(path->server_turn, O_CLOEXEC) || pipe2(path->done, O_CLOEXEC))
 		die("pipe");
-	if (!fork()) {
+	if (bear()) {
 		enter(path->server_cgroup, path->server_ns, get_nprocs() - 1);
 		serve(path, operation, me);
 	}
 	wait_for(path);
 	*active = me; /* the client may connect while it starts */
 	tell(path->server_turn[1]);
-	if (!fork()) {
+	if (bear()) {
 		enter(path->client_cgroup, path->client_ns, 0);
 		measure(path, operation, cycles, figures);
 	}
@@ -178,5 +201,6 @@ int main(int argc, char **argv)
 		for (int i = 0; i < count; i++)
 			turn(&paths[order[i]], order[i]);
 	}
+	end_children();
 	return fwrite(figures, sizeof(*figures), count * each, stdout) == count * each && !fflush(stdout) ? 0 : 1;
 }
