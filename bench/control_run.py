@@ -89,7 +89,7 @@ def packet_path(node: NodeDatapath) -> tuple[float, int]:
 
     The next one finds the programs attached, and puts its own in their place.
     """
-    path = TcPath(Config(node="node-1", packet_path="ebpf"), node.pins, node.objects, served=True)
+    path = TcPath(Config(node="node-1"), node.pins, node.objects, served=True)
     before, begun = resident(), time.process_time()
 
     async def until_it_serves() -> tuple[float, int]:

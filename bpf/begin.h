@@ -69,6 +69,20 @@ GLOBAL int tell_unhooked(__u32 device)
 	return bpf_ringbuf_output(&unhooked, &event, sizeof(event), 0);
 }
 
+/* Whom a pod sees that is its own backend: the node; where that has no address, the Service, which a hooked server cannot
+ * answer over UDP.
+ */
+static __always_inline struct address stand_in(const struct packet *p)
+{
+	__u32 any = ANY_UPLINK;
+	struct uplink *uplink = bpf_map_lookup_elem(&uplinks, &any);
+	struct address node = {};
+
+	if (uplink)
+		node = p->six ? uplink->ipv6 : uplink->ipv4;
+	return is_unspecified(&node) ? p->tuple.destination : node;
+}
+
 /* Whom the backend is to see, where its answer would not come back to the client by this node. 0: it cannot be served. */
 static __always_inline int plan_source(struct __sk_buff *skb, const struct packet *p, int met, int outside,
 				       struct plan *plan)
@@ -76,13 +90,13 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 	struct uplink *uplink;
 	__u32 device;
 
-	if (met == AT_POD_IN) {
-		if (same_address(&plan->backend, &p->tuple.source)) {
-			plan->flags = REFLECTED;
-			plan->node = p->tuple.destination;
-		}
+	if (met == AT_POD_IN && same_address(&plan->backend, &p->tuple.source)) {
+		plan->flags = REFLECTED;
+		plan->node = stand_in(p);
 		return 1;
 	}
+	if (met == AT_POD_IN && networks_of(&p->tuple.source) & (POD_NETWORK | NATIVE_NETWORK))
+		return 1;
 	if (met == AT_UPLINK_OUT && bpf_map_lookup_elem(&own_addrs, &plan->backend)) {
 		plan->flags = REFLECTED | FROM_NODE;
 		plan->node = p->tuple.destination;

@@ -40,8 +40,7 @@ static __always_inline int is_ordinary(const struct __sk_buff *skb, const struct
 	/* no branches, each of which would double the paths that the verifier walks */
 	__u32 odd = (skb->pkt_type ^ PACKET_HOST) | skb->mark | p->fragment | (p->l4 ^ (L3 + header));
 
-	return !odd && (!is_icmp(p) || p->echo) &&
-	       is_routed(&p->tuple.source) && !may_be_ours(&p->tuple.source);
+	return !odd && (!is_icmp(p) || p->echo) && is_routed(&p->tuple.source) && !may_be_ours(&p->tuple.source);
 }
 
 /* How long an IP packet is on the wire; of one that the device has to cut, a piece. */

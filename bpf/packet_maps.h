@@ -61,7 +61,7 @@ struct {
 	__type(value, struct pairs);
 } pair_filter SEC(".maps");
 
-/* By interface index. */
+/* By interface index, or ANY_UPLINK. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

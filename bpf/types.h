@@ -228,6 +228,8 @@ struct uplink {
 	struct address ipv6;
 };
 
+#define ANY_UPLINK (~(__u32)0) /* instead of an interface index: the addresses of some uplink */
+
 /* How a packet is handed on at a device, where that is done past the node's stack: see host_routing.h. */
 #define TO_NEIGHBOUR 1 /* its Ethernet header is made as for any packet of the node */
 #define INTO_POD 2 /* a pod's veth: the packet comes out at the pod's end at once */

@@ -24,7 +24,7 @@ main() {
 }
 
 input_files() {
-    find socklb -name '*.py' -o -name '*.nft' -o -name '*.bpf.o'
+    find socklb -name '*.py' -o -name '*.bpf.o'
     ls README.md LICENSE bpf/LICENSE pyproject.toml uv.lock setup/build-agent.sh setup/launcher.sh
 }
 

@@ -50,7 +50,7 @@ main() {
         'install the kernel modules of the running kernel (CONFIG_BRIDGE)'
     check 'apt-get' apt_is_there \
         'use Debian 12, Debian 13, Ubuntu 22.04 or Ubuntu 24.04'
-    advise 'nftables' nftables_is_there \
+    advise 'tc' tc_is_there \
         'install the kernel modules of the running kernel; without them clients outside the cluster are not served'
     advise 'disk' disk_is_free \
         'make room: docker system prune, apt-get clean, make clean in other checkouts'
@@ -192,14 +192,17 @@ module_is_listed() { # MODULE
     fi
 }
 
-# The packet path's: nat chains, and the expressions fib, masquerade, redirect and reject.
-nftables_is_there() {
+# What the packet path attaches to: tcx since Linux 6.6, before that the qdisc clsact with the classifier bpf.
+tc_is_there() {
+    if grep -qs " tcx_prog_attach" "$root/proc/kallsyms"; then
+        echo 'tcx'
+        return
+    fi
     lacking=
-    for module in nf_tables:nft_do_chain nft_chain_nat:nft_nat_do_chain nft_fib:nft_fib_init nft_masq:nft_masq_init \
-        nft_redir:nft_redir_init nft_reject:nft_reject_init; do
+    for module in sch_ingress:clsact_init cls_bpf:cls_bpf_classify; do
         driver_is_there "${module%:*}" "${module#*:}" >/dev/null || lacking="$lacking ${module%:*}"
     done
-    echo "${lacking:+no}${lacking:-nat, fib, masquerade, redirect, reject}"
+    echo "${lacking:+no tcx, no}${lacking:-clsact}"
     [ -z "$lacking" ]
 }
 

@@ -29,10 +29,9 @@ from socklb.errors import reason
 from socklb.health.health import RETRY, Health
 from socklb.hook_watch import EVERY as HOOKS_EVERY
 from socklb.hook_watch import HookWatch
+from socklb.leftovers import leftovers
 from socklb.monitors import Monitors
 from socklb.networks import flags_of
-from socklb.packets.leftovers import leftovers
-from socklb.packets.path import PacketPath
 from socklb.plan import Plan
 from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
@@ -88,12 +87,6 @@ def source_of(config: Config) -> Source:
     return KubernetesApi(Connection(config.kubeconfig, config.api_servers), config.node)
 
 
-def _packet_path(config: Config, datapath: NodeDatapath) -> PacketPath | TcPath:
-    if config.packets_by == "ebpf":
-        return TcPath(config, datapath.pins, datapath.objects, served=bool(datapath.tables.frontends))
-    return PacketPath(config)
-
-
 async def asked_to_stop() -> None:
     """Wait for a signal that asks to stop."""
     stop = asyncio.Event()
@@ -112,9 +105,9 @@ class Agent:
         self._begun_again = False  # whether the source tells what the plan knows already
         self.hooks = HookWatch(datapath)
         self.connect = ConnectCheck(datapath)
-        self.packets = _packet_path(config, datapath)
+        self.packets = TcPath(config, datapath.pins, datapath.objects, served=bool(datapath.tables.frontends))
         self.room = Room(datapath, self.packets.tables_moved)
-        self._takeover: Takeover | None = Takeover(config, datapath.pins)
+        self._takeover: Takeover | None = Takeover()
         self.routes = NodeRoutes(config)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
@@ -211,7 +204,7 @@ class Agent:
             log.warning("the names of Services cannot be written: %s", reason(error))
 
     async def _take_over(self) -> None:
-        """Leave nothing of the packet path that an agent before this one had, once this one serves everything."""
+        """Leave nothing of an earlier version's packet path, once this one serves everything."""
         if self._takeover:
             whole = self.progress.synced and bool(self.packets.facts.whole)
             if await asyncio.to_thread(self._takeover.look, whole=whole):
@@ -271,10 +264,8 @@ class Agent:
 
     def _all_taken(self) -> None:
         service_cidrs = tuple(cidr for one in self._state.service_cidrs.values() for cidr in one.spec.cidrs)
-        self.packets.refuse_in(service_cidrs)
         config = self._config
-        by_packets = config.packets_by == "ebpf"
-        known = flags_of(config.pod_cidrs, config.native_cidrs, service_cidrs) if by_packets else {}
+        known = flags_of(config.pod_cidrs, config.native_cidrs, service_cidrs) if config.packet_path else {}
         self._datapath.tables.networks.set(known)
         for batch, affected in self._unapplied:
             self.routes.update(self._state, affected.nodes, complete=batch.complete)
@@ -290,8 +281,7 @@ class Agent:
     def _serve_all(self) -> None:
         """Everything is known: entries of an earlier agent that nobody wants are pruned."""
         self._serve_sockets(self._against_the_kernel(), whole=True)
-        wanted = self.plan.full()
-        self.packets.sync(wanted.frontends, wanted.addresses)
+        self.packets.serve()
 
     def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
         self._datapath.tables.apply(difference)
@@ -300,8 +290,8 @@ class Agent:
         self.follower.changed(difference.put)
 
     def _in_tables(self, difference: Difference) -> Difference:
-        """Give what the tables are to hold of it: the packet path in eBPF serves from them too."""
-        return difference.for_tables() if self._config.packets_by == "ebpf" else difference.for_sockets()
+        """Give what the tables are to hold of it: the packet path serves from them too."""
+        return difference.for_tables() if self._config.packet_path else difference.for_sockets()
 
     def _without_losses(self, difference: Difference) -> Difference:
         """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -36,13 +36,13 @@ class Config(msgspec.Struct, frozen=True):
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
     max_frontends, max_backends: how many the tables may have room for. They begin with less and grow as it is needed,
         and never shrink.
-    packet_path: what serves what no socket hook sees: "nftables", which `true` means too, or "ebpf", programs at the
-        node's uplinks; false where another program does, such as kube-proxy.
-    uplinks: with "ebpf", the devices by which the node reaches what is not on it, as in ["eth*"]; found if absent.
-    max_flows: with "ebpf", how many translated flows there is room for, a power of two.
-    host_routing: with "ebpf" and pod_cidrs, whether packets to and from pods are handed on where they come in, past the
-        node's netfilter and so past NetworkPolicy that is made of its rules, and past queueing disciplines of pods'
-        devices. It is faster; `socklb status` names rules that do not work then.
+    packet_path: whether programs at the node's uplinks serve what no socket hook sees; false where another program
+        does, such as kube-proxy.
+    uplinks: the devices by which the node reaches what is not on it, as in ["eth*"]; found if absent.
+    max_flows: how many translated flows there is room for, a power of two.
+    host_routing: with pod_cidrs, whether packets to and from pods are handed on where they come in, past the node's
+        netfilter and so past NetworkPolicy that is made of its rules, and past queueing disciplines of pods' devices.
+        It is faster; `socklb status` names rules that do not work then.
     pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
         for, as a service mesh's: then the packet path serves them.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
@@ -67,9 +67,9 @@ class Config(msgspec.Struct, frozen=True):
     max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.frontends
     max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.backends
     external_ips: tuple[str, ...] = ()
-    packet_path: bool | Literal["nftables", "ebpf"] = True
+    packet_path: bool = True
     uplinks: tuple[str, ...] = ()
-    max_flows: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 18
+    max_flows: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 17
     host_routing: bool = False
     pod_sockets: bool = True
     pod_cidrs: tuple[str, ...] = ()
@@ -81,11 +81,6 @@ class Config(msgspec.Struct, frozen=True):
         """Refuse what has the right type and says nothing of use, all of it at once."""
         if mistakes := list(_mistakes(self)):
             raise ValueError("; ".join(mistakes))
-
-    @property
-    def packets_by(self) -> str:
-        """What serves packets: nftables, ebpf, or nothing of ours."""
-        return ("nftables" if self.packet_path else "") if isinstance(self.packet_path, bool) else self.packet_path
 
 
 def load(path: Path) -> Config:
@@ -150,7 +145,7 @@ def _mistakes(config: Config) -> Iterator[str]:
 def _host_routing_lacks(config: Config) -> Iterator[str]:
     if not config.host_routing:
         return
-    if config.packets_by != "ebpf":
-        yield 'packets are handed on by eBPF alone: it needs packet_path = "ebpf" - at `$.host_routing`'
+    if not config.packet_path:
+        yield "packets are handed on by the packet path: it needs packet_path = true - at `$.host_routing`"
     if not config.pod_cidrs:
         yield "packets of pods are handed on, and only pod_cidrs says which those are - at `$.host_routing`"

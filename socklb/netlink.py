@@ -1,6 +1,7 @@
 """Netlink: one request, and what the kernel answers, in the network namespace that the thread is in.
 
     for kind, data in exchange(NETLINK_ROUTE, GET_LINK, DUMP, bytes(16)): ...
+    for kind, data in ask(NETLINK_NETFILTER, message(…) + message(…)): ...      # several at once
 
 `data` begins with the header of its kind; `attributes(data[size:])` has the rest. Needs no program and no library:
 pyroute2 0.9.7 reads the same in 220 ms at its first use and takes 14 MB of memory, half of what an agent has.
@@ -25,9 +26,23 @@ def exchange(family: int, kind: int, flags: int, body: bytes) -> Iterator[tuple[
     Raises:
         OSError: the kernel refused.
     """
+    return ask(family, message(kind, flags, body))
+
+
+def message(kind: int, flags: int, body: bytes) -> bytes:
+    """Give one request as it is sent."""
+    return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body
+
+
+def ask(family: int, requests: bytes) -> Iterator[tuple[int, bytes]]:
+    """Send requests of which one is answered; give kind and data of each answer.
+
+    Raises:
+        OSError: the kernel refused.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as netlink:
         netlink.bind((0, 0))
-        netlink.send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body)
+        netlink.send(requests)
         while True:
             for kind_received, data in _messages(netlink.recv(1 << 18)):
                 if kind_received == DONE:

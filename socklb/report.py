@@ -2,7 +2,7 @@
 
     report = msgspec.json.decode(answer, type=Report)
 
-What stands in it was read back from the kernel, from nftables or from a thread, not remembered from when it was done.
+What stands in it was read back from the kernel or from a thread, not remembered from when it was done.
 The agent makes one whenever it is asked; where none runs, `socklb.status` fills in what the kernel shows. Moments are
 seconds since 1970. Every field has a default: an agent and a command of two versions understand each other.
 """
@@ -80,21 +80,18 @@ class DeviceFacts(Struct):
 
 class PacketFacts(Struct):
     """The packet path. `there`, `whole`: as read back, None: nobody could look; `error`: the last one, while it stands;
-    `since`: since when it is as it is; `aside`: frontends that nftables refuses. `damages`: how often somebody else was
-    found to have changed the table or the programs, which is mended at once; what that was the last time, and when. By
-    eBPF: `host_routing` as configured, `devices`, `counters` of what became of packets since the tables were made, and
-    whether a new flow found no room or no port in the last minutes."""
+    `since`: since when it is as it is. `damages`: how often somebody else was found to have changed the programs, which
+    is mended at once; what that was the last time, and when. `host_routing`: as configured. `counters`: what became of
+    packets since the tables were made. `losing`: whether a new flow found no room or no port in the last minutes."""
 
     enabled: bool = False
     there: bool | None = None
     whole: bool | None = None
     error: str = ""
     since: float | None = None
-    aside: int = 0
     damages: int = 0
     damage: str = ""
     damaged: float | None = None
-    by: str = "nftables"
     host_routing: bool = False
     devices: list[DeviceFacts] = field(default_factory=list[DeviceFacts])
     counters: dict[str, int] = field(default_factory=dict[str, int])

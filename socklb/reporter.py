@@ -5,7 +5,7 @@
     report = reporter.report()      # hooks and the packet path as seen at most LOOK seconds ago
     report = reporter.report(max_age=0)
 
-Kernel and nftables are asked for it. What a look costs grows with the chains of a node, so that probes
+The kernel is asked for it. What a look costs grows with the chains of a node, so that probes
 and scrapes share one.
 """
 
@@ -31,7 +31,6 @@ from socklb.datapath.room import Room
 from socklb.health.alarms import alarms
 from socklb.health.progress import Progress
 from socklb.hook_watch import HookWatch
-from socklb.packets.path import PacketPath
 from socklb.plan import Plan
 from socklb.problems import ProblemBook
 from socklb.report import Report
@@ -75,7 +74,7 @@ class Parts:
     connect: ConnectCheck
     room: Room
     plan: Plan
-    packets: PacketPath | TcPath
+    packets: TcPath
     routes: NodeRoutes
     supervisor: Supervisor = field(default_factory=Supervisor)
     progress: Progress = field(default_factory=Progress)

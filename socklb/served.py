@@ -35,8 +35,6 @@ def by_sockets(report: Report) -> str:
 
 def packets_by(path: PacketFacts) -> str:
     """Say what serves packets."""
-    if path.by == "nftables":
-        return "nftables, table inet socklb"
     past = ", past netfilter (host routing)" if path.host_routing else ""
     return f"eBPF at {', '.join(device.name for device in path.devices if not device.of_pods) or 'no device'}{past}"
 
@@ -50,5 +48,4 @@ def by_packets(report: Report) -> str:
         return f"packet: {packets_by(path)}"
     if path.whole is None:
         return f"not known: {path.error}"
-    what = "table inet socklb is" if path.by == "nftables" else "a program at an uplink is"
-    return f"NOT SERVED: {what} {'damaged' if path.there else 'not there'}"
+    return f"NOT SERVED: a program at an uplink is {'damaged' if path.there else 'not there'}"

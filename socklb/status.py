@@ -1,4 +1,4 @@
-"""What is true on this node: the agent's report, or, where no agent runs, what the kernel and nftables show.
+"""What is true on this node: the agent's report, or, where no agent runs, what the kernel shows.
 
 report = collect(config)
 rows = services(config)
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,29 +49,15 @@ def without_agent(config: Config) -> Report:
 
 
 def _packet_path(config: Config) -> report.PacketFacts:
-    """Ask nftables or the kernel, as the agent would."""
+    """Ask the kernel, as the agent would."""
     if not config.packet_path:
         return report.PacketFacts()
-    if config.packets_by == "ebpf":
-        return _seen(config)
-    from socklb.packets.nft import Nft  # noqa: PLC0415  (where an agent runs it is not asked)
-    from socklb.packets.table import Table  # noqa: PLC0415
-
-    try:
-        with closing(Nft()) as nft:
-            there = Table(nft).there()
-            return report.PacketFacts(True, there, there and Table(nft).whole())
-    except (SocklbError, OSError) as error:
-        return report.PacketFacts(True, error=str(error))
-
-
-def _seen(config: Config) -> report.PacketFacts:
-    from socklb.tc.seen import seen  # noqa: PLC0415  (as above)
+    from socklb.tc.seen import seen  # noqa: PLC0415  (where an agent runs it is not asked)
 
     try:
         return msgspec.structs.replace(seen(Pins(Path(config.bpffs))), host_routing=config.host_routing)
     except (SocklbError, OSError) as error:
-        return report.PacketFacts(True, error=str(error), by="ebpf")
+        return report.PacketFacts(True, error=str(error))
 
 
 class Listing(NamedTuple):
@@ -83,7 +68,7 @@ class Listing(NamedTuple):
 
 
 def services(config: Config, namespace: str = "", name: str = "") -> Listing:
-    """Give the frontends of these Services: which are served, by what and by whom, as kernel and nftables show it."""
+    """Give the frontends of these Services: which are served, by what and by whom, as the kernel shows it."""
     pins = Pins(Path(config.bpffs))
     held = view.read_frontends(pins.maps).items()
     served = {frontend_text(f): (f, serving) for f, serving in held if not f.scope}

@@ -65,11 +65,6 @@ def peer(env: Env, protocol: str, service: Endpoint) -> Any:
     )
 
 
-def forget(env: Env, node: str) -> None:
-    """Entries outlive their connections for minutes; the next look must find only what comes after it."""
-    env.quietly(node, "conntrack", "-D", "-s", env.cluster.pod_address(CLIENT))
-
-
 def is_on(cluster: Cluster, done: Output, node: str) -> bool:
     pod = cluster.pods.get(done.out.strip())
     return pod is not None and pod.node == node

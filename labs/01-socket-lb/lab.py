@@ -15,7 +15,7 @@ from labs.engine.env import Env
 from labs.engine.evidence import StepEvidence
 from labs.engine.model import Lab
 from labs.engine.packet import Endpoint
-from labs.engine.packet_path import connections, translated
+from labs.engine.packet_path import flows
 from labs.engine.places import Output
 
 from .asking import (
@@ -26,7 +26,6 @@ from .asking import (
     WEB,
     asked_node,
     client_node,
-    forget,
     is_on,
     node_port,
     peer,
@@ -75,11 +74,10 @@ def ask_from_outside_the_hook(env: Env) -> None:
     service = node_port(env.cluster)
     record_service(env)
     asked = asked_node(env.cluster)
-    forget(env, asked)
     with env.capture("pod", CLIENT, "eth0", ON_POD), env.capture("asked", asked, *uplink(env, asked)):
         done = env.run(CLIENT, *CURL, url(service), hooked=False)
     env.record("answer", done.out.strip())
-    env.record("entries", connections(env.run, asked, env.cluster.pod_address(CLIENT)))
+    env.record("flows", flows(env.run, asked, env.cluster.pod_address(CLIENT)))
     env.show("pod")
 
 
@@ -89,10 +87,8 @@ def service_address_is_on_the_wire(seen: StepEvidence) -> Iterator[Claim]:
     yield control(seen.capture("pod"), service)
     yield control(seen.capture("asked"), service, f"it reaches {seen['asked']}, the node that was asked")
     yield within("a pod answers", [seen["answer"]], seen.endpoints("backends"))
-    entry = next(filter(translated, seen["entries"]), "")
-    yield true(
-        f"for {seen['asked']} translates every packet, and remembers how", bool(entry), entry or "no entry says so"
-    )
+    flow = next((flow for flow in seen["flows"] if f" to {service}, " in flow), "")
+    yield true(f"for {seen['asked']} translates every packet, and remembers how", bool(flow), flow or "no flow says so")
 
 
 # 3. ------------------------------------------------------------------------------------------------------------------
@@ -195,14 +191,12 @@ def watch_the_nodes(env: Env) -> None:
     env.record("client", client)
     env.record("third", third)
     env.record("backends", env.cluster.backends(WEB))
-    for node in env.cluster.nodes:
-        forget(env, node)
+    before = {flow for node in env.cluster.nodes for flow in flows(env.quietly, node, client)}
     watch_one_connection(env, third)
     ask = {
         node: env.run if node == asked_node(env.cluster) else env.quietly for node in env.cluster.nodes
     }  # shown once
-    entries = (entry for node in ask for entry in connections(ask[node], node, client))
-    env.record("entries", [*filter(translated, entries)])
+    env.record("flows", [flow for node in ask for flow in flows(ask[node], node, client) if flow not in before])
 
 
 def watch_one_connection(env: Env, third: str) -> None:
@@ -232,8 +226,7 @@ def nothing_is_translated_on_the_way(seen: StepEvidence) -> Iterator[Claim]:
     )
     yield sees(asked, Endpoint(seen["client"]), f"{asked.place}, which was asked, sees the client's ping")
     yield absent(f"{asked.place} sees nothing of the connection", tcp(asked), control=tcp(outside_asked))
-    before = [*filter(translated, seen.of(outside.key)["entries"])]
-    yield absent("no node has a conntrack entry that translates it", seen["entries"], control=before)
+    yield absent("no node has a flow that translates it", seen["flows"], control=seen.of(outside.key)["flows"])
 
 
 # 7. ------------------------------------------------------------------------------------------------------------------
@@ -253,14 +246,6 @@ def all_pods_answered(seen: StepEvidence) -> Iterator[Claim]:
     served = seen["served"]
     yield equal(f"each of {MANY} connections is answered", sum(served.values()), MANY)
     yield equal("by every pod of the Service, and by no other", sorted(served), sorted(seen["backends"]))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-@lab.reset
-def forget_connections(env: Env) -> None:
-    """What the nodes remember of the connections that they translated."""
-    for node in env.cluster.nodes:
-        forget(env, node)
 
 
 # What the checks share -----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""What a node's packet path does to connections: the entries that it keeps for them.
+"""What a node's packet path translates: the flows that it knows.
 
-They are looked up with the tool that a reader has. A node without it, or one that does not let it read, stops the lab:
-an empty answer would look like "nothing there".
+They are looked up with the command that a reader has. A node that does not let it read stops the lab: an empty answer
+would look like "nothing there".
 """
 
 import re
@@ -10,21 +10,16 @@ from collections.abc import Callable
 from labs.engine.errors import CannotRunError
 from labs.engine.places import Output
 
+NO_PACKET_PATH = "no flows of ours on this node"  # as after `socklb cleanup`: nobody translates there
 Ask = Callable[..., Output]  # env.run or env.quietly
 
 
-def connections(ask: Ask, node: str, source: str) -> list[str]:
-    """The connections from this address that the node's kernel keeps an entry for."""
-    return _answer(ask(node, "conntrack", "-L", "-s", source)).splitlines()
-
-
-def translated(connection: str) -> bool:
-    """Whether replies run between other addresses than the connection's own, as its conntrack entry tells."""
-    ends = re.findall(r"\b(?:src|dst)=(\S+)", connection)
-    return ends != ends[::-1]
-
-
-def _answer(done: Output) -> str:
+def flows(ask: Ask, node: str, client: str) -> list[str]:
+    """What this node translates for a client: protocol, client, what it asked for and who answers, without ages."""
+    done = ask(node, "socklb", "flow", "list", "--client", client)
+    if NO_PACKET_PATH in done.err:
+        return []
     if done.exit:
         raise CannotRunError(f"exit status {done.exit} from:\n  $ {done.typed}\n  {done.err.strip()}")
-    return done.out
+    rows = [re.split(r"\s{2,}", line)[:4] for line in done.out.splitlines()[1:]]
+    return [f"{protocol} {client} to {asked}, answered by {backend}" for protocol, client, asked, backend in rows]

@@ -23,12 +23,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     # Here, for the other verbs would pay for it: 0.2 s of CPU.
     import asyncio  # noqa: PLC0415
+    import faulthandler  # noqa: PLC0415
 
     from socklb import memory  # noqa: PLC0415
     from socklb.agent import serve  # noqa: PLC0415
 
     found = config.load(arguments.config)
     log_from(found.log_level)
+    faulthandler.enable()  # what a fault in a library's own code ends says where, in the log
     memory.collect_less_often()
     asyncio.run(serve(found))
     return 0

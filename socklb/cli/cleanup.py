@@ -26,13 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Remove all pins of this node, unless an agent is at work."""
     from socklb.routes import remove_all  # noqa: PLC0415  (what no other verb needs costs them 30 ms)
     from socklb.tc import links  # noqa: PLC0415  (as above)
+    from socklb.tc.takeover import remove_table  # noqa: PLC0415  (as above)
 
     found = config.load(arguments.config)
     pins = Pins(Path(found.bpffs), Path(found.socket).parent)
     if not pins.root.is_dir():
         if found.node_routes:
             remove_all()
-        if found.packet_path and links.remove(pins.tc_links) + remove_packet_rules():
+        if found.packet_path and links.remove(pins.tc_links) + remove_table():
             say("removed the packet path; Services are no longer served on this node")
             return 0
         say(f"nothing to do: {pins.root} does not exist")
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if found.packet_path:
             links.remove(pins.tc_links)
-            remove_packet_rules()
+            remove_table()
         removed = pins.remove()
         if found.node_routes:
             remove_all()
@@ -49,15 +50,3 @@ def run(arguments: argparse.Namespace) -> int:
         pins.unlock()
     say(f"removed {len(removed)} pins below {pins.root}; Services are no longer served on this node")
     return 0
-
-
-def remove_packet_rules() -> bool:
-    """Remove the nftables table; say whether there was one. Without libnftables there is none."""
-    from socklb.packets.nft import LibraryMissingError  # noqa: PLC0415
-    from socklb.packets.packets import Packets  # noqa: PLC0415
-
-    try:
-        with Packets() as packets:
-            return packets.remove()
-    except LibraryMissingError:
-        return False

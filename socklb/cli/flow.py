@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
     pins = Pins(Path(settings.bpffs))
     if not pins.tc_maps.is_dir():
-        hint = 'set packet_path = "ebpf" and start the agent; what nftables translates is shown by: conntrack -L'
+        hint = "set packet_path = true and start the agent"
         raise SocklbError("no flows of ours on this node", value=settings.bpffs, hint=hint)
     rows = list(_rows(pins, names_of_frontends(settings), arguments))
     if arguments.json:

@@ -1,4 +1,4 @@
-"""`socklb service list`: what this node serves, by which path, as the kernel and nftables hold it.
+"""`socklb service list`: what this node serves, by which path, as the kernel holds it.
 
 socklb service list                     # every frontend
 socklb service list web -n shop --wide  # one Service, with all of its backends

@@ -69,7 +69,7 @@ def _ask(socket: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _without_agent(arguments: argparse.Namespace) -> None:
-    """Print what kernel and nftables show."""
+    """Print what the kernel shows."""
     import msgspec  # noqa: PLC0415  (what an agent's answer saves, here and below)
 
     from socklb import config, status, summary  # noqa: PLC0415

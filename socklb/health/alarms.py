@@ -110,9 +110,8 @@ def _of_packets(path: PacketFacts, *, begun: bool) -> Iterator[AlarmFacts]:
     if not path.enabled or path.whole is None:
         return
     if not path.whole and (path.there or begun):  # it is made once everything was read
-        what = "table inet socklb" if path.by == "nftables" else "a program at an uplink"
         state = "is damaged" if path.there else "is not there"
-        text = f"{what} {state}: what comes from outside and what no socket hook sees is not served"
+        text = f"a program at an uplink {state}: what comes from outside and what no socket hook sees is not served"
         yield AlarmFacts("packet_path_not_whole", f"{text}; next: see the agent's log")
     if path.losing:
         text = "new flows found no room in the table, or no port to masquerade with, in the last ten minutes"

@@ -114,14 +114,10 @@ def _of_hooks(report: Report) -> Iterator[Metric]:
 
 def _of_packets(path: PacketFacts) -> Iterator[Metric]:
     if path.enabled:
-        yield _gauge(
-            "packet_path_whole",
-            "Whether our nftables table, or our programs at the uplinks, are as they were made.",
-            bool(path.whole),
-        )
+        text = "Whether our programs at the uplinks are as they were attached."
+        yield _gauge("packet_path_whole", text, bool(path.whole))
         yield _gauge("packet_path_failing", "Whether the last change of the packet path failed.", bool(path.error))
-        yield _gauge("packet_path_frontends_refused", "Frontends that nftables refuses.", path.aside)
-        text = "How often somebody else was found to have changed our table or programs, which was mended."
+        text = "How often somebody else was found to have changed our programs, which was mended."
         yield CounterMetricFamily("socklb_packet_path_damages", text, value=path.damages)
     text = "What became of packets and flows: see docs/reference.md."
     for name, count in path.counters.items():

@@ -182,8 +182,10 @@ class Attached:
             yield f"{', '.join(map(self._name, lacking))} is not served, for it has no Ethernet header: {error}"
 
     def _keep(self) -> None:
+        uplinks = {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()}
+        some = [next(filter(any, addresses), layout.NOBODY) for addresses in self._addresses()]
         wanted = {
-            "uplinks": {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()},
+            "uplinks": {**uplinks, layout.ANY_UPLINK: layout.UPLINK.pack(*some)},
             "pod_devices": dict.fromkeys(self._pods | self._bridges, PRESENT),
             "ways": {device: bytes([way]) for device, way in self._at_ways()},
         }
@@ -193,6 +195,10 @@ class Attached:
         taken = self._links.found.items()
         self._taken |= {place: text for place, text in taken if place in self._well and place.ifindex in there}
         self._well = {*self._wanted} - self._links.failed
+
+    def _addresses(self) -> tuple[list[bytes], list[bytes]]:
+        found = self._found.values()
+        return [uplink.ipv4 for uplink in found], [uplink.ipv6 for uplink in found]
 
     def _at_ways(self) -> Iterator[tuple[int, int]]:
         if self._networks and not self._by_port:

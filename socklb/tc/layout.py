@@ -30,6 +30,7 @@ FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
 NO_FRONTEND = (1 << 32) - 1
 REFLECTED, FROM_NODE = 1, 2  # flags of a flow
 IFINDEX = struct.Struct("=I")
+ANY_UPLINK = (1 << 32) - 1  # stands for an ifindex in `uplinks`: the addresses of some uplink
 UPLINK = struct.Struct("=16s16s")
 UNHOOKED = struct.Struct("=16sI4x")
 TO_NEIGHBOUR, INTO_POD = 1, 2  # how a packet is handed on at a device

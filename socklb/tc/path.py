@@ -2,7 +2,7 @@
 
     path = TcPath(config, pins, objects)
     async with path.kept_whole():
-        path.sync(frontends, addresses)     # once everything was read: from now on packets are served
+        path.serve()                        # once everything was read: from now on packets are served
         path.facts
 
 The programs read the tables that the socket hooks read, so a change of a Service is written once, and not here. The
@@ -17,10 +17,12 @@ import asyncio
 import logging
 import os
 import select
+import shutil
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import ExitStack, asynccontextmanager, closing
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from msgspec import structs
@@ -28,13 +30,14 @@ from msgspec import structs
 from socklb.api.addresses import Network
 from socklb.api.source import Problem
 from socklb.config import Config
-from socklb.datapath.libbpf import Program
+from socklb.datapath.libbpf import BpfError, Program
 from socklb.datapath.pins import Pins
 from socklb.datapath.view import Fill
 from socklb.errors import reason
 from socklb.report import PacketFacts, RunningFacts
-from socklb.serving import Addresses, Difference, Frontend, Serving
+from socklb.serving import Difference
 from socklb.supervise import of_thread
+from socklb.tc import links
 from socklb.tc.attached import Attached
 from socklb.tc.events import Unhooked
 from socklb.tc.passed_by import PassedBy
@@ -58,9 +61,11 @@ class TcPath:
     def __init__(self, config: Config, pins: Pins, objects: Path, *, served: bool = False) -> None:
         """Attach nothing yet. `served`: the tables hold what an earlier agent served, so there is no need to wait."""
         self._config, self._pins, self._objects = config, pins, objects
-        self._facts = PacketFacts(True, there=False, whole=False, since=time.time(), by="ebpf")
+        self._facts = PacketFacts(config.packet_path, there=False, whole=False, since=time.time())
         self._facts.host_routing = config.host_routing
         self._wanted, self._closing = served, False
+        self._tried = False  # whether it was tried to attach the programs
+        self._waiting = deque[Callable[[], None]]()  # what is to be called then
         self._moved = False  # whether other tables took the place of those that the programs read
         self._stale = True  # devices, addresses or routes may have changed
         self._changes: Changes | None = None
@@ -114,7 +119,7 @@ class TcPath:
     def _troubles(self) -> list[str]:
         return [*(self._at.problems if self._at else []), *self._passed_by.problems]
 
-    def sync(self, _frontends: Mapping[Frontend, Serving], _addresses: Addresses) -> None:
+    def serve(self) -> None:
         """Serve packets, too, from now on: everything is in the tables."""
         self._wanted = True
         self._look_now()
@@ -124,12 +129,20 @@ class TcPath:
         if difference.add.own or difference.remove.own:
             self._look_now()
 
-    def refuse_in(self, _service_cidrs: Iterable[str]) -> None:
-        """Nothing is to be done: these networks are in the tables already."""
-
     def after(self, then: Callable[[], None]) -> None:
-        """Call this now: everything so far is in the tables."""
-        then()
+        """Call this in the event loop: at once, but before it was tried to attach the programs, only then."""
+        loop = asyncio.get_running_loop()
+
+        def call() -> None:
+            with suppress(RuntimeError):  # the loop is closed: the agent has ended
+                loop.call_soon_threadsafe(then)
+
+        if not self._wanted or not self._config.packet_path or self._tried:
+            then()
+            return
+        self._waiting.append(call)
+        if self._tried:
+            self._call_waiting()
 
     def tables_moved(self) -> None:
         """Have the programs read the larger tables that took the place of those before."""
@@ -141,7 +154,14 @@ class TcPath:
 
     @asynccontextmanager
     async def kept_whole(self) -> AsyncGenerator[None]:
-        """Serve, and look after the programs, while the block runs; afterwards they go on serving."""
+        """Serve, and look after the programs, while the block runs; afterwards they go on serving.
+
+        With `packet_path = false` in the configuration, nothing of it stays at any device.
+        """
+        if not self._config.packet_path:
+            self._leave()
+            yield
+            return
         self._thread = threading.Thread(target=self._work, name="packet-path", daemon=True)
         self._thread.start()
         try:
@@ -153,20 +173,38 @@ class TcPath:
             if not self._thread.is_alive():
                 os.close(self._wake)
 
+    def _leave(self) -> None:
+        if not self._pins.tc.is_dir():
+            return
+        try:
+            count = links.remove(self._pins.tc_links)
+            shutil.rmtree(self._pins.tc)
+        except (BpfError, OSError) as error:
+            log.warning("packet path: what an earlier agent attached stays: %s; next: socklb cleanup", reason(error))
+        else:
+            log.info("packet path: %d programs at devices are removed, for packet_path is false", count)
+
     def _work(self) -> None:
         """Whatever goes wrong must not end the thread: it is told, and tried again."""
         with ExitStack() as opened:
             opened.callback(self._let_go)
             while not self._closing:
-                self._busy = time.monotonic()
+                self._busy, wanted = time.monotonic(), self._wanted
                 try:
                     self._look(opened)
                 except Exception as error:  # noqa: BLE001
                     self._fail(error)
                 else:
                     self._heal()
-                self._busy = None
+                self._busy, self._tried = None, wanted
+                if wanted:
+                    self._call_waiting()
                 self._wait()
+
+    def _call_waiting(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._waiting.popleft()()
 
     def _look(self, opened: ExitStack) -> None:
         if self._changes is None:

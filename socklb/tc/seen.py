@@ -32,9 +32,7 @@ def seen(pins: Pins) -> PacketFacts:
     with closing(by):
         l3 = without_ethernet(rtnetlink.read())
         found = [_device(by, *item, l3) for item in _known(pins).items()]
-    return PacketFacts(
-        True, bool(found), bool(found) and not any(device.trouble for device in found), by="ebpf", devices=found
-    )
+    return PacketFacts(True, bool(found), bool(found) and not any(device.trouble for device in found), devices=found)
 
 
 def _known(pins: Pins) -> dict[int, list[str]]:
@@ -45,6 +43,7 @@ def _known(pins: Pins) -> dict[int, list[str]]:
         return {
             layout.IFINDEX.unpack(key)[0]: [address_text(one) for one in layout.UPLINK.unpack(value) if any(one)]
             for key, value in table.items()
+            if layout.IFINDEX.unpack(key)[0] != layout.ANY_UPLINK
         }
 
 

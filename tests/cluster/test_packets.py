@@ -1,5 +1,6 @@
 """Services on the packet, for clients that no hook sees: the machine outside, and what is beside the node's cgroup."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -35,11 +36,10 @@ def outside(cluster: Cluster) -> Place:
 @FAMILIES
 @KINDS
 @pytest.mark.parametrize("node", NODES)
-def test_outside_reaches_a_node_port_at_every_node_and_is_masqueraded(
-    cluster: Cluster, outside: Place, node: str, kind: str, family: int
-) -> None:
+def test_outside_reaches_a_node_port_at_every_node(outside: Place, node: str, kind: str, family: int) -> None:
+    """A pod of the node sees the client itself, one of another node sees the node."""
     (seen,) = ask(outside, Request(kind, NODES[node][family], SHOWN, "clientip"))
-    assert f" {seen}/" in cluster.node(node).output("ip", "-brief", "address")
+    assert seen == (OUTSIDE if node == "w2" else NODES[node])[family]
 
 
 @FAMILIES
@@ -66,6 +66,15 @@ def test_outside_is_refused_where_there_are_no_endpoints(outside: Place, kind: s
     answers = {answer for _ in range(5) for answer in ask(outside, refused)}
     assert "ECONNREFUSED" in answers
     assert answers <= {"ECONNREFUSED", "TIMEOUT"}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_client_outside_is_played_by_check(cluster: Cluster, name: str) -> None:
+    done = cluster.node(name).run(["socklb", "check", "--json"])
+    found = [row for row in json.loads(done.stdout) if row["check"] in {"packet path", "from outside"}]
+    assert {(row["check"], row["verdict"]) for row in found} == {("packet path", "passed"), ("from outside", "passed")}
+    assert {row["subject"].rpartition(" at ")[2] for row in found[1:]} == {"eth0"}
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("address", ["10.96.0.10", "[fd00:10:96::a]"])
@@ -141,25 +150,31 @@ def test_a_pod_goes_out_with_its_nodes_address_and_to_pods_with_its_own(
 
 @FAMILIES
 @KINDS
-def test_what_a_hook_translated_is_not_tracked_and_works_beside_what_the_node_translates(
-    cluster: Cluster, kind: str, family: int
-) -> None:
-    """The regression: a SYN untracked and its SYN,ACK tracked, of a pair that the node translates, was dropped."""
-    client, nodes = cluster.pod("client"), [cluster.node("w1"), cluster.node("w2")]
-    mine, theirs = (cluster.addresses(pod)[family] for pod in ("client", "client-2"))
-    for node in nodes:
-        node.output("nft", "flush", "set", "inet", "socklb", f"translated{'46'[family]}")
-        node.output("conntrack", "-F")
-    request = Request(kind, SHOWN_IPS[family], 80)
-    assert ask(client, *[request] * 5) == ["client-2"] * 5
-    assert [tracked(node, mine, theirs) for node in nodes] == [False, False]
-    assert ask(client, request, hooked=False) == ["client-2"]
-    assert [tracked(node, mine, theirs) for node in nodes] == [True, False]
-    assert ask(client, *[request] * 5) == ["client-2"] * 5
-    assert ask(client, *[request] * 5, hooked=False) == ["client-2"] * 5
+def test_what_a_hook_translates_works_beside_what_the_node_translates(cluster: Cluster, kind: str, family: int) -> None:
+    client, request = cluster.pod("client"), Request(kind, SHOWN_IPS[family], 80)
+    for hooked in (True, False, True, False):
+        assert ask(client, *[request] * 5, hooked=hooked) == ["client-2"] * 5
 
 
-def tracked(node: Place, client: str, server: str) -> bool:
-    """Whether the node has an entry of a flow between the two; with a Service the server stands in the reply only."""
-    listed = node.output("conntrack", "-L", "-f", "ipv6" if ":" in client else "ipv4").splitlines()
-    return any(f"src={client} " in line and f"src={server} " in line for line in listed)
+@KINDS
+def test_nothing_is_tracked_and_no_rule_is_ours(cluster: Cluster, outside: Place, kind: str) -> None:
+    """The control: the node tracks as soon as a rule asks for it, and the packets that it sees are the pod's."""
+    node, request = cluster.node("w1"), Request(kind, NODES["w1"][0], SHOWN)
+    assert node.output("nft", "list", "tables") == ""
+    node.output("conntrack", "-F")
+    assert ask(outside, request) == ["client-2"]
+    assert node.output("conntrack", "-L") == ""
+    node.output("nft", "add table ip tracks; add chain ip tracks seen { type filter hook prerouting priority 0; }")
+    node.output("nft", "add rule ip tracks seen ct state new accept")
+    try:
+        assert ask(outside, request) == ["client-2"]
+        (tracked,) = [line for line in node.output("conntrack", "-L").splitlines() if f"src={OUTSIDE[0]} " in line]
+        assert f"dst={cluster.addresses('client-2')[0]} " in tracked
+    finally:
+        node.output("nft", "delete", "table", "ip", "tracks")
+
+
+def test_flows_are_listed(cluster: Cluster, outside: Place) -> None:
+    ask(outside, Request("http", NODES["w1"][0], SHOWN))
+    flows = json.loads(cluster.node("w1").output("socklb", "flow", "list", "--client", OUTSIDE[0], "--json"))
+    assert {flow["service"].rpartition("/")[2] for flow in flows} == {"shown"}

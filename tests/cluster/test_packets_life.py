@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -56,8 +57,8 @@ def problems(node: Place) -> str:
     return " ".join(p["message"] for p in json.loads(node.output("socklb", "status", "--json"))["problems"])
 
 
-def has_table(node: Place) -> bool:
-    return "table inet socklb" in node.output("nft", "list", "tables").splitlines()
+def path(node: Place) -> dict[str, Any]:
+    return json.loads(node.output("socklb", "status", "--json"))["packet_path"]
 
 
 @contextlib.contextmanager
@@ -86,13 +87,21 @@ def test_an_agent_that_is_killed_and_started_again_fails_no_connection_from_outs
     assert done > 100
 
 
-@pytest.mark.parametrize("command", ["delete table inet socklb", "flush ruleset"])
-def test_rules_that_somebody_removed_come_back(cluster: Cluster, w1: Place, command: str) -> None:
+@pytest.mark.parametrize("program", ["uplink_in", "uplink_out"])
+def test_a_program_that_somebody_took_away_is_told_and_put_back(cluster: Cluster, w1: Place, program: str) -> None:
     outside, request = cluster.node("outside"), Request("http", NODES["w1"][0], SHOWN)
-    w1.output("nft", *command.split())
-    assert ask(outside, request) == ["ECONNREFUSED"]
-    until(lambda: ask(outside, request) == ["client-2"])
+    before = path(w1)["damages"]
+    w1.output("sh", "-c", f"rm /sys/fs/bpf/socklb/v*/tc/links/{program}-*")
+    until(lambda: path(w1)["damages"] > before and path(w1)["whole"], 10)
+    assert f"not pinned: {program}" in path(w1)["damage"]
+    assert ask(outside, request) == ["client-2"]
     assert problems(w1) == ""
+
+
+def test_a_firewall_that_flushes_every_rule_changes_nothing(cluster: Cluster, w1: Place) -> None:
+    request = Request("http", NODES["w1"][0], SHOWN)
+    w1.output("nft", "flush", "ruleset")
+    assert ask(cluster.node("outside"), request) == ["client-2"]
 
 
 def test_with_programs_for_older_kernels_the_packet_path_refuses(cluster: Cluster, w1: Place) -> None:
@@ -109,6 +118,24 @@ def test_with_programs_for_older_kernels_the_packet_path_refuses(cluster: Cluste
     assert ask(client, *(Request("http", address, 80) for address in SHOWN_IPS)) == ["client-2"] * 2
 
 
+def test_hooks_that_leave_pods_alone_have_their_sockets_served_at_their_devices(cluster: Cluster, w1: Place) -> None:
+    client, own = cluster.pod("client"), cluster.addresses("client")
+    asked = ["curl", "-gs", "--max-time", "20", "http://10.96.0.10/", "http://[fd00:10:96::a]/"]
+    before = flows(w1, own)
+    assert "web" in client.output(*asked)
+    assert flows(w1, own) == before, "the control: by hooks"
+    deploy("agent", "--data", "pod_sockets=false")
+    until(lambda: path(w1)["whole"])
+    assert "web" in client.output(*asked)
+    assert [service for _, service in flows(w1, own).items() - before.items()] == ["web", "web"]
+
+
+def flows(node: Place, clients: list[str]) -> dict[str, str]:
+    """The Services of clients' flows, by client and port."""
+    found = (json.loads(node.output("socklb", "flow", "list", "--client", one, "--json")) for one in clients)
+    return {flow["client"]: flow["service"].rpartition("/")[2] for flows in found for flow in flows if flow["service"]}
+
+
 def test_the_rules_of_a_kube_proxy_are_named_until_they_are_gone(w1: Place) -> None:
     assert problems(w1) == ""
     w1.output("nft", "add table ip kube-proxy; add table ip nat; add chain ip nat KUBE-SERVICES")
@@ -122,14 +149,15 @@ def test_the_rules_of_a_kube_proxy_are_named_until_they_are_gone(w1: Place) -> N
     assert problems(w1) == ""
 
 
-def test_cleanup_removes_the_table_and_the_next_agent_makes_it_again(cluster: Cluster, w1: Place) -> None:
-    assert has_table(w1)
+def test_cleanup_detaches_the_programs_and_the_next_agent_attaches_them_again(cluster: Cluster, w1: Place) -> None:
+    outside, request = cluster.node("outside"), Request("http", NODES["w1"][0], SHOWN)
     kill_agent(w1)
-    assert has_table(w1)
+    assert ask(outside, request) == ["client-2"]
     w1.output("socklb", "cleanup")
-    assert not has_table(w1)
+    assert ask(outside, request) == ["ECONNREFUSED"]
     deploy("agent")
-    assert ask(cluster.node("outside"), Request("http", NODES["w1"][0], SHOWN)) == ["client-2"]
+    until(lambda: path(w1)["whole"])
+    assert ask(outside, request) == ["client-2"]
 
 
 def restart(node: Place) -> None:

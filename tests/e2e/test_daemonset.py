@@ -171,10 +171,10 @@ def test_cleanup_leaves_nothing_of_it_on_any_node(kubernetes: Kubernetes, cleanu
 
 
 def left_on(place: Place) -> int:
-    """How many of the three are there: pins, the nftables table, routes of the agent's protocol number."""
+    """How many of the three are there: pins, programs at a device, routes of the agent's protocol number."""
     looks = (
         "find /sys/fs/bpf/socklb -type f | grep -q .",
-        "nft list table inet socklb >/dev/null 2>&1",
+        "bpftool net | grep -q uplink_in",
         "ip route show proto 83 | grep -q .",
     )
     return sum(place.run("sh", "-c", look).returncode == 0 for look in looks)

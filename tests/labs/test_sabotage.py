@@ -84,7 +84,7 @@ def test_a_node_on_the_way_that_translates_is_found(cluster: Cluster) -> None:
     with translating(cluster.node("w1")):
         done = lab("run", "01", "--step", "6")
     assert done.returncode == 1, done.stdout
-    assert "✗ no node has a conntrack entry that translates it" in done.stdout
+    assert "✗ nothing but these two pods' addresses is on that wire" in done.stdout
 
 
 def test_a_pod_that_does_not_serve_is_missed(cluster: Cluster) -> None:
@@ -107,7 +107,8 @@ def test_a_command_that_does_not_end_is_ended_and_judged(cluster: Cluster, monke
 
 
 def test_what_was_judged_before_a_step_that_cannot_run_is_in_the_report(cluster: Cluster, tmp_path: Path) -> None:
-    with impostor(cluster.node("cp"), "conntrack", "echo 'Operation not permitted' >&2; exit 1"):
+    refuses = '[ "$1" != flow ] || { echo "Operation not permitted" >&2; exit 1; }; exec $REAL "$@"'
+    with impostor(cluster.node("cp"), "socklb", refuses):
         done = lab("run", "01", "--junit", str(tmp_path / "junit.xml"))
     assert done.returncode == 3
     assert "Operation not permitted" in done.stderr

@@ -23,7 +23,7 @@ from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import ADDRESSES, POD_CIDRS, PODS, PODS6, Network, with_servers
 from tests.packets.programs import CLIENT
 
-CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
+CONFIG = Config(node="node", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SIZES = Sizes(512, 1024)
 Ask = Callable[..., list[str]]
 
@@ -64,7 +64,7 @@ class Node:
         gone = frozenset(one for one in self.tables.frontends if not one.scope) - frontends.keys()
         self._bring(Difference(frontends, gone, addresses.without(known), known.without(addresses)))
         self.refuse_in()
-        self.path.sync(frontends, addresses)
+        self.path.serve()
         wait_until(lambda: self.facts.whole)
 
     @property

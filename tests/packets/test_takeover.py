@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath.pins import Pins
 from socklb.serving import ANY4, Backend, Frontend, Serving, pack_address
 from socklb.tc.takeover import Takeover
-from tests.packets.conftest import CONFIG, Node
+from tests.packets.conftest import Node
 from tests.packets.network import NODE, PODS, Network
 
 # As `nft --numeric-protocol list table inet socklb` showed it on a node with a NodePort 32000, which a serves at 8081.
@@ -43,9 +42,9 @@ Look = Callable[[bool], bool]
 
 
 @pytest.fixture
-def look(network: Network, tmp_path: Path) -> Iterator[Look]:
+def look(network: Network) -> Iterator[Look]:
     """Say whether nothing is left of the earlier version; asked when this one serves everything, or does not yet."""
-    takeover = Takeover(CONFIG, Pins(tmp_path))
+    takeover = Takeover()
 
     def look(whole: bool) -> bool:
         with network.inside("node"):

@@ -18,12 +18,11 @@ from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.report import DeviceFacts, PacketFacts
 from socklb.serving import Addresses, pack_address
+from socklb.tc import layout, tcx
 from socklb.tc import path as tc_path
-from socklb.tc import tcx
 from socklb.tc.path import TcPath
 from socklb.tc.programs import OBJECT_FILES, Programs
 from socklb.tc.seen import seen
-from socklb.tc.takeover import Takeover
 from tests.packets.network import NODE, Network
 from tests.tc.conftest import uplink
 
@@ -63,7 +62,7 @@ def path(
 ) -> TcPath:
     assert tc_path.EVERY < 10 / 2
     monkeypatch.setattr(tc_path, "EVERY", 0.2)
-    return TcPath(Config(node="node", packet_path="ebpf", max_flows=1024), pins, copied)
+    return TcPath(Config(node="node", max_flows=1024), pins, copied)
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -88,11 +87,12 @@ def test_uplinks_are_served_once_everything_was_read(path: TcPath, eth0: int, pi
         async with path.kept_whole():
             await asyncio.sleep(0.5)
             assert path.facts.whole is False
-            path.sync({}, OWN)
+            path.serve()
             await until(lambda: path.facts.whole)
             (device,) = path.facts.devices
             assert (device.name, device.ifindex, device.addresses, device.trouble) == ("eth0", eth0, [NODE], "")
-            assert shown(pins) == {eth0: (pack_address(NODE).hex(), "0" * 32)}
+            here = (pack_address(NODE).hex(), "0" * 32)
+            assert shown(pins) == {eth0: here, layout.ANY_UPLINK: here}
             assert path.problems == []
             assert [one.alive for one in path.running] == [True]
 
@@ -109,7 +109,7 @@ def test_devices_that_come_and_go_are_followed(
 ) -> None:
     async def story() -> None:
         async with path.kept_whole():
-            path.sync({}, OWN)
+            path.serve()
             await until(lambda: path.facts.whole)
             ip("link", "delete", "eth0")
             await until(lambda: not path.facts.devices)
@@ -118,7 +118,7 @@ def test_devices_that_come_and_go_are_followed(
             ]
             again = uplink(node)
             await until(lambda: [one.ifindex for one in path.facts.devices] == [again] and path.facts.whole)
-            assert shown(pins).keys() == {again}
+            assert shown(pins).keys() == {again, layout.ANY_UPLINK}
             ip("link", "add", "eth1", "type", "veth", "peer", "name", "far1")
             ip("address", "add", "10.7.0.1/24", "dev", "eth1")
             ip("link", "set", "eth1", "up")
@@ -138,7 +138,7 @@ def test_what_somebody_takes_away_is_told_and_put_back(
 ) -> None:
     async def story() -> None:
         async with path.kept_whole():
-            path.sync({}, OWN)
+            path.serve()
             await until(lambda: path.facts.whole)
             detach_pinned(pins.tc_links / f"uplink_in-{eth0}")
             await until(lambda: path.facts.damages == 1 and path.facts.whole)
@@ -152,12 +152,43 @@ def test_what_somebody_takes_away_is_told_and_put_back(
     assert len([line for line in caplog.messages if "damaged from outside" in line]) == 2
 
 
+def test_what_waits_for_the_programs_is_called_when_they_are_there(path: TcPath) -> None:
+    async def story() -> None:
+        called: list[object] = []
+        async with path.kept_whole():
+            path.after(lambda: called.append("nothing is to be served yet"))
+            assert len(called) == 1
+            path.serve()
+            path.after(lambda: called.append(path.facts.whole))
+            assert len(called) == 1
+            await until(lambda: len(called) == 2)
+            path.after(lambda: called.append("they are there"))
+        assert called == ["nothing is to be served yet", True, "they are there"]
+
+    asyncio.run(story())
+
+
+def test_when_it_is_to_serve_no_more_nothing_of_it_stays(path: TcPath, pins: Pins, copied: Path) -> None:
+    async def story() -> None:
+        async with path.kept_whole():
+            path.serve()
+            await until(lambda: path.facts.whole)
+        assert seen(pins).there
+        off = TcPath(Config(node="node", packet_path=False), pins, copied)
+        async with off.kept_whole():
+            assert not off.facts.enabled
+            assert seen(pins).there is False
+            assert not pins.tc.exists()
+
+    asyncio.run(story())
+
+
 def test_what_cannot_be_loaded_is_told_and_tried_again(path: TcPath, copied: Path) -> None:
     async def story() -> None:
         for name in OBJECT_FILES:
             (copied / name).rename(copied / f"{name}.elsewhere")
         async with path.kept_whole():
-            path.sync({}, OWN)
+            path.serve()
             await until(lambda: path.problems)
             assert "No such file or directory" in path.problems[0].message
             assert path.facts.whole is False
@@ -173,10 +204,10 @@ def test_an_agent_that_finds_served_tables_does_not_wait_for_the_source(
 ) -> None:
     async def story() -> None:
         async with path.kept_whole():
-            path.sync({}, OWN)
+            path.serve()
             await until(lambda: path.facts.whole)
         before = {pin.name: pin.stat().st_ino for pin in pins.tc_links.iterdir()}
-        again = TcPath(Config(node="node", packet_path="ebpf"), pins, copied, served=True)
+        again = TcPath(Config(node="node"), pins, copied, served=True)
         async with again.kept_whole():
             await until(lambda: again.facts.whole)
         assert {pin.name: pin.stat().st_ino for pin in pins.tc_links.iterdir()} == before
@@ -184,24 +215,16 @@ def test_an_agent_that_finds_served_tables_does_not_wait_for_the_source(
     asyncio.run(story())
 
 
-def test_what_serves_is_seen_without_an_agent_and_nftables_removes_it(path: TcPath, eth0: int, pins: Pins) -> None:
+def test_what_serves_is_seen_without_an_agent(path: TcPath, eth0: int, pins: Pins) -> None:
     async def story() -> None:
         async with path.kept_whole():
-            path.sync({}, OWN)
+            path.serve()
             await until(lambda: path.facts.whole)
 
     asyncio.run(story())
-    assert seen(pins) == PacketFacts(
-        True, True, True, by="ebpf", devices=[DeviceFacts("eth0", eth0, by(), [NODE])]
-    )  # fmt: skip
+    assert seen(pins) == PacketFacts(True, True, True, devices=[DeviceFacts("eth0", eth0, by(), [NODE])])
     detach_pinned(pins.tc_links / f"uplink_in-{eth0}")
     assert [device.trouble for device in seen(pins).devices] == ["uplink_in is not attached"]
-    takeover = Takeover(Config(node="node"), pins)
-    assert not takeover.look(whole=False)
-    assert seen(pins).there
-    assert takeover.look(whole=True)
-    assert seen(pins).there is False
-    assert not pins.tc.exists()
 
 
 def by() -> str:

@@ -106,6 +106,13 @@ class Node:
         self.put("uplinks", (layout.ROW_INDEX.pack(index), uplink))
         self.put("networks", *((network_key(*key), bytes([flags])) for key, flags in NETWORKS.items()))
 
+    def say_who_stands_in(self, *addresses: str) -> None:
+        """Have these addresses of the node stand for pods that are their own backends; none: nobody."""
+        self.put(
+            "uplinks",
+            (layout.ROW_INDEX.pack(tc.ANY_UPLINK), tc.UPLINK.pack(*map(pack_address, addresses or ["::"] * 2))),
+        )
+
     def put(self, table: str, *items: tuple[bytes, bytes]) -> None:
         """One by one: before Linux 5.13 tries are not written in batches."""
         for key, value in items:

@@ -16,7 +16,7 @@ from socklb.config import Config
 from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
 from socklb.networks import flags_of
-from socklb.serving import ANY4, Addresses, Difference, Frontend
+from socklb.serving import ANY4, Difference, Frontend
 from socklb.tc import links, passed_by
 from socklb.tc import path as tc_path
 from socklb.tc.path import TcPath
@@ -29,7 +29,7 @@ from tests.tc.translation.test_host_routing import COUNTING
 from tests.tc.translation.test_in_the_agent import wait
 
 pytestmark = pytest.mark.usefixtures("default_routes")
-CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS), host_routing=True)
+CONFIG = Config(node="node", max_flows=1024, pod_cidrs=tuple(POD_CIDRS), host_routing=True)
 SERVICE = "10.96.0.10"
 WANTED = {
     Frontend(ANY4, 32000, 6): serving("a"),
@@ -85,7 +85,7 @@ def forwarding(network: Network) -> Generator[list[int]]:
 def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
     async def told() -> None:
         async with path.kept_whole():
-            path.sync(WANTED, Addresses())
+            path.serve()
             await until(lambda: path.facts.whole)
             await asyncio.to_thread(story)
 

@@ -41,7 +41,7 @@ from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, names, servi
 from tests.tc.translation.tunnel import DEVICE, TUNNEL, tunnelled
 
 pytestmark = pytest.mark.usefixtures("default_routes")
-CONFIG = Config(node="node", packet_path="ebpf", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
+CONFIG = Config(node="node", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SERVICE = "10.96.0.10"
 WANTED = {
     Frontend(ANY4, 32000, 6): serving("a"),
@@ -90,7 +90,7 @@ def no_way_to_services(network: Network, default_routes: None) -> Iterator[None]
 def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
     async def told() -> None:
         async with path.kept_whole():
-            path.sync(WANTED, Addresses())
+            path.serve()
             await until(lambda: path.facts.whole)
             await asyncio.to_thread(story)
 
@@ -205,7 +205,7 @@ def test_flows_are_listed(
 
 def configured(pins: Pins, folder: Path) -> Path:
     settings = folder / "socklb.toml"
-    lines = (f'bpffs = "{pins.bpffs}"', f'socket = "{folder}/agent.sock"', 'node = "node"', 'packet_path = "ebpf"')
+    lines = (f'bpffs = "{pins.bpffs}"', f'socket = "{folder}/agent.sock"', 'node = "node"', "packet_path = true")
     settings.write_text("\n".join(lines))
     return settings
 

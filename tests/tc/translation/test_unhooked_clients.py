@@ -40,6 +40,45 @@ def test_a_pod_is_served_by_every_backend_itself_included(
 
 
 @pytest.mark.usefixtures("pods")
+@KINDS
+@ADDRESSES
+def test_a_pod_that_is_its_own_backend_sees_the_node(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    """A server that is hooked answers to the Service's address with a port that no Service has: it would be refused."""
+    six = ":" in address
+    node.sync({frontend(address, 80, protocol): serving("a", six=six)})
+    node.say_who_stands_in(NODE, NODE6)
+    try:
+        assert ask("a", address, 80, kind, 3) == [f"a {NODE6 if six else NODE}"] * 3
+    finally:
+        node.say_who_stands_in()
+
+
+@pytest.mark.usefixtures("pods")
+@KINDS
+@ADDRESSES
+def test_what_a_pod_forwards_for_a_machine_behind_it_is_masqueraded_where_it_leaves(
+    node: Node, ask: Ask, address: str, kind: str, protocol: int
+) -> None:
+    """Only this node has a way to that machine: a pod of this node answers it as it is."""
+    six, via = ":" in address, PODS6["a"] if ":" in address else PODS["a"]
+    behind = "fd00:192:168:77::2" if six else "192.168.77.2"
+    route = ["ip", "route", "add", address, "via", "fd00:10:244:1::1" if six else "10.244.1.1", "src", behind]
+    node.network.run("a", "ip", "address", "add", behind, "dev", "lo")
+    node.network.run("a", *route)
+    node.network.run("node", "ip", "route", "add", behind, "via", via)
+    try:
+        for pod, seen in (("far", NODE6 if six else NODE), ("b", behind)):
+            node.sync({frontend(address, 80, protocol): serving(pod, six=six)})
+            assert ask("a", address, 80, kind, 3) == [f"{pod} {seen}"] * 3
+    finally:
+        node.network.run("node", "ip", "route", "delete", behind)
+        node.network.run("a", *route[:2], "delete", *route[3:])
+        node.network.run("a", "ip", "address", "delete", behind, "dev", "lo")
+
+
+@pytest.mark.usefixtures("pods")
 @ADDRESSES
 def test_a_pod_keeps_its_address_wherever_its_answer_comes_back(node: Node, ask: Ask, address: str) -> None:
     six = ":" in address

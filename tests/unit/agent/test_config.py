@@ -52,13 +52,10 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         ('manifests = "/etc/socklb/manifests"\n', "`node`"),
         (GOOD + 'kubeconfig = "/etc/socklb/kubeconfig"\n', "one source: `manifests` or the API - at `$.kubeconfig`"),
         (
-            GOOD + 'host_routing = true\npod_cidrs = ["10.0.0.0/8"]\n',
-            'it needs packet_path = "ebpf" - at `$.host_routing`',
+            GOOD + 'host_routing = true\npacket_path = false\npod_cidrs = ["10.0.0.0/8"]\n',
+            "it needs packet_path = true - at `$.host_routing`",
         ),
-        (
-            GOOD + 'host_routing = true\npacket_path = "ebpf"\n',
-            "only pod_cidrs says which those are - at `$.host_routing`",
-        ),
+        (GOOD + "host_routing = true\n", "only pod_cidrs says which those are - at `$.host_routing`"),
         ('node = "w1"\napi_servers = ["172.18.0.2"]\n', "'172.18.0.2' is not like https://172.18.0.2:6443"),
         ('node = "w1"\napi_servers = ["http://172.18.0.2:6443"]\n', "is not like https://172.18.0.2:6443"),
         ('node = "w1"\napi_servers = ["https://172.18.0.2:99999"]\n', "is not like https://172.18.0.2:6443"),

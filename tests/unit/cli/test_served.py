@@ -9,7 +9,9 @@ from socklb.report import DeviceFacts, HookFacts, PacketFacts, Report
 from socklb.served import by_packets, by_sockets, served_by
 from socklb.summary import packet_path
 
-RULES = "packet: nftables, table inet socklb"
+UPLINKS = [DeviceFacts("eth0", 2), DeviceFacts("eth1", 3), DeviceFacts("veth0", 4, of_pods=True)]
+WHOLE = PacketFacts(True, there=True, whole=True, devices=UPLINKS)
+PROGRAMS = "packet: eBPF at eth0, eth1"
 PAST = "eBPF at eth0, past netfilter (host routing)"
 
 
@@ -18,8 +20,8 @@ def hooks(*lacking: str) -> list[HookFacts]:
 
 
 def test_with_everything_there_each_type_has_what_serves_it() -> None:
-    report = Report(hooks=hooks(), packet_path=PacketFacts(enabled=True, there=True, whole=True))
-    assert [by for _, _, by in served_by(report)] == ["socket: connect, sendmsg"] * 2 + [RULES] * 2
+    report = Report(hooks=hooks(), packet_path=WHOLE)
+    assert [by for _, _, by in served_by(report)] == ["socket: connect, sendmsg"] * 2 + [PROGRAMS] * 2
 
 
 def test_where_hooks_leave_pods_alone_it_says_so() -> None:
@@ -45,15 +47,15 @@ def test_a_hook_that_is_attached_and_not_effective_serves_nothing() -> None:
     ("facts", "served", "line"),
     [
         (PacketFacts(), "not by socklb: packet_path is false", "not by socklb: packet_path is false"),
-        (PacketFacts(True, there=True, whole=True), RULES, "nftables, table inet socklb: there and whole"),
-        (PacketFacts(True, there=True, whole=False), "NOT SERVED: table inet socklb is damaged", "DAMAGED"),
-        (PacketFacts(True, there=False, whole=False), "NOT SERVED: table inet socklb is not there", "NOT THERE"),
+        (WHOLE, PROGRAMS, "eBPF at eth0, eth1: there and whole"),
+        (PacketFacts(True, there=True, whole=False), "NOT SERVED: a program at an uplink is damaged", "DAMAGED"),
+        (PacketFacts(True, there=False, whole=False), "NOT SERVED: a program at an uplink is not there", "NOT THERE"),
         (
-            PacketFacts(True, there=True, whole=True, by="ebpf", host_routing=True, devices=[DeviceFacts("eth0", 2)]),
+            PacketFacts(True, there=True, whole=True, host_routing=True, devices=[DeviceFacts("eth0", 2)]),
             f"packet: {PAST}",
             f"{PAST}: there and whole",
         ),
-        (PacketFacts(True, error="no libnftables"), "not known: no libnftables", "cannot be asked; FAILS"),
+        (PacketFacts(True, error="no pins"), "not known: no pins", "cannot be asked; FAILS"),
     ],
     ids=["off", "whole", "damaged", "gone", "host routing", "nobody can ask"],
 )

@@ -65,12 +65,12 @@ def test_slots_that_are_nearly_full_have_an_alarm_of_their_own() -> None:
         (
             {"packet_path": PacketFacts(True, there=True, whole=False)},
             "packet_path_not_whole",
-            "table inet socklb is damaged",
+            "a program at an uplink is damaged",
         ),
         (
             {"packet_path": PacketFacts(True, there=False, whole=False)},
             "packet_path_not_whole",
-            "table inet socklb is not there",
+            "a program at an uplink is not there",
         ),
         ({"running": [RunningFacts("Node", alive=False)]}, "not_running", "Node should run in the agent"),
     ],
@@ -83,8 +83,8 @@ def test_each_trouble_raises_its_alarm_with_a_hint(given: dict[str, Any], name: 
     assert name in NAMES
 
 
-def test_a_refusal_of_nftables_is_an_alarm_though_the_table_is_whole() -> None:
-    assert raised(packet_path=PacketFacts(True, True, True, "nftables refused")).keys() == {"packet_path_failing"}
+def test_what_fails_is_an_alarm_though_the_programs_are_whole() -> None:
+    assert raised(packet_path=PacketFacts(True, True, True, "the kernel refused")).keys() == {"packet_path_failing"}
 
 
 def test_a_packet_path_that_is_somebody_elses_raises_none() -> None:

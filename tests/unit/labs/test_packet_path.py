@@ -1,33 +1,35 @@
-"""Connection entries, as the real tool prints them."""
+"""The flows of a node, as `socklb flow list` prints them."""
 
 import pytest
 
 from labs.engine.errors import CannotRunError
-from labs.engine.packet_path import connections, translated
+from labs.engine.packet_path import flows
 from labs.engine.places import Output
 
+LISTED = """\
+PROTOCOL  CLIENT            FRONTEND          BACKEND          SEEN AS           STATE   AGE  IDLE  SERVICE
+TCP       10.244.1.2:41022  172.18.0.4:32000  10.244.0.2:8080  172.18.0.4:41022  closed  9 s  9 s   default/web
+"""
 
-def entry(target: str, port: int, back_to: str = "10.244.1.2") -> str:
-    """The line of `conntrack -L` for a connection of 10.244.1.2 to `target`, answered by 10.244.0.2:8080."""
-    asked = f"src=10.244.1.2 dst={target} sport=1 dport={port}"
-    return f"tcp 6 119 TIME_WAIT {asked} src=10.244.0.2 dst={back_to} sport=8080 dport=1 [ASSURED] use=1"
+
+def test_a_flow_is_told_without_what_changes_as_time_goes_by() -> None:
+    assert flows(lambda *_: Output("", 0, LISTED, ""), "w2", "10.244.1.2") == [
+        "TCP 10.244.1.2:41022 to 172.18.0.4:32000, answered by 10.244.0.2:8080"
+    ]
 
 
-@pytest.mark.parametrize(
-    ("line", "changed"),
-    [
-        pytest.param(entry("10.244.0.2", 8080), False, id="plain"),
-        pytest.param(entry("172.18.0.4", 32000), True, id="DNAT"),
-        pytest.param(entry("10.244.0.2", 8080, back_to="172.18.0.3"), True, id="SNAT"),
-    ],
-)
-def test_a_translated_connection_is_told_from_a_plain_one(line: str, changed: bool) -> None:
-    assert translated(line) is changed
+def test_a_table_without_flows_is_empty() -> None:
+    assert flows(lambda *_: Output("", 0, LISTED.splitlines()[0], ""), "w2", "10.244.1.2") == []
+
+
+def test_a_node_whose_packet_path_was_removed_translates_nothing() -> None:
+    told = "Error: no flows of ours on this node (was: '/sys/fs/bpf'). Next: set packet_path = true and start the agent"
+    assert flows(lambda *_: Output("", 1, "", told), "w1", "10.244.1.2") == []
 
 
 def test_a_table_that_cannot_be_read_is_not_an_empty_one() -> None:
     def ask(node: str, *command: str) -> Output:
-        return Output(f"lab exec {node} -- {' '.join(command)}", 127, "", "conntrack: not found")
+        return Output(f"lab exec {node} -- {' '.join(command)}", 127, "", "socklb: not found")
 
     with pytest.raises(CannotRunError, match="not found"):
-        connections(ask, "w1", "10.244.1.2")
+        flows(ask, "w1", "10.244.1.2")

@@ -14,10 +14,10 @@ import pytest
 
 DOCTOR = Path(__file__).parents[3] / "setup/doctor.sh"
 RELEASE = "6.1.0-18-amd64"
-NFTABLES = ("nft_do_chain", "nft_nat_do_chain", "nft_fib_init", "nft_masq_init", "nft_redir_init", "nft_reject_init")
+CLSACT = ("clsact_init", "cls_bpf_classify")
 FILES = {
     "proc/filesystems": "nodev\tsysfs\nnodev\tcgroup2\nnodev\tbpf\n\text4\nnodev\toverlay\n",
-    "proc/kallsyms": "".join(f"0000 t {symbol}\n" for symbol in ("veth_newlink", "br_dev_newlink", *NFTABLES)),
+    "proc/kallsyms": "".join(f"0000 t {symbol}\n" for symbol in ("veth_newlink", "br_dev_newlink", *CLSACT)),
     "proc/meminfo": "MemTotal:        2014000 kB\nMemAvailable:    1014000 kB\n",
     "proc/self/mountinfo": "24 31 0:22 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
     "proc/self/status": "Name:\tsh\nCapEff:\t000001ffffffffff\n",
@@ -135,12 +135,12 @@ def test_a_machine_with_everything_is_fine(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("take_away", "name", "says"),
     [
-        (replace("proc/kallsyms", "nft_masq_init"), "nftables", "no nft_masq"),
-        (replace("proc/kallsyms", "nft_"), "nftables", "no nf_tables nft_chain_nat nft_fib"),
+        (replace("proc/kallsyms", "cls_bpf"), "tc", "no tcx, no cls_bpf"),
+        (replace("proc/kallsyms", "cl"), "tc", "no tcx, no sch_ingress cls_bpf"),
         (lambda m: m.disk(1_000_000), "disk", "976 MB are free here (2000 are needed the first time)"),
         (replace("proc/meminfo", "1014000", "101400"), "memory", "99 MB are available (500 are needed)"),
     ],
-    ids=["no masquerade", "no nftables", "a full disk", "little memory"],
+    ids=["no bpf classifier", "neither tcx nor clsact", "a full disk", "little memory"],
 )
 def test_what_is_short_or_missing_for_a_part_is_noted_and_stops_nothing(
     machine: Machine, take_away: Callable[[Machine], None], name: str, says: str
@@ -197,7 +197,7 @@ def test_cgroup_v2_beside_v1_is_found(machine: Machine) -> None:
 
 @pytest.mark.parametrize("listing", ["modules.dep", "modules.builtin"])
 def test_a_driver_that_is_not_loaded_yet_counts(machine: Machine, listing: str) -> None:
-    machine.write("proc/kallsyms", "".join(f"0000 t {symbol}\n" for symbol in NFTABLES))
+    machine.write("proc/kallsyms", "".join(f"0000 t {symbol}\n" for symbol in CLSACT))
     machine.write("proc/filesystems", FILES["proc/filesystems"].replace("nodev\toverlay\n", ""))
     machine.write(
         f"lib/modules/{RELEASE}/{listing}",

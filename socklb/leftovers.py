@@ -2,8 +2,8 @@
 
     for text in leftovers(): ...        # names of its tables and chains; run: kube-proxy --cleanup
 
-The kubelet's own chains (KUBE-FIREWALL, KUBE-KUBELET-CANARY) are none. iptables' legacy tables, which nftables does not
-see, are looked into by `iptables-legacy-save` where the node has it.
+The kubelet's own chains (KUBE-FIREWALL, KUBE-KUBELET-CANARY) are none. iptables' legacy tables, which nf_tables does
+not have, are looked into by `iptables-legacy-save` where the node has it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 
-from socklb.packets.nft import Nft
+from socklb import netfilter
 
 CHAINS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES")
 LEGACY = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
@@ -22,19 +22,14 @@ def leftovers() -> list[str]:
     """Name what a kube-proxy left, or what one that runs uses.
 
     Raises:
-        SocklbError: nftables cannot be asked.
+        OSError: netlink refused.
     """
-    nft = Nft()
-    try:
-        tables = [f"table {family} {name}" for family, name in sorted(nft.tables()) if name == "kube-proxy"]
-        chains = [
-            f"chain {chain['family']} {chain['table']} {chain['name']}"
-            for family in LEGACY
-            for chain in nft.chains(family)
-            if chain["name"] in CHAINS
-        ]
-    finally:
-        nft.close()
+    tables = [f"table {family} {name}" for family, name in sorted(netfilter.tables()) if name == "kube-proxy"]
+    chains = [
+        f"chain {family} {table} {name}"
+        for family, table, name in sorted(netfilter.chains())
+        if family in LEGACY and name in CHAINS
+    ]
     return [*tables, *chains, *(f"chain {text} (iptables-legacy)" for text in _legacy())]
 
 
