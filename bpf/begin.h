@@ -166,6 +166,40 @@ GLOBAL int serve(struct __sk_buff *skb, int met, __u32 row, int outside)
 	return begin_planned(skb, work, 0);
 }
 
+/* Whether the packet at work is a datagram from the world to a pod itself, which will be answered to the world. */
+GLOBAL int is_worlds_to_pod(void)
+{
+	struct work *work = get_work();
+	const struct tuple *tuple;
+
+	if (!work)
+		return 0;
+	tuple = &work->packet.tuple;
+	return tuple->protocol == IPPROTO_UDP && !(networks_of(&tuple->source) & (POD_NETWORK | NATIVE_NETWORK)) &&
+	       networks_of(&tuple->destination) & POD_NETWORK;
+}
+
+static __always_inline int is_worlds(const struct packet *p)
+{
+	struct work *work = p->tuple.protocol == IPPROTO_UDP ? get_work() : NULL;
+
+	if (!work)
+		return 0;
+	work->packet = *p;
+	return is_worlds_to_pod();
+}
+
+/* The answer would be taken for the pod's own first datagram to the world, and masqueraded: so there is a flow, which changes
+ * nothing. Without room for one the datagram comes in all the same.
+ */
+static __always_inline int let_in(struct __sk_buff *skb, struct work *work)
+{
+	work->plan = (struct plan){ .backend = work->packet.tuple.destination,
+				    .row = NO_FRONTEND,
+				    .port = work->packet.tuple.destination_port };
+	return begin_planned(skb, work, 0) == BEGUN ? BEGUN : LEAVE;
+}
+
 /* The packet at work is the first of a flow to what may be a Service. */
 GLOBAL int begin_service(struct __sk_buff *skb, int met)
 {
@@ -176,6 +210,8 @@ GLOBAL int begin_service(struct __sk_buff *skb, int met)
 
 	if (!work)
 		return DROP;
+	if (met == AT_UPLINK_IN && is_worlds_to_pod())
+		return let_in(skb, work);
 	key.address = work->packet.tuple.destination;
 	key.port = work->packet.tuple.destination_port;
 	key.protocol = work->packet.tuple.protocol;

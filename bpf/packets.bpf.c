@@ -26,7 +26,7 @@ int AT(uplink_in)(struct __sk_buff *skb)
 	believe_nothing(skb);
 	if (!parse_addresses(skb, &p, AS_IT_COMES))
 		return LEAVE;
-	if (!may_be_ours(&p.tuple.destination) && !may_be_masquerade(&p.tuple.destination))
+	if (!may_be_ours(&p.tuple.destination) && !may_be_masquerade(&p.tuple.destination) && !is_worlds(&p))
 		return pass(skb, &p);
 	return look_at(skb, &p, AT_UPLINK_IN);
 }

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from socklb.serving import ANY4, ANY6, Frontend
-from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS
+from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6
 from tests.tc.translation.conftest import HAS_OUTSIDE, Ask, Node, backends, frontend, names, serving
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
@@ -110,6 +110,22 @@ def test_a_client_that_knows_the_way_to_the_pod_asks_it_too_from_the_same_port(n
         assert ask("client", EXTERNAL, own=7008) == ask("client", PODS["a"], 8080, own=7008) == [f"a {CLIENT}"]
     finally:
         node.network.run("client", "ip", "route", "delete", PODS["a"])
+
+
+@KINDS
+@pytest.mark.parametrize(("pod", "via"), [(PODS["a"], NODE), (PODS6["a"], NODE6)])
+def test_a_client_outside_that_asks_a_pod_itself_is_answered_by_the_pod(
+    node: Node, ask: Ask, pod: str, via: str, kind: str, protocol: int
+) -> None:
+    """A datagram that answers looks like the first one of a pod to the world, which would see the node."""
+    node.sync({frontend(EXTERNAL, 80, protocol): serving("far")})
+    node.network.run("client", "ip", "route", "add", pod, "via", via)
+    try:
+        for _ in range(3):
+            assert ask("client", pod, 8080, kind, own=7009) == [f"a {CLIENT6 if ':' in pod else CLIENT}"]
+        assert len(node.flows()) == (protocol == UDP)
+    finally:
+        node.network.run("client", "ip", "route", "delete", pod)
 
 
 def test_other_traffic_of_the_node_is_left_alone(node: Node, ask: Ask) -> None:

@@ -65,6 +65,14 @@ def test_a_full_table_refuses_the_new_and_keeps_the_old(inside: Node) -> None:
     assert throw(inside, packet(100_000, UDP)) == (-1, True)
 
 
+def test_who_asks_a_pod_itself_comes_through_a_full_table(inside: Node) -> None:
+    fill(inside, UDP)
+    asked = packet(100_000, UDP)._replace(destination=socket.inet_aton(PODS["a"]))
+    lost = inside.counters()["lost_no_room"]
+    assert throw(inside, asked) == (-1, False)
+    assert inside.counters()["lost_no_room"] == lost + 1, "its answer will be the node's"
+
+
 def test_what_is_closed_makes_room_before_its_time(inside: Node) -> None:
     had = fill(inside, TCP)
     assert throw(inside, packet(100_000)) == (DROP, False)
