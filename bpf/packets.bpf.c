@@ -69,7 +69,7 @@ int AT(routed_in)(struct __sk_buff *skb)
 
 #define SWEEP_SLICE 256 /* rows */
 
-/* Not attached: the agent runs it to give back rows whose time is over (BPF_PROG_TEST_RUN). The first row of a slice stands
+/* Not attached: the agent runs it to give back rows whose time is over, and to mark those of the others (BPF_PROG_TEST_RUN). The first row of a slice stands
  * behind the packet's Ethernet header.
  */
 SEC("tc")
@@ -81,7 +81,9 @@ int sweep(struct __sk_buff *skb)
 	if ((void *)(first + 1) > end(skb))
 		return 0;
 	row = *first;
-	for (int i = 0; i < SWEEP_SLICE; i++)
+	for (int i = 0; i < SWEEP_SLICE; i++) {
 		forgotten += forget_flow(row + i, IF_OVER);
+		note_again(row + i);
+	}
 	return forgotten;
 }

@@ -131,6 +131,18 @@ GLOBAL int note_pairs(__u32 row)
 	return 1;
 }
 
+/* Mark again what packets of a live flow need, for somebody may have emptied the tables of marks. */
+GLOBAL int note_again(__u32 row)
+{
+	struct flow *flow = flow_at(row);
+
+	if (!flow || (state_of(flow) & 3) != LIVE)
+		return 0;
+	if (flow->kinds & 1 << 1)
+		note_masquerade(&flow->ends[NODE]);
+	return note_pairs(row);
+}
+
 /* Have all tuples of the flow of a row lead to it. */
 static __always_inline int link_all(struct __sk_buff *skb, struct flow *flow, __u32 row, const struct plan *plan)
 {

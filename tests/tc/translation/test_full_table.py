@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from socklb.datapath import layout
-from socklb.serving import Backend, Serving, pack_address
+from socklb.serving import Addresses, Backend, Serving, pack_address
 from tests.packets.network import CLIENT, NODE, PODS
 from tests.tc.translation.conftest import MAX_FLOWS, Ask, Node, frontend
 from tests.tc.translation.naive import TCP, UDP, Packet, build, run
@@ -95,6 +95,25 @@ def test_what_goes_out_is_looked_up_only_between_addresses_that_have_a_flow(insi
     assert run(uplink_out, answer, index) == (-1, answer)
     assert throw(inside, packet(2)) == (-1, True)
     assert run(uplink_out, answer, index)[1] != answer
+
+
+def test_marks_that_somebody_took_away_are_made_again_for_flows_that_live(inside: Node) -> None:
+    index, uplink_in, uplink_out = inside.index_of("eth0"), *map(inside.programs.fd, ("uplink_in", "uplink_out"))
+    far = Serving((Backend(pack_address(PODS["far"]), 8080),))
+    inside.sync({frontend(EXTERNAL): far}, Addresses())  # the uplink's address is none of the Node's
+    asked = packet(1)
+    assert throw(inside, asked) == (-1, True)
+    (flow,) = inside.flows()
+    pod, node = (socket.inet_aton(address) for address in (PODS["far"], NODE))
+    ways = [
+        (uplink_out, build(Packet(asked.source, pod, TCP, flow.ports[4], 8080, SYN))),
+        (uplink_in, build(Packet(pod, node, TCP, 8080, flow.ports[3], SYN | ACK))),
+    ]
+    inside.put("pair_filter", *((layout.ROW_INDEX.pack(row), bytes(64)) for row in range(PAIRS // 64)))
+    inside.put("masquerade_filter", *((layout.ROW_INDEX.pack(row), bytes(8)) for row in range(1 << 10)))
+    assert [run(program, one, index)[1] == one for program, one in ways] == [True, True]
+    inside.programs.sweep()
+    assert [run(program, one, index)[1] == one for program, one in ways] == [False, False]
 
 
 def test_a_port_of_the_nodes_own_socket_is_no_pods(node: Node, ask: Ask) -> None:
