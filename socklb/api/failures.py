@@ -127,6 +127,10 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
+# As in reading.py: no thread is to be the first to need a type.
+STATUSES = msgspec.json.Decoder(_Status)
+
+
 def refused(server: str, path: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ApiError:
     """Say what a status other than 200 means."""
     said, reasons = _said(body)
@@ -149,7 +153,7 @@ def error_event(server: str, path: str, raw: bytes) -> ApiError:
     Raises:
         msgspec.MsgspecError: it is no Status object.
     """
-    return refused(server, path, msgspec.json.decode(raw, type=_Status).code, raw)
+    return refused(server, path, STATUSES.decode(raw).code, raw)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -161,7 +165,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 def _said(body: bytes) -> tuple[str, set[str]]:
     """Give the message of a Status object and the reasons of its causes, or the first line of any other text."""
     try:
-        found = msgspec.json.decode(body, type=_Status)
+        found = STATUSES.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return body.decode(errors="replace").strip().partition("\n")[0][:200], set()
     causes = found.details.causes if found.details else None

@@ -58,6 +58,12 @@ class _Line(msgspec.Struct):
     object: msgspec.Raw
 
 
+# As in reading.py: no thread is to be the first to need a type.
+PAGES = msgspec.json.Decoder(Page)
+LINES = msgspec.json.Decoder(_Line)
+VERSIONS = msgspec.json.Decoder(Versioned)
+
+
 class Listed(NamedTuple, Generic[Found]):
     """What there is; with a stream, what happens from then on."""
 
@@ -137,7 +143,7 @@ class Lister(Generic[Found]):
         with self._asker.ask(self._resource.path, query, self._silence) as answer:
             body = self._asker.body(answer)
         try:
-            return msgspec.json.decode(body, type=Page)
+            return PAGES.decode(body)
         except msgspec.MsgspecError as error:
             raise ApiError(f"no list of objects: {error}", value=answer.server) from error
 
@@ -150,10 +156,10 @@ def events(asker: Asker, answer: Answer, path: str) -> Iterator[Event]:
     """
     for line in lines(asker.chunks(answer)):
         try:
-            read = msgspec.json.decode(line, type=_Line)
+            read = LINES.decode(line)
             raw = bytes(read.object)
             if read.type == "ERROR":
                 raise error_event(answer.server, path, raw)
-            yield Event(read.type, raw, msgspec.json.decode(raw, type=Versioned).metadata)
+            yield Event(read.type, raw, VERSIONS.decode(raw).metadata)
         except msgspec.MsgspecError as error:
             raise ApiError(f"no event of a watch: {error}", value=line[:80].decode(errors="replace")) from error

@@ -56,6 +56,10 @@ class _Table(msgspec.Struct):
     items: list[msgspec.Raw] | None = None  # of a server that gives no tables
 
 
+# As in reading.py: no thread is to be the first to need a type.
+TABLES = msgspec.json.Decoder(_Table)
+
+
 class Row(NamedTuple):
     """What the table says of a Node."""
 
@@ -113,7 +117,7 @@ class OtherNodes(Follower[Found]):
         with self._asker.ask(self.resource.path, query, SILENCE, TABLE) as answer:
             body = self._asker.body(answer)
         try:
-            table = msgspec.json.decode(body, type=_Table)
+            table = TABLES.decode(body)
             if table.kind == "NodeList" or table.items is not None:
                 found = [self._sink.read(self.resource, bytes(raw)) for raw in table.items or ()]
                 self._sink.replaced(self.resource, found)

@@ -19,7 +19,9 @@ from socklb.api.objects import Object
 from socklb.api.resources import Resource
 from socklb.errors import SocklbError
 
-MODELS = {kind: ((version, kind), model) for (version, kind), model in KINDS.items()}
+# Made here, before there are threads: msgspec 0.22 learns a type when it is first needed, and ends the process by
+# SIGSEGV when another thread's garbage collection comes upon what it has learnt half of.
+DECODERS = {kind: ((version, kind), msgspec.json.Decoder(model)) for (version, kind), model in KINDS.items()}
 
 
 class Read(NamedTuple):
@@ -31,9 +33,9 @@ class Read(NamedTuple):
 
 def read(resource: Resource, raw: bytes) -> Read:
     """Decode an object; what msgspec refuses is read again the slow way, which allows null and names the field."""
-    type_, model = MODELS[resource.kind]
+    type_, decoder = DECODERS[resource.kind]
     try:
-        found: Object = msgspec.json.decode(raw, type=model)
+        found: Object = decoder.decode(raw)
         check(found)
     except (msgspec.MsgspecError, ObjectError):
         return _read_slowly(type_, raw)

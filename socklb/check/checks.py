@@ -154,7 +154,7 @@ def _packets(node: Node) -> Iterator[Result]:
     else:
         facts = node.status["packet_path"]
         problem = "" if facts["whole"] else facts["error"] or facts["damage"] or "it is not whole"
-        yield result("packet path", "the node", problem, f"whole, by {facts['by']}", "socklb status")
+        yield result("packet path", "the node", problem, "whole", "socklb status")
     yield from _from_outside(node)
 
 

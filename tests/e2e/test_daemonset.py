@@ -174,7 +174,7 @@ def left_on(place: Place) -> int:
     """How many of the three are there: pins, programs at a device, routes of the agent's protocol number."""
     looks = (
         "find /sys/fs/bpf/socklb -type f | grep -q .",
-        "bpftool net | grep -q uplink_in",
+        "bpftool net show | grep -q uplink_in",
         "ip route show proto 83 | grep -q .",
     )
     return sum(place.run("sh", "-c", look).returncode == 0 for look in looks)
