@@ -24,6 +24,12 @@ PROGRAM = ROOT / ".venv" / "bin" / "socklb"
 WAIT = 30.0  # seconds
 SYSTEMDS_LIMIT = 5  # starts in ten seconds, where a unit does not say otherwise
 
+# A device by which nothing leaves.
+UPLINK = (
+    *("link set lo up", "link add eth0 type veth peer name far", "address add 172.18.0.3/24 dev eth0"),
+    *("link set far up", "link set eth0 up", "route add default via 172.18.0.1"),
+)
+
 pytestmark = [
     pytest.mark.skipif(not SYSTEMD.exists(), reason="this machine has no systemd"),
     pytest.mark.skip_in_ci_ok("a container of CI's may have no systemd"),
@@ -106,7 +112,8 @@ def machine(tmp_path: Path, unit: Path) -> Iterator[Machine]:
         found.write("/etc/socklb/socklb.toml", 'node = "w1"\nmanifests = "/etc/socklb/manifests"\n')
         web = [service("web", "10.96.0.10"), endpoint_slice("web-4", "10.244.1.1")]
         found.write("/etc/socklb/manifests/web.yaml", "\n---\n".join(map(json.dumps, web)))
-        found.run("ip", "link", "set", "lo", "up")
+        for link in UPLINK:
+            found.run("ip", *link.split())
         found.run("systemctl", "daemon-reload")
         yield found
     finally:
@@ -129,7 +136,7 @@ def test_the_agent_serves_under_systemd_and_is_started_until_it_can(machine: Mac
     until(lambda: "in sync" in machine.status())
     status = machine.status()
     assert "11 of 11 attached and effective" in status
-    assert "table inet socklb: there and whole" in status
+    assert "eBPF at eth0: there and whole" in status
     assert "Services:     1, 2 frontends" in status
     assert machine.run("stat", "-c", "%a %n", "/run/socklb", "/run/socklb/agent.lock").stdout.split() == [
         *("700", "/run/socklb"),
