@@ -170,8 +170,8 @@ def test_cleanup_leaves_nothing_of_it_on_any_node(kubernetes: Kubernetes, cleanu
         kubernetes.kubectl("delete", "--filename", "-", "--wait=true", given=cleanup)
 
 
-# Asks the kernel how many programs eth0 has at its ingress (BPF_PROG_QUERY, BPF_TCX_INGRESS), for which bpftool and tc of
-# Debian 12 are too old.
+# Asks the kernel how many programs eth0 has at its ingress (BPF_PROG_QUERY, BPF_TCX_INGRESS): the bpftool and tc of
+# Debian 12 are too old for that.
 AT_UPLINK = """
 import ctypes, os, socket, struct, sys
 number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
