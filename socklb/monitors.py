@@ -56,6 +56,7 @@ class Monitors:
         self._watchers: set[Watcher] = set()
         self._kept: deque[bytes] = deque(maxlen=KEPT)
         self._began = 0  # monotonic ns
+        self._ahead = 0  # by how much the wall clock was ahead of that one when it began, ns
 
     async def tell(self, which: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Tell a client what is decided until it goes. `which`: "kept", if it wants what others were told before."""
@@ -82,9 +83,10 @@ class Monitors:
             self._datapath.observe()
             self._kept.clear()
             self._began = time.monotonic_ns()
+            self._ahead = time.time_ns() - self._began
             log.info("somebody watches what the hooks decide: they run programs that tell")
         self._watchers.add(watcher)
-        return {"began": self._began, "size": DECISION.size}
+        return {"began": self._began, "wall_clock_ahead": self._ahead, "size": DECISION.size}
 
     def _end(self, watcher: Watcher) -> None:
         self._watchers.discard(watcher)

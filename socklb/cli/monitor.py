@@ -23,7 +23,7 @@ from socklb.cli.usage import usage
 from socklb.datapath.decisions import HOOKS, VERDICTS
 from socklb.datapath.pins import Pins
 from socklb.sockets.deciding import Row, Rows, Wanted
-from socklb.sockets.watching import Watching, wall_clock
+from socklb.sockets.watching import Watching
 from socklb.status import find_cgroup
 
 HEAD = ("TIME", "POD", "PROCESS", "HOOK", "PROTOCOL", "ASKED", "VERDICT", "BACKEND", "WHY", "SERVICE")
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         since=since or 0.0,
     )
     with Watching(Path(settings.socket), kept=since is not None) as watching:
-        if since is not None and wall_clock(watching.began) > since:
-            began = datetime.fromtimestamp(wall_clock(watching.began)).astimezone().strftime("%H:%M:%S")
+        if since is not None and watching.began / 1e9 > since:
+            began = datetime.fromtimestamp(watching.began / 1e9).astimezone().strftime("%H:%M:%S")
             print(f"nobody watched before {began}: nothing is known of that", file=sys.stderr)
         rows = Rows(settings, pins.maps, find_cgroup(settings), wanted)
         show = _Lines(verbose=arguments.verbose) if not arguments.json else _Documents()

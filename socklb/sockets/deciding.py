@@ -22,7 +22,6 @@ from socklb.sockets.descriptors import command
 from socklb.sockets.names import LOOPBACK4, LOOPBACK6, Names
 from socklb.sockets.pods import Pod, Pods
 from socklb.sockets.shown import is_named, is_of
-from socklb.sockets.watching import wall_clock
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode in every kernel
 AGAIN = 10.0  # seconds until something that was not found is looked for again
@@ -49,7 +48,7 @@ class Wanted(NamedTuple):
             (not self.verdicts or decision.verdict in self.verdicts)
             and (not self.hooks or decision.hook in self.hooks or decision.hook[:-1] in self.hooks)
             and (not self.address or any(_is_at(self.address, end) for end in (decision.asked, decision.given) if end))
-            and (not self.since or wall_clock(decision.time) >= self.since)
+            and (not self.since or decision.time / 1e9 >= self.since)
         )
 
 
@@ -99,7 +98,7 @@ class Rows:
         if not is_named(self._wanted.service, service or "") or not is_of(self._wanted.pod, pod):
             return None
         return {
-            "time": datetime.fromtimestamp(wall_clock(decision.time), UTC).isoformat(timespec="microseconds"),
+            "time": datetime.fromtimestamp(decision.time / 1e9, UTC).isoformat(timespec="microseconds"),
             "hook": decision.hook,
             "protocol": PROTOCOLS.get(decision.protocol, str(decision.protocol)),
             "asked": endpoint_text(Backend(*decision.asked)),

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import select
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -26,13 +25,12 @@ PATIENCE = 10.0  # seconds for the agent to load programs
 NEXT = "restart it if it is of another version than this command"
 
 
-def wall_clock(time_: int) -> float:
-    """Give the seconds since 1970 of a decision's time."""
-    return time.time() - (time.monotonic_ns() - time_) / 1e9
-
-
 class Watching:
-    """See the module. `kept`: what others were told before comes first."""
+    """See the module. `kept`: what others were told before comes first.
+
+    `began`: since when it is known what is decided, in nanoseconds since 1970, as the times of decisions are here. The
+    agent says how the clocks differ: one decision has one time, whoever watches.
+    """
 
     def __init__(self, agent: Path, *, kept: bool = False) -> None:
         """Begin.
@@ -47,7 +45,8 @@ class Watching:
         except BaseException:
             self._socket.close()
             raise
-        self.began: int = header["began"]  # monotonic ns
+        self._ahead: int = header["wall_clock_ahead"]
+        self.began: int = header["began"] + self._ahead
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +105,7 @@ class Watching:
             return None
         raw = bytes(self._read[FRAME.size : end])
         del self._read[:end]
-        return unpack(raw), lost
+        return (decision._replace(time=decision.time + self._ahead) for decision in unpack(raw)), lost
 
 
 def _is_read(told: socket.socket) -> bool:
