@@ -73,9 +73,11 @@ def at_devices(
     programs = opened.enter_context(
         Programs.load(node.objects, node.pins.maps, node.pins.tc_maps, room, host_routing=host_routing)
     )
-    networks = [Network.parse(PODS)] if host_routing else []
+    networks = [Network.parse(PODS)]
     with inside(network):
-        attached = opened.enter_context(closing(Attached(programs.by_name, node.pins, (), networks)))
+        attached = opened.enter_context(
+            closing(Attached(programs.by_name, node.pins, (), networks, host_routing=host_routing))
+        )
         attached.follow()
         for device in rtnetlink.read().devices:
             if device.name == "unhooked":

@@ -46,15 +46,18 @@ class Attached:
         load_l3: Callable[[], Mapping[str, Program]] = dict,
         networks: Sequence[Network] = (),
         *,
+        host_routing: bool = False,
         all_pods: bool = False,
     ) -> None:
         """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on.
 
         load_l3: gives the programs for devices without an Ethernet header, where there are some.
-        networks: of pods, with host routing; without it none.
+        networks: of pods.
+        host_routing: whether packets to and from them are handed on where they come in.
         all_pods: whether no hook sees pods' sockets, so that every pod needs programs at its device.
         """
-        self._pins, self._patterns, self._networks, self._all_pods = pins, patterns, networks, all_pods
+        self._pins, self._patterns, self._all_pods = pins, patterns, all_pods
+        self._of_pods, self._networks = networks, networks if host_routing else ()
         self._programs, self._load_l3 = dict(programs), load_l3
         self._l3: set[int] = set()  # devices without an Ethernet header
         self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
@@ -84,7 +87,7 @@ class Attached:
             OSError: netlink refused.
         """
         there, own = rtnetlink.read(), self._own()
-        found = devices.uplinks(there, own, self._patterns)
+        found = devices.uplinks(there, own, self._patterns, self._of_pods)
         with self._lock:
             before, self._found = self._found, {uplink.ifindex: uplink for uplink in found}
             self._pods &= {one.ifindex for one in there.devices}

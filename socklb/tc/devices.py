@@ -1,11 +1,12 @@
 """Which devices are uplinks: those by which the node reaches what is not on it; and which lead to pods. Pure.
 
-    for uplink in uplinks(rtnetlink.read(), own, patterns): ...
+    for uplink in uplinks(rtnetlink.read(), own, patterns, pods): ...
 
 Without patterns: a device that carries an address of the node, or by which a route leads to a gateway. So bonds and
 VLANs are (their ports carry no address), and tunnels such as flannel.1 where pods of other nodes are behind them; pods'
-veths and bridges are not, nor is a bridge's port. A tunnel whose packets begin with the IP header (WireGuard, ipip) is
-one if any route leads there, for it has no gateways. Devices with other headers (GRE, PPP) are not served, and named.
+veths and bridges are not, not even where a pod is the gateway to something, nor is a bridge's port. A tunnel whose
+packets begin with the IP header (WireGuard, ipip) is one if any route leads there, for it has no gateways. Devices with
+other headers (GRE, PPP) are not served, and named.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ class Uplink(NamedTuple):
     ipv6: bytes
 
 
-def uplinks(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[Uplink]:
+def uplinks(
+    found: Found, own: Collection[bytes], patterns: Sequence[str], pods: Sequence[Network] = ()
+) -> list[Uplink]:
     """Give the devices that packets are translated at. `own`: the node's addresses, as the cluster knows them."""
     return [
         Uplink(device.ifindex, device.name, *(_source(device, found, own, ipv4=ipv4) for ipv4 in (True, False)))
-        for device in _chosen(found, own, patterns)
+        for device in _chosen(found, own, patterns, pods)
         if device.type in SERVED
     ]
 
@@ -56,8 +59,7 @@ def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]
 
     A route leads there into a network of pods, and no gateway is behind it: to one pod's veth, or to a bridge of them.
     """
-    hops = (hop for hop in found.hops if hop.to and not hop.gateway)
-    behind = {hop.device for hop in hops if any(net.has(hop.to) and net.bits <= hop.bits for net in pods)}
+    behind = _before_pods(found, pods)
     return {
         device.ifindex: layout.INTO_POD if device.kind == "veth" else layout.TO_NEIGHBOUR
         for device in found.devices
@@ -92,8 +94,18 @@ def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
     return (made - bridges | ports) - {*uplinks}
 
 
-def _chosen(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> Iterator[Device]:
-    away = {hop.device for hop in found.hops if hop.gateway or hop.default}
+def _before_pods(found: Found, pods: Sequence[Network]) -> set[int]:
+    """Give the devices by which a route leads into a network of pods, with no gateway."""
+    hops = (hop for hop in found.hops if hop.to and not hop.gateway)
+    return {hop.device for hop in hops if any(net.has(hop.to) and net.bits <= hop.bits for net in pods)}
+
+
+def _chosen(
+    found: Found, own: Collection[bytes], patterns: Sequence[str], pods: Sequence[Network] = ()
+) -> Iterator[Device]:
+    of_bridges = {one.ifindex for one in found.devices if one.kind in {"bridge", "veth"}}
+    away = {hop.device for hop in found.hops if hop.gateway} - (_before_pods(found, pods) & of_bridges)
+    away |= {hop.device for hop in found.hops if hop.default}
     away |= {device for device, address in found.addresses if address in own}
     away |= {hop.device for hop in found.hops} & without_ethernet(found)
     for device in found.devices:

@@ -74,7 +74,7 @@ class TcPath:
         self._loaded = ExitStack()
         self._events: Unhooked | None = None
         self._said: list[str] = []
-        self._networks = [Network.parse(text) for text in config.pod_cidrs] if config.host_routing else []
+        self._networks = [Network.parse(text) for text in config.pod_cidrs]
         self._passed_by = PassedBy(config.host_routing)
         self._swept, self._lost, self._lost_at = 0.0, -1, -LATELY  # when (monotonic), and how many packets were lost
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -251,6 +251,7 @@ class TcPath:
                 config.uplinks,
                 self._load_l3,
                 self._networks,
+                host_routing=config.host_routing,
                 all_pods=not config.pod_sockets,
             )
             attached = stack.enter_context(closing(served))

@@ -133,7 +133,7 @@ def test_the_agent_serves_under_systemd_and_is_started_until_it_can(machine: Mac
     assert machine.show("ActiveState") != "failed"
 
     machine.run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf", "-o", "mode=0700")
-    until(lambda: "in sync" in machine.status())
+    until(lambda: ": in sync" in machine.status())
     status = machine.status()
     assert "11 of 11 attached and effective" in status
     assert "eBPF at eth0: there and whole" in status
@@ -150,6 +150,6 @@ def test_the_agent_serves_under_systemd_and_is_started_until_it_can(machine: Mac
     before = machine.show("MainPID")
     machine.run("kill", "-KILL", before)
     until(lambda: machine.show("MainPID") not in {before, "0"})
-    until(lambda: "in sync" in machine.status())
+    until(lambda: ": in sync" in machine.status())
     machine.run("systemctl", "stop", "socklb-agent")
     assert "11 of 11 attached and effective" in machine.status()

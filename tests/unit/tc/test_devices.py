@@ -49,6 +49,27 @@ def names(place: Found, *patterns: str) -> list[str]:
     return [uplink.name for uplink in uplinks(place, OWN, patterns)]
 
 
+POD_HOPS = (Hop(4, gateway=False, to=pack_address("10.244.1.0"), bits=120), Hop(4, gateway=True))
+
+
+@pytest.mark.parametrize(
+    ("hops", "expected"),
+    [(POD_HOPS, ["eth0"]), (POD_HOPS[1:], ["eth0", "cni0"])],
+    ids=["a pod is the gateway to something behind it", "the control: no pods are there"],
+)
+def test_a_bridge_of_pods_is_none_whatever_is_behind_them(hops: tuple[Hop, ...], expected: list[str]) -> None:
+    place = found(ETH0, CNI0, VETH, addresses=(*at(ETH0, NODE), *at(CNI0, PODS)), hops=hops)
+    chosen = uplinks(place, OWN, (), [Network.parse("10.244.0.0/16")])
+    assert [uplink.name for uplink in chosen] == expected
+
+
+def test_a_tunnel_to_other_nodes_pods_is_one_also_without_a_gateway_of_its_own() -> None:
+    route = Hop(6, gateway=False, to=pack_address("10.244.0.0"), bits=112)
+    place = found(ETH0, VXLAN, addresses=at(ETH0, NODE), hops=(route, Hop(6, gateway=True)))
+    chosen = uplinks(place, OWN, (), [Network.parse("10.244.0.0/16")])
+    assert [uplink.name for uplink in chosen] == ["eth0", "flannel.1"]
+
+
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
