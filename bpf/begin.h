@@ -21,6 +21,8 @@ GLOBAL int refuse(struct __sk_buff *skb, int met)
 
 	if (!work)
 		return DROP;
+	if (met == AT_UPLINK_IN && skb->pkt_type == PACKET_OTHERHOST)
+		return LEAVE; /* a flooded frame: whose it is may serve it */
 	if (met == AT_UPLINK_OUT) {
 		own = !!bpf_map_lookup_elem(&own_addrs, &work->packet.tuple.source);
 		if (!own)

@@ -16,7 +16,9 @@
 
 #define LEAVE TC_ACT_UNSPEC /* to whoever comes next */
 #define DROP TC_ACT_SHOT
-#define PACKET_HOST 0 /* of <linux/if_packet.h>: the frame is this node's, no other's and no multicast */
+/* Of <linux/if_packet.h>, whose frame it is: this node's, no other's and no multicast; another host's. */
+#define PACKET_HOST 0
+#define PACKET_OTHERHOST 3
 #define LONGEST 0xffff
 #define HOPS_USED_UP 0x100
 #define DONE 0x736c /* "sl": what a packet carries to the egress of its device, where there is nothing left to do */
