@@ -17,11 +17,16 @@ from socklb.errors import SocklbError
 TIMEOUT = 5  # seconds
 
 
+class SilentAgentError(SocklbError):
+    """An agent runs and does not answer: it is busy, or stopped."""
+
+
 def ask_raw(path: Path, question: str) -> bytes | None:
     """Ask the agent; None if none runs, or if it ends before it has answered.
 
     Raises:
-        SocklbError: it is too busy to answer, or may not be asked.
+        SilentAgentError: it does not answer in time.
+        SocklbError: it may not be asked.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(TIMEOUT)
@@ -35,14 +40,15 @@ def ask_raw(path: Path, question: str) -> bytes | None:
             raise SocklbError("the agent answers root only", value=str(path), hint="sudo socklb ...") from error
         except TimeoutError as error:
             hint = "ask again: it may be taking over a large table; its log says what it does"
-            raise SocklbError(f"the agent did not answer in {TIMEOUT} s", value=str(path), hint=hint) from error
+            raise SilentAgentError(f"the agent did not answer in {TIMEOUT} s", value=str(path), hint=hint) from error
 
 
 def ask(path: Path, question: str) -> dict[str, Any] | None:
     """Do the same, and give the document.
 
     Raises:
-        SocklbError: it is too busy to answer, or may not be asked.
+        SilentAgentError: it does not answer in time.
+        SocklbError: it may not be asked.
     """
     answer = ask_raw(path, question)
     return json.loads(answer) if answer else None

@@ -1,7 +1,7 @@
 """What the API wants at a frontend, as the agent knows it: who holds it, who should serve it, and why nobody does.
 
     desired = of(state, plan, frontend)          # the agent's; pure
-    desired = ask(socket, frontend)              # whoever looks; None: no agent runs
+    desired = ask(socket, frontend)              # whoever looks; None: no agent answers
 
 The first is made for the second: an answer of the agent's socket.
 """
@@ -77,12 +77,15 @@ def of(state: State, plan: Plan, frontend: Frontend) -> Desired:
 
 
 def ask(socket: Path, frontend: Frontend) -> Desired | None:
-    """Ask a running agent.
+    """Ask a running agent; None: none answers.
 
     Raises:
-        SocklbError: it is too busy, or of a version that cannot be asked this.
+        SocklbError: it is of a version that cannot be asked this.
     """
-    answer = control.ask_raw(socket, f"desired {frontend_text(frontend)}")
+    try:
+        answer = control.ask_raw(socket, f"desired {frontend_text(frontend)}")
+    except control.SilentAgentError:
+        return None
     if not answer:
         return None
     try:

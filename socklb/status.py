@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,8 +88,10 @@ def names_of_frontends(config: Config) -> dict[str, str]:
 
 
 def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:
-    """Give what the agent knows of these Services' frontends, and whether it runs; else what the last one knew."""
-    answer = control.ask_raw(Path(config.socket), f"services {namespace} {name}")
+    """Give what the agent knows of these Services' frontends, and whether it answers; else what was known last."""
+    answer = None
+    with suppress(control.SilentAgentError):
+        answer = control.ask_raw(Path(config.socket), f"services {namespace} {name}")
     if answer:
         return msgspec.json.decode(answer, type=list[Entry]), True
     known = catalog.read(Path(config.socket).parent / catalog.FILE) or []

@@ -78,6 +78,12 @@ def service(systemd: bool) -> Generator[StringCommand, None, None]:
     yield StringCommand(f"touch {STARTED}")
 
 
+@operation(is_idempotent=False)
+def check() -> Generator[StringCommand, None, None]:
+    """Fail where `socklb check` does, with what it says."""
+    yield StringCommand(f"{PROGRAM} check")
+
+
 def _restart_unit() -> str:
     return "systemctl daemon-reload && systemctl enable --quiet socklb-agent && systemctl restart socklb-agent"
 

@@ -8,7 +8,7 @@ It is bounded: some Services of many, each asked once, with two seconds for an a
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -37,7 +37,7 @@ def check(config: Config) -> list[Result]:
         seen = f"it runs outside {find_cgroup(config)}, where no hook sees its sockets"
         return [*results, Result("hooks", "this command", FAILED, seen, "run it on the node itself")]
     with closing(Records(node.pins.maps)) as records:
-        return [*results, *_sealed(node, records), *_from_the_node(node, records), *_dns(node), *_packets(node)]
+        return [*results, *_sealed(node), *_from_the_node(node, records), *_dns(node), *_packets(node)]
 
 
 def _hooks(node: Node) -> Iterator[Result]:
@@ -48,8 +48,11 @@ def _hooks(node: Node) -> Iterator[Result]:
 
 
 def _agent(node: Node) -> Iterator[Result]:
-    if node.status is None or "error" in node.status:
+    if node.status is None:
         yield Result("agent", "the agent", FAILED, "no agent runs: changes are not followed", "socklb agent")
+        return
+    if error := node.status.get("error"):
+        yield Result("agent", "the agent", FAILED, error, "socklb status")
         return
     problem = "" if node.status["synced"] else "it is not in sync with its source"
     yield result("agent", "the agent", problem, f"in sync with {node.status['source']['where']}", "socklb status")
@@ -60,41 +63,43 @@ def _agent(node: Node) -> Iterator[Result]:
         yield result("own connect", "the agent's", own["error"], "translated", STATUS)
 
 
-def _sealed(node: Node, records: Records) -> Iterator[Result]:
+def _sealed(node: Node) -> Iterator[Result]:
     """Ask as a pod does, in a network that nothing leaves."""
     if not node.config.pod_sockets:
         yield Result("from a pod", "every Service", SKIPPED, "pod_sockets is false: packets serve pods")
         return
+    served = [f for f, how in at_sockets(node) if how.backends and f.address not in (ANY4, ANY6)]
     try:
-        with sealed.Sealed() as place:
-            served = [f for f, how in at_sockets(node) if how.backends and f.address not in (ANY4, ANY6)]
-            for frontend in some(served, SEALED):
-                problem = _asked_from(place, node, frontend, records)
-                yield result("from a pod", node.name(frontend), problem, "led to a backend", explain(frontend))
-            yield from others("from a pod", served, SEALED)
-            yield from _refusals(node, place)
+        asked = some(served, SEALED)
+        for frontend, problem in zip(asked, _asked_as_a_pod(node, asked), strict=True):
+            yield result("from a pod", node.name(frontend), problem, "led to a backend", explain(frontend))
+        yield from others("from a pod", served, SEALED)
+        yield from _refusals(node)
     except OSError as error:
         yield Result("from a pod", "every Service", FAILED, f"no network namespace: {error}", "run it as root")
 
 
-def _asked_from(place: sealed.Sealed, node: Node, frontend: Frontend, records: Records) -> str:
-    """Ask; endpoints that came or went since the tables were read are no trouble."""
-    problem = place.run(partial(sealed.connect, frontend, node.serving[frontend], records))
-    if not problem:
-        return ""
-    now = view.read_frontends(node.pins.maps).get(frontend)
-    return place.run(partial(sealed.connect, frontend, now, records)) if now and now.backends else ""
+def _asked_as_a_pod(node: Node, asked: Sequence[Frontend]) -> Iterator[str]:
+    """Say what is wrong with each; endpoints that came or went since the tables were read are no trouble."""
+    problems = sealed.run(partial(sealed.connect, [(frontend, node.serving[frontend]) for frontend in asked]))
+    now = view.read_frontends(node.pins.maps) if any(problems) else {}
+    again = [
+        (f, now[f]) for f, problem in zip(asked, problems, strict=True) if problem and f in now and now[f].backends
+    ]
+    still = sealed.run(partial(sealed.connect, again)) if again else []
+    known = dict(zip((frontend for frontend, _ in again), still, strict=True))
+    for frontend, problem in zip(asked, problems, strict=True):
+        yield known.get(frontend, "") if problem else ""
 
 
-def _refusals(node: Node, place: sealed.Sealed) -> Iterator[Result]:
+def _refusals(node: Node) -> Iterator[Result]:
     if not features.SET_ERRNO.there():
         yield Result("refusal", "no endpoint", SKIPPED, str(features.SET_ERRNO))
         return
     empty = [f for f, how in at_sockets(node) if not how.backends and f.address not in (ANY4, ANY6)][:EMPTY]
-    for frontend in [*empty, *_unknown_ports(node)]:
-        yield result(
-            "refusal", node.name(frontend), place.run(partial(sealed.refused, frontend)), "refused", explain(frontend)
-        )
+    asked = [*empty, *_unknown_ports(node)]
+    for frontend, problem in zip(asked, sealed.run(partial(sealed.refused_all, asked)), strict=True):
+        yield result("refusal", node.name(frontend), problem, "refused", explain(frontend))
 
 
 def _unknown_ports(node: Node) -> Iterator[Frontend]:
@@ -150,7 +155,7 @@ def _packets(node: Node) -> Iterator[Result]:
         yield Result("packet path", "the node", SKIPPED, "packet_path is false")
         return
     if node.status is None or "error" in node.status:
-        yield Result("packet path", "the node", SKIPPED, "no agent runs that could say")
+        yield Result("packet path", "the node", SKIPPED, "no agent answers that could say")
     else:
         facts = node.status["packet_path"]
         problem = "" if facts["whole"] else facts["error"] or facts["damage"] or "it is not whole"

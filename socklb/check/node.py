@@ -55,7 +55,10 @@ def read(config: Config) -> Node:
     served = {f: how for f, how in held.items() if not f.scope}
     outside = {f._replace(scope=0): how for f, how in held.items() if f.scope}
     services, nodes, own = (_addresses(pins, name) for name in ("service_addrs", "node_addrs", "own_addrs"))
-    status = control.ask(Path(config.socket), "status")
+    try:
+        status = control.ask(Path(config.socket), "status")
+    except control.SilentAgentError as error:
+        status = {"error": error.message}
     return Node(config, pins, served, outside, names_of_frontends(config), services, nodes, own, status)
 
 

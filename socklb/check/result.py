@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,22 +25,25 @@ def failed(results: Sequence[Result]) -> bool:
     return any(result.verdict == FAILED for result in results)
 
 
-def write_junit(file: Path, node: str, results: Sequence[Result], seconds: float) -> None:
-    """Write a test case for each result.
+def write_junit(file: Path, found: Mapping[str, Sequence[Result]], seconds: float) -> None:
+    """Write a test suite for each node, with a test case for each result.
 
     Raises:
         OSError: it cannot be written.
     """
+    root = ET.Element("testsuites", time=f"{seconds:.3f}")
+    root.extend(_suite(node, results) for node, results in found.items())
+    ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+
+
+def _suite(node: str, results: Sequence[Result]) -> ET.Element:
     suite = ET.Element("testsuite", name=f"socklb check {node}".strip(), tests=str(len(results)), errors="0")
     suite.set("failures", str(sum(result.verdict == FAILED for result in results)))
     suite.set("skipped", str(sum(result.verdict == SKIPPED for result in results)))
-    suite.set("time", f"{seconds:.3f}")
     for result in results:
         case = ET.SubElement(suite, "testcase", classname=f"socklb.{result.check}", name=result.subject)
         if result.verdict == FAILED:
             ET.SubElement(case, "failure", message=result.seen).text = result.next and f"next: {result.next}"
         elif result.verdict == SKIPPED:
             ET.SubElement(case, "skipped", message=result.seen)
-    root = ET.Element("testsuites")
-    root.append(suite)
-    ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    return suite

@@ -1,72 +1,83 @@
 """A network namespace that nothing leaves: every address is its own, so what a hook makes of an address is seen there.
 
-    with Sealed() as sealed:
-        sealed.run(lambda: connect(frontend, serving, records))
+    problems = run(partial(connect, asked))     # one for each of [(Frontend, Serving)], "" where all is well
 
-It belongs to one thread of this process, whose cgroup and therefore hooks it has; no process, no file, no device of the
-node's is touched. A pod is the same to the hooks: a socket outside the node's own network.
+It belongs to a child of this process, which has its cgroup and therefore its hooks; no file and no device of the node's
+is touched. A pod is the same to the hooks: a socket outside the node's own network. Without CAP_SYS_ADMIN it
+is made below a user namespace.
 """
 
 from __future__ import annotations
 
 import ctypes as ct
+import errno
 import fcntl
 import os
+import pickle
 import select
 import socket
 import struct
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import NoReturn, TypeVar
 
 from socklb.netlink import ACK, attribute, exchange
 from socklb.serving import Backend, Frontend, Serving, address_text, endpoint_text, is_ipv4, pack_address
 from socklb.sockets.networks import CLONE_NEWNET
-from socklb.sockets.records import Records
 
+CLONE_NEWUSER = 0x10000000
 NETLINK_ROUTE, NEW_ROUTE, CREATE = 0, 24, 0x400
 ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 LOCAL_TABLE, BY_BOOT, HOST, LOCAL = 255, 3, 254, 2
 ROUTE_OUTPUT = 4
 SIOCSIFFLAGS, IFF_UP, LOOPBACK = 0x8914, 1, 1
+IP_PKTINFO, IPV6_RECVPKTINFO, IPV6_PKTINFO = 8, 49, 50
 PATIENCE = 2.0  # seconds
 
 T = TypeVar("T")
 
 
-class Sealed:
-    """See the module."""
+def run(act: Callable[[], T]) -> T:
+    """Run something in a new one; what it gives is pickled.
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1)
+    Raises:
+        OSError: the kernel refused the namespace, or the child came to an end without a word.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        _answer(act, writing)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as answers:
+            told = answers.read()
+    finally:
+        os.waitpid(child, 0)
+    if not told:
+        raise OSError(errno.ECHILD, "it came to an end without a word")
+    done, result = pickle.loads(told)
+    if not done:
+        raise result
+    return result
 
-    def __enter__(self) -> Self:
-        """Make it.
 
-        Raises:
-            OSError: the kernel refused.
-        """
+def _answer(act: Callable[[], object], writing: int) -> NoReturn:
+    """Be the child."""
+    try:
         try:
-            self.run(_make)
-        except BaseException:
-            self._thread.shutdown()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._thread.shutdown()
-
-    def run(self, act: Callable[[], T]) -> T:
-        """Run something inside."""
-        return self._thread.submit(act).result()
+            _make()
+            told = pickle.dumps((True, act()))
+        except Exception as error:  # noqa: BLE001 - the parent raises it
+            told = pickle.dumps((False, error))
+        with os.fdopen(writing, "wb") as answers:
+            answers.write(told)
+    finally:
+        os._exit(0)
 
 
 def _make() -> None:
-    if ct.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+    libc = ct.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) and (ct.get_errno() != errno.EPERM or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)):
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()), "unshare")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
@@ -79,38 +90,37 @@ def _make() -> None:
             list(exchange(NETLINK_ROUTE, NEW_ROUTE, ACK | CREATE, route))
 
 
-def connect(asked: Frontend, serving: Serving, records: Records) -> str:
-    """Connect to a frontend; say what is not as it should be, or nothing."""
+def connect(asked: Iterable[tuple[Frontend, Serving]]) -> list[str]:
+    """Connect to frontends; say for each what is not as it should be, or nothing."""
+    return [_connect(frontend, serving) for frontend, serving in asked]
+
+
+def _connect(asked: Frontend, serving: Serving) -> str:
+    """Every backend listens here: who is reached says where the client was led."""
+    udp = asked.protocol == socket.IPPROTO_UDP
+    kind, accepted = (socket.SOCK_DGRAM, _received) if udp else (socket.SOCK_STREAM, _accepted)
+    family = family_of(asked)
     try:
-        if asked.protocol == socket.IPPROTO_UDP:
-            return _connect_udp(asked, serving, records)
-        return _connect_tcp(asked, serving)
+        with ExitStack() as opened:
+            ports = {one.port for one in serving.backends}
+            listeners = [opened.enter_context(_listener(family, kind, port)) for port in ports]
+            client = opened.enter_context(socket.socket(family, kind))
+            client.settimeout(PATIENCE)
+            client.connect(end_of(asked))
+            name = client.getpeername()[:2]
+            if udp:
+                client.send(b"")
+            reached = accepted(listeners)
     except OSError as error:
         return f"connect(): {error.strerror or error}"
-
-
-def _connect_tcp(asked: Frontend, serving: Serving) -> str:
-    """Every backend listens here: who accepts says where the connection was led."""
-    family = family_of(asked)
-    with ExitStack() as opened:
-        listeners = [opened.enter_context(_listener(family, port)) for port in {one.port for one in serving.backends}]
-        client = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        client.settimeout(PATIENCE)
-        client.connect(end_of(asked))
-        name = client.getpeername()[:2]
-        reached = _accepted(listeners)
     if reached not in serving.backends:
         return f"it was led to {endpoint_text(reached)}, which is none of its backends"
-    return _misnamed(name, asked)
+    return "" if name == end_of(asked) else f"getpeername() gives {name[0]} port {name[1]}"
 
 
-def _connect_udp(asked: Frontend, serving: Serving, records: Records) -> str:
-    with socket.socket(family_of(asked), socket.SOCK_DGRAM) as client:
-        client.connect(end_of(asked))
-        known = records.newest(client)
-        if known is None or known.given not in serving.backends:
-            return f"it was led to {endpoint_text(known.given) if known else 'no backend'}"
-        return _misnamed(client.getpeername()[:2], asked)
+def refused_all(asked: Iterable[Frontend]) -> list[str]:
+    """Ask where nobody serves; say for each what came instead of a refusal, or nothing."""
+    return [refused(frontend) for frontend in asked]
 
 
 def refused(asked: Frontend) -> str:
@@ -119,7 +129,7 @@ def refused(asked: Frontend) -> str:
     with ExitStack() as opened:
         try:
             if kind == socket.SOCK_STREAM:
-                opened.enter_context(_listener(family_of(asked), asked.port))
+                opened.enter_context(_listener(family_of(asked), kind, asked.port))
             client = opened.enter_context(socket.socket(family_of(asked), kind))
             client.settimeout(PATIENCE)
             client.connect(end_of(asked))
@@ -130,17 +140,18 @@ def refused(asked: Frontend) -> str:
     return "connect() was not refused"
 
 
-def _misnamed(name: tuple[str, int], asked: Frontend) -> str:
-    return "" if name == end_of(asked) else f"getpeername() gives {name[0]} port {name[1]}"
-
-
-def _listener(family: socket.AddressFamily, port: int) -> socket.socket:
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before are in TIME_WAIT
+def _listener(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> socket.socket:
+    found = socket.socket(family, kind)
     if family == socket.AF_INET6:
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        found.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+    else:
+        found.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    if kind == socket.SOCK_STREAM:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before are in TIME_WAIT
     found.bind(("", port))
-    found.listen()
+    if kind == socket.SOCK_STREAM:
+        found.listen()
     return found
 
 
@@ -155,6 +166,22 @@ def _accepted(listeners: list[socket.socket]) -> Backend:
         with connection:
             host, port = connection.getsockname()[:2]
             return Backend(pack_address(host), port)
+    raise TimeoutError("it came in nowhere")
+
+
+def _received(listeners: list[socket.socket]) -> Backend:
+    """Give where a datagram came in (ip(7), ipv6(7): its destination stands last in in_pktinfo, first in in6_pktinfo).
+
+    Raises:
+        TimeoutError: nowhere.
+    """
+    for listener in select.select(listeners, [], [], PATIENCE)[0]:
+        _, about, _, _ = listener.recvmsg(1, socket.CMSG_SPACE(20))
+        for level, kind, data in about:
+            if (level, kind) in ((socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, IPV6_PKTINFO)):
+                four = level == socket.IPPROTO_IP
+                host = socket.inet_ntop(*((socket.AF_INET, data[8:12]) if four else (socket.AF_INET6, data[:16])))
+                return Backend(pack_address(host), listener.getsockname()[1])
     raise TimeoutError("it came in nowhere")
 
 

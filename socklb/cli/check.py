@@ -3,16 +3,18 @@
 socklb check
 socklb check --verbose                # what works one by one, too
 socklb check --junit check.xml        # for machines
+socklb check --all-nodes              # on every node, by kubectl in the pods of the DaemonSet
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from socklb import config
+from socklb.check import all_nodes
 from socklb.check.checks import check
 from socklb.check.result import FAILED, PASSED, SKIPPED, Result, failed, write_junit
 from socklb.cli import output
@@ -30,6 +32,9 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     about = "try whether this node serves; harms nobody"
     verb = verbs.add_parser("check", parents=[common], help=about, **usage(__doc__, codes))
     verb.add_argument("-v", "--verbose", action="store_true", help="what works one by one, too")
+    verb.add_argument(
+        "--all-nodes", action="store_true", help="by kubectl, on every node that has a pod of the DaemonSet"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON")
     takes_a_file(verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML as well"))
     verb.set_defaults(run=run)
@@ -37,20 +42,34 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Try everything and print what came of it. Exit code 5: something does not work."""
-    settings = config.load(arguments.config)
+    began = time.monotonic()
+    found = dict(all_nodes.check()) if arguments.all_nodes else _on_this_node(arguments.config)
+    if arguments.junit:
+        write_junit(arguments.junit, found, time.monotonic() - began)
+    if arguments.json:
+        output.json([_row(node, result, arguments) for node, results in found.items() for result in results])
+    else:
+        _print(found, arguments)
+    return DOES_NOT_WORK if any(failed(results) for results in found.values()) else 0
+
+
+def _on_this_node(file: Path) -> dict[str, list[Result]]:
+    settings = config.load(file)
     if not Pins(Path(settings.bpffs)).exist():
         raise SocklbError("no tables on this node", value=settings.bpffs, hint="socklb agent")
-    began = time.monotonic()
-    results = check(settings)
-    if arguments.junit:
-        write_junit(arguments.junit, settings.node, results, time.monotonic() - began)
-    if arguments.json:
-        output.json([result._asdict() for result in results])
-    else:
-        rows = results if arguments.verbose else list(_shortly(results))
-        output.columns([("CHECK", "VERDICT", "AT", "SEEN", "NEXT"), *map(_line, rows)])
-        output.say(f"\n{_sum(results)}")
-    return DOES_NOT_WORK if failed(results) else 0
+    return {settings.node: check(settings)}
+
+
+def _row(node: str, result: Result, arguments: argparse.Namespace) -> dict[str, str]:
+    return {**({"node": node} if arguments.all_nodes else {}), **result._asdict()}
+
+
+def _print(found: Mapping[str, Sequence[Result]], arguments: argparse.Namespace) -> None:
+    lines = [("NODE", "CHECK", "VERDICT", "AT", "SEEN", "NEXT")]
+    for node, results in found.items():
+        lines += [(node, *_line(result)) for result in (results if arguments.verbose else _shortly(results))]
+    output.columns(lines if arguments.all_nodes else [line[1:] for line in lines])
+    output.say(f"\n{_sum([result for results in found.values() for result in results])}")
 
 
 def _shortly(results: Sequence[Result]) -> Iterator[Result]:

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         which = f"{namespace or '*'}/{name or '*'}"
         raise SocklbError("no such Service has a frontend on this node", value=which, hint="socklb service list")
     if not found.current:
-        print("no agent runs: names and types are as the last agent knew them", file=sys.stderr)
+        print("no agent answers: names and types are as the last agent knew them", file=sys.stderr)
     lines = [("SERVICE", "TYPE", "FRONTEND", "PATH", "BACKENDS")]
     lines += [
         (

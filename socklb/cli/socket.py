@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = Wanted(arguments.service, arguments.pod, arguments.backend, arguments.gone)
     found, current = rows(settings, pins.maps, find_cgroup(settings), wanted)
     if not current:
-        print("no agent runs: names are as the last one knew them, and 'gone' may be 'terminating'", file=sys.stderr)
+        print("no agent answers: names are as the last one knew them, and 'gone' may be 'terminating'", file=sys.stderr)
     if arguments.json:
         output.json(found)
         return 0

@@ -41,7 +41,7 @@ def _why(asked: Frontend, verdict: Verdict, service: str, wanted: Desired | None
     local = " on this node" if "Policy is Local" in reason else ""
     rest = verdict.why.removeprefix("nobody serves it")
     if not reason:
-        reason = "the API has endpoints that the tables lack" if wanted else "no agent runs that could say why"
+        reason = "the API has endpoints that the tables lack" if wanted else "no agent answers that could say why"
     return f"{_whose(asked, service)} has no ready endpoint{local}: {reason}{rest}"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -49,6 +50,26 @@ def test_a_client_that_is_gone_before_its_answer_leaves_no_trace(serving: AgentU
     assert serving.status()
     assert "Traceback" not in serving.log
     assert "Error" not in serving.log
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [["service", "list"], ["socket", "list"], ["explain", f"{SERVICE4}:80"], ["bugreport"]],
+    ids=" ".join,
+)
+def test_what_the_kernel_knows_is_shown_while_an_agent_does_not_answer(
+    serving: AgentUnderTest, typed: list[str], tmp_path: Path
+) -> None:
+    serving.until(lambda status: status["connect"]["translated"])
+    command = serving.command(*typed)
+    serving.send(signal.SIGSTOP)
+    try:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    finally:
+        serving.send(signal.SIGCONT)
+    assert done.returncode == 0, done.stderr
+    if "list" in typed:
+        assert "no agent answers: names" in done.stderr
 
 
 @pytest.mark.parametrize("sent", [b"\n", b"\xff\xfe\n", b"x" * (1 << 20), b"nonsense\n"])

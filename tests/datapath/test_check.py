@@ -114,6 +114,16 @@ def test_what_does_not_work_is_found(
     assert all(row["next"] for row in failed)
 
 
+@pytest.mark.needs(SET_ERRNO)
+def test_it_is_satisfied_with_the_capabilities_of_the_daemonset(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    """CAP_SYS_ADMIN is not among them, without which no network namespace can be made but below a user namespace."""
+    some = "-all,+bpf,+perfmon,+net_admin,+net_bind_service,+sys_ptrace"
+    command = ["setpriv", f"--bounding-set={some}", *serving.command("check", "--json")]
+    done = sandbox.run(lambda: subprocess.run(command, capture_output=True, text=True, check=False))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert verdicts(json.loads(done.stdout)) == {kind: {"passed"} for kind in WORKS}
+
+
 def test_a_server_that_is_not_there_is_told_from_hooks_that_do_not_work(
     sandbox: Sandbox, serving: AgentUnderTest
 ) -> None:

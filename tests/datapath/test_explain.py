@@ -304,7 +304,7 @@ def test_without_an_agent_names_are_known_and_reasons_are_not(serving_agent: Age
     serving_agent.until(lambda _: names.exists())
     serving_agent.stop()
     shown = serving_agent.run("explain", "10.96.0.99:80", *from_below(sandbox)).stdout.splitlines()
-    assert "Service default/empty has no ready endpoint: no agent runs that could say why" in shown[-2]
+    assert "Service default/empty has no ready endpoint: no agent answers that could say why" in shown[-2]
     assert shown[-1].startswith("No agent runs: whether the API wants it so is not known")
 
 

@@ -313,4 +313,4 @@ def test_what_has_become_of_a_backend(asking: tuple[AgentUnderTest, Pod]) -> Non
     agent.stop()
     shown = agent.run("socket", "list", "--json", "--gone")
     assert (*WEB_TCP, "gone") in brief(json.loads(shown.stdout))
-    assert "no agent runs" in shown.stderr
+    assert "no agent answers" in shown.stderr

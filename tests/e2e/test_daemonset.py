@@ -135,6 +135,18 @@ def test_it_has_the_capabilities_that_it_names_and_no_others(kubernetes: Kuberne
 
 
 @pytest.mark.usefixtures("daemonset")
+def test_every_node_is_checked_by_one_command(kubernetes: Kubernetes) -> None:
+    command = ["env", "KUBECONFIG=/etc/kubernetes/admin.conf", "socklb", "check", "--all-nodes", "--json"]
+    done = kubernetes.control_plane.run(*command)
+    found = json.loads(done.stdout)
+    assert [row for row in found if row["verdict"] == "failed"] == []
+    assert done.returncode == 0
+    for node in kubernetes.nodes:
+        passed = {row["check"] for row in found if row["node"] == node and row["verdict"] == "passed"}
+        assert passed >= {"hooks", "agent", "from a pod", "refusal", "from the node", "DNS", "packet path"}
+
+
+@pytest.mark.usefixtures("daemonset")
 def test_it_rolls_under_load(kubernetes: Kubernetes) -> None:
     before = {pod["metadata"]["name"] for pod in agents(kubernetes)}
     with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:

@@ -130,3 +130,11 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path: Path) -> None:
         started.send_signal(signal.SIGINT)
         _, told = started.communicate(timeout=20)
     assert (started.returncode, told) == (130, "socklb: interrupted\n")
+
+
+def test_all_nodes_cannot_be_checked_without_kubectl(
+    as_root: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["check", "--all-nodes"]) == 1
+    assert "no kubectl on PATH" in capsys.readouterr().err
