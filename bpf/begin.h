@@ -47,6 +47,18 @@ static __always_inline int begin_planned(struct __sk_buff *skb, struct work *wor
 	return work->row == NONE ? DROP : BEGUN;
 }
 
+/* Plan a flow of the packet at work that no frontend is asked for: to where it goes anyway. Field by field, for a whole
+ * struct would be made on the stack.
+ */
+static __always_inline struct plan *plan_directly(struct work *work)
+{
+	__builtin_memset(&work->plan, 0, sizeof(work->plan));
+	work->plan.backend = work->packet.tuple.destination;
+	work->plan.port = work->packet.tuple.destination_port;
+	work->plan.row = NO_FRONTEND;
+	return &work->plan;
+}
+
 /* The frontend that a packet asks for, by its address or as a NodePort of this node. */
 static __always_inline struct found find_asked(struct frontend_key *key)
 {
@@ -196,9 +208,7 @@ static __always_inline int is_worlds(const struct packet *p)
  */
 static __always_inline int let_in(struct __sk_buff *skb, struct work *work)
 {
-	work->plan = (struct plan){ .backend = work->packet.tuple.destination,
-				    .row = NO_FRONTEND,
-				    .port = work->packet.tuple.destination_port };
+	plan_directly(work);
 	return begin_planned(skb, work, 0) == BEGUN ? BEGUN : LEAVE;
 }
 
@@ -206,26 +216,28 @@ static __always_inline int let_in(struct __sk_buff *skb, struct work *work)
 GLOBAL int begin_service(struct __sk_buff *skb, int met)
 {
 	struct work *work = get_work();
-	struct frontend_key key = {};
 	struct found found, second = {};
+	struct frontend_key *key;
 	__u64 flags;
 
 	if (!work)
 		return DROP;
 	if (met == AT_UPLINK_IN && is_worlds_to_pod())
 		return let_in(skb, work);
-	key.address = work->packet.tuple.destination;
-	key.port = work->packet.tuple.destination_port;
-	key.protocol = work->packet.tuple.protocol;
-	found = find_asked(&key);
+	key = &work->asked;
+	key->address = work->packet.tuple.destination;
+	key->port = work->packet.tuple.destination_port;
+	key->protocol = work->packet.tuple.protocol;
+	key->scope = 0;
+	found = find_asked(key);
 	if (!found.frontend)
 		return without_frontend(skb, &work->packet, met);
 	flags = *(volatile __u64 *)&found.frontend->options >> 32;
 	if (flags & GUARDED && !may_ask(found.row, &work->packet.tuple.source))
 		return forbid();
 	if (met == AT_UPLINK_IN && flags & HAS_OUTSIDE) {
-		key.scope = FROM_OUTSIDE;
-		second = find_frontend(&key);
+		key->scope = FROM_OUTSIDE;
+		second = find_frontend(key);
 	}
 	return serve(skb, met, second.frontend ? second.row : found.row, !!second.frontend);
 }
@@ -236,13 +248,12 @@ static __always_inline int begin_to_world(struct __sk_buff *skb, struct work *wo
 	const struct packet *p = &work->packet;
 	__u32 ifindex = skb->ifindex;
 	struct uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
-	struct plan *plan = &work->plan;
+	struct plan *plan;
 
 	if (!uplink)
 		return LEAVE;
-	*plan = (struct plan){
-		.masqueraded = 1, .row = NO_FRONTEND, .backend = p->tuple.destination, .port = p->tuple.destination_port
-	};
+	plan = plan_directly(work);
+	plan->masqueraded = 1;
 	plan->node = p->six ? uplink->ipv6 : uplink->ipv4;
 	return is_unspecified(&plan->node) ? LEAVE : begin_planned(skb, work, 2);
 }
@@ -297,14 +308,16 @@ GLOBAL int begin_beside(struct __sk_buff *skb)
 	if (may_be_ours(&tuple->destination) || networks_of(&tuple->destination) & SERVICE_NETWORK)
 		return TO_SERVICE;
 	reply = &work->quoted;
-	*reply = (struct tuple){ tuple->destination, tuple->source,   tuple->destination_port,
-				 tuple->source_port, tuple->protocol, AS_IT_GOES };
+	reply->source = tuple->destination;
+	reply->destination = tuple->source;
+	reply->source_port = tuple->destination_port;
+	reply->destination_port = tuple->source_port;
+	reply->protocol = tuple->protocol;
+	reply->place = AS_IT_GOES;
+	reply->pad = 0;
 	if (!find(reply, &element) || (element & 3) != 3 || forget_flow(element >> 2, IF_OVER_OR_CLOSED))
 		return LEAVE;
-	work->plan = (struct plan){ .backend = tuple->destination,
-				    .node = tuple->source,
-				    .row = NO_FRONTEND,
-				    .port = tuple->destination_port };
+	plan_directly(work)->node = tuple->source;
 	return begin_planned(skb, work, 0);
 }
 

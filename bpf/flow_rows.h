@@ -4,6 +4,7 @@
 #define SOCKLB_FLOW_ROWS_H
 
 #include "flows.h"
+#include "work.h"
 
 #define ROW_TRIES 16
 
@@ -151,26 +152,28 @@ GLOBAL int link_tuple(__u32 row, __u32 kind)
 {
 	struct flow *flow = flow_at(row);
 	__u32 element = row << 2 | (kind & 3), *found, other;
+	struct work *work = get_work();
 	__u64 flags = BPF_NOEXIST;
-	struct tuple tuple;
+	struct tuple *tuple;
 	struct flow *its;
 
-	if (!flow)
+	if (!flow || !work)
 		return 0;
-	tuple_of(flow, kind & 3, &tuple);
-	if (bpf_map_update_elem(&flow_index, &tuple, &element, flags)) {
-		found = bpf_map_lookup_elem(&flow_index, &tuple);
+	tuple = &work->linked;
+	tuple_of(flow, kind & 3, tuple);
+	if (bpf_map_update_elem(&flow_index, tuple, &element, flags)) {
+		found = bpf_map_lookup_elem(&flow_index, tuple);
 		if (found) {
 			other = *(volatile __u32 *)found;
 			its = flow_at(other >> 2);
 			if (!its || (state_of(its) & 3) == BUSY)
 				return 0;
-			if (!follow(other, &tuple, 1))
+			if (!follow(other, tuple, 1))
 				flags = BPF_ANY;
 			else if (!forget_flow(other >> 2, IF_OVER_OR_CLOSED))
 				return 0;
 		}
-		if (bpf_map_update_elem(&flow_index, &tuple, &element, flags))
+		if (bpf_map_update_elem(&flow_index, tuple, &element, flags))
 			return 0;
 	}
 	flow->kinds |= 1 << (kind & 3);

@@ -116,7 +116,7 @@ static __always_inline int ask_routes(struct __sk_buff *skb, int six, const stru
 }
 
 /* The way of a packet once it has this tuple; NULL: the stack is to send it. */
-static __always_inline struct way *find_way(struct __sk_buff *skb, const struct packet *p, const struct tuple *to)
+static __noinline struct way *find_way(struct __sk_buff *skb, const struct packet *p, const struct tuple *to)
 {
 	__u32 number = (filter_bit(&to->destination) + 31 * filter_bit(&to->source)) % MAX_KNOWN_WAYS;
 	__u32 length = wire_length(skb, p), class = class_of(skb, p);

@@ -158,7 +158,8 @@ static __always_inline __u8 *mark_of(const struct address *a, const struct addre
 	return pairs ? &pairs->known[number % sizeof(struct pairs)] : NULL;
 }
 
-static __always_inline int may_be_pair(const struct address *a, const struct address *b)
+/* By itself, for inline it costs the programs 64 bytes of stack. */
+static __noinline int may_be_pair(const struct address *a, const struct address *b)
 {
 	__u8 *mark = mark_of(a, b);
 

@@ -28,10 +28,10 @@ struct icmp_error {
 };
 
 /* The sum of the pseudo-header, both ways the same. The words of a mapped IPv4 address add nothing. */
-static __always_inline __u16 pseudo_sum(const struct tuple *tuple, __u16 length)
+static __always_inline __u16 pseudo_sum(const struct tuple *tuple, __u8 protocol, __u16 length)
 {
 	const __u32 *word = tuple->source.word;
-	__u64 sum = bpf_htons(length) + bpf_htons(tuple->protocol);
+	__u64 sum = bpf_htons(length) + bpf_htons(protocol);
 
 #pragma unroll
 	for (int i = 0; i < 8; i++)
@@ -96,8 +96,8 @@ GLOBAL int make_reset(struct __sk_buff *skb)
 
 	if (bpf_skb_load_bytes(skb, p->l4, &tcp, sizeof(tcp)))
 		return -1;
-	pseudo = pseudo_sum(&p->tuple, sizeof(tcp));
-	length = tcp.check == pseudo_sum(&p->tuple, length);
+	pseudo = pseudo_sum(&p->tuple, p->tuple.protocol, sizeof(tcp));
+	length = tcp.check == pseudo_sum(&p->tuple, p->tuple.protocol, length);
 	tcp = (struct tcp_reset){ .source = tcp.destination,
 				  .destination = tcp.source,
 				  .acknowledged = bpf_htonl(bpf_ntohl(tcp.sequence) + 1),
@@ -116,7 +116,7 @@ static __always_inline __u32 quoted_sum(const struct packet *p, const __u8 *quot
 {
 	__u16 check = *(__u16 *)(quoted + header + 6);
 
-	if (p->tuple.protocol == IPPROTO_UDP && check == pseudo_sum(&p->tuple, length))
+	if (p->tuple.protocol == IPPROTO_UDP && check == pseudo_sum(&p->tuple, p->tuple.protocol, length))
 		return sum_of(quoted, header) + (__u16)~check;
 	return sum_of(quoted, header + QUOTED);
 }
@@ -149,7 +149,6 @@ GLOBAL int make_unreachable6(struct __sk_buff *skb)
 	struct icmp_error icmp = { .type = ICMPV6_DEST_UNREACH, .code = ICMPV6_PORT_UNREACH };
 	struct work *work = get_work();
 	struct packet *p;
-	struct tuple outer;
 	__u64 sum;
 
 	if (!work)
@@ -157,10 +156,9 @@ GLOBAL int make_unreachable6(struct __sk_buff *skb)
 	p = &work->packet;
 	if (bpf_skb_load_bytes(skb, L3, quoted, sizeof(quoted)))
 		return -1;
-	outer = p->tuple;
-	outer.protocol = IPPROTO_ICMPV6;
 	sum = quoted_sum(p, quoted, sizeof(struct ipv6hdr), skb->len - p->l4);
-	sum += sum_of(&icmp, sizeof(icmp)) + (__u64)pseudo_sum(&outer, sizeof(icmp) + sizeof(quoted));
+	sum += sum_of(&icmp, sizeof(icmp)) +
+	       (__u64)pseudo_sum(&p->tuple, IPPROTO_ICMPV6, sizeof(icmp) + sizeof(quoted));
 	icmp.check = ~fold16(fold32(sum));
 	if (bpf_skb_change_tail(skb, L3 + sizeof(quoted), 0) ||
 	    bpf_skb_adjust_room(skb, sizeof(struct ipv6hdr) + sizeof(icmp), BPF_ADJ_ROOM_MAC, 0) ||

@@ -23,7 +23,7 @@ static __always_inline int may_begin(const struct packet *p)
 	}
 }
 
-static __always_inline __u8 networks_of(const struct address *address)
+static __noinline __u8 networks_of(const struct address *address)
 {
 	struct network key = { NETWORK_BITS, *address };
 	__u8 *flags = bpf_map_lookup_elem(&networks, &key);
@@ -31,7 +31,7 @@ static __always_inline __u8 networks_of(const struct address *address)
 	return flags ? *flags : 0;
 }
 
-static __always_inline int may_ask(__u32 row, const struct address *client)
+static __noinline int may_ask(__u32 row, const struct address *client)
 {
 	struct source_range key = { SOURCE_BITS, row, *client };
 

@@ -16,8 +16,10 @@ from socklb.tc.programs import L3_FILES, NAMES, OBJECT_FILES, Programs
 from tests.datapath.sandbox import mounted_bpffs
 from tests.datapath.test_layout import offsets_of, struct_layout
 from tests.datapath.test_verifier import ProgramInfo
+from tests.tc.translation.stack import MOST_CALLS, deepest
 
 MOST = 58_000  # instructions of one program; some 1 µs each
+MOST_STACK = 448  # of 512
 ENDS = {f"ends+{16 * end}": 0 for end in range(4)}
 # the fields of each Python struct, and how far into its field the low byte of a value stands (big-endian: at the end)
 STRUCTS = [
@@ -52,7 +54,7 @@ def test_size_and_offsets_are_those_of_the_object(
 
 def test_every_map_of_the_object_is_known(objects: Path) -> None:
     bpf = Path(__file__).parents[3] / "bpf"
-    sources = [(bpf / name).read_text() for name in ("service_maps.h", "packet_maps.h", "ports.h")]
+    sources = [(bpf / name).read_text() for name in ("service_maps.h", "packet_maps.h", "work.h")]
     found = {name for source in sources for name in re.findall(r"^} (\w+) SEC\(\".maps\"\)", source, re.MULTILINE)}
     assert found == {*SERVICE_MAPS, *layout.MAPS, layout.KNOWN_WAYS}
 
@@ -75,6 +77,13 @@ def test_the_verifier_takes_every_object_and_walks_no_far_way(
         walked = {name: _verified_instructions(programs.fd(name)) for name in programs.by_name}
     assert min(walked.values()) > 0
     assert {name: count for name, count in walked.items() if count > MOST} == {}
+
+
+def test_no_way_of_calls_takes_nearly_all_of_the_stack(objects: Path) -> None:
+    """The compilers of other distributions take somewhat more, and older kernels refuse what is too much."""
+    found = {(file.name, name): way for file in objects.glob("*.bpf.o") for name, way in deepest(file).items()}
+    assert {("packets-l3-5.10.bpf.o", "uplink_out_l3"), ("socklb-observed.bpf.o", "connect6")} <= found.keys()
+    assert {key: way for key, way in found.items() if way.bytes > MOST_STACK or len(way.way) > MOST_CALLS} == {}
 
 
 def _verified_instructions(program: int) -> int:
