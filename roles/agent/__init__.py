@@ -54,6 +54,7 @@ def _common() -> dict[str, object]:
         "node": short_name(host),
         "external_ips": host.data.get("external_ips", []),
         "pod_sockets": host.data.get("pod_sockets", True),
+        "host_routing": host.data.get("host_routing", False),
     }
 
 

@@ -130,6 +130,28 @@ def test_hooks_that_leave_pods_alone_have_their_sockets_served_at_their_devices(
     assert [service for _, service in flows(w1, own).items() - before.items()] == ["web", "web"]
 
 
+def test_host_routing_hands_on_what_comes_from_outside(cluster: Cluster, w1: Place) -> None:
+    """The control: without it the node's stack counts each packet that it forwards."""
+
+    def forwarded() -> int:
+        return int(w1.output("sh", "-c", "awk '/^Ip: [0-9]/ {print $7}' /proc/net/snmp"))
+
+    def ask_twenty_times() -> int:
+        before = forwarded()
+        for _ in range(20):
+            outside.output("curl", "-s", "--max-time", "5", url)
+        return forwarded() - before
+
+    outside, url = cluster.node("outside"), f"http://{NODES['w1'][0]}:32000/"
+    assert ask_twenty_times() > 40
+    deploy("agent", "--data", "host_routing=true")
+    until(lambda: path(w1)["whole"])
+    assert path(w1)["host_routing"] is True
+    assert ask_twenty_times() < 20
+    deploy("agent")
+    until(lambda: path(w1)["whole"])
+
+
 def flows(node: Place, clients: list[str]) -> dict[str, str]:
     """The Services of clients' flows, by client and port."""
     found = (json.loads(node.output("socklb", "flow", "list", "--client", one, "--json")) for one in clients)

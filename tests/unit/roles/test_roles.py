@@ -63,7 +63,7 @@ def test_services_are_yaml_with_addresses_of_both_families(inventory: Inventory)
 
 def test_the_agents_configuration_is_toml() -> None:
     source = {"kubeconfig": "/etc/socklb/kubeconfig", "node_routes": True}
-    ways = {"packet_path": True, "pod_sockets": True}
+    ways = {"packet_path": True, "pod_sockets": True, "host_routing": False}
     values = {"source": source, "pod_cidrs": ["10.244.0.0/16"], "external_ips": [], **ways}
     found = tomllib.loads(render(ROLES / "agent", "socklb.toml", node="w1", **values))
     assert (found["node"], found["pod_cidrs"]) == ("w1", ["10.244.0.0/16"])
