@@ -90,6 +90,23 @@ GLOBAL int forget_flow(__u32 row, __u32 when)
 	return 1;
 }
 
+/* Have whoever sends on the flow of a row be answered by a reset, as long as it is in this state; say whether. While it is
+ * BUSY nobody finds it.
+ */
+GLOBAL int reset_flow(__u32 row, __u64 state)
+{
+	struct flow *flow = flow_at(row);
+	__u64 busy = (state & ~3ULL) | BUSY;
+
+	if (!flow || (state & 3) != LIVE || flow->flags & TO_RESET || !swap_state(flow, row, state, busy))
+		return 0;
+	flow->flags |= TO_RESET;
+	flow->sides[0] |= RST;
+	flow->sides[1] |= RST;
+	*(volatile __u64 *)&flow->state = state;
+	return 1;
+}
+
 #define NONE (~(__u32)0)
 enum judgement { IN_USE, CLOSED, TO_BE_HAD };
 

@@ -148,6 +148,18 @@ static __always_inline struct flow *find_its(const struct packet *p, __u32 *elem
 	return find(tuple, element);
 }
 
+/* A packet of a flow that is to be reset. Its sender is told so; at a pod's device the sender is not who is reached there. */
+static __always_inline int reset_sender(struct __sk_buff *skb, struct flow *flow, const struct packet *p, enum met met)
+{
+	struct work *work = get_work();
+
+	flow->sides[0] |= RST;
+	if (!work || met == AT_POD_OUT || p->flags & RST)
+		return DROP;
+	work->packet = *p;
+	return refuse(skb, met);
+}
+
 /* A packet whose addresses may be ours. */
 static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum met met)
 {
@@ -171,6 +183,8 @@ static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum
 		forget_flow(element >> 2, ANYHOW); /* another connection, of which we have not seen the client's SYN */
 		return LEAVE;
 	}
+	if (flow->flags & TO_RESET)
+		return reset_sender(skb, flow, p, met);
 	if (p->fragment == MORE_FRAGMENTS)
 		remember_fragments(p, element);
 	note(flow, kind, p);

@@ -67,6 +67,19 @@ int AT(routed_in)(struct __sk_buff *skb)
 	return parse_addresses(skb, &p, AS_IT_COMES) ? pass(skb, &p) : LEAVE;
 }
 
+/* Not attached: the agent runs it, with what stands behind the packet's Ethernet header. */
+struct to_reset {
+	__u64 state;
+	__u32 row;
+};
+SEC("tc")
+int reset(struct __sk_buff *skb)
+{
+	struct to_reset wanted;
+
+	return bpf_skb_load_bytes(skb, ETH_HLEN, &wanted, sizeof(wanted)) ? 0 : reset_flow(wanted.row, wanted.state);
+}
+
 #define SWEEP_SLICE 256 /* rows */
 
 /* Not attached: the agent runs it to give back rows whose time is over, and to mark those of the others (BPF_PROG_TEST_RUN). The first row of a slice stands

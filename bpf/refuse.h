@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The answer to who asks where nobody serves: TCP's reset, or an ICMP error "port unreachable". The packet becomes it and
+/* The answer to who asks where nobody serves, or serves no more: TCP's reset, or an ICMP error "port unreachable". The packet becomes it and
  * turns back.
  *
  * Not for packets with IP options or extension headers: those are dropped. The checksum of a packet from this very host may
@@ -98,11 +98,13 @@ GLOBAL int make_reset(struct __sk_buff *skb)
 		return -1;
 	pseudo = pseudo_sum(&p->tuple, p->tuple.protocol, sizeof(tcp));
 	length = tcp.check == pseudo_sum(&p->tuple, p->tuple.protocol, length);
+	/* RFC 9293, 3.10.7.1: what acknowledges says itself which number it believes. */
 	tcp = (struct tcp_reset){ .source = tcp.destination,
 				  .destination = tcp.source,
-				  .acknowledged = bpf_htonl(bpf_ntohl(tcp.sequence) + 1),
+				  .sequence = tcp.flags & ACK ? tcp.acknowledged : 0,
+				  .acknowledged = tcp.flags & ACK ? 0 : bpf_htonl(bpf_ntohl(tcp.sequence) + 1),
 				  .length = sizeof(tcp) / 4 << 4,
-				  .flags = RST | ACK };
+				  .flags = tcp.flags & ACK ? RST : RST | ACK };
 	tcp.check = length ? pseudo : ~fold16(fold32((__u64)sum_of(&tcp, sizeof(tcp)) + pseudo));
 	if (bpf_skb_change_tail(skb, p->l4 + sizeof(tcp), 0) || bpf_skb_store_bytes(skb, p->l4, &tcp, sizeof(tcp), 0))
 		return -1;

@@ -37,6 +37,8 @@ from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
 from socklb.serving import Difference
 from socklb.sockets.follower import Follower
+from socklb.sockets.resetting import EVERY as REMOVED_EVERY
+from socklb.sockets.resetting import Resetter
 from socklb.state import Affected, State
 from socklb.tc.path import TcPath
 from socklb.tc.takeover import Takeover
@@ -112,10 +114,11 @@ class Agent:
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
         self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached)
+        self.resetter = Resetter(datapath.pins.maps, self.packets.reset)
         self._parts = parts = Parts(
             config, datapath, source, self.hooks, self.connect, self.room, self.plan, self.packets, self.routes
         )
-        parts.moved = self.follower.done
+        parts.moved, parts.reset = self.follower.done, self.resetter.done
         self.supervisor, self.progress = parts.supervisor, parts.progress
         self.reporter = Reporter(parts)
         self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
@@ -143,6 +146,7 @@ class Agent:
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("connect", 1.0, self._check_connect)  # soon after the hooks are attached, then when it is due
         supervisor.keep("sockets", self.follower.follow)
+        supervisor.every("on-removal", REMOVED_EVERY, self.resetter.look)
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
         supervisor.watch(lambda: self.health.running)
@@ -267,9 +271,13 @@ class Agent:
         config = self._config
         known = flags_of(config.pod_cidrs, config.native_cidrs, service_cidrs) if config.packet_path else {}
         self._datapath.tables.networks.set(known)
+        before = self._complete
         for batch, affected in self._unapplied:
             self.routes.update(self._state, affected.nodes, complete=batch.complete)
             self._complete = self._complete or batch.complete
+        if self._complete:
+            services = (key for _, affected in self._unapplied for key in affected.services)
+            self.resetter.note(self._state, self.plan, services if before else self._state.services)
         began, taken = self.progress.taken(), list(self._unapplied)
         self._unapplied.clear()
         self.packets.after(lambda: self._applied(taken, began))

@@ -14,19 +14,18 @@ import socket
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from socklb.annotations import annotation_problems, is_least_loaded
 from socklb.api.addresses import Network, parse_address
-from socklb.api.marks import BALANCE, OTHERS
+from socklb.api.marks import OTHERS
 from socklb.api.objects import EndpointSlice, Node, Service, ServicePort
 from socklb.api.source import Problem
 from socklb.asked import Asked, refused_external_ips, where_asked
 from socklb.endpoints import Offer, Place, anywhere, candidates, listens, on_this_node
-from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving
 from socklb.unserved import unasked, unoffered
 
 PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 ANY = {"IPv4": ANY4, "IPv6": ANY6}
-LEAST_LOADED = "least-loaded"
 
 
 class Surroundings(NamedTuple):
@@ -65,7 +64,7 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
                 nobody.update(dict.fromkeys(unoffered(service, i, asked.family, slices)))
     problems = (
         *refused_external_ips(service, around.external_ips),
-        *_balance_problem(service, counted=around.counted),
+        *annotation_problems(service, counted=around.counted),
         *unasked(service, served=bool(frontends)),
         *nobody,
     )
@@ -94,8 +93,7 @@ def _serve(
 ) -> Iterator[tuple[Frontend, Serving]]:
     """Give the frontends of one port in one address family."""
     spec, protocol = service.spec, PROTOCOLS[port.protocol]
-    least_loaded = service.metadata.annotations.get(BALANCE) == LEAST_LOADED
-    everywhere = Serving(anywhere(offered, around.here), spec.affinity_seconds, least_loaded)
+    everywhere = Serving(anywhere(offered, around.here), spec.affinity_seconds, is_least_loaded(service))
     local = "Local" in (spec.internalTrafficPolicy, spec.externalTrafficPolicy)
     own = on_this_node(offered, around.here) if local else ()
     inside = everywhere._replace(backends=own) if spec.internalTrafficPolicy == "Local" else everywhere
@@ -112,14 +110,3 @@ def _serve(
             itself = any(number == port.nodePort for number, _ in offered)
             here = outside._replace(own_node_only=outside.outside is not None, may_be_bound=itself)
             yield Frontend(ANY[asked.family], port.nodePort, protocol), here
-
-
-def _balance_problem(service: Service, *, counted: bool) -> tuple[Problem, ...]:
-    value = service.metadata.annotations.get(BALANCE)
-    if value is None or (value == LEAST_LOADED and counted):
-        return ()
-    if value == LEAST_LOADED:
-        text = "connections are counted from Linux 5.12 on, so endpoints are taken at random"
-    else:
-        text = str(SocklbError("not known, so endpoints are taken at random", value=value, valid=LEAST_LOADED))
-    return (Problem("", 0, f"metadata.annotations[{BALANCE}]", text, f"Service/{service.key}"),)

@@ -158,7 +158,8 @@ class Report(Struct):
 
     lacking: hooks by which the kernel does not run our programs, which `hooks` shows by their pins; hook_trouble: what
     stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. leftovers: of a
-    kube-proxy. moved: UDP sockets whose backend left, by what became of them (`socklb.sockets.moving`). eligible:
+    kube-proxy. moved: UDP sockets whose backend left, by what became of them (`socklb.sockets.moving`). reset: TCP
+    connections of Services that ask for it, by what they are (`socklb.sockets.resetting`). eligible:
     whether load balancers may ask this node. late: whether a change waits for a minute to be applied.
     """
 
@@ -185,6 +186,7 @@ class Report(Struct):
     records: RecordFacts = field(default_factory=RecordFacts)
     leftovers: list[str] = field(default_factory=list[str])
     moved: dict[str, int] = field(default_factory=dict[str, int])
+    reset: dict[str, int] = field(default_factory=dict[str, int])
     writes: dict[str, int] = field(default_factory=dict[str, int])
     listening: dict[str, str] = field(default_factory=dict[str, str])
     eligible: bool = True

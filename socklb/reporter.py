@@ -79,6 +79,7 @@ class Parts:
     supervisor: Supervisor = field(default_factory=Supervisor)
     progress: Progress = field(default_factory=Progress)
     moved: Mapping[str, int] = field(default_factory=dict[str, int])
+    reset: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass
@@ -133,6 +134,7 @@ class Reporter:
             records=report.RecordFacts(*parts.datapath.records),
             leftovers=self.leftovers,
             moved=dict(parts.moved),
+            reset=dict(parts.reset),
             writes=dict(parts.datapath.tables.writes),
             listening=dict(health.listening) if health else {},
             eligible=health.eligible if health else True,

@@ -15,9 +15,10 @@ ZONE = "topology.kubernetes.io/zone"
 OTHERS = frozenset({"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"})
 # annotations
 BALANCE = "socklb.io/balance"
+ON_REMOVAL = "socklb.io/on-removal"
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 
-READ = frozenset({SERVICE_NAME, MANAGED_BY, ZONE, *OTHERS, BALANCE, TRIGGERED})
+READ = frozenset({SERVICE_NAME, MANAGED_BY, ZONE, *OTHERS, BALANCE, ON_REMOVAL, TRIGGERED})
 NONE: Mapping[str, str] = MappingProxyType({})  # one for all
 
 

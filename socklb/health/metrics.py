@@ -49,7 +49,7 @@ class Metrics(Collector):
         yield from _of_progress(self._progress)
         yield from _of_services(report)
         yield from _of_tables(report)
-        yield _of_sockets(report)
+        yield from _of_sockets(report)
         yield from _of_hooks(report)
         yield from _of_packets(report.packet_path)
         yield from _of_connect(report.connect)
@@ -92,12 +92,17 @@ def _of_tables(report: Report) -> Iterator[Metric]:
     yield CounterMetricFamily("socklb_records_lost", "Records of sockets that found no memory.", value=lost)
 
 
-def _of_sockets(report: Report) -> Metric:
+def _of_sockets(report: Report) -> Iterator[Metric]:
     text = "Connected UDP sockets whose backend left: connected anew, destroyed, or left as they were."
     moved = CounterMetricFamily("socklb_sockets_moved", text, labels=["way"])
     for way, count in report.moved.items():
         moved.add_metric([way], count)
-    return moved
+    yield moved
+    text = "TCP connections to endpoints that are gone, of Services with on-removal: reset."
+    reset = CounterMetricFamily("socklb_connections_reset", text, labels=["kind"])
+    for kind, count in report.reset.items():
+        reset.add_metric([kind], count)
+    yield reset
 
 
 def _of_hooks(report: Report) -> Iterator[Metric]:

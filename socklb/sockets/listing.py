@@ -43,7 +43,7 @@ def listing(maps: Path, cgroup: Path) -> list[Found]:
         listed = live_sockets(records, places)
         slots = records.slots()
         open_now = holders()
-        found = dict(_recorded(listed, slots))
+        found = dict(recorded(listed, slots))
         if records.spilled or slots.keys() - found.keys():
             found.update(_by_descriptor(records, listed, slots, open_now))
         still = {c: at for c, at in found.items() if c not in slots or records.has_slot(c)}
@@ -71,7 +71,8 @@ def live_sockets(records: Records, places: list[Network], protocols: tuple[int, 
 Recorded = tuple[Live, tuple[Record, ...]]
 
 
-def _recorded(listed: dict[int, Live], slots: dict[int, Record]) -> Iterator[tuple[int, Recorded]]:
+def recorded(listed: dict[int, Live], slots: dict[int, Record]) -> Iterator[tuple[int, Recorded]]:
+    """Give those that have records, with their cookie."""
     for cookie, live in listed.items():
         if known_as := _known_as(live, slots.get(cookie), live.records):
             yield cookie, (live, known_as)

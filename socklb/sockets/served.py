@@ -2,6 +2,7 @@
 
 with closing(Served(maps)) as served:
     served.backends(asked, socket.IPPROTO_UDP)      # empty: nobody, or it is no Service's
+    served.frontend(asked, socket.IPPROTO_TCP)      # by which it is led; None: by none
 """
 
 from __future__ import annotations
@@ -42,16 +43,27 @@ class Served:
             self._known[frontend] = self._read(frontend)
         return self._known[frontend]
 
+    def frontend(self, asked: Backend, protocol: int) -> Frontend | None:
+        """Give the frontend by which an address and port is led: its own, else the NodePort."""
+        found = self._find(Frontend(asked.address, asked.port, protocol))
+        return found and found[0]
+
     def _read(self, frontend: Frontend) -> frozenset[Backend]:
-        row = self._frontends.find(key := layout.pack_frontend(frontend))
-        if row is None and self._is_nodes(frontend.address):
-            any_address = ANY4 if is_ipv4(frontend.address) else ANY6
-            row = self._frontends.find(key := layout.pack_frontend(frontend._replace(address=any_address)))
-        if row is None:
+        found = self._find(frontend)
+        if found is None:
             return frozenset()
-        (index,) = layout.ROW_INDEX.unpack(row)
-        serving = view.read_serving(self._rows, self._backends, index, key)
+        by, index = found
+        serving = view.read_serving(self._rows, self._backends, index, layout.pack_frontend(by))
         return frozenset(serving.backends) if serving else frozenset()
+
+    def _find(self, frontend: Frontend) -> tuple[Frontend, int] | None:
+        any_address = ANY4 if is_ipv4(frontend.address) else ANY6
+        for by in (frontend, frontend._replace(address=any_address)):
+            if by is not frontend and not self._is_nodes(frontend.address):
+                return None
+            if row := self._frontends.find(layout.pack_frontend(by)):
+                return by, layout.ROW_INDEX.unpack(row)[0]
+        return None
 
     def _is_nodes(self, address: bytes) -> bool:
         return address.startswith(LOOPBACK4) or address == LOOPBACK6 or self._nodes.find(address) is not None

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 from socklb.datapath.maps import RowTable
@@ -47,15 +48,24 @@ def flows(pins: Pins) -> Iterator[Shown]:
     Raises:
         SocklbError: the table is another version's.
     """
-    if not (pins.tc_maps / "flows").exists():
+    now = time.monotonic_ns() >> 30
+    return (_shown(flow, now) for _, flow in live(pins.tc_maps))
+
+
+def live(maps: Path) -> Iterator[tuple[int, Flow]]:
+    """Give the flows as they stand in the table, with their rows.
+
+    Raises:
+        SocklbError: the table is another version's.
+    """
+    if not (maps / "flows").exists():
         return
-    with closing(RowTable(pins.tc_maps, "flows", layout.FLOW.size)) as rows:
-        now = time.monotonic_ns() >> 30
+    with closing(RowTable(maps, "flows", layout.FLOW.size)) as rows:
         for row in range(rows.capacity):
             if rows.word(row, 0) & 3 == layout.LIVE:
                 flow = layout.unpack_flow(rows.read(row))
                 if flow and rows.word(row, 0) == flow.state:
-                    yield _shown(flow, now)
+                    yield row, flow
 
 
 def _shown(flow: Flow, now: int) -> Shown:

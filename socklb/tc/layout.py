@@ -28,7 +28,7 @@ FLOW = struct.Struct("=Q16s16s16s16sI4x16sIIIIBBBxBB10x")
 PORTS = struct.Struct("!5H6x")
 FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
 NO_FRONTEND = (1 << 32) - 1
-REFLECTED, FROM_NODE = 1, 2  # flags of a flow
+REFLECTED, FROM_NODE, TO_RESET = 1, 2, 4  # flags of a flow
 IFINDEX = struct.Struct("=I")
 ANY_UPLINK = (1 << 32) - 1  # stands for an ifindex in `uplinks`: the addresses of some uplink
 UPLINK = struct.Struct("=16s16s")

@@ -42,6 +42,7 @@ from socklb.tc.attached import Attached
 from socklb.tc.events import Unhooked
 from socklb.tc.passed_by import PassedBy
 from socklb.tc.programs import Programs
+from socklb.tc.resets import IsGone, reset_flows
 from socklb.tc.rtnetlink import Changes
 
 EVERY = 3.0  # seconds between two looks: damage is put back by the next one
@@ -79,6 +80,7 @@ class TcPath:
         self._swept, self._lost, self._lost_at = 0.0, -1, -LATELY  # when (monotonic), and how many packets were lost
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
+        self._in_use = threading.Lock()  # the programs: they may not be let go of
         self._busy: float | None = None  # since when one look goes on (monotonic)
         self._failures = 0
 
@@ -148,6 +150,11 @@ class TcPath:
         """Have the programs read the larger tables that took the place of those before."""
         self._moved = True
         self._look_now()
+
+    def reset(self, is_gone: IsGone) -> int:
+        """Reset the flows that are judged so; give how many. Threads may ask."""
+        with self._in_use:
+            return reset_flows(self._programs, self._pins.tc_maps, is_gone) if self._programs else 0
 
     def _look_now(self) -> None:
         os.eventfd_write(self._wake, 1)
@@ -256,8 +263,9 @@ class TcPath:
             )
             attached = stack.enter_context(closing(served))
             self._loaded = stack.pop_all()
-        self._programs, self._events, self._at, self._stale = programs, events, attached, True
-        before.close()
+        with self._in_use:
+            self._programs, self._events, self._at, self._stale = programs, events, attached, True
+            before.close()
 
     def _programs_of(self, *, l3: bool = False) -> Programs:
         pins, room, routing = self._pins, self._config.max_flows, self._config.host_routing and not l3
@@ -267,7 +275,9 @@ class TcPath:
         return self._loaded.enter_context(self._programs_of(l3=True)).by_name
 
     def _let_go(self) -> None:
-        self._loaded.close()
+        with self._in_use:
+            self._programs = None
+            self._loaded.close()
 
     def _sweep(self) -> None:
         """Give back the rows of flows whose time is over, and see whether packets were lost for want of one."""

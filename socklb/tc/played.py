@@ -57,7 +57,8 @@ def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backen
     Raises:
         BpfError: the kernel did not run the program.
     """
-    frame, after = _syn(source, asked), ct.create_string_buffer(ROOM)
+    kind = 0x0800 if is_ipv4(asked.address) else 0x86DD
+    frame, after = bytes(12) + struct.pack("!H", kind) + syn(source, asked), ct.create_string_buffer(ROOM)
     context = SkBuff(ifindex=ifindex)
     run = TestRun(
         size=ct.sizeof(TestRun),
@@ -90,7 +91,8 @@ def problem(ifindex: int, asked: Frontend, backends: Collection[Backend]) -> str
     return "" if reached in backends else f"it goes to {endpoint_text(reached)}, which is none of its backends"
 
 
-def _syn(source: Backend, asked: Frontend) -> bytes:
+def syn(source: Backend, asked: Frontend) -> bytes:
+    """Give the IP packet that begins a TCP connection."""
     four = is_ipv4(asked.address)
     begin = 12 if four else 0
     ends = source.address[begin:] + asked.address[begin:]
@@ -98,15 +100,9 @@ def _syn(source: Backend, asked: Frontend) -> bytes:
     pseudo = ends + struct.pack("!II", len(head) + 4, socket.IPPROTO_TCP)
     segment = head + struct.pack("!HH", _checksum(pseudo + head + bytes(4)), 0)
     if not four:
-        return (
-            _ethernet(0x86DD) + struct.pack("!IHBB", 6 << 28, len(segment), socket.IPPROTO_TCP, HOPS) + ends + segment
-        )
+        return struct.pack("!IHBB", 6 << 28, len(segment), socket.IPPROTO_TCP, HOPS) + ends + segment
     ip = struct.pack("!BBHHHBB", 0x45, 0, 20 + len(segment), 1, 0, HOPS, socket.IPPROTO_TCP)
-    return _ethernet(0x0800) + ip + struct.pack("!H", _checksum(ip + bytes(2) + ends)) + ends + segment
-
-
-def _ethernet(kind: int) -> bytes:
-    return bytes(12) + struct.pack("!H", kind)
+    return ip + struct.pack("!H", _checksum(ip + bytes(2) + ends)) + ends + segment
 
 
 def _destination(frame: bytes) -> Backend:

@@ -146,6 +146,10 @@ class Programs:
         """Give back the rows of flows whose time is over, in slices of well below a millisecond; say how many."""
         return sum(self._sweep(first) for first in range(0, self.max_flows, SLICE))
 
+    def reset(self, row: int, flow: layout.Flow) -> bool:
+        """Have whoever sends on a flow be answered by a reset; False: it has ended."""
+        return bool(self._run("reset", struct.pack("=QI", flow.state, row)))
+
     def counters(self) -> dict[str, int]:
         """Give what happened to packets, over all CPUs."""
         return {name: self._count(number) for number, name in enumerate(layout.COUNTERS)}
@@ -157,9 +161,12 @@ class Programs:
         return sum(values)
 
     def _sweep(self, first: int) -> int:
-        packet = (ETHERNET_HEADER + struct.pack("=I", first)).ljust(64, b"\0")
+        return self._run("sweep", struct.pack("=I", first))
+
+    def _run(self, name: str, about: bytes) -> int:
+        packet = (ETHERNET_HEADER + about).ljust(64, b"\0")
         run = TestRun(size=ct.sizeof(TestRun), data_in=packet, data_size_in=len(packet), repeat=1)
-        libbpf.call("sweep the flow table", "bpf_prog_test_run_opts", self.fd("sweep"), ct.byref(run))
+        libbpf.call(f"run program {name}", "bpf_prog_test_run_opts", self.fd(name), ct.byref(run))
         return int(run.retval)
 
 

@@ -18,9 +18,17 @@ ADDRESS, PORT = services["web"]["addresses"][0], 80
 SYSTEM = ("--namespace", "kube-system")
 MANY = 100  # answers that the least of loads has given
 # linux/capability.h
-BITS = {"NET_BIND_SERVICE": 10, "NET_ADMIN": 12, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "PERFMON": 38, "BPF": 39}
+BITS = {
+    "NET_BIND_SERVICE": 10,
+    "NET_ADMIN": 12,
+    "NET_RAW": 13,
+    "SYS_PTRACE": 19,
+    "SYS_ADMIN": 21,
+    "PERFMON": 38,
+    "BPF": 39,
+}
 # As docs/operations.md says it for container runtimes that do not know CAP_BPF and CAP_PERFMON.
-OLD_RUNTIME = ["SYS_ADMIN", "NET_ADMIN", "NET_BIND_SERVICE", "SYS_PTRACE"]
+OLD_RUNTIME = ["SYS_ADMIN", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_PTRACE"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,49 @@
+"""Flows whose backend is gone are reset, where their Service says so: whoever sends is answered by a reset.
+
+    reset = reset_flows(programs, pins.tc_maps, is_gone)      # how many
+
+A client that only waits sends nothing. So it gets a SYN, which is out of place to it whatever its number, and which it
+answers with the numbers that it believes (RFC 5961, section 4): that answer gets the reset.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from socklb.serving import Backend, Frontend, address_text, is_ipv4
+from socklb.tc import layout
+from socklb.tc.flows import live
+from socklb.tc.layout import Flow
+from socklb.tc.played import syn
+from socklb.tc.programs import Programs
+
+IsGone = Callable[[Backend, Backend], bool]
+
+
+def reset_flows(programs: Programs, maps: Path, is_gone: IsGone) -> int:
+    """Reset the TCP flows whose frontend and backend are judged so; give how many."""
+    reset = [flow for row, flow in _of_services(maps) if is_gone(*_ends(flow)) and programs.reset(row, flow)]
+    for flow in reset:
+        with suppress(OSError):  # no way to it, or no such family
+            _make_speak(Backend(flow.client, flow.ports[0]), Backend(flow.frontend, flow.ports[1]))
+    return len(reset)
+
+
+def _of_services(maps: Path) -> Iterator[tuple[int, Flow]]:
+    for row, flow in live(maps):
+        over = flow.flags & layout.TO_RESET
+        if flow.protocol == socket.IPPROTO_TCP and flow.row != layout.NO_FRONTEND and not over:
+            yield row, flow
+
+
+def _ends(flow: Flow) -> tuple[Backend, Backend]:
+    return Backend(flow.frontend, flow.ports[1]), Backend(flow.backend, flow.ports[2])
+
+
+def _make_speak(client: Backend, frontend: Backend) -> None:
+    family = socket.AF_INET if is_ipv4(client.address) else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(syn(frontend, Frontend(*client, socket.IPPROTO_TCP)), (address_text(client.address), 0))
