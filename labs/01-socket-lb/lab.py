@@ -1,277 +1,202 @@
 """Socket load balancing, packet by packet: what README.md tells, done and judged.
 
-The pod `client` asks the Service `web`, by ClusterIP and by the NodePort of `asked`, a node that is not the client's.
-Addresses and names come from the inventory and its nodes; nothing here knows a kind of node.
+The pod `client` asks the Service `web`, by ClusterIP and by the NodePort of a node that is not the client's.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
-from labs.engine.capture import Capture
-from labs.engine.claims import SYN, Claim, absent, control, equal, first, handshake, never, sees, true, within
-from labs.engine.cluster import V4, V6
+from labs.engine import claims as c
+from labs.engine.agents import Agents, look_at_agents
+from labs.engine.cluster import V6
 from labs.engine.env import Env
-from labs.engine.evidence import StepEvidence
-from labs.engine.model import Lab
+from labs.engine.evidence import Seen
+from labs.engine.model import Commands, Lab
+from labs.engine.needs import third_node, unhooked
 from labs.engine.packet import Endpoint
-from labs.engine.packet_path import flows
-from labs.engine.places import Output
+from labs.engine.packet_path import EarlierFlows, Flows, listing, look_for_earlier_flows, look_for_flows
+from labs.engine.places import Command, at
+from labs.engine.scenario import CURL, DNS, MANY, Scenario, at_the_pod
 
-from .asking import (
-    CLIENT,
-    CURL,
-    DNS,
-    MANY,
-    WEB,
-    asked_node,
-    client_node,
-    is_on,
-    node_port,
-    peer,
-    record_service,
-    third_node,
-    uplink,
-    url,
-)
+PEER = Path(__file__).with_name("peer.py")
+lab = Lab(minutes=15)
 
-ON_POD = "tcp or udp or icmp or icmp6"  # everything that could carry a Service address
-HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6")
-DIG = ("dig", "+noall", "+answer", "+stats", "+tries=1", "+timeout=1")
-WHOAMI = ("whoami.example.test", "TXT")
-
-lab = Lab()
-
-# 1. ------------------------------------------------------------------------------------------------------------------
-deployed = lab.step("What is deployed")
+deployed = lab.step("What is deployed", observe=look_at_agents)
 
 
 @deployed.act
-def ask_every_node(env: Env) -> None:
-    env.run(client_node(env.cluster), "socklb", "status", "--verbose", lines=60)
-    env.record("status", {node: status(env.quietly(node, "socklb", "status", "--json")) for node in env.cluster.nodes})
+def look_at_a_node(on: Scenario) -> Commands:
+    yield at(on.client_node, "socklb", "status", "--verbose", lines=60)
 
 
 @deployed.check
-def hooks_are_in_effect(seen: StepEvidence) -> Iterator[Claim]:
-    for node, said in seen["status"].items():
-        running, hooks = said.get("agent", {}).get("running"), {hook["name"]: hook for hook in said.get("hooks", [])}
-        idle = [name for name in HOOKS if not (name in hooks and hooks[name]["attached"] and hooks[name]["effective"])]
-        yield true(
-            f"{node}: the agent runs and has every Service in the kernel", bool(running and said["synced"]), brief(said)
-        )
-        yield true(
-            f"{node}: every hook is attached and in effect", not idle, f"not so: {idle}" if idle else ", ".join(hooks)
-        )
+def hooks_are_in_effect(seen: Seen) -> Iterator[c.Claim]:
+    yield c.says("the agent is said to run", seen.said("socklb", "status"), "Agent:")
+    yield from seen[Agents].serve()
 
 
-# 2. ------------------------------------------------------------------------------------------------------------------
-outside = lab.step("The control: outside the hook")
+outside = lab.step(
+    "The control: outside the hook",
+    needs=[unhooked],
+    captures=lambda on: [on.at_pod(), on.at_uplink("asked", on.asked, fold=0)],
+    observe=look_for_flows,
+)
 
 
 @outside.act
-def ask_from_outside_the_hook(env: Env) -> None:
-    service = node_port(env.cluster)
-    record_service(env)
-    asked = asked_node(env.cluster)
-    with env.capture("pod", CLIENT, "eth0", ON_POD), env.capture("asked", asked, *uplink(env, asked)):
-        done = env.run(CLIENT, *CURL, url(service), hooked=False)
-    env.record("answer", done.out.strip())
-    env.record("flows", flows(env.run, asked, env.cluster.pod_address(CLIENT)))
-    env.show("pod")
+def ask_from_outside_the_hook(on: Scenario) -> Commands:
+    yield on.curl(on.node_port(), hooked=False)
+    yield listing(on, on.asked)
 
 
 @outside.check
-def service_address_is_on_the_wire(seen: StepEvidence) -> Iterator[Claim]:
-    service = seen.endpoint("service")
-    yield control(seen.capture("pod"), service)
-    yield control(seen.capture("asked"), service, f"it reaches {seen['asked']}, the node that was asked")
-    yield within("a pod answers", [seen["answer"]], seen.endpoints("backends"))
-    flow = next((flow for flow in seen["flows"] if f" to {service}, " in flow), "")
-    yield true(f"for {seen['asked']} translates every packet, and remembers how", bool(flow), flow or "no flow says so")
+def service_address_is_on_the_wire(seen: Seen) -> Iterator[c.Claim]:
+    asked, service, pod = seen.on.asked, seen.on.node_port(), seen.capture("pod")
+    yield c.control(pod, service)
+    yield c.control(seen.capture("asked"), service, f"it reaches {asked}, the node that was asked")
+    yield c.within("a pod answers", [seen.on.pod_called(one.reply) for one in pod.conversations], seen.on.backends())
+    flow = next((flow for flow in seen[Flows].at[asked] if f" to {service}, " in flow), "")
+    yield c.true(f"{asked} translates every packet, and keeps a flow for it", bool(flow), flow or "no flow says so")
 
 
-# 3. ------------------------------------------------------------------------------------------------------------------
-wire = lab.step("The handshake is with the backend pod", needs=[outside])
+wire = lab.step("The handshake is with the backend pod", builds_on=[outside], captures=at_the_pod)
 
 
 @wire.act
-def ask_through_the_hook(env: Env) -> None:
-    record_service(env)
-    with env.capture("pod", CLIENT, "eth0", ON_POD):
-        done = env.run(CLIENT, *CURL, url(node_port(env.cluster)))
-    env.record("answer", done.out.strip())
-    env.show("pod")
+def ask_through_the_hook(on: Scenario) -> Commands:
+    yield on.curl(on.node_port())
 
 
 @wire.check
-def backend_from_the_syn_on(seen: StepEvidence) -> Iterator[Claim]:
-    capture, backends = seen.capture("pod"), seen.endpoints("backends")
-    yield within("the Service answers, by one of its pods", [seen["answer"]], backends)
-    yield first(SYN, capture, to=only(backends, seen["answer"]), must="the first SYN goes to the pod that answered")
-    yield handshake(capture, "the whole handshake is with it")
-    yield never(capture, seen.endpoint("service"), control=seen.of(outside.key).capture("pod"))
+def backend_from_the_syn_on(seen: Seen) -> Iterator[c.Claim]:
+    pod = seen.capture("pod")
+    yield c.first(c.SYN, pod, to=seen.on.backends().values(), must="the first SYN goes to a pod of the Service")
+    yield c.answered(pod, seen.on, "it is the pod that answers")
+    yield c.handshake(pod, "the whole handshake is with it")
+    yield c.never(pod, seen.on.node_port(), control=seen.of(outside.key).capture("pod"))
 
 
-# 4. ------------------------------------------------------------------------------------------------------------------
-kinds = lab.step("ClusterIP and IPv6 alike")
+kinds = lab.step("ClusterIP and IPv6 alike", needs=[unhooked], captures=lambda on: [on.at_pod(fold=30)])
+
+
+@kinds.before
+def ask_each_from_outside_the_hook(env: Env) -> None:
+    with env.capture(env.on.at_pod("outside")):
+        for service in other_ways(env.on):
+            env.run(env.on.curl(service, hooked=False))
 
 
 @kinds.act
-def ask_in_every_other_way(env: Env) -> None:
-    services = {
-        "cluster-ip": env.cluster.cluster_ip(WEB),
-        "node-port-v6": node_port(env.cluster, V6),
-        "cluster-ip-v6": env.cluster.cluster_ip(WEB, V6),
-    }
-    env.record("services", services)
-    pods = {f"{pod} v{family}": end for family in (V4, V6) for pod, end in env.cluster.backends(WEB, family).items()}
-    env.record("backends", pods)
-    for way, service in services.items():
-        with env.capture(f"{way}-outside", CLIENT, "eth0", ON_POD):
-            env.run(CLIENT, *CURL, url(service), hooked=False)
-        with env.capture(way, CLIENT, "eth0", ON_POD):
-            done = env.run(CLIENT, *CURL, url(service))
-        env.record(f"{way}-answer", done.out.strip())
-        env.show(way, fold=3)
+def ask_each_through_the_hook(on: Scenario) -> Commands:
+    for service in other_ways(on):
+        yield on.curl(service)
 
 
 @kinds.check
-def every_way_is_translated(seen: StepEvidence) -> Iterator[Claim]:
-    backends = seen.endpoints("backends")
-    for way, service in seen.endpoints("services").items():
-        capture, pod = seen.capture(way), f"{seen[f'{way}-answer']} {'v6' if way.endswith('v6') else 'v4'}"
-        yield first(SYN, capture, to=only(backends, pod), must=f"{service}: the SYN goes to the pod that answered")
-        yield never(capture, service, control=seen.capture(f"{way}-outside"))
+def every_way_is_translated(seen: Seen) -> Iterator[c.Claim]:
+    pod, ends = seen.capture("pod"), [*seen.on.backends().values(), *seen.on.backends(family=V6).values()]
+    servers = [str(one.server) for one in pod.conversations]
+    yield c.within("each connection is with a pod, on its own port", servers, [str(end) for end in ends])
+    yield c.answered(pod, seen.on, "that pod answers", at_least=len(other_ways(seen.on)))
+    for service in other_ways(seen.on):
+        yield c.never(pod, service, control=seen.capture("outside"))
 
 
-# 5. ------------------------------------------------------------------------------------------------------------------
-transparent = lab.step("The application still sees the Service")
+transparent = lab.step(
+    "The application still sees the Service", needs=[unhooked], captures=lambda on: [on.at_pod(fold=0)]
+)
+
+
+@transparent.before
+def ask_for_a_name_from_outside_the_hook(env: Env) -> None:
+    with env.capture(env.on.at_pod("outside")):
+        env.run(dig(env.on, hooked=False))
 
 
 @transparent.act
-def ask_as_an_application(env: Env) -> None:
-    services = [env.cluster.cluster_ip(WEB), env.cluster.cluster_ip(WEB, V6), node_port(env.cluster)]
-    env.record("tcp", [peer(env, "tcp", service) for service in services])
-    name_server = env.cluster.cluster_ip(DNS)
-    env.record("name_server", name_server)
-    env.record("name_servers", env.cluster.backends(DNS))
-    dig = (*DIG, f"@{name_server.address}", *WHOAMI)
-    with env.capture("outside", CLIENT, "eth0", ON_POD):
-        env.run(CLIENT, *dig, hooked=False)
-    with env.capture("udp", CLIENT, "eth0", ON_POD):
-        env.record("dig", env.run(CLIENT, *dig).out)
-        env.record("udp", peer(env, "udp", name_server))
-    env.show("udp")
+def ask_as_an_application(on: Scenario) -> Commands:
+    for service in on.cluster_ip(), on.cluster_ip(family=V6), on.node_port():
+        yield peer(on, "tcp", service)
+    yield dig(on)
+    yield peer(on, "udp", on.cluster_ip(DNS))
 
 
 @transparent.check
-def applications_see_the_service(seen: StepEvidence) -> Iterator[Claim]:
-    for said in seen["tcp"]:
-        yield equal(f"getpeername() of a connection to {said['asked']}", said["peer"], said["asked"])
-    server, pods, capture = seen.endpoint("name_server"), seen.endpoints("name_servers"), seen.capture("udp")
-    yield true(
-        "dig takes the answer as the Service's", f"SERVER: {server.address}#53" in seen["dig"], last_word(seen["dig"])
-    )
-    yield equal("an unconnected UDP socket has its reply from", seen["udp"]["peer"], str(server))
-    questions = [packet.target for packet in capture.packets if packet.target.port == server.port]
-    by_end = {end: pod for pod, end in pods.items()}
-    yield within("on the wire the questions go to its pods", [by_end.get(end, str(end)) for end in questions], pods)
-    yield never(capture, server, control=seen.capture("outside"))
+def applications_see_the_service(seen: Seen) -> Iterator[c.Claim]:
+    server, pod = seen.on.cluster_ip(DNS), seen.capture("pod")
+    for service in seen.on.cluster_ip(), seen.on.cluster_ip(family=V6), seen.on.node_port():
+        said = seen.said("python3", "-", "tcp", service.address)
+        yield c.says(f"getpeername() of a connection to {service}", said, f'"peer": "{service}"')
+    yield c.says("dig takes the answer as the Service's", seen.said("dig"), f"SERVER: {server.address}#53")
+    said = seen.said("python3", "-", "udp")
+    yield c.says("an unconnected UDP socket has its reply from the Service", said, f'"peer": "{server}"')
+    asked = [seen.on.pod_at(packet.target) for packet in pod.packets if packet.target.port == server.port]
+    yield c.within("on the wire the questions go to its pods", asked, seen.on.backends(DNS))
+    yield c.never(pod, server, control=seen.capture("outside"))
 
 
-# 6. ------------------------------------------------------------------------------------------------------------------
-between = lab.step("The nodes on the way translate nothing", needs=[outside])
+between = lab.step(
+    "The nodes on the way translate nothing",
+    builds_on=[outside],
+    needs=[third_node],
+    before=look_for_earlier_flows,
+    captures=lambda on: [on.at_uplink("third", on.third), on.at_uplink("asked", on.asked)],
+    observe=look_for_flows,
+)
 
 
 @between.act
-def watch_the_nodes(env: Env) -> None:
-    third = third_node(env.cluster)
-    client = env.cluster.pod_address(CLIENT)
-    env.record("client", client)
-    env.record("third", third)
-    env.record("backends", env.cluster.backends(WEB))
-    before = {flow for node in env.cluster.nodes for flow in flows(env.quietly, node, client)}
-    watch_one_connection(env, third)
-    ask = {
-        node: env.run if node == asked_node(env.cluster) else env.quietly for node in env.cluster.nodes
-    }  # shown once
-    env.record("flows", [flow for node in ask for flow in flows(ask[node], node, client) if flow not in before])
-
-
-def watch_one_connection(env: Env, third: str) -> None:
-    """One connection to a pod on a node that was not asked, seen at that node and at the one that was."""
-    asked = asked_node(env.cluster)
-    for attempt in range(1, MANY + 1):
-        with env.capture("third", third, *uplink(env, third)), env.capture("asked", asked, *uplink(env, asked)):
-            env.quietly(CLIENT, "ping", "-c", "1", "-W", "1", env.cluster.node_address(asked))
-            done = env.quietly(CLIENT, *CURL, url(node_port(env.cluster)))
-        if done.exit or is_on(env.cluster, done, third) or attempt == MANY:
-            env.record("answer", done.out.strip())
-            env.screen.command(done)
+def ask_until_the_third_node_answers(on: Scenario) -> Commands:
+    yield at(on.client, "ping", "-c", "1", "-W", "1", on.address(on.asked))
+    for _ in range(MANY):
+        said = yield on.curl(on.node_port())
+        if on.node_of(said.out) == on.third:
             break
-    env.show("third")
-    env.show("asked")
+    yield listing(on, on.asked)
 
 
 @between.check
-def nothing_is_translated_on_the_way(seen: StepEvidence) -> Iterator[Claim]:
-    third, asked, outside_asked = seen.capture("third"), seen.capture("asked"), seen.of(outside.key).capture("asked")
-    backend = only(seen.endpoints("backends"), seen["answer"])
-    yield first(SYN, third, to=backend, must=f"at {seen['third']} the SYN comes in with its pod's address already")
-    addresses = [p.source.address for p in third.packets] + [p.target.address for p in third.packets]
-    pods = {seen["client"]: CLIENT} | {pod.address: seen["answer"] for pod in backend}
-    yield within(
-        "nothing but these two pods' addresses is on that wire", [pods.get(a, a) for a in addresses], pods.values()
-    )
-    yield sees(asked, Endpoint(seen["client"]), f"{asked.place}, which was asked, sees the client's ping")
-    yield absent(f"{asked.place} sees nothing of the connection", tcp(asked), control=tcp(outside_asked))
-    yield absent("no node has a flow that translates it", seen["flows"], control=seen.of(outside.key)["flows"])
+def nothing_is_translated_on_the_way(seen: Seen) -> Iterator[c.Claim]:
+    on, third, asked, before = seen.on, seen.capture("third"), seen.capture("asked"), seen.of(outside.key)
+    served = [end for pod, end in on.backends().items() if on.cluster.pods[pod].node == on.third]
+    yield c.first(c.SYN, third, to=served, must=f"at {on.third} the SYN comes in with its pod's address already")
+    ends = [on.pod_at(end) for packet in third.packets for end in (packet.source, packet.target)]
+    pods = [on.client, *(on.pod_at(end) for end in served)]
+    yield c.within("nothing but these two pods' addresses is on that wire", ends, pods)
+    yield c.sees(asked, Endpoint(on.address(on.client)), f"{on.asked}, which was asked, sees the client's ping")
+    clients = {one.client for one in third.conversations}
+    passing = [f"{one.client} → {one.server}" for one in asked.conversations if one.client in clients]
+    control = [f"{one.client} → {one.server}" for one in before.capture("asked").conversations]
+    yield c.absent(f"{on.asked} sees nothing of the connection", passing, control=control)
+    new = seen[Flows].new_since(seen[EarlierFlows])
+    yield c.absent("no node has a flow that translates it", new, control=before[Flows].at[on.asked])
 
 
-# 7. ------------------------------------------------------------------------------------------------------------------
-spread = lab.step("Every backend serves")
+spread = lab.step("Every backend serves", captures=lambda on: [on.at_pod(fold=0)])
 
 
 @spread.act
-def ask_many_times(env: Env) -> None:
-    env.record("backends", env.cluster.backends(WEB))
-    loop = f"for i in $(seq {MANY}); do {' '.join(CURL)} {url(node_port(env.cluster))}; done | sort | uniq -c"
-    counted = env.run(CLIENT, "sh", "-c", loop).out.split()
-    env.record("served", dict(zip(counted[1::2], map(int, counted[::2]), strict=True)))
+def ask_many_times(on: Scenario) -> Commands:
+    loop = f"for i in $(seq {MANY}); do {' '.join(CURL)} http://{on.node_port()}/; done | sort | uniq -c"
+    yield at(on.client, "sh", "-c", loop)
 
 
 @spread.check
-def all_pods_answered(seen: StepEvidence) -> Iterator[Claim]:
-    served = seen["served"]
-    yield equal(f"each of {MANY} connections is answered", sum(served.values()), MANY)
-    yield equal("by every pod of the Service, and by no other", sorted(served), sorted(seen["backends"]))
+def all_pods_answered(seen: Seen) -> Iterator[c.Claim]:
+    replies = [seen.on.pod_called(one.reply) for one in seen.capture("pod").conversations if one.reply]
+    yield c.true(f"each of {MANY} connections is answered", len(replies) >= MANY, f"{len(replies)} are")
+    yield c.equal("by every pod of the Service, and by no other", sorted({*replies}), sorted(seen.on.backends()))
 
 
-# What the checks share -----------------------------------------------------------------------------------------------
-def status(done: Output) -> Any:
-    """`socklb status --json`; where there is no such thing, what was said instead."""
-    try:
-        return json.loads(done.out)
-    except json.JSONDecodeError:
-        return {"said": (done.err or done.out).strip()}
+def other_ways(on: Scenario) -> list[Endpoint]:
+    """Every address of the Service but the one of the first steps."""
+    return [on.cluster_ip(), on.node_port(family=V6), on.cluster_ip(family=V6)]
 
 
-def brief(said: Any) -> str:
-    if "agent" not in said:
-        return said["said"]
-    agent = said["agent"]
-    return f"process {agent['pid']}, version {agent['version']}, {'' if said['synced'] else 'not '}in sync"
+def dig(on: Scenario, *, hooked: bool = True) -> Command:
+    asked = (f"@{on.cluster_ip(DNS).address}", "whoami.example.test", "TXT")
+    return at(on.client, "dig", "+noall", "+answer", "+stats", "+tries=1", "+timeout=1", *asked, hooked=hooked)
 
 
-def only(backends: Mapping[str, Endpoint], pod: str) -> list[Endpoint]:
-    """Where this pod listens; nowhere, if it is none of them."""
-    return [backends[pod]] if pod in backends else []
-
-
-def tcp(capture: Capture) -> list[str]:
-    return [f"{p.source} → {p.target} {p.note}" for p in capture.packets if p.protocol == "tcp"]
-
-
-def last_word(said: str) -> str:
-    return next((line for line in said.splitlines() if "SERVER" in line), said.strip() or "no answer")
+def peer(on: Scenario, protocol: str, service: Endpoint) -> Command:
+    return at(on.client, "python3", "-", protocol, service.address, str(service.port), stdin=PEER)

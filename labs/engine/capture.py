@@ -19,14 +19,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labs.engine.conversation import Conversation, conversations
 from labs.engine.errors import BrokenCaptureError
-from labs.engine.ladder import Names
+from labs.engine.ladder import FOLD, Names
 from labs.engine.packet import Packet, decode
-from labs.engine.pcap import frames
+from labs.engine.pcap import open_capture
 
 SETTLE = 0.1  # seconds between the last packet and the end; 50 ms lost nothing in 20 of 20 runs
 START_LIMIT = 10.0
 STOP_LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where to capture, and what: one capture of a step."""
+
+    name: str
+    place: str  # the pod or node
+    interface: str
+    filter: str
+    fold: int = FOLD  # so many packets are shown; none at 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class Capture:
     @property
     def where(self) -> str:
         return f"{self.place} {self.interface} '{self.filter}'"
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """Each exchange between two endpoints, in the order in which they began."""
+        return conversations(self.packets)
 
 
 def tcpdump(interface: str, expression: str) -> list[str]:
@@ -71,7 +88,8 @@ def until_stdin_ends(command: Sequence[str]) -> list[str]:
 
 
 def read(file: Path) -> tuple[Packet, ...]:
-    packets = (decode(time, frame) for time, frame in frames(file.read_bytes()))
+    capture = open_capture(file.read_bytes())
+    packets = (decode(time, frame, capture.link) for time, frame in capture.frames())
     return tuple(packet for packet in packets if packet is not None)
 
 

@@ -5,6 +5,8 @@
     sees(capture, service)                                at least one packet from or to this endpoint
     never(capture, service, control=outside)              no packet at all: only beside a control that saw one
     absent(what, found, control=...)                      the same for things that are no packets (rules, table entries)
+    answered(capture, on, must)                           each connection runs with the pod that answered
+    says(must, output, text)                              a command that the reader typed said this
     equal / within / true                                 a recorded value is what it should be
 
 An absence holds just as well when the capture is broken, so `never` and `absent` demand a control: the same look at
@@ -19,6 +21,8 @@ from enum import StrEnum
 from labs.engine.capture import Capture
 from labs.engine.ladder import name
 from labs.engine.packet import Endpoint, Packet
+from labs.engine.places import Output
+from labs.engine.scenario import Scenario
 
 SYN, SYN_ACK, ACK = "SYN", "SYN,ACK", "ACK"
 
@@ -27,6 +31,7 @@ class Verdict(StrEnum):
     TRUE = "true"
     FALSE = "false"
     DOUBT = "doubt"  # the harness, not the product: this evidence proves nothing
+    SKIPPED = "skipped"  # not tried: this cluster or machine lacks what it needs
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,23 @@ def handshake(capture: Capture, must: str) -> Claim:
     wanted = [(syn.source, SYN), (syn.target, SYN_ACK), (syn.source, ACK)]
     seen = " → ".join(f"{p.note} from {name(Endpoint(p.source.address), capture.names)}" for p in flow)
     return true(must, [(p.source, p.note) for p in flow] == wanted, seen)
+
+
+def answered(capture: Capture, on: Scenario, must: str, at_least: int = 1) -> Claim:
+    """Each connection of the capture is answered, and by the pod that it runs with from its first packet on."""
+    seen = [(on.pod_at(one.server), on.pod_called(one.reply) or "nobody") for one in capture.conversations]
+    wrong = [f"a connection with {pod} is answered by {who}" for pod, who in seen if pod != who]
+    right = f"{len(seen)} with {', '.join(sorted({pod for pod, _ in seen}))}" if seen else "no connection"
+    few = "" if len(seen) >= at_least else f"; {at_least} are wanted"
+    claim = true(must, not wrong and not few, (wrong[0] if wrong else right) + few)
+    return _unless_broken(capture, claim)
+
+
+def says(must: str, output: Output, text: str) -> Claim:
+    """The line of the output that has the text is shown; where none has it, the last one is."""
+    lines = (output.out + output.err).strip().splitlines()
+    found = next((line for line in lines if text in line), None)
+    return true(must, found is not None, (found or (lines[-1] if lines else "no output")).strip())
 
 
 def absent(must: str, found: Sequence[str], *, control: Sequence[str]) -> Claim:

@@ -1,57 +1,110 @@
-"""What a step's act may use: run commands at places, capture, and record what was seen. All of it shows on the screen.
+"""What the engine's own part of a step may use: commands at places, captures, waiting, and a record of what was seen.
 
-with env.capture("pod", "client", "eth0", "tcp or icmp"):
-    answer = env.run("client", "curl", "-s", url)
-env.record("answer", answer.out.strip())
+env.run(on.curl(on.node_port()))               run and show
+env.ask(at(on.asked, "socklb", ...))           run only: a question beside the story
+with env.capture(on.at_pod("outside")): ...    a control: captured while the block runs
+env.until("web-2 is served again", look)       wait, and say for what
+env.start("load", command), env.stop("load")   a process that lives through several steps
+env.record(Flows([...]))                       what a check reads as seen[Flows]
 """
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from labs.engine.capture import Capture, read, recording, tcpdump, until_stdin_ends
-from labs.engine.cluster import Cluster
-from labs.engine.evidence import StepEvidence
-from labs.engine.ladder import FOLD
-from labs.engine.places import Output
-from labs.engine.screen import LINES, Screen
+from labs.engine.capture import Capture, Look, Report, read, recording, tcpdump, until_stdin_ends
+from labs.engine.errors import CannotRunError
+from labs.engine.evidence import Seen
+from labs.engine.places import Command, Output, at
+from labs.engine.scenario import Scenario
+from labs.engine.screen import Screen
+from labs.engine.target import Target
+
+Found = TypeVar("Found")
+PATIENCE = 20.0  # seconds
+PAUSE = 0.1
+# A process of its own session, which outlives the command that starts it; its number and what it says are in two files.
+_START = 'name=$1; shift; setsid "$@" >"$name.log" 2>&1 </dev/null & echo $! >"$name.pid"'
+_STOP = (
+    'if [ -e "$1.pid" ]; then kill -s TERM -- "-$(cat "$1.pid")" 2>/dev/null; fi; '
+    'cat "$1.log" 2>/dev/null; rm -f "$1.pid" "$1.log"'
+)
 
 
 @dataclass(frozen=True)
 class Env:
-    cluster: Cluster
-    evidence: StepEvidence
+    target: Target
+    seen: Seen
     screen: Screen
     folder: Path  # the lab's own: for files that go to a command's standard input
 
-    def run(
-        self, place: str, *command: str, hooked: bool = True, stdin: str | None = None, lines: int = LINES
-    ) -> Output:
+    @property
+    def on(self) -> Scenario:
+        return Scenario(self.target.cluster)
+
+    def run(self, command: Command) -> Output:
         """Run a command in a pod or on a node, and show it with what it said."""
-        done = self.quietly(place, *command, hooked=hooked, stdin=stdin)
-        self.screen.command(done, lines)
+        done = self.ask(command)
+        self.screen.command(done, command.lines)
         return done
 
-    def quietly(self, place: str, *command: str, hooked: bool = True, stdin: str | None = None) -> Output:
-        """The same, not shown: for questions beside the story."""
-        file = self.folder / stdin if stdin else None
-        return self.cluster.place(place).run(*command, hooked=hooked, stdin=file)
+    def ask(self, command: Command) -> Output:
+        """Do the same, not shown."""
+        return self.target.place(command.place).run(command)
 
-    def record(self, key: str, value: object) -> None:
-        self.evidence.record(key, value)
+    def record(self, fact: object) -> None:
+        """Keep a dataclass: a check reads it as seen[Type]."""
+        self.seen.record(fact)
+
+    def until(self, what: str, look: Callable[[], Found | None], seconds: float = PATIENCE) -> Found:
+        """Look again and again until it finds something, and return that. `what` follows "Waiting until".
+
+        Raises:
+            CannotRunError: that did not come.
+        """
+        end = time.monotonic() + seconds
+        waiting = False
+        while not (found := look()):
+            if not waiting:
+                self.screen.line(f"Waiting until {what} …", "dim")
+                waiting = True
+            if time.monotonic() > end:
+                raise CannotRunError(f"it did not happen within {seconds:.0f} s that {what}; the last look: {found!r}")
+            time.sleep(PAUSE)
+        return found
+
+    def start(self, name: str, command: Command) -> None:
+        """Start a process that goes on until stop(), also through other steps and when this program ends."""
+        self.ask(at(command.place, "sh", "-c", _START, "sh", f"/tmp/lab-{name}", *command.words, hooked=command.hooked))
+
+    def stop(self, name: str, place: str) -> str:
+        """End a process that start() started there, if any, and return all that it said."""
+        return self.ask(at(place, "sh", "-c", _STOP, "sh", f"/tmp/lab-{name}")).out
 
     @contextmanager
-    def capture(self, name: str, place: str, interface: str, expression: str) -> Generator[None]:
-        """Capture while the block runs; afterwards `seen.capture(name)` has it."""
-        at, file = self.cluster.place(place), self.evidence.pcap(name)
-        command = tcpdump(interface, expression)
-        with recording(at.argv(*until_stdin_ends(command)), file) as report:
+    def capture(self, look: Look) -> Generator[None]:
+        """Capture while the block runs; afterwards `seen.capture(look.name)` has it."""
+        with self.recording(look) as report:
             yield
-        kept = f"{file.parent.name}/{file.name}"
-        typed = f"{at.typed(*command)} > {name}.pcap"
-        self.evidence.keep(name, Capture(place, interface, expression, kept, typed, report.dropped, read(file)))
+        self.keep(look, report)
 
-    def show(self, name: str, fold: int = FOLD) -> None:
-        """The ladder of a capture, with the command that made it."""
-        self.screen.capture(self.evidence.capture(name), self.evidence.pcap(name), fold)
+    @contextmanager
+    def recording(self, look: Look) -> Generator[Report]:
+        place = self.target.place(look.place)
+        command = until_stdin_ends(tcpdump(look.interface, look.filter))
+        with recording(place.argv(*command), self.seen.pcap(look.name)) as report:
+            yield report
+
+    def keep(self, look: Look, report: Report) -> None:
+        file = self.seen.pcap(look.name)
+        typed = f"{at(look.place, *tcpdump(look.interface, look.filter)).typed} > {look.name}.pcap"
+        kept = f"{file.parent.name}/{file.name}"
+        capture = Capture(look.place, look.interface, look.filter, kept, typed, report.dropped, read(file))
+        self.seen.keep(look.name, capture)
+
+    def show(self, look: Look) -> None:
+        """Show the ladder of a capture, with the command that made it."""
+        self.screen.capture(self.seen.capture(look.name), self.seen.pcap(look.name), look.fold)

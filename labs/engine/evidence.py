@@ -1,27 +1,43 @@
-"""What the steps of a lab have recorded: `.lab/<lab>/state.json` and the captures in `.lab/<lab>/pcaps/`.
+"""What the steps of a lab have recorded: `.lab/<inventory>/<lab>/state.json` and the captures in `pcaps/` beside it.
 
-Acts write it, checks only read it. A step's evidence is wiped before the step is done again, so a check can never
-lean on an earlier run's, and before a step is done its check has nothing to lean on: it is false.
+    env.record(Flows(known=[...]))         in before() or after(): a dataclass, by its type
+    seen[Flows].known                      in a check: the same, as pyright knows it
+    seen.capture("pod")                    what the step's captures hold
+    seen.said("dig")                       what the commands that the reader typed said
+    seen.on                                the scenario, from a snapshot of the cluster: a check asks nobody
+    seen.of(step.key), seen.lab("01")      another step's evidence, another lab's
+
+A step's evidence is wiped before the step is done again, so a check can never lean on an earlier run's, and before a
+step is done its check has nothing to lean on: it is false. The file is JSON and the captures are pcap files, so that a
+report can be made of them later.
 """
 
 import dataclasses
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from labs.engine.capture import Capture, read
+from labs.engine.claims import Claim
+from labs.engine.cluster import Cluster
 from labs.engine.errors import LabError, NothingRecordedError
 from labs.engine.ladder import Names
-from labs.engine.packet import Endpoint
+from labs.engine.places import Output
+from labs.engine.scenario import Scenario
+
+Fact = TypeVar("Fact")
 
 
 class Evidence:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = folder / "state.json"
-        self._state: dict[str, Any] = {"names": {}, "steps": {}}
+        self._state: dict[str, Any] = {"cluster": {}, "steps": {}}
         if self._file.exists():
             self._state |= self._read()
 
@@ -32,12 +48,16 @@ class Evidence:
             raise LabError(f"{self._file} cannot be read: {error}. Next: rm {self._file}") from None
 
     @property
-    def names(self) -> Names:
-        return self._state["names"]
+    def cluster(self) -> Cluster:
+        """The snapshot: the cluster as it was when the lab last looked."""
+        return msgspec.convert(self._state["cluster"], Cluster)
 
-    def called(self, names: Names) -> None:
-        """From now on these addresses have names."""
-        self._state["names"] = dict(names)
+    @property
+    def names(self) -> Names:
+        return self.cluster.names()
+
+    def snapshot(self, cluster: Cluster) -> None:
+        self._state["cluster"] = msgspec.to_builtins(cluster)
         self._save()
 
     def wipe(self, step: str) -> None:
@@ -49,8 +69,8 @@ class Evidence:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def of(self, step: str) -> "StepEvidence":
-        return StepEvidence(self, step)
+    def of(self, step: str) -> "Seen":
+        return Seen(self, step)
 
     def steps(self) -> dict[str, Any]:
         return self._state["steps"]
@@ -66,43 +86,81 @@ class Evidence:
         fresh.replace(self._file)
 
 
-class StepEvidence:
-    """One step's evidence. `seen["key"]` gives back what its act recorded, as JSON keeps it."""
+class Seen:
+    """One step's evidence."""
 
     def __init__(self, all_steps: Evidence, step: str) -> None:
         self._all = all_steps
         self._step = step
 
-    def of(self, step: str) -> "StepEvidence":
-        """Another step's evidence: where a control stands."""
+    @property
+    def on(self) -> Scenario:
+        return Scenario(self._all.cluster)
+
+    def of(self, step: str) -> "Seen":
+        """Return another step's evidence: where a control stands."""
         return self._all.of(step)
 
-    def record(self, key: str, value: object) -> None:
-        self._all.add(self._step, "facts", key, value)
+    def lab(self, number: str, step: str) -> "Seen":
+        """Return the evidence of a step of another lab, which may have nothing recorded."""
+        folders = sorted(self._all.folder.parent.glob(f"{number}-*"))
+        if not folders:
+            raise NothingRecordedError(f"nothing is recorded of lab {number}. Next: lab run {number}")
+        return Evidence(folders[0]).of(step)
 
-    def __getitem__(self, key: str) -> Any:
-        return self._get("facts", key)
+    def record(self, fact: object) -> None:
+        """Keep a dataclass, by the name of its type."""
+        self._all.add(self._step, "facts", type(fact).__name__, msgspec.to_builtins(fact))
 
-    def endpoint(self, key: str) -> Endpoint:
-        return Endpoint(*self[key])
+    def __getitem__(self, kind: type[Fact]) -> Fact:
+        return msgspec.convert(self._get("facts", kind.__name__), kind)
 
-    def endpoints(self, key: str) -> dict[str, Endpoint]:
-        return {name: Endpoint(*end) for name, end in self[key].items()}
+    def typed(self, outputs: Sequence[Output]) -> None:
+        """Keep what the reader's commands said."""
+        self._all.add(self._step, "typed", "outputs", msgspec.to_builtins(outputs))
+
+    @property
+    def outputs(self) -> list[Output]:
+        """What was typed in this step, and what it said."""
+        kept = self._all.steps().get(self._step, {}).get("typed", {}).get("outputs", [])
+        return msgspec.convert(kept, list[Output])
+
+    def said(self, *words: str, place: str = "") -> Output:
+        """Return the last output of a command that begins with these words.
+
+        Raises:
+            NothingRecordedError: no such command was typed.
+        """
+        of_place = [output for output in self.outputs if place in ("", output.place)]
+        found = [output for output in of_place if output.words[: len(words)] == words]
+        if not found:
+            at = f" at {place}" if place else ""
+            raise NothingRecordedError(f"nobody typed `{' '.join(words)}`{at} by `lab exec` or in a `lab shell`")
+        return found[-1]
 
     def keep(self, name: str, capture: Capture) -> None:
         kept = {f.name: getattr(capture, f.name) for f in dataclasses.fields(Capture)}
-        del kept["packets"], kept["names"]  # the file has the packets, the lab the names
+        del kept["packets"], kept["names"]  # the file has the packets, the snapshot the names
         self._all.add(self._step, "captures", name, kept)
 
     def capture(self, name: str) -> Capture:
         kept = self._get("captures", name)
         return Capture(**kept, packets=read(self._all.folder / kept["file"]), names=self._all.names)
 
+    @property
+    def captures(self) -> list[str]:
+        return [*self._all.steps().get(self._step, {}).get("captures", {})]
+
     def pcap(self, name: str) -> Path:
         return self._all.folder / "pcaps" / f"{self._step}.{name}.pcap"
 
     def done(self) -> None:
         self._all.add(self._step, "done", "at", time.strftime("%Y-%m-%d %H:%M:%S"))
+
+    def judged(self, claims: Sequence[Claim], seconds: float) -> None:
+        """Keep the verdicts, for a report."""
+        self._all.add(self._step, "done", "claims", msgspec.to_builtins(claims))
+        self._all.add(self._step, "done", "seconds", round(seconds, 3))
 
     @property
     def recorded(self) -> str | None:

@@ -31,10 +31,10 @@ def ladder(packets: Sequence[Packet], names: Names, fold: int = FOLD) -> list[st
     right = max(len("to"), *(len(row[2]) for row in rows))
     what = max(len("what"), *(len(row[3]) for row in rows))
     lines = [f"{'#':>2}  {'ms':>7}  {'from':<{left}}     {'to':<{right}}  {'what':<{what}}  bytes"]
-    lines += [
-        f"{number:>2}  {ms:>7}  {source:<{left}}  →  {target:<{right}}  {note:<{what}}  {size:>5}"
-        for number, (ms, source, target, note, size) in enumerate(rows, 1)
-    ]
+    for number, ((ms, source, target, note, size), packet) in enumerate(zip(rows, packets, strict=False), 1):
+        lines.append(f"{number:>2}  {ms:>7}  {source:<{left}}  →  {target:<{right}}  {note:<{what}}  {size:>5}")
+        if packet.inner:
+            lines.append(_carried(packet.inner, names))
     if len(packets) > fold:
         lines.append(f"    … {len(packets) - fold} more")
     return [line.rstrip() for line in lines] + legend(packets[:fold], names)
@@ -42,9 +42,15 @@ def ladder(packets: Sequence[Packet], names: Names, fold: int = FOLD) -> list[st
 
 def legend(packets: Sequence[Packet], names: Names) -> list[str]:
     """Which name stands for which address, for those that the ladder shows."""
-    seen = dict.fromkeys(end.address for packet in packets for end in (packet.source, packet.target))
+    shown = [each for packet in packets for each in (packet, packet.inner) if each]
+    seen = dict.fromkeys(end.address for packet in shown for end in (packet.source, packet.target))
     pairs = [f"{names[address]} = {address}" for address in seen if address in names]
     return textwrap.wrap(" · ".join(pairs), WIDTH - 4, initial_indent="    ", subsequent_indent="    ")
+
+
+def _carried(packet: Packet, names: Names) -> str:
+    _, source, target, note, size = _row(packet, packet.time, names)
+    return f"             carries {source} → {target}  {note}  {size}"
 
 
 def _row(packet: Packet, start: float, names: Names) -> tuple[str, str, str, str, int]:

@@ -1,59 +1,117 @@
-"""A lab: the steps of its `lab.py`, each bound to the section of its README with the same title.
+"""A lab: the steps of its `lab.py`, each bound to the section of its README with the same title. docs/labs.md has one.
 
-lab = Lab()
-wire = lab.step("The handshake is with the backend pod", needs=[control])
+lab = Lab(minutes=10)
+wire = lab.step("The handshake is with the backend pod", builds_on=[outside])
 
-@wire.act                       does it, and records what was seen
-def ask(env: Env) -> None: ...
+@wire.captures                  where to look while the reader acts
+def where(on: Scenario) -> Iterable[Look]: ...
 
-@wire.check                     reads what was recorded: false before the act, true after it
-def backend_from_the_syn_on(seen: StepEvidence) -> list[Claim]: ...
+@wire.act                       what the reader types; `lab run` and `lab solve` do the same
+def ask(on: Scenario) -> Commands: ...
+
+@wire.check                     reads what was seen: false before the act, true after it
+def backend_from_the_syn_on(seen: Seen) -> Iterable[Claim]: ...
+
+Besides, where a step needs them: `before` (controls, a broken start) and `observe` (what no packet shows).
 """
 
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+from labs.engine.capture import Look
 from labs.engine.claims import Claim
 from labs.engine.env import Env
 from labs.engine.errors import LabError
-from labs.engine.evidence import StepEvidence
-from labs.engine.places import ROOT
+from labs.engine.evidence import Seen
+from labs.engine.needs import Need
+from labs.engine.places import ROOT, Command, Output
 from labs.engine.prose import Prose, Section, parse
+from labs.engine.scenario import Scenario
 
 LABS = ROOT / "labs"
-Act = Callable[[Env], None]
-Check = Callable[[StepEvidence], Iterable[Claim]]
+CLUSTER = "cluster"  # the deploy that every lab finds, unless it asks for another one
+Commands = Generator[Command, Output]  # `said = yield command`: what it said, for an act that goes by it
+Act = Callable[[Scenario], Commands]
+Looks = Callable[[Scenario], Iterable[Look]]
+Part = Callable[[Env], None]
+Check = Callable[[Seen], Iterable[Claim]]
 
 
 @dataclass
 class Step:
     title: str
-    needs: Sequence["Step"] = ()  # steps whose evidence this one's check leans on
+    builds_on: Sequence["Step"] = ()  # steps whose evidence this one's check leans on: controls
+    needs: Sequence[Need] = ()  # what must be there; without it the step is skipped
+    prepares: list[Part] = field(default_factory=list[Part])
+    looks: list[Looks] = field(default_factory=list[Looks])
     acts: list[Act] = field(default_factory=list[Act])
+    observes: list[Part] = field(default_factory=list[Part])
     checks: list[Check] = field(default_factory=list[Check])
 
     @property
     def key(self) -> str:
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
+    def before(self, function: Part) -> Part:
+        """Take what the engine does before the reader acts: a control, or what the reader is to mend."""
+        self.prepares.append(function)
+        return function
+
+    def captures(self, function: Looks) -> Looks:
+        """Take where packets are captured while the reader acts."""
+        self.looks.append(function)
+        return function
+
     def act(self, function: Act) -> Act:
+        """Take what the reader types."""
         self.acts.append(function)
         return function
 
+    def observe(self, function: Part) -> Part:
+        """Take what is looked at after the act. It may be called often, and changes nothing."""
+        self.observes.append(function)
+        return function
+
     def check(self, function: Check) -> Check:
+        """Take the claims."""
         self.checks.append(function)
         return function
 
+    def where(self, on: Scenario) -> list[Look]:
+        """Return the captures of this step."""
+        return [look for looks in self.looks for look in looks(on)]
+
+    def commands(self, on: Scenario) -> list[Command]:
+        """Return what there is to type, each once; an act that goes by what was said hears nothing."""
+        nothing = Output("", 0, "", "")
+        listed: list[Command] = []
+        for act in self.acts:
+            doing = act(on)
+            listed += [next(doing)]
+            while True:
+                try:
+                    listed.append(doing.send(nothing))
+                except StopIteration:
+                    break
+        return [*dict.fromkeys(listed)]
+
 
 class Lab:
-    def __init__(self) -> None:
+    """A lab. It needs the workload of deploys/cluster.py, and what else it says.
+
+    `deploy` is another file of deploys/ that builds the cluster it runs on. Objects in `objects.yaml` beside lab.py,
+    Services in Kubernetes' own format, are applied before its first step. Both are undone when it is over.
+    """
+
+    def __init__(self, minutes: int, deploy: str = CLUSTER, needs: Sequence[Need] = ()) -> None:
+        self.minutes, self.deploy, self.needs = minutes, deploy, needs
         self.steps: list[Step] = []
-        self.undo: list[Act] = []
+        self.undo: list[Part] = []
         self.folder = Path()
         self.prose = Prose("", "", (), "")
 
@@ -61,14 +119,36 @@ class Lab:
     def name(self) -> str:
         return self.folder.name
 
-    def step(self, title: str, needs: Sequence[Step] = ()) -> Step:
-        self.steps.append(Step(title, needs))
-        return self.steps[-1]
+    @property
+    def number(self) -> str:
+        return self.name.partition("-")[0]
 
-    def reset(self, function: Act) -> Act:
-        """Undoes whatever an interrupted step may have left on the nodes."""
+    def step(
+        self,
+        title: str,
+        builds_on: Sequence[Step] = (),
+        needs: Sequence[Need] = (),
+        before: Part | None = None,
+        captures: Looks | None = None,
+        observe: Part | None = None,
+    ) -> Step:
+        """Add a step. What several steps share is handed over here; what is its own is written below it, decorated."""
+        step = Step(title, builds_on, needs)
+        step.prepares += [before] if before else []
+        step.looks += [captures] if captures else []
+        step.observes += [observe] if observe else []
+        self.steps.append(step)
+        return step
+
+    def reset(self, function: Part) -> Part:
+        """Take what undoes whatever an interrupted step may have left."""
         self.undo.append(function)
         return function
+
+    @property
+    def objects(self) -> Path:
+        """The Kubernetes objects that it brings; there need be none."""
+        return self.folder / "objects.yaml"
 
     def section(self, step: Step) -> Section:
         return self.prose.sections[self.steps.index(step)]

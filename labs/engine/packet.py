@@ -1,17 +1,25 @@
 """What a frame says, as far as a lab needs it: who sent it to whom, by which protocol, with which TCP flags.
 
-Knows Ethernet (with VLAN tags), IPv4, IPv6 with its usual extension headers, TCP, UDP, ICMP and ICMPv6. Everything else
-is None: ARP and the like carry no Service address. A later fragment has addresses but no ports.
+Knows Ethernet (with VLAN tags), bare IP, IPv4, IPv6 with its usual extension headers, TCP, UDP, ICMP and ICMPv6.
+Everything else is None: ARP and the like carry no Service address. A later fragment has addresses but no ports.
+
+A packet that carries another one has it as `inner`: flannel's UDP backend (port 8285: the payload is the bare IP
+packet) and VXLAN (ports 4789 and 8472). They are known by the port that they go to.
 """
 
 import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-_VLAN = (0x8100, 0x88A8)
+from labs.engine.pcap import ETHERNET, RAW
+
+_VLAN_TAGS = (0x8100, 0x88A8)
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _EXTENSION_HEADERS = (0, 43, 60)  # hop-by-hop, routing, destination options: same layout
 _FRAGMENT = 44
+_FLANNEL_UDP = 8285
+_VXLAN = (4789, 8472)  # the assigned port, and Linux's own, which flannel and others use
+_VXLAN_HEADER = 8
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp"}
 _FLAGS = ((0x02, "SYN"), (0x01, "FIN"), (0x04, "RST"), (0x08, "PSH"), (0x10, "ACK"))
 _ICMP = {
@@ -55,27 +63,44 @@ class Packet(NamedTuple):
     target: Endpoint
     protocol: str  # "tcp", "udp", "icmp" or the protocol number
     note: str  # TCP flags such as "SYN,ACK", or what an ICMP message says
-    size: int  # bytes of payload
+    payload: bytes
+    inner: "Packet | None" = None  # the packet that this one carries between two nodes
+    sequence: int = 0  # of TCP: the same at every place that the packet passes
+
+    @property
+    def size(self) -> int:
+        return len(self.payload)
 
     def involves(self, endpoint: Endpoint) -> bool:
         return endpoint.covers(self.source) or endpoint.covers(self.target)
 
 
-def decode(time: float, frame: bytes) -> Packet | None:
-    """The packet in an Ethernet frame, or None where the frame holds no IP packet (or too little of one)."""
+def decode(time: float, frame: bytes, link: int = ETHERNET) -> Packet | None:
+    """Return the packet in a frame, or None where the frame holds no IP packet (or too little of one)."""
     try:
-        kind, at = _ethernet(frame)
-        if kind == _IPV4:
-            return _ipv4(time, frame[at:])
-        return _ipv6(time, frame[at:]) if kind == _IPV6 else None
+        return _framed(time, frame) if link == ETHERNET else _bare(time, frame)
     except (struct.error, IndexError, ValueError):  # cut short by the capture's snapshot length
         return None
+
+
+def _framed(time: float, frame: bytes) -> Packet | None:
+    kind, at = _ethernet(frame)
+    if kind == _IPV4:
+        return _ipv4(time, frame[at:])
+    return _ipv6(time, frame[at:]) if kind == _IPV6 else None
+
+
+def _bare(time: float, packet: bytes) -> Packet | None:
+    version = packet[0] >> 4
+    if version == 4:
+        return _ipv4(time, packet)
+    return _ipv6(time, packet) if version == 6 else None
 
 
 def _ethernet(frame: bytes) -> tuple[int, int]:
     at = 12
     (kind,) = struct.unpack_from("!H", frame, at)
-    while kind in _VLAN:
+    while kind in _VLAN_TAGS:
         at += 4
         (kind,) = struct.unpack_from("!H", frame, at)
     return kind, at + 2
@@ -106,13 +131,20 @@ def _ipv6(time: float, packet: bytes) -> Packet:
 def _transport(time: float, source: str, target: str, family: int, protocol: int, body: bytes) -> Packet:
     name = _PROTOCOLS.get(protocol, str(protocol))
     if not body or name not in ("tcp", "udp", "icmp"):
-        return Packet(time, Endpoint(source), Endpoint(target), name, "", len(body))
+        return Packet(time, Endpoint(source), Endpoint(target), name, "", body)
     if name == "icmp":
         note = _ICMP.get((family, body[0], body[1]), f"type {body[0]} code {body[1]}")
-        return Packet(time, Endpoint(source), Endpoint(target), name, note, len(body) - 8)
+        return Packet(time, Endpoint(source), Endpoint(target), name, note, body[8:])
     ports = struct.unpack_from("!2H", body)
     ends = Endpoint(source, ports[0]), Endpoint(target, ports[1])
     if name == "udp":
-        return Packet(time, *ends, name, "", len(body) - 8)
+        return Packet(time, *ends, name, "", body[8:], _carried(time, ports[1], body[8:]))
     flags = ",".join(word for bit, word in _FLAGS if body[13] & bit)
-    return Packet(time, *ends, name, flags, len(body) - (body[12] >> 4) * 4)
+    (sequence,) = struct.unpack_from("!I", body, 4)
+    return Packet(time, *ends, name, flags, body[(body[12] >> 4) * 4 :], sequence=sequence)
+
+
+def _carried(time: float, port: int, payload: bytes) -> Packet | None:
+    if port == _FLANNEL_UDP:
+        return decode(time, payload, RAW)
+    return decode(time, payload[_VXLAN_HEADER:]) if port in _VXLAN else None

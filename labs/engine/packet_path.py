@@ -1,25 +1,60 @@
-"""What a node's packet path translates: the flows that it knows.
+"""What a node's packet path translates: the flows that it knows, as `socklb flow list` tells them.
 
 They are looked up with the command that a reader has. A node that does not let it read stops the lab: an empty answer
 would look like "nothing there".
 """
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 
+from labs.engine.env import Env
 from labs.engine.errors import CannotRunError
-from labs.engine.places import Output
+from labs.engine.places import Command, at
+from labs.engine.scenario import Scenario
 
 NO_PACKET_PATH = "no flows of ours on this node"  # as after `socklb cleanup`: nobody translates there
-Ask = Callable[..., Output]  # env.run or env.quietly
 
 
-def flows(ask: Ask, node: str, client: str) -> list[str]:
-    """What this node translates for a client: protocol, client, what it asked for and who answers, without ages."""
-    done = ask(node, "socklb", "flow", "list", "--client", client)
+@dataclass(frozen=True)
+class Flows:
+    """What each node translates for the client, as a fact."""
+
+    at: dict[str, list[str]]
+
+    def new_since(self, earlier: "Flows") -> list[str]:
+        return [flow for node, flows in self.at.items() for flow in flows if flow not in earlier.at[node]]
+
+
+@dataclass(frozen=True)
+class EarlierFlows(Flows):
+    """The same before the reader acted."""
+
+
+def look_for_flows(env: Env) -> None:
+    """Record Flows: for observe()."""
+    env.record(Flows(_everywhere(env)))
+
+
+def look_for_earlier_flows(env: Env) -> None:
+    """Record EarlierFlows: for before()."""
+    env.record(EarlierFlows(_everywhere(env)))
+
+
+def listing(on: Scenario, node: str) -> Command:
+    """Return the command of a reader who wants to see the client's flows."""
+    return at(node, "socklb", "flow", "list", "--client", on.address(on.client))
+
+
+def flows(env: Env, node: str) -> list[str]:
+    """Return what a node translates for the client: who asked for what, and who answers, without ages."""
+    done = env.ask(listing(env.on, node))
     if NO_PACKET_PATH in done.err:
         return []
     if done.exit:
         raise CannotRunError(f"exit status {done.exit} from:\n  $ {done.typed}\n  {done.err.strip()}")
     rows = [re.split(r"\s{2,}", line)[:4] for line in done.out.splitlines()[1:]]
     return [f"{protocol} {client} to {asked}, answered by {backend}" for protocol, client, asked, backend in rows]
+
+
+def _everywhere(env: Env) -> dict[str, list[str]]:
+    return {node: flows(env, node) for node in env.on.nodes}

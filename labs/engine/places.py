@@ -1,11 +1,11 @@
 """Where a lab's commands run, and how this machine gets there: nodes and pods of the inventory, by their short names.
 
-    place.argv("curl", "-s", url)                  the local command line that runs curl there
-    place.argv("curl", "-s", url, hooked=False)    ... in the same network, outside the hook's cgroup: the control
-    place.typed(...)                               the same as a reader types it: lab exec client -- curl -s ...
+    at("client", "curl", "-s", url)                a command, not run yet
+    place.run(command)                             runs it there; its exit status is the caller's to judge
+    command.typed                                  the same as a reader types it: lab exec client -- curl -s ...
 
-Every way to a node is the inventory's (`inventory.reach`); into a pod it is `pod exec` on its node, the same tool on
-every kind of inventory. Nothing here knows a connector.
+With hooked=False a command runs in the same network, outside the hook's cgroup: the control. Every way to a machine is
+the inventory's (`inventory.reach`); what leads from a node into a pod, the target says that found it.
 """
 
 import shlex
@@ -17,43 +17,77 @@ from inventory import reach
 from inventory.hosts import AnyHost
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 10.0  # seconds; nothing that a lab asks for takes longer
+LIMIT = 10.0  # seconds; what takes longer says so
 TOO_SLOW = 124
 
 
 @dataclass(frozen=True)
+class Command:
+    place: str
+    words: tuple[str, ...]
+    hooked: bool = True
+    stdin: Path | None = None
+    lines: int = 14  # of what it says are shown
+    seconds: float = LIMIT
+
+    @property
+    def typed(self) -> str:
+        outside = [] if self.hooked else ["--unhooked"]
+        line = shlex.join(["lab", "exec", self.place, *outside, "--", *self.words])
+        return f"{line} < {self.stdin.relative_to(ROOT)}" if self.stdin else line
+
+
+def at(
+    place: str, *words: str, hooked: bool = True, stdin: Path | None = None, lines: int = 14, seconds: float = LIMIT
+) -> Command:
+    return Command(place, words, hooked, stdin, lines, seconds)
+
+
+@dataclass(frozen=True)
 class Output:
+    """What a command said; `typed` is what a reader types to see the same."""
+
     typed: str
     exit: int
     out: str
     err: str
+    place: str = ""
+    words: tuple[str, ...] = ()
+    hooked: bool = True
+
+
+@dataclass(frozen=True)
+class Way:
+    """From this machine to a place: a host of the inventory, and what stands before the command there."""
+
+    host: AnyHost
+    enter: tuple[str, ...] = ()
+    hooked: bool = True  # for a host: in its cgroup
 
 
 @dataclass(frozen=True)
 class Place:
     name: str
-    host: AnyHost
-    pod: bool = False
+    way: Way
+    unhooked: Way
 
-    def argv(self, *command: str, hooked: bool = True) -> list[str]:
-        outside = [] if hooked else ["--unhooked"]
-        entered = ["pod", "exec", self.name, *outside, "--", *command] if self.pod else list(command)
-        return reach.argv(self.host, *entered, hooked=hooked)
+    def argv(self, *words: str, hooked: bool = True) -> list[str]:
+        way = self.way if hooked else self.unhooked
+        return reach.argv(way.host, *way.enter, *words, hooked=way.hooked)
 
-    def typed(self, *command: str, hooked: bool = True, stdin: Path | None = None) -> str:
-        outside = [] if hooked else ["--unhooked"]
-        line = shlex.join(["lab", "exec", self.name, *outside, "--", *command])
-        return f"{line} < {stdin.relative_to(ROOT)}" if stdin else line
-
-    def run(self, *command: str, hooked: bool = True, stdin: Path | None = None) -> Output:
+    def run(self, command: Command) -> Output:
         """Run a command there; its exit status is the caller's to judge; TOO_SLOW if it did not end."""
-        typed = self.typed(*command, hooked=hooked, stdin=stdin)
+        said = (command.place, command.words, command.hooked)
         try:
             done = subprocess.run(
-                self.argv(*command, hooked=hooked),
-                input=stdin.read_text() if stdin else "",
-                capture_output=True, text=True, errors="replace", timeout=LIMIT, check=False,
+                self.argv(*command.words, hooked=command.hooked),
+                input=command.stdin.read_text() if command.stdin else "",
+                capture_output=True, text=True, errors="replace", timeout=command.seconds, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return Output(typed, TOO_SLOW, "", f"this did not end within {LIMIT} s")
-        return Output(typed, done.returncode, done.stdout, done.stderr)
+            return Output(command.typed, TOO_SLOW, "", f"this did not end within {command.seconds} s", *said)
+        return Output(command.typed, done.returncode, done.stdout, done.stderr, *said)
+
+
+def machine(name: str, host: AnyHost) -> Place:
+    return Place(name, Way(host), Way(host, hooked=False))

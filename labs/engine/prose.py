@@ -62,8 +62,9 @@ def paragraphs(markdown: str) -> list[str]:
 def _section(number: int, title: str, body: str) -> Section:
     """Text before the first block of commands says why; text after it says what it means."""
     why, fence, rest = body.partition("```console\n")
-    code, _, meaning = rest.partition("\n```")
-    typed = tuple(line.removeprefix("$ ") for line in code.splitlines() if line.startswith("$ "))
+    _, _, meaning = rest.partition("\n```")
+    blocks = re.findall(r"^```console\n(.*?)^```$", body, re.MULTILINE | re.DOTALL)
+    typed = tuple(line.removeprefix("$ ") for code in blocks for line in code.splitlines() if line.startswith("$ "))
     if fence and not typed:
         raise LabError(f"step {number}, '{title}': its block of commands has no line that starts with '$ '")
     return Section(number, title.strip(), why.strip(), typed, meaning.strip())

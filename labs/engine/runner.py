@@ -1,18 +1,22 @@
 """Walk through a lab's steps: say why, do it, show what was seen, judge.
 
-With strict=True (`lab run --ci`) every step must also have been false before it was done: a check that is true without
-evidence does not look at it, and is itself in doubt.
+With strict=True (`lab run --ci`) every step must also have been false before the reader's act, with everything else of
+it done: a check that is true then does not look at the act, and is itself in doubt.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from labs.engine.capture import Look, Report
 from labs.engine.claims import Claim, Verdict
 from labs.engine.env import Env
-from labs.engine.errors import BrokenCaptureError, LabError, NothingRecordedError
+from labs.engine.errors import BrokenCaptureError, CannotRunError, LabError, NothingRecordedError
 from labs.engine.evidence import Evidence
 from labs.engine.model import Lab, Step
+from labs.engine.needs import Need
+from labs.engine.places import Output
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,116 @@ class Result:
 
 
 def judge(step: Step, evidence: Evidence) -> list[Claim]:
-    """The step's claims, from what is recorded now."""
-    seen = evidence.of(step.key)
-    if seen.recorded is None:
+    """Return the step's claims, from what is recorded now."""
+    if evidence.of(step.key).recorded is None:
         return [Claim("the step is done", "nothing is recorded of it yet", Verdict.FALSE)]
-    missing = [need.title for need in step.needs if evidence.of(need.key).recorded is None]
+    missing = [other.title for other in step.builds_on if evidence.of(other.key).recorded is None]
     if missing:
         return [Claim("its control is there", f"nothing is recorded of: {', '.join(missing)}", Verdict.DOUBT)]
+    return _claims(step, evidence)
+
+
+def run_step(lab: Lab, step: Step, env: Env, evidence: Evidence, *, strict: bool) -> Result:
+    started = time.monotonic()
+    section = lab.section(step)
+    env = replace(env, seen=evidence.of(step.key))
+    env.screen.heading(f"Step {section.number} of {len(lab.steps)} · {step.title}")
+    env.screen.prose(section.why)
+    evidence.wipe(step.key)
+    claims = skipped([*lab.needs, *step.needs], env, strict=strict) or _do(step, env, evidence, strict=strict)
+    env.screen.claims(claims)
+    env.screen.prose(section.meaning)
+    seconds = time.monotonic() - started
+    evidence.of(step.key).judged(claims, seconds)
+    return Result(step, tuple(claims), seconds)
+
+
+def with_controls(step: Step, evidence: Evidence) -> list[Step]:
+    """Return the step, after those that it builds on and that are not recorded."""
+    return [*(other for other in step.builds_on if evidence.of(other.key).recorded is None), step]
+
+
+def skipped(needs: Sequence[Need], env: Env, *, strict: bool) -> list[Claim]:
+    """Return why the step is not tried; nothing where all is there."""
+    reasons = [(need, reason) for need in needs if (reason := need.missing(env))]
+    return [
+        Claim(
+            "what the step needs is there", reason, Verdict.FALSE if strict and not need.excuses_ci else Verdict.SKIPPED
+        )
+        for need, reason in reasons
+    ]
+
+
+def exit_code(claims: Sequence[Claim]) -> int:
+    """Doubt comes first: evidence that may be wrong says nothing about the product."""
+    verdicts = {claim.verdict for claim in claims}
+    if Verdict.DOUBT in verdicts:
+        return BrokenCaptureError.exit_code
+    if verdicts == {Verdict.SKIPPED}:
+        return CannotRunError.exit_code
+    return 1 if Verdict.FALSE in verdicts else 0
+
+
+@contextmanager
+def captured(looks: Sequence[Look], env: Env) -> Generator[None]:
+    """Capture at all of these places while the block runs. What was captured by then can be read in the block too."""
+    reports: list[tuple[Look, Report]] = []
+    with ExitStack() as stack:
+        for look in looks:
+            reports.append((look, stack.enter_context(env.recording(look))))  # noqa: PERF401 - it is entered
+        keep(reports, env)
+        yield
+    keep(reports, env)
+
+
+def keep(reports: Sequence[tuple[Look, Report]], env: Env) -> None:
+    for look, report in reports:
+        env.keep(look, report)
+
+
+def perform(step: Step, env: Env) -> list[Output]:
+    """Type what the step's act says, and show it."""
+    outputs: list[Output] = []
+    for act in step.acts:
+        doing = act(env.on)
+        command = next(doing)
+        while True:
+            outputs.append(env.run(command))
+            try:
+                command = doing.send(outputs[-1])
+            except StopIteration:
+                break
+    return outputs
+
+
+def observe(step: Step, env: Env) -> None:
+    for part in step.observes:
+        part(env)
+
+
+def _do(step: Step, env: Env, evidence: Evidence, *, strict: bool) -> list[Claim]:
+    before: list[Claim] = []
+    looks = step.where(env.on)
+    try:
+        for part in step.prepares:
+            part(env)
+        with captured(looks, env):
+            if strict:
+                observe(step, env)
+                before.append(_false_before(step, evidence))
+            env.seen.typed(perform(step, env))
+        observe(step, env)
+    except BrokenCaptureError as error:
+        return [*before, Claim("the evidence can be recorded", str(error), Verdict.DOUBT)]
+    for look in looks:
+        if look.fold:
+            env.show(look)
+    evidence.of(step.key).done()
+    return [*before, *judge(step, evidence)]
+
+
+def _claims(step: Step, evidence: Evidence) -> list[Claim]:
+    seen = evidence.of(step.key)
     try:
         return [claim for check in step.checks for claim in check(seen)]
     except NothingRecordedError as error:
@@ -38,54 +145,12 @@ def judge(step: Step, evidence: Evidence) -> list[Claim]:
         return [Claim("the evidence can be read", str(error), Verdict.DOUBT)]
 
 
-def run_step(lab: Lab, step: Step, env: Env, evidence: Evidence, *, strict: bool) -> Result:
-    started = time.monotonic()
-    section = lab.section(step)
-    env.screen.heading(f"Step {section.number} of {len(lab.steps)} · {step.title}")
-    env.screen.prose(section.why)
-    evidence.wipe(step.key)
-    before = [_false_before(step, evidence)] if strict else []
-    claims = [*before, *_do(step, env, evidence)]
-    env.screen.claims(claims)
-    env.screen.prose(section.meaning)
-    return Result(step, tuple(claims), time.monotonic() - started)
-
-
-def with_needs(step: Step, evidence: Evidence) -> list[Step]:
-    """The step, after those that it leans on and that are not recorded."""
-    return [*(need for need in step.needs if evidence.of(need.key).recorded is None), step]
-
-
-def exit_code(claims: Sequence[Claim]) -> int:
-    """Doubt comes first: evidence that may be wrong says nothing about the product."""
-    verdicts = {claim.verdict for claim in claims}
-    if Verdict.DOUBT in verdicts:
-        return BrokenCaptureError.exit_code
-    return 1 if Verdict.FALSE in verdicts else 0
-
-
-def undo(lab: Lab, env_of: Callable[[str], Env]) -> None:
-    env = env_of("reset")  # a cluster that is not there is told of before anything is forgotten
-    for function in lab.undo:
-        function(env)
-
-
-def _do(step: Step, env: Env, evidence: Evidence) -> list[Claim]:
-    try:
-        for act in step.acts:
-            act(replace(env, evidence=evidence.of(step.key)))
-    except BrokenCaptureError as error:
-        return [Claim("the evidence can be recorded", str(error), Verdict.DOUBT)]
-    evidence.of(step.key).done()
-    return judge(step, evidence)
-
-
 def _false_before(step: Step, evidence: Evidence) -> Claim:
-    """Ask the check itself, with the step's evidence gone."""
-    seen = evidence.of(step.key)
+    """Ask the check itself, when nothing was typed yet."""
+    must = "before it is done, the step's check is false"
     try:
-        claims = [claim for check in step.checks for claim in check(seen)]
+        claims = _claims(step, evidence)
     except LabError as error:
-        return Claim("before it is done, the step's check is false", str(error), Verdict.TRUE)
+        return Claim(must, str(error), Verdict.TRUE)
     verdict = Verdict.DOUBT if exit_code(claims) == 0 else Verdict.TRUE
-    return Claim("before it is done, the step's check is false", f"{len(claims)} claims could be judged", verdict)
+    return Claim(must, f"{sum(c.verdict is Verdict.TRUE for c in claims)} of {len(claims)} claims were true", verdict)

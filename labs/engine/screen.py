@@ -18,7 +18,12 @@ from labs.engine.ladder import WIDTH, ladder
 from labs.engine.places import Output
 from labs.engine.prose import paragraphs
 
-MARKS = {Verdict.TRUE: ("✓", "green"), Verdict.FALSE: ("✗", "bold red"), Verdict.DOUBT: ("?", "bold yellow")}
+MARKS = {
+    Verdict.TRUE: ("✓", "green"),
+    Verdict.FALSE: ("✗", "bold red"),
+    Verdict.DOUBT: ("?", "bold yellow"),
+    Verdict.SKIPPED: ("-", "dim"),
+}
 LINES = 14  # of a command's output
 
 

@@ -1,34 +1,41 @@
 """One lab at work: its evidence in the checkout, the cluster it runs on, and the screen."""
 
-from pathlib import Path
-
-from labs.engine.cluster import Cluster, read_cluster
 from labs.engine.env import Env
 from labs.engine.evidence import Evidence
-from labs.engine.model import Lab, load
-from labs.engine.places import ROOT
+from labs.engine.model import Lab, Step, load
 from labs.engine.screen import Screen
+from labs.engine.stage import prepare, restore, state_folder
+from labs.engine.target import Target, open_target
 
 
 class Session:
-    def __init__(self, lab: Lab, state: Path, screen: Screen) -> None:
+    def __init__(self, lab: Lab, screen: Screen) -> None:
         self.lab = lab
         self.screen = screen
-        self.evidence = Evidence(state)
-        self._cluster: Cluster | None = None
+        self.evidence = Evidence(state_folder() / lab.name)
+        self._target: Target | None = None
 
     @property
-    def cluster(self) -> Cluster:
-        """Read when first needed: judging recorded evidence needs no cluster."""
-        if self._cluster is None:
-            self._cluster = read_cluster()
-            self.evidence.called(self._cluster.names())
-        return self._cluster
+    def target(self) -> Target:
+        """Opened when first needed: judging recorded evidence needs no cluster."""
+        if self._target is None:
+            self._target = open_target()
+        return self._target
 
-    def env(self, step: str) -> Env:
-        return Env(self.cluster, self.evidence.of(step), self.screen, self.lab.folder)
+    def prepare(self) -> None:
+        """Bring the cluster to where the lab begins, and keep a snapshot of it."""
+        prepare(self.lab, self.env())
+        self.evidence.snapshot(self.target.cluster)
+
+    def restore(self) -> None:
+        """Bring the cluster to where it was. A cluster that is not there is told of before anything is forgotten."""
+        self.target.read()
+        restore(self.lab, self.env())
+
+    def env(self, step: Step | None = None) -> Env:
+        seen = self.evidence.of(step.key if step else "")
+        return Env(self.target, seen, self.screen, self.lab.folder)
 
 
 def open_lab(name: str) -> Session:
-    lab = load(name)
-    return Session(lab, ROOT / ".lab" / lab.name, Screen())
+    return Session(load(name), Screen())

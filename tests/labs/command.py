@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labs.engine.places import ROOT
 
-STATE = ROOT / ".lab" / "01-socket-lb"
+STATE = ROOT / ".lab" / "local" / "01-socket-lb"
 
 
 def lab(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,8 @@ With --unhooked the command runs outside the cgroup that the hooks are attached 
 import argparse
 import os
 
-from labs.engine.cluster import find_place
 from labs.engine.errors import CannotRunError, LabError
+from labs.engine.target import find_place
 from socklb.command import Parser
 
 EXAMPLE = "lab exec client -- ip address"

@@ -2,7 +2,6 @@
 
 import argparse
 
-from labs.engine.runner import undo
 from labs.engine.session import open_lab
 
 
@@ -12,7 +11,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     session = open_lab(options.lab)
-    undo(session.lab, session.env)
+    session.restore()
     session.evidence.remove()
     session.screen.line(f"{session.lab.name} is as before its first step.")
     return 0

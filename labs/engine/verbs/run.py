@@ -1,7 +1,7 @@
 """lab run NAME: every step with its evidence and its verdict, without a question asked.
 
-With --ci each step must also have been false before it was done. Exit status: 0 all true, 1 a claim is false, 2 usage,
-3 nothing could run, 4 the evidence is in doubt, 130 interrupted.
+NAME is a lab's number, its folder's name, or `all`. With --ci each step must also have been false before it was done.
+Exit status: 0 all true, 1 a claim is false, 2 usage, 3 nothing could run, 4 the evidence is in doubt, 130 interrupted.
 """
 
 import argparse
@@ -9,47 +9,66 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labs.engine import junit
-from labs.engine.claims import Verdict
+from labs.engine.claims import Claim, Verdict
 from labs.engine.errors import LabError
-from labs.engine.model import Step
-from labs.engine.runner import Result, exit_code, run_step, undo, with_needs
+from labs.engine.model import Step, available
+from labs.engine.runner import Result, exit_code, run_step, with_controls
+from labs.engine.screen import Screen
 from labs.engine.session import Session, open_lab
+
+ALL = "all"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lab", metavar="NAME", help="its number, or its folder's name")
+    parser.add_argument("lab", metavar="NAME", help="its number, its folder's name, or all")
     parser.add_argument("--ci", action="store_true", help="demand also that each step was false before it was done")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write the verdicts as JUnit XML")
-    parser.add_argument("--step", metavar="N", type=int, help="only this step, and those that it leans on")
+    parser.add_argument("--step", metavar="N", type=int, help="only this step, and those that it builds on")
 
 
 def run(options: argparse.Namespace) -> int:
-    session = open_lab(options.lab)
+    names = available() if options.lab == ALL else [options.lab]
+    sessions = [open_lab(name) for name in names]
+    if options.lab == ALL and options.step is not None:
+        raise LabError(f"--step {options.step}: a step of which lab? Next: lab run 01 --step {options.step}")
     if options.junit and not options.junit.absolute().parent.is_dir():
         folder = options.junit.absolute().parent
         raise LabError(f"--junit {options.junit}: there is no folder {folder}. Next: mkdir -p {folder}")
-    results: list[Result] = []
+    results: dict[str, list[Result]] = {}
     try:
-        results.extend(
-            run_step(session.lab, step, session.env(step.key), session.evidence, strict=options.ci)
-            for step in opened(session, options.step)
-        )
+        for session in sessions:
+            results[session.lab.name] = []
+            run_lab(session, results[session.lab.name], options.step, strict=options.ci)
     finally:  # what was judged before a step that cannot run is still worth reading
         if options.junit:
-            junit.write(options.junit, session.lab.name, results)
-    return report(session, results, complete=options.step is None)
+            junit.write(options.junit, results)
+    if options.lab == ALL:
+        summary(Screen(), results)
+    return exit_code([claim for of_lab in results.values() for claim in claims(of_lab)])
+
+
+def run_lab(session: Session, results: list[Result], number: int | None, *, strict: bool) -> None:
+    """Do a lab, or one step of it. After a whole lab the cluster is as before it; what was recorded stays."""
+    steps = opened(session, number)
+    for step in steps:
+        results.append(run_step(session.lab, step, session.env(step), session.evidence, strict=strict))  # noqa: PERF401
+    if number is None:
+        session.restore()
+    report(session, results, complete=number is None)
 
 
 def opened(session: Session, number: int | None) -> list[Step]:
-    """The steps to do. For a whole run nothing of an earlier one is left, and the lab is introduced."""
+    """Return the steps to do. For a whole run nothing of an earlier one is left, and the lab is introduced."""
     one = None if number is None else step_number(session, number)
-    undo(session.lab, session.env)  # also shows that the nodes can be reached, before anything is wiped
     if one:
-        return with_needs(one, session.evidence)
+        session.prepare()
+        return with_controls(one, session.evidence)
+    session.restore()  # also shows that the nodes can be reached, before anything is wiped
     for step in session.lab.steps:
         session.evidence.wipe(step.key)
     session.screen.heading(session.lab.prose.title)
     session.screen.prose(session.lab.prose.intro)
+    session.prepare()
     return session.lab.steps
 
 
@@ -60,19 +79,32 @@ def step_number(session: Session, number: int) -> Step:
     return steps[number - 1]
 
 
-def report(session: Session, results: Sequence[Result], *, complete: bool) -> int:
-    claims = [claim for result in results for claim in result.claims]
-    code = exit_code(claims)
-    screen, true = session.screen, sum(claim.verdict is Verdict.TRUE for claim in claims)
-    if complete and code == 0:
-        screen.heading("What you have seen")
-        screen.prose(session.lab.prose.closing)
-    screen.line()
-    seconds = sum(result.seconds for result in results)
-    screen.line(f"{true} of {len(claims)} claims are true, after {seconds:.0f} s.", "bold")
+def report(session: Session, results: Sequence[Result], *, complete: bool) -> None:
+    judged = claims(results)
+    if complete and exit_code(judged) == 0:
+        session.screen.heading("What you have seen")
+        session.screen.prose(session.lab.prose.closing)
+    session.screen.line()
+    session.screen.line(counted(results), "bold")
     for result in results:
-        if exit_code(result.claims):
-            screen.line(
-                f"Not all is true in step {session.lab.section(result.step).number}, {result.step.title}.", "bold red"
-            )
-    return code
+        if {claim.verdict for claim in result.claims} & {Verdict.FALSE, Verdict.DOUBT}:
+            number = session.lab.section(result.step).number
+            session.screen.line(f"Not all is true in step {number}, {result.step.title}.", "bold red")
+
+
+def summary(screen: Screen, results: dict[str, list[Result]]) -> None:
+    screen.heading("All labs")
+    for name, of_lab in results.items():
+        screen.line(f"{name:<24} {counted(of_lab)}", "bold red" if exit_code(claims(of_lab)) in (1, 4) else "")
+
+
+def counted(results: Sequence[Result]) -> str:
+    judged = [claim for claim in claims(results) if claim.verdict is not Verdict.SKIPPED]
+    true = sum(claim.verdict is Verdict.TRUE for claim in judged)
+    idle = sum(all(claim.verdict is Verdict.SKIPPED for claim in result.claims) for result in results)
+    text = f"{true} of {len(judged)} claims are true, after {sum(result.seconds for result in results):.0f} s."
+    return f"{text} Skipped: {idle} of {len(results)} steps." if idle else text
+
+
+def claims(results: Sequence[Result]) -> list[Claim]:
+    return [claim for result in results for claim in result.claims]

@@ -32,9 +32,17 @@ def pcap(*frames: bytes, order: str = "<", magic: int = 0xA1B2C3D4, link: int = 
     return struct.pack(f"{order}I2HiI2I", magic, 2, 4, 0, 0, 262144, link) + b"".join(records)
 
 
-def packet(source: str, target: str, note: str = "SYN", protocol: str = "tcp", at: float = 0.0) -> Packet:
+def packet(
+    source: str,
+    target: str,
+    note: str = "SYN",
+    protocol: str = "tcp",
+    at: float = 0.0,
+    payload: bytes = b"",
+    sequence: int = 1,
+) -> Packet:
     """packet("10.0.0.1:5000", "10.0.0.2:80")"""
-    return Packet(at, endpoint(source), endpoint(target), protocol, note, 0)
+    return Packet(at, endpoint(source), endpoint(target), protocol, note, payload, sequence=sequence)
 
 
 def endpoint(text: str) -> Endpoint:

@@ -56,8 +56,8 @@ def test_what_does_not_exist_exits_with_two_and_says_what_does(
 @pytest.mark.skipif(os.geteuid() != 0, reason="hiding the cluster needs a mount namespace, and that needs root")
 def test_no_cluster_exits_with_three_and_names_the_next_command(tmp_path: Path) -> None:
     """Where /run is empty there is no local cluster, whatever this machine has; the records are this test's own."""
-    state = tmp_path / "01-socket-lb" / "state.json"
-    state.parent.mkdir()
+    state = tmp_path / "local" / "01-socket-lb" / "state.json"
+    state.parent.mkdir(parents=True)
     state.write_text("{}")
     (ROOT / ".lab").mkdir(exist_ok=True)
     hide = 'mount -t tmpfs tmpfs /run && mount --bind "$1" "$2" && shift 2 && exec "$@"'

@@ -11,10 +11,10 @@ from labs.engine.runner import Result
 
 def test_each_claim_is_a_test_case_false_a_failure_and_doubt_an_error(tmp_path: Path) -> None:
     claims = tuple(Claim(f"must be {verdict}", f"<seen> & {verdict}", verdict) for verdict in Verdict)
-    junit.write(tmp_path / "lab.xml", "01-socket-lb", [Result(Step("The wire"), claims, 3.0)])
-    (suite,) = ET.parse(tmp_path / "lab.xml").getroot()
+    junit.write(tmp_path / "lab.xml", {"01-socket-lb": [Result(Step("The wire"), claims, 3.0)], "02-other": []})
+    suite, _ = ET.parse(tmp_path / "lab.xml").getroot()
     assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "3", "failures": "1", "errors": "1", "skipped": "0",
+        "tests": "4", "failures": "1", "errors": "1", "skipped": "1",
     }  # fmt: skip
     assert [(case.get("classname"), case.get("name")) for case in suite] == [
         ("01-socket-lb.the-wire", f"must be {verdict}") for verdict in Verdict
@@ -23,4 +23,5 @@ def test_each_claim_is_a_test_case_false_a_failure_and_doubt_an_error(tmp_path: 
         [],
         [("failure", "<seen> & false")],
         [("error", "<seen> & doubt")],
+        [("skipped", "<seen> & skipped")],
     ]

@@ -6,13 +6,16 @@ import pytest
 
 from labs.engine.errors import LabError
 from labs.engine.model import available, load, load_folder
+from labs.engine.scenario import Scenario
+from tests.support import lab_page
+from tests.unit.labs.clusters import local
 
 CODE = """
 from labs.engine.model import Lab
-lab = Lab()
+lab = Lab(minutes=1)
 for title in {titles}:
     step = lab.step(title)
-    step.act(lambda env: None)
+    step.act(lambda on: iter(()))
     {check}
 """
 
@@ -24,19 +27,34 @@ def folder(tmp_path: Path, *titles: str, check: str = "step.check(lambda seen: [
 
 
 def test_every_lab_of_the_project_loads_with_prose_for_each_step() -> None:
-    assert available() == ["01-socket-lb"]
+    assert "01-socket-lb" in available()
     for name in available():
         lab = load(name)
+        assert lab.minutes
         assert lab.prose.intro
         assert lab.prose.closing
         assert all(section.why and section.typed for section in lab.prose.sections)
+
+
+@pytest.mark.parametrize("name", available())
+def test_what_a_readme_says_to_type_is_what_its_steps_do(name: str) -> None:
+    lab, on = load(name), Scenario(local())
+    told = [list(section.typed) for section in lab.prose.sections]
+    assert told == [[command.typed for command in step.commands(on)] for step in lab.steps]
+
+
+def test_the_lab_of_the_page_on_writing_labs_is_one(tmp_path: Path) -> None:
+    lab = load_folder(lab_page.write(tmp_path))
+    assert [section.typed[0] for section in lab.prose.sections] == [
+        step.commands(Scenario(local()))[0].typed for step in lab.steps
+    ]
 
 
 def test_a_lab_is_found_by_its_number_or_its_name() -> None:
     assert load("01").name == load("01-socket-lb").name == "01-socket-lb"
 
 
-@pytest.mark.parametrize("wanted", ["1", "02", "socket-lb", ""])
+@pytest.mark.parametrize("wanted", ["1", "99", "socket-lb", ""])
 def test_another_name_is_refused_with_those_that_there_are(wanted: str) -> None:
     with pytest.raises(LabError, match="there is: 01-socket-lb"):
         load(wanted)

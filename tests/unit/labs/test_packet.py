@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from labs.engine.packet import Endpoint, Packet, decode
+from labs.engine.pcap import RAW
 from tests.unit.labs.frames import ACK, FIN, PSH, RST, SYN, ethernet, icmp, tcp, udp
 
 POD, WEB = "10.244.1.2", "10.244.2.3"
@@ -20,13 +21,15 @@ def said(frame: bytes) -> Packet:
 @pytest.mark.parametrize(("source", "target"), [(POD, WEB), (POD6, WEB6)], ids=["IPv4", "IPv6"])
 def test_tcp_has_both_ends_flags_and_payload(source: str, target: str) -> None:
     packet = said(tcp(source, 42880, target, 8080, PSH | ACK, b"GET /"))
-    assert packet == Packet(0.0, Endpoint(source, 42880), Endpoint(target, 8080), "tcp", "PSH,ACK", 5)
+    assert packet == Packet(
+        0.0, Endpoint(source, 42880), Endpoint(target, 8080), "tcp", "PSH,ACK", b"GET /", sequence=1
+    )
 
 
 @pytest.mark.parametrize(("source", "target"), [(POD, WEB), (POD6, WEB6)], ids=["IPv4", "IPv6"])
 def test_udp_has_both_ends_and_payload(source: str, target: str) -> None:
     assert said(udp(source, 5353, target, 53, b"query")) == Packet(
-        0.0, Endpoint(source, 5353), Endpoint(target, 53), "udp", "", 5
+        0.0, Endpoint(source, 5353), Endpoint(target, 53), "udp", "", b"query"
     )
 
 
@@ -85,6 +88,31 @@ def test_a_later_fragment_still_shows_its_addresses() -> None:
 )
 def test_what_holds_no_whole_packet_is_none(frame: bytes) -> None:
     assert decode(0.0, frame) is None
+
+
+@pytest.mark.parametrize(("source", "target"), [(POD, WEB), (POD6, WEB6)], ids=["IPv4", "IPv6"])
+def test_a_frame_of_a_tunnel_interface_is_a_bare_packet(source: str, target: str) -> None:
+    frame = tcp(source, 42880, target, 8080, SYN)
+    assert decode(0.0, frame[14:], RAW) == decode(0.0, frame)
+
+
+W1, W2 = "172.18.0.3", "172.18.0.4"
+INSIDE = tcp(POD, 4142, WEB, 8080, SYN)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(udp(W1, 8285, W2, 8285, INSIDE[14:]), id="flannel's UDP backend"),
+        pytest.param(udp(W1, 51000, W2, 8472, b"\x08" + bytes(7) + INSIDE), id="VXLAN on Linux's port"),
+        pytest.param(udp(W1, 51000, W2, 4789, b"\x08" + bytes(7) + INSIDE), id="VXLAN on the assigned port"),
+    ],
+)
+def test_a_packet_that_carries_another_one_has_it_inside(frame: bytes) -> None:
+    packet = said(frame)
+    assert (packet.source.address, packet.target.address) == (W1, W2)
+    assert packet.inner == decode(0.0, INSIDE)
+    assert said(udp(W1, 51000, W2, 53, INSIDE)).inner is None
 
 
 def test_an_endpoint_without_port_covers_every_port_of_its_address() -> None:

@@ -7,14 +7,18 @@ import pytest
 from labs.engine.claims import Claim, Verdict, true
 from labs.engine.env import Env
 from labs.engine.errors import BrokenCaptureError, CannotRunError
-from labs.engine.evidence import Evidence, StepEvidence
-from labs.engine.model import Step
-from labs.engine.runner import Result, exit_code, judge, run_step, undo, with_needs
-from tests.unit.labs.bench import Bench
+from labs.engine.evidence import Evidence, Seen
+from labs.engine.model import Commands, Step
+from labs.engine.needs import Need, inventories
+from labs.engine.places import at
+from labs.engine.runner import Result, exit_code, judge, run_step, with_controls
+from labs.engine.scenario import Scenario
+from labs.engine.stage import restore
+from tests.unit.labs.bench import Bench, Rules
 
 
 def run(bench: Bench, *steps: Step, strict: bool = True) -> list[Result]:
-    return [run_step(bench.lab, step, bench.env(step.key), bench.evidence, strict=strict) for step in steps]
+    return [run_step(bench.lab, step, bench.env(step), bench.evidence, strict=strict) for step in steps]
 
 
 def verdicts(results: list[Result]) -> list[Verdict]:
@@ -24,8 +28,8 @@ def verdicts(results: list[Result]) -> list[Verdict]:
 def test_a_step_is_false_before_and_true_after_it_is_done(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     assert [claim.verdict for claim in judge(bench.ask, bench.evidence)] == [Verdict.FALSE]
-    assert verdicts(run(bench, bench.ask, bench.look)) == [Verdict.TRUE] * 4
-    assert [claim.verdict for claim in judge(bench.ask, bench.evidence)] == [Verdict.TRUE]
+    assert verdicts(run(bench, bench.ask, bench.look)) == [Verdict.TRUE] * 5
+    assert [claim.verdict for claim in judge(bench.ask, bench.evidence)] == [Verdict.TRUE] * 2
 
 
 def test_a_false_claim_is_false_and_exits_with_one(tmp_path: Path) -> None:
@@ -50,9 +54,9 @@ def test_a_step_without_its_control_is_in_doubt(tmp_path: Path) -> None:
 
 def test_a_step_on_its_own_takes_along_the_control_that_is_not_recorded(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    assert with_needs(bench.look, bench.evidence) == [bench.ask, bench.look]
+    assert with_controls(bench.look, bench.evidence) == [bench.ask, bench.look]
     run(bench, bench.ask)
-    assert with_needs(bench.look, bench.evidence) == [bench.look]
+    assert with_controls(bench.look, bench.evidence) == [bench.look]
 
 
 def test_a_check_that_is_true_without_evidence_is_in_doubt(tmp_path: Path) -> None:
@@ -65,10 +69,25 @@ def test_a_check_that_is_true_without_evidence_is_in_doubt(tmp_path: Path) -> No
 def test_evidence_of_an_earlier_run_does_not_help_a_step_that_fails(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     run(bench, bench.ask)
-    bench.ask.acts[:] = [lambda env: None]  # noqa: ARG005 - does nothing this time
+    bench.ask.observes[:] = []  # finds nothing this time
     (result,) = run(bench, bench.ask, strict=False)
     assert verdicts([result]) == [Verdict.FALSE]
-    assert "has recorded no rules" in result.claims[0].seen
+    assert "has recorded no Rules" in result.claims[0].seen
+
+
+def test_an_act_goes_by_what_its_commands_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    def until_told(on: Scenario) -> Commands:
+        for word in "one", "two", "three":
+            said = yield at(on.client, word)
+            if said.out == "two":
+                break
+
+    bench.ask.acts[:] = [until_told]
+    run(bench, bench.ask, strict=False)
+    assert [output.out for output in bench.evidence.of("ask").outputs] == ["one", "two"]
+    assert [command.words for command in bench.ask.commands(bench.env().on)] == [("one",), ("two",), ("three",)]
 
 
 def test_a_capture_that_breaks_makes_its_step_doubtful_and_the_next_one_runs(tmp_path: Path) -> None:
@@ -77,7 +96,7 @@ def test_a_capture_that_breaks_makes_its_step_doubtful_and_the_next_one_runs(tmp
     def breaks(_: Env) -> None:
         raise BrokenCaptureError("tcpdump: eth9: no such device")
 
-    bench.ask.acts[:] = [breaks]
+    bench.ask.prepares[:] = [breaks]
     first, second = run(bench, bench.ask, bench.look, strict=False)
     assert verdicts([first]) == [Verdict.DOUBT]
     assert "eth9" in first.claims[0].seen
@@ -87,7 +106,7 @@ def test_a_capture_that_breaks_makes_its_step_doubtful_and_the_next_one_runs(tmp
 def test_a_capture_that_cannot_be_read_is_doubt(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
-    def unreadable(_: StepEvidence) -> list[Claim]:
+    def unreadable(_: Seen) -> list[Claim]:
         raise BrokenCaptureError("no pcap file")
 
     bench.ask.checks[:] = [unreadable]
@@ -100,7 +119,7 @@ def test_what_cannot_run_stops_the_lab(tmp_path: Path) -> None:
     def cannot(_: Env) -> None:
         raise CannotRunError("node w1 is not there")
 
-    bench.ask.acts[:] = [cannot]
+    bench.ask.observes[:] = [cannot]
     with pytest.raises(CannotRunError):
         run(bench, bench.ask)
 
@@ -127,7 +146,7 @@ def test_reset_undoes_what_a_step_may_leave(tmp_path: Path) -> None:
     def stop(env: Env) -> None:
         undone.append(env)
 
-    undo(bench.lab, bench.env)
+    restore(bench.lab, bench.env())
     assert len(undone) == 1
 
 
@@ -135,7 +154,26 @@ def test_evidence_outlives_the_process_and_is_removed_as_a_whole(tmp_path: Path)
     bench = Bench(tmp_path / "state")
     run(bench, bench.ask)
     again = Evidence(tmp_path / "state")
-    assert again.of("ask")["rules"] == ["rule"]
+    assert again.of("ask")[Rules] == Rules(["rule"])
     assert again.of("ask").recorded
     again.remove()
     assert not (tmp_path / "state").exists()
+
+
+def test_a_step_whose_needs_are_not_met_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.look.needs = [inventories("kind", because="it looks at a kubelet")]
+    results = run(bench, bench.ask, bench.look)
+    (claim,) = results[1].claims
+    assert claim.verdict is Verdict.SKIPPED
+    assert claim.seen == "not on the inventory 'local' (it looks at a kubelet); on kind"
+    assert bench.evidence.of("look").outputs == [], "nothing of it was done"
+    assert exit_code([claim for result in results for claim in result.claims]) == 0
+    assert exit_code([claim]) == 3, "where nothing else was done, nothing could run"
+
+
+def test_what_a_machine_that_tests_must_have_is_no_excuse_there(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.ask.needs = [Need("no bpftool".format, excuses_ci=False)]
+    assert verdicts(run(bench, bench.ask, strict=True)) == [Verdict.FALSE]
+    assert verdicts(run(bench, bench.ask, strict=False)) == [Verdict.SKIPPED]

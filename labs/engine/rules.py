@@ -1,0 +1,72 @@
+"""The chain of iptables rules that this very packet passed, by their counters.
+
+    before = read_rules(env, node)                 in before()
+    passed = grown(before, read_rules(env, node))  in observe(): what counted packets since, in the order of the path
+    [rule.text for rule in passed]                 -A KUBE-SERVICES ... -j KUBE-SVC-..., down to the DNAT
+
+The nat table sees only the first packet of a connection, so each rule on its way grows by one packet. Other traffic of
+the same moment counts as well: `chain(passed, "PREROUTING")` follows the jumps from a hook and leaves the rest out.
+Rules of nftables by name, such as kube-proxy's own nftables mode, are not read.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from labs.engine.env import Env
+from labs.engine.errors import CannotRunError
+from labs.engine.places import at
+
+_RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
+_JUMP = re.compile(r"(?:-j|-g) (\S+)")
+NAT = "nat"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of one table, and how many packets it has counted."""
+
+    chain: str
+    text: str  # without its chain and counters
+    packets: int
+
+    @property
+    def target(self) -> str:
+        """The chain that it jumps to, or what it does: DNAT, MARK, MASQUERADE."""
+        found = _JUMP.search(self.text)
+        return found[1] if found else ""
+
+
+def read_rules(env: Env, node: str, table: str = NAT, *, family: int = 4) -> list[Rule]:
+    """Return the rules of a table in order.
+
+    Raises:
+        CannotRunError: the node cannot say. An empty answer would look like "nothing there".
+    """
+    program = "iptables-save" if family == 4 else "ip6tables-save"
+    done = env.ask(at(node, program, "--counters", "--table", table))
+    if done.exit:
+        raise CannotRunError(f"exit status {done.exit} from:\n  $ {done.typed}\n  {done.err.strip()}")
+    return [*parse(done.out)]
+
+
+def parse(saved: str) -> Iterator[Rule]:
+    for line in saved.splitlines():
+        if found := _RULE.fullmatch(line.strip()):
+            yield Rule(found[3], found[4], int(found[1]))
+
+
+def grown(before: Sequence[Rule], after: Sequence[Rule]) -> list[Rule]:
+    """Return the rules that counted packets in between, with how many. A rule that was not there counted from zero."""
+    known = {(rule.chain, rule.text): rule.packets for rule in before}
+    counted = [Rule(rule.chain, rule.text, rule.packets - known.get((rule.chain, rule.text), 0)) for rule in after]
+    return [rule for rule in counted if rule.packets > 0]
+
+
+def chain(passed: Sequence[Rule], hook: str) -> list[Rule]:
+    """Follow the jumps from a hook's chain through these rules, each where it is jumped to."""
+    followed: list[Rule] = []
+    for rule in passed:
+        if rule.chain == hook and rule not in followed:
+            followed += [rule, *chain(passed, rule.target)]
+    return followed

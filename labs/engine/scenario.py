@@ -1,0 +1,117 @@
+"""Who asks whom: the cast that every lab has, on every inventory. Labs name roles, never addresses.
+
+    on.client            the pod that asks, on the node on.client_node
+    on.asked             the node whose NodePort is asked: not the client's own
+    on.third             a node with a backend that is neither: it has no part in the request but to serve it
+    on.curl(on.node_port())                        a command of the client
+    on.at_pod("pod"), on.at_uplink("asked", on.asked)      where to capture
+
+An act gets it to say what a reader types; a check has the same one, from the snapshot, as `seen.on`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from labs.engine.capture import Look
+from labs.engine.cluster import V4, Cluster, Service
+from labs.engine.errors import CannotRunError
+from labs.engine.packet import Endpoint
+from labs.engine.places import Command, at
+
+WEB, DNS, EMPTY = "web", "dns", "empty"
+CURL = ("curl", "-s", "--max-time", "2")
+MANY = 41  # a prime; each of three backends misses all of them once in 16 million runs
+ANYTHING = "tcp or udp or icmp or icmp6"  # everything that could carry a Service address
+
+
+@dataclass(frozen=True)
+class Scenario:
+    cluster: Cluster
+
+    @property
+    def client(self) -> str:
+        return next(pod.name for pod in self.cluster.pods.values() if pod.kind == "client")
+
+    @property
+    def client_node(self) -> str:
+        return self.cluster.pods[self.client].node
+
+    @property
+    def asked(self) -> str:
+        """The last of the nodes that leave a third one with a backend."""
+        others = [node for node in self.cluster.nodes if node != self.client_node]
+        fit = [node for node in others if self._thirds(node)]
+        return (fit or others)[-1]
+
+    @property
+    def third(self) -> str:
+        found = self._thirds(self.asked)
+        if not found:
+            raise CannotRunError(f"no pod of {WEB} is on a third node: neither {self.client_node} nor {self.asked}")
+        return found[0]
+
+    @property
+    def outside(self) -> str | None:
+        """The client outside the cluster; None where the inventory has none."""
+        return next(iter(self.cluster.others), None)
+
+    @property
+    def nodes(self) -> list[str]:
+        return [*self.cluster.nodes]
+
+    def service(self, name: str = WEB) -> Service:
+        found = self.cluster.services.get(name)
+        if found is None:
+            raise CannotRunError(f"no Service {name}; there is: {', '.join(self.cluster.services)}")
+        return found
+
+    def cluster_ip(self, service: str = WEB, family: int = V4, port: str = "") -> Endpoint:
+        return self.service(service).cluster_ip(family, port)
+
+    def node_port(self, service: str = WEB, family: int = V4, node: str = "", port: str = "") -> Endpoint:
+        """Return the NodePort, at the node that is asked or at another one."""
+        return self.service(service).node_port(self.cluster.nodes[node or self.asked], family, port)
+
+    def backends(self, service: str = WEB, family: int = V4, port: str = "") -> dict[str, Endpoint]:
+        return self.cluster.backends(service, family, port)
+
+    def address(self, name: str, family: int = V4) -> str:
+        """Return the address of a pod, a node or the client outside."""
+        known = {**self.cluster.others, **self.cluster.nodes, **self.cluster.pods}
+        return known[name].address(family)
+
+    def pod_called(self, said: str) -> str:
+        """Return the name that a pod has here, from what it calls itself; what is no pod's stays as it is."""
+        known = {pod.itself: pod.name for pod in self.cluster.pods.values() if pod.itself}
+        return known.get(said.strip(), said.strip())
+
+    def node_of(self, said: str) -> str:
+        """Return the node of the pod that said so, or nothing."""
+        pod = self.cluster.pods.get(self.pod_called(said))
+        return pod.node if pod else ""
+
+    def pod_at(self, end: Endpoint) -> str:
+        """Return the pod that has this address, or the address."""
+        return next((pod.name for pod in self.cluster.pods.values() if end.address in pod.addresses), end.address)
+
+    def curl(self, to: Endpoint, *more: str, place: str = "", hooked: bool = True) -> Command:
+        return at(place or self.client, *CURL, *more, f"http://{to}/", hooked=hooked)
+
+    def at_pod(self, name: str = "pod", pod: str = "", expression: str = ANYTHING, fold: int = 12) -> Look:
+        """Look at a pod's own interface: what the application's requests look like on the wire."""
+        return Look(name, pod or self.client, "eth0", expression, fold)
+
+    def at_uplink(self, name: str, node: str, hosts: Iterable[str] = (), fold: int = 12) -> Look:
+        """Look at a node's interface towards the others, at the traffic of the client or of these hosts."""
+        wanted = " or ".join(f"host {host}" for host in hosts or (self.address(self.client),))
+        return Look(name, node, self.cluster.nodes[node].interface, f"({wanted}) and (tcp or udp or icmp)", fold)
+
+    def _thirds(self, asked: str) -> list[str]:
+        """Return the nodes with a backend that are neither the client's nor the one that is asked."""
+        serving = [pod.node for pod in self.cluster.serving(WEB)]
+        return [node for node in self.cluster.nodes if node in serving and node not in (self.client_node, asked)]
+
+
+def at_the_pod(on: Scenario) -> list[Look]:
+    """The captures of a step that looks at the client's own interface, and nowhere else."""
+    return [on.at_pod()]

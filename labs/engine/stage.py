@@ -1,0 +1,102 @@
+"""What a lab needs of the cluster before its first step, and the cluster as it was before, afterwards.
+
+    deploy("cluster", screen)              deploys/cluster.py on the inventory, with its progress
+    prepare(lab, env)                      the lab's deploy, its objects, every node serving them
+    restore(lab, env)                      back, also after a lab that was cut off
+
+Which deploy the cluster has is written down in `.lab/<inventory>/deploy` while it is not the ordinary one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from inventory import hosts
+from labs.engine.cluster import Service
+from labs.engine.env import Env
+from labs.engine.errors import CannotRunError
+from labs.engine.model import CLUSTER, Lab
+from labs.engine.places import ROOT, at
+from labs.engine.screen import Screen
+
+OPTIONS = ("-y", "--json", "--fail-percent", "0")
+
+
+def state_folder() -> Path:
+    return ROOT / ".lab" / hosts.path().stem
+
+
+def deploy(name: str, screen: Screen) -> int:
+    """Run a deploy and return how many changes it made.
+
+    By the command line: pyinfra as a library merges different operations of different hosts into one.
+
+    Raises:
+        CannotRunError: it failed, or reached nobody.
+    """
+    inventory = "inventory" if hosts.path().stem == hosts.DEFAULT else f"inventory/{hosts.path().name}"
+    words = [inventory, f"deploys/{name}.py", *OPTIONS]
+    screen.line(f"$ {' '.join(['pyinfra', *words])}", "bold cyan")
+    # Its log goes to standard error as it runs: that is the progress to see. Standard output has the result.
+    command = [sys.executable, "-m", "pyinfra", *words]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, env=os.environ)
+    if done.returncode or not done.stdout:
+        raise CannotRunError(f"the cluster could not be built (exit status {done.returncode}); the reason stands above")
+    totals = json.loads(done.stdout)["results"]["totals"]
+    if not totals["hosts"]:  # pyinfra ends well with an inventory of nobody
+        raise CannotRunError("no host was reached: the inventory is empty")
+    return totals["success"]
+
+
+def deployed() -> str:
+    """Return the deploy that a lab left the cluster with."""
+    mark = state_folder() / "deploy"
+    return mark.read_text() if mark.exists() else CLUSTER
+
+
+def prepare(lab: Lab, env: Env) -> None:
+    """Bring the cluster to where the lab begins. What is there already stays."""
+    if lab.deploy != deployed():
+        _to(lab.deploy, env)
+    if lab.objects.exists():
+        documents = [document for document in yaml.safe_load_all(lab.objects.read_text()) if document]
+        env.target.apply(f"lab-{lab.number}", documents)
+        for document in documents:
+            if document["kind"] == "Service" and lab.deploy == CLUSTER:
+                _until_served(env, env.target.cluster.services[document["metadata"]["name"]])
+
+
+def restore(lab: Lab, env: Env) -> None:
+    """Undo what the lab did, may have left, or brought along."""
+    for function in lab.undo:
+        function(env)
+    if lab.objects.exists():
+        env.target.remove(f"lab-{lab.number}")
+    if lab.deploy == deployed() != CLUSTER:
+        _to(CLUSTER, env)
+
+
+def _to(name: str, env: Env) -> None:
+    mark = state_folder() / "deploy"
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(name)  # before: what was cut off half way is put right again
+    deploy(name, env.screen)
+    if name == CLUSTER:
+        mark.unlink()
+    env.target.read()
+
+
+def _until_served(env: Env, service: Service) -> None:
+    """Wait for the agents: each node's must have read the Service."""
+    for node in env.on.nodes:
+        env.until(f"{node} serves {service.name}", partial(_serves, env, node, service))
+
+
+def _serves(env: Env, node: str, service: Service) -> bool:
+    said = env.ask(at(node, "socklb", "service", "list", service.name)).out
+    return all(address in said for address in service.addresses)

@@ -1,0 +1,79 @@
+"""What a lab runs on: the cluster of the inventory, read once, and the ways to its places.
+
+    target = open_target()
+    target.cluster                         a snapshot: nodes, pods, Services (labs.engine.cluster)
+    target.place("client").run(at("client", "curl", ...))
+    target.apply("lab-05", documents)      Kubernetes objects, as a lab brings them; target.remove("lab-05")
+
+On the local cluster pods and Services come from the inventory and its nodes (labs.engine.local). A lab does not know
+what it runs on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from inventory import hosts
+from inventory.hosts import Host, Inventory
+from labs.engine.cluster import Cluster
+from labs.engine.errors import CannotRunError, LabError
+from labs.engine.places import Place, machine
+
+Document = Mapping[str, Any]  # a Kubernetes object
+
+
+class Target(Protocol):
+    @property
+    def cluster(self) -> Cluster: ...
+
+    def read(self) -> Cluster:
+        """Read the cluster anew: pods that were added, Services that were applied."""
+        ...
+
+    def place(self, name: str) -> Place:
+        """Return a node, the client outside or a pod.
+
+        Raises:
+            LabError: there is none of this name.
+        """
+        ...
+
+    def apply(self, name: str, documents: Sequence[Document]) -> None:
+        """Make these Kubernetes objects, or change them, under a name by which they are removed."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove what was applied under this name, also where nothing was."""
+        ...
+
+
+def open_target() -> Target:
+    """Open the cluster of the inventory that SOCKLB_INVENTORY says, reading nothing yet."""
+    inventory = hosts.load(hosts.path())
+    name = hosts.path().stem
+    if inventory.get_group("kubernetes", []):
+        raise CannotRunError(
+            f"labs run on the local cluster, and the inventory '{name}' is another one: a kubelet makes its pods. "
+            f"Its machines: {', '.join(machines(inventory))}. Next: unset SOCKLB_INVENTORY"
+        )
+    from labs.engine.local import LocalTarget  # noqa: PLC0415 - it stands on this module
+
+    return LocalTarget(name, inventory)
+
+
+def find_place(name: str) -> Place:
+    """Return a place, asking nobody where the inventory knows it."""
+    return machine_of(hosts.load(hosts.path()), name) or open_target().place(name)
+
+
+def machines(inventory: Inventory) -> dict[str, Host]:
+    return {hosts.short_name(host): host for host in inventory}
+
+
+def machine_of(inventory: Inventory, name: str) -> Place | None:
+    host = machines(inventory).get(name)
+    return machine(name, host) if host else None
+
+
+def unknown(name: str, inventory: Inventory, cluster: Cluster) -> LabError:
+    known = [*cluster.nodes, *(name for name in machines(inventory) if name not in cluster.nodes), *cluster.pods]
+    return LabError(f"no node or pod '{name}'; there is: {', '.join(known)}")

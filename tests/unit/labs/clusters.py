@@ -1,0 +1,54 @@
+"""The local cluster as a lab reads it, without one that runs: its pods get their addresses in the inventory's order."""
+
+from ipaddress import ip_interface, ip_network
+from typing import Any
+
+from inventory import hosts
+from labs.engine.cluster import Cluster, Node, Pod, Port, Service
+from labs.engine.errors import LabError
+from labs.engine.places import Place
+from labs.engine.target import Document
+
+
+def local() -> Cluster:
+    inventory = hosts.load(hosts.path("local"))
+    machines = {
+        hosts.short_name(host): Node(hosts.short_name(host), tuple(_plain(one) for one in host.data.addresses))
+        for host in inventory
+    }
+    pods = {
+        name: Pod(name, hosts.short_name(host), kind, tuple(str(ip_network(c)[at]) for c in host.data.pod_cidrs))
+        for host in inventory.get_group("nodes")
+        for at, (name, kind) in enumerate(host.data.pods.items(), start=2)
+    }
+    services = {name: _service(name, said) for name, said in next(iter(inventory)).data.services.items()}
+    outside = {"outside": machines.pop("outside")}
+    return Cluster("local", machines, pods, services, outside)
+
+
+class Target:
+    """A cluster that nothing runs on."""
+
+    def __init__(self, cluster: Cluster | None = None) -> None:
+        self.cluster = cluster or local()
+
+    def read(self) -> Cluster:
+        return self.cluster
+
+    def place(self, name: str) -> Place:
+        raise LabError(f"nothing runs here, and nothing at {name}")
+
+    def apply(self, name: str, documents: list[Document]) -> None:
+        """Nobody serves it."""
+
+    def remove(self, name: str) -> None:
+        """Nobody served it."""
+
+
+def _plain(address: str) -> str:
+    return str(ip_interface(address).ip)
+
+
+def _service(name: str, said: dict[str, Any]) -> Service:
+    ports = [Port(p["name"], p["protocol"], p["port"], p["targetPort"], p.get("nodePort")) for p in said["ports"]]
+    return Service(name, name, tuple(said["addresses"]), tuple(ports))
