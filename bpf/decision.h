@@ -36,6 +36,7 @@ enum reason {
 	NO_SUCH_RECORD, /* the address is that of no backend that the socket was given */
 	OTHER_PROTOCOL,
 	LEFT_ALONE, /* sockets of pods are none of the hooks' affair */
+	LEFT_OUT, /* those of this pod or cgroup are not */
 	SOURCE_RANGES, /* the packet path knows who may ask */
 	SHARED_PORT, /* two sockets might be one connection */
 	SAME_BACKEND, /* the answers of two Services could not be told apart */

@@ -12,6 +12,11 @@
 #ifndef MAX_CLIENTS
 #define MAX_CLIENTS (1 << 16)
 #endif
+/* A node has some hundred pods. */
+#ifndef MAX_LEFT_OUT
+#define MAX_LEFT_OUT (1 << 12)
+#endif
+#define KNOWN_CGROUPS (1 << 12) /* a power of two */
 /* Slots for live sockets, a power of two, the same for every configuration: they are found by the low bits of cookies.
  * 0 keeps every record in sk_storage (kernels before 5.12 have no atomic compare-and-swap for programs: commit
  * 5ffa25502b5a).
@@ -35,6 +40,27 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bookkeeping);
 } bookkeeping SEC(".maps");
+
+/* Cgroups that are left out, by id, and since when (seconds since 1970). The kernel gives no id twice. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_LEFT_OUT);
+	__type(key, __u64);
+	__type(value, __u64);
+} left_out SEC(".maps");
+
+/* What was found of cgroups, by the low bits of their ids: id << 1, and 1 if it is left out. The kernel numbers cgroups in
+ * sequence, so few of them share a row. The last row is zero while nothing is left out. Mapped: the agent writes that, and
+ * forgets the others.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, KNOWN_CGROUPS + 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} known_cgroups SEC(".maps");
 
 #if SOCKET_SLOTS
 /* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live

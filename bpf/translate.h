@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "choose.h"
+#include "left_out.h"
 #include "observe.h"
 #include "records.h"
 #include "sets.h"
@@ -140,6 +141,8 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 		return because(reason, LEFT_ALONE, pass(ctx, &key, connected));
 	if (!may_be_ours(&key.address) && !(is_loopback(&key.address) && is_own(ctx, &key.address)))
 		return because(reason, NO_SERVICE, pass(ctx, &key, connected));
+	if (is_left_out())
+		return because(reason, LEFT_OUT, pass(ctx, &key, connected));
 	found = find_frontend(&key);
 	if (!found.frontend)
 		found = find_node_port(ctx, &key);

@@ -152,7 +152,7 @@ struct kernel_facts {
 	__u32 bound_mask;
 	__u32 packets; /* whether Service addresses that a hook lets pass are served on the packet */
 	__u32 leave_pods; /* whether sockets outside the node's own network are served there, and by no hook */
-	__u32 pad;
+	__u32 leave_out; /* whether cgroups may be left out */
 	__u64 asking; /* cookie of the agent's socket whose connect() is to tell it its network namespace, see tell_agent() */
 };
 

@@ -17,6 +17,8 @@ from socklb import desired, summary
 from socklb.answers import Answers
 from socklb.api.manifests import ManifestFolder
 from socklb.api.source import Batch, Source
+from socklb.bypass.bypass import EVERY as BYPASS_EVERY
+from socklb.bypass.bypass import Bypass
 from socklb.catalog import FILE
 from socklb.cataloguer import Cataloguer
 from socklb.config import Config
@@ -61,7 +63,11 @@ async def serve(config: Config) -> None:
     source = source_of(config)
     most = Sizes(config.max_frontends, config.max_backends)
     first, run = Sizes().at_most(most), Path(config.socket).parent
-    ways = {"packets": bool(config.packet_path), "pod_sockets": config.pod_sockets}
+    ways = {
+        "packets": bool(config.packet_path),
+        "pod_sockets": config.pod_sockets,
+        "leave_out": config.bypass_pods or bool(config.bypass_cgroups),
+    }
     with NodeDatapath(Path(config.bpffs), cgroup, objects, first, run, most=most, **ways) as datapath:
         log.info("eBPF object: %s", datapath.object_file)
         for feature in datapath.missing:
@@ -86,7 +92,7 @@ def source_of(config: Config) -> Source:
     from socklb.api.cluster import KubernetesApi  # noqa: PLC0415  (40 MB of memory that a folder does not need)
     from socklb.api.connection import Connection  # noqa: PLC0415
 
-    return KubernetesApi(Connection(config.kubeconfig, config.api_servers), config.node)
+    return KubernetesApi(Connection(config.kubeconfig, config.api_servers), config.node, pods=config.bypass_pods)
 
 
 async def asked_to_stop() -> None:
@@ -111,12 +117,14 @@ class Agent:
         self.room = Room(datapath, self.packets.tables_moved)
         self._takeover: Takeover | None = Takeover()
         self.routes = NodeRoutes(config)
+        self.bypass = Bypass(config, self._state, datapath, lambda: self._complete)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
         self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached)
         self.resetter = Resetter(datapath.pins.maps, self.packets.reset)
         self._parts = parts = Parts(
-            config, datapath, source, self.hooks, self.connect, self.room, self.plan, self.packets, self.routes
+            *(config, datapath, source, self.hooks, self.connect, self.room, self.plan, self.packets, self.routes),
+            bypass=self.bypass,
         )
         parts.moved, parts.reset = self.follower.done, self.resetter.done
         self.supervisor, self.progress = parts.supervisor, parts.progress
@@ -144,6 +152,7 @@ class Agent:
         supervisor.every("names", NAMES_EVERY, lambda: self._cataloguer.keep(self.plan))
         supervisor.every("room", RETRY, self.room.make)
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
+        supervisor.every("bypass", BYPASS_EVERY, self.bypass.look)
         supervisor.every("connect", 1.0, self._check_connect)  # soon after the hooks are attached, then when it is due
         supervisor.keep("sockets", self.follower.follow)
         supervisor.every("on-removal", REMOVED_EVERY, self.resetter.look)

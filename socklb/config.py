@@ -13,6 +13,7 @@ import msgspec
 
 from socklb import config_file
 from socklb.api.addresses import Network
+from socklb.bypass import places
 from socklb.datapath.sizes import MOST
 from socklb.errors import SocklbError
 from socklb.health import addresses
@@ -45,6 +46,9 @@ class Config(msgspec.Struct, frozen=True):
         It is faster; `socklb status` names rules that do not work then.
     pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
         for, as a service mesh's: then the packet path serves them.
+    bypass_pods: whether sockets of Pods labelled socklb.io/bypass: "true", or in a Namespace labelled so, are left to
+        the packet path; the agent needs the right to read Pods and Namespaces then.
+    bypass_cgroups: the same for these cgroups and all below, as paths below `cgroup` with * and ? within a name.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
     native_cidrs: further networks that pods reach with their own address.
@@ -72,6 +76,8 @@ class Config(msgspec.Struct, frozen=True):
     max_flows: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 24)] = 1 << 17
     host_routing: bool = False
     pod_sockets: bool = True
+    bypass_pods: bool = False
+    bypass_cgroups: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
     native_cidrs: tuple[str, ...] = ()
     node_routes: bool = False
@@ -129,6 +135,7 @@ def _mistakes(config: Config) -> Iterator[str]:
     if config.max_flows & (config.max_flows - 1):
         yield f"{config.max_flows} is no power of two - at `$.max_flows`"
     yield from _host_routing_lacks(config)
+    yield from _bypass_mistakes(config)
     for key in ("external_ips", "pod_cidrs", "native_cidrs"):
         for text in getattr(config, key):
             try:
@@ -149,3 +156,11 @@ def _host_routing_lacks(config: Config) -> Iterator[str]:
         yield "packets are handed on by the packet path: it needs packet_path = true - at `$.host_routing`"
     if not config.pod_cidrs:
         yield "packets of pods are handed on, and only pod_cidrs says which those are - at `$.host_routing`"
+
+
+def _bypass_mistakes(config: Config) -> Iterator[str]:
+    if config.bypass_pods and config.manifests:
+        yield "the API alone says which Pods there are, not `manifests`; next: bypass_cgroups - at `$.bypass_pods`"
+    for text in config.bypass_cgroups:
+        if not places.is_pattern(text):
+            yield f"{text!r} is not like system.slice/proxy-*.service, without .. and ** - at `$.bypass_cgroups`"

@@ -145,6 +145,16 @@ class RecordFacts(Struct):
     lost: int = 0
 
 
+class LeftOutFacts(Struct):
+    """A cgroup whose processes' sockets the hooks leave to the packet path: its path below the node's, which Pod's it
+    is, why, and since when. `pod` and `why` are empty where nobody says."""
+
+    cgroup: str
+    pod: str = ""
+    why: str = ""
+    since: float = 0.0
+
+
 class AlarmFacts(Struct):
     """What an operator must act on: one of `socklb.health.alarms.NAMES`, and the one of several that it is `about`."""
 
@@ -157,9 +167,10 @@ class Report(Struct):
     """See the module.
 
     lacking: hooks by which the kernel does not run our programs, which `hooks` shows by their pins; hook_trouble: what
-    stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. leftovers: of a
-    kube-proxy. moved: UDP sockets whose backend left, by what became of them (`socklb.sockets.moving`). reset: TCP
-    connections of Services that ask for it, by what they are (`socklb.sockets.resetting`). eligible:
+    stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. left_out: whom they do
+    not serve. leftovers: of a kube-proxy. moved: UDP sockets whose backend left, by what became of them
+    (`socklb.sockets.moving`). reset: TCP connections of Services that ask for it, by what they are
+    (`socklb.sockets.resetting`). eligible:
     whether load balancers may ask this node. late: whether a change waits for a minute to be applied.
     """
 
@@ -178,6 +189,7 @@ class Report(Struct):
     hook_trouble: dict[str, str] = field(default_factory=dict[str, str])
     hook_repairs: int = 0
     pod_sockets: bool = True
+    left_out: list[LeftOutFacts] = field(default_factory=list[LeftOutFacts])
     packet_path: PacketFacts = field(default_factory=PacketFacts)
     connect: ConnectFacts = field(default_factory=ConnectFacts)
     services: ServiceFacts = field(default_factory=ServiceFacts)

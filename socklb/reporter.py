@@ -22,6 +22,7 @@ from msgspec import structs
 
 from socklb import __version__, report
 from socklb.api.source import Problem, Source
+from socklb.bypass.bypass import Bypass
 from socklb.config import Config
 from socklb.connect_check import ConnectCheck
 from socklb.datapath import hooks, view
@@ -76,6 +77,7 @@ class Parts:
     plan: Plan
     packets: TcPath
     routes: NodeRoutes
+    bypass: Bypass
     supervisor: Supervisor = field(default_factory=Supervisor)
     progress: Progress = field(default_factory=Progress)
     moved: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -126,11 +128,12 @@ class Reporter:
             hook_trouble=parts.hooks.alarms,
             hook_repairs=parts.hooks.repairs,
             pod_sockets=parts.config.pod_sockets,
+            left_out=parts.bypass.facts,
             packet_path=seen.packet_path,
             connect=parts.connect.facts,
             services=self._services(),
             maps=self._tables(seen.sockets),
-            table_repairs=parts.datapath.tables.repairs,
+            table_repairs=parts.datapath.tables.repairs + parts.datapath.left_out.repairs,
             records=report.RecordFacts(*parts.datapath.records),
             leftovers=self.leftovers,
             moved=dict(parts.moved),
@@ -187,7 +190,7 @@ class Reporter:
 
     def _tables(self, sockets: list[view.Fill]) -> list[report.TableFacts]:
         datapath = self._parts.datapath
-        fills, most = [*datapath.tables.fill(), *sockets], datapath.most.promised()
+        fills, most = [*datapath.tables.fill(), datapath.left_out.fill, *sockets], datapath.most.promised()
         return [
             report.TableFacts(fill.name, fill.used, fill.capacity, most.get(fill.name, fill.capacity)) for fill in fills
         ]
@@ -210,7 +213,7 @@ class Reporter:
         ]
         told = filter(None, (self._parts.datapath.larger_than_asked, self._parts.room.refusal))
         kept = [Problem("", 0, "max_frontends, max_backends", text) for text in told]
-        return [*self._parts.plan.problems, *full, *kept, *own, *raised]
+        return [*self._parts.plan.problems, *self._parts.bypass.problems, *full, *kept, *own, *raised]
 
     def _without_room(self) -> Iterator[str]:
         """Name some frontends that wait for room, and say how many more do: it may be most of a cluster."""

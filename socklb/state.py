@@ -1,4 +1,5 @@
-"""What the cluster says at present: Services with their EndpointSlices, Nodes, and ServiceCIDRs.
+"""What the cluster says at present: Services with their EndpointSlices, Nodes, ServiceCIDRs; where Pods may be left
+out, this node's Pods and the Namespaces that say so.
 
     affected = state.apply(batch.changes)
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
-from socklb.api.objects import EndpointSlice, Node, Service, ServiceCIDR
+from socklb.api.objects import EndpointSlice, Namespace, Node, Pod, Service, ServiceCIDR
 from socklb.api.source import Change
 
 Value = TypeVar("Value")
@@ -32,6 +33,8 @@ class State:
         self.services: dict[str, Service] = {}
         self.nodes: dict[str, Node] = {}
         self.service_cidrs: dict[str, ServiceCIDR] = {}
+        self.pods: dict[str, Pod] = {}
+        self.namespaces: dict[str, Namespace] = {}
         self._slices: dict[str, dict[str, EndpointSlice]] = {}
         self._slice_service: dict[str, str] = {}
 
@@ -51,6 +54,10 @@ class State:
                 nodes.add(key)
             elif kind == "ServiceCIDR" and (object_ is None or isinstance(object_, ServiceCIDR)):
                 put(self.service_cidrs, key, object_)
+            elif kind == "Pod" and (object_ is None or isinstance(object_, Pod)):
+                put(self.pods, key, object_)
+            elif kind == "Namespace" and (object_ is None or isinstance(object_, Namespace)):
+                put(self.namespaces, key, object_)
             else:
                 raise TypeError(f"{kind} {key} with {type(object_).__name__}")
         return Affected(frozenset(services), frozenset(nodes))

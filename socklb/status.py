@@ -18,11 +18,12 @@ import msgspec
 from socklb import __version__, catalog, control, report
 from socklb.catalog import Entry
 from socklb.config import Config
-from socklb.datapath import hooks, mounts, view
+from socklb.datapath import hooks, left_out, mounts, view
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.report import Report
 from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text, packet_only
+from socklb.sockets.pods import Pods
 
 Row = dict[str, Any]
 
@@ -39,6 +40,7 @@ def without_agent(config: Config) -> Report:
         cgroup=str(cgroup),
         hooks=[report.HookFacts(**asdict(hook)) for hook in hooks.inspect(cgroup, pins.links)],
         pod_sockets=config.pod_sockets,
+        left_out=_left_out(pins, cgroup),
         packet_path=_packet_path(config),
         maps=[report.TableFacts(fill.name, fill.used, fill.capacity) for fill in fills],
         services=report.ServiceFacts(
@@ -47,6 +49,14 @@ def without_agent(config: Config) -> Report:
             without_backends=sum(1 for f, serving in frontends.items() if not f.scope and not serving.backends),
         ),
     )
+
+
+def _left_out(pins: Pins, cgroup: Path) -> list[report.LeftOutFacts]:
+    """Say what the last agent left out, as far as it is there."""
+    since = left_out.read(pins.maps)
+    pods = Pods(cgroup) if since else None
+    found = ((pods and pods.by_cgroup(id_), when) for id_, when in since.items())
+    return [report.LeftOutFacts(pod.cgroup, pod.name, since=when) for pod, when in found if pod]
 
 
 def _packet_path(config: Config) -> report.PacketFacts:

@@ -17,6 +17,7 @@ from socklb.report import (
     ConnectFacts,
     DeviceFacts,
     HookFacts,
+    LeftOutFacts,
     PacketFacts,
     ProblemFacts,
     Report,
@@ -134,6 +135,9 @@ def _details(found: Report) -> Iterator[str]:
         yield "\nPacket path:"
         yield from aligned([_device(device) for device in found.packet_path.devices], "  ")
         yield from aligned([(name, str(count)) for name, count in found.packet_path.counters.items()], "  ")
+    if found.left_out:
+        yield "\nLeft out by the hooks:"
+        yield from aligned([_left_out(one) for one in found.left_out], "  ")
     if found.maps:
         yield "\nTables:"
         yield from aligned([(table.name, _filled(table)) for table in found.maps], "  ")
@@ -147,6 +151,10 @@ def _filled(table: TableFacts) -> str:
 def _device(device: DeviceFacts) -> tuple[str, str, str, str]:
     addresses = "towards pods" if device.of_pods else ", ".join(device.addresses) or "no address"
     return device.name, device.by, addresses, f"NOT SERVED: {device.trouble}" if device.trouble else "attached"
+
+
+def _left_out(one: LeftOutFacts) -> tuple[str, str, str, str]:
+    return f"Pod {one.pod}" if one.pod else "-", one.cgroup, one.why or "-", f"since {_moment(one.since)}"
 
 
 def _hook(hook: HookFacts) -> tuple[str, str, str]:

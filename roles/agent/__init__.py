@@ -55,6 +55,8 @@ def _common() -> dict[str, object]:
         "external_ips": host.data.get("external_ips", []),
         "pod_sockets": host.data.get("pod_sockets", True),
         "host_routing": host.data.get("host_routing", False),
+        "bypass_pods": host.data.get("bypass_pods", False),
+        "bypass_cgroups": host.data.get("bypass_cgroups", []),
     }
 
 

@@ -23,7 +23,7 @@ from roles.operations import barrier, put_files
 from roles.templates import render
 
 HERE = Path(__file__).parent
-RBAC = HERE.parents[1] / "deploys" / "kubernetes" / "rbac.yaml"
+MANIFESTS = HERE.parents[1] / "deploys" / "kubernetes"
 SYSTEM = ("kube-system deployment/coredns",)
 WORKLOAD = ("default deployment/web", "default deployment/dns", "default daemonset/client")
 
@@ -40,9 +40,13 @@ def kubernetes() -> None:
 def account() -> None:
     """The agent's rights at the API; all that it needs of a cluster that is somebody else's."""
     if host == cluster():
-        files = {f"{FOLDER}/rbac.yaml": RBAC.read_text(), f"{FOLDER}/token.yaml": render(HERE, "token.yaml")}
-        put_files(name="Manifests of the agent's account", files=files)
-        applied(name="The agent's rights", path=f"{FOLDER}/rbac.yaml")
+        rights = ["rbac.yaml", *(["rbac-bypass.yaml"] if host.data.get("bypass_pods") else [])]
+        files = {f"{FOLDER}/{name}": (MANIFESTS / name).read_text() for name in rights}
+        put_files(
+            name="Manifests of the agent's account", files={**files, f"{FOLDER}/token.yaml": render(HERE, "token.yaml")}
+        )
+        for name in rights:
+            applied(name=f"The agent's rights: {name}", path=f"{FOLDER}/{name}")
         applied(name="The agent's token", path=f"{FOLDER}/token.yaml")
         agents_token_is_there(name="Kubernetes has made the token")
 

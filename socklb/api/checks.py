@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from socklb.api.addresses import Network, parse_address
-from socklb.api.objects import EndpointSlice, Node, Object, Service, ServiceCIDR, ServicePort
+from socklb.api.objects import EndpointSlice, Namespace, Node, Object, Pod, Service, ServiceCIDR, ServicePort
 from socklb.errors import SocklbError
 from socklb.serving import ANY4, ANY6, is_ipv4
 
@@ -43,6 +43,8 @@ def check(found: Object) -> None:
         case ServiceCIDR():
             for i, text in enumerate(found.spec.cidrs):
                 _check_network(f"spec.cidrs[{i}]", text)
+        case Pod() | Namespace():
+            pass
 
 
 def _check_service(service: Service) -> None:

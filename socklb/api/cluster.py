@@ -26,7 +26,7 @@ from socklb.api.objects import EndpointSlice, Object
 from socklb.api.other_nodes import OtherNodes
 from socklb.api.reading import Read, read
 from socklb.api.reflector import Reflector
-from socklb.api.resources import NODES, RESOURCES, Resource, own_node
+from socklb.api.resources import NODES, RESOURCES, Resource, bypassing, own_node
 from socklb.api.source import Batch, Change, Problem, Reach
 from socklb.api.troubles import Troubles
 from socklb.errors import SocklbError
@@ -41,15 +41,19 @@ log = logging.getLogger(__name__)
 class KubernetesApi:
     """See the module. One consumer of `batches` at a time."""
 
-    def __init__(self, connection: Connection, node: str = "") -> None:
-        """`node`: the name of our own Node, which is watched; the others are looked at now and then."""
+    def __init__(self, connection: Connection, node: str = "", *, pods: bool = False) -> None:
+        """`node`: the name of our own Node, which is watched; the others are looked at now and then.
+
+        pods: whether to follow this node's Pods, and the Namespaces whose Pods are left out.
+        """
         self._connection, self._node = connection, node
         self._watched = [one for one in RESOURCES if one != NODES] + ([own_node(node)] if node else [])
+        self._watched += bypassing(node) if pods else ()
         self._others: OtherNodes[Read] | None = None
         self._followers: list[Follower[Read]] = []
         self._ended: list[str] = []  # names of followers that nobody stopped
         self._lock = threading.Lock()  # the followers' threads write all that follows
-        self._known = Known((resource.kind for resource in RESOURCES), self._met)
+        self._known = Known((one.kind for one in (NODES, *self._watched)), self._met)
         self._unlisted: set[str] = set()
         self._kinds: Troubles[str] = Troubles()  # what cannot be followed
         self._outages: dict[str, tuple[float, str]] = {}  # since when, and why, of what the node cannot do without

@@ -9,12 +9,13 @@ server does that, and a folder of manifests has none. Loopback addresses, for on
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
 
 from socklb.api.checks import ObjectError, check
-from socklb.api.kinds import KINDS, WITHOUT_NAMESPACE
+from socklb.api.kinds import KINDS, WITHOUT_NAMESPACE, Type
 from socklb.api.objects import Object
 
 # What would be valid, by the last name of a field's path.
@@ -39,14 +40,14 @@ VALID = {
 }
 
 
-def read_object(raw: Any) -> Object | None:
+def read_object(raw: Any, kinds: Mapping[Type, type[Object]] = KINDS) -> Object | None:
     """Give the object that a decoded document says, or None if its kind is not one that the agent uses.
 
     Raises:
         ObjectError: a field is missing or not usable.
     """
     version, kind = type_of(raw)
-    model = KINDS.get((version, kind))
+    model = kinds.get((version, kind))
     if model is None:
         return None
     try:

@@ -23,7 +23,8 @@ from socklb.errors import SocklbError
 
 CONNECT_SECONDS = 5.0
 RETRY_AFTER_MOST = 60.0  # seconds: a proxy that says a day, or 1e14, must not silence the agent for so long
-RBAC = "deploys/kubernetes/rbac.yaml"
+RBAC, RBAC_BYPASS = "deploys/kubernetes/rbac.yaml", "deploys/kubernetes/rbac-bypass.yaml"
+RIGHTS = {"/api/v1/pods": RBAC_BYPASS, "/api/v1/namespaces": RBAC_BYPASS}  # where another manifest gives them
 
 
 class ApiError(SocklbError):
@@ -140,7 +141,7 @@ def refused(server: str, path: str, status: int, body: bytes, headers: Mapping[s
         return NotServedError(f"{status}: {said or 'not served'}", value=f"{server}{path}", status=status)
     hint = {
         401: "the token or certificate in the kubeconfig; is it expired?",
-        403: f"kubectl apply -f {RBAC}",
+        403: f"kubectl apply -f {RIGHTS.get(path, RBAC)}",
     }.get(status, "")
     kind = {403: ForbiddenError}.get(status, AheadError if "ResourceVersionTooLarge" in reasons else ApiError)
     text, wait = f"{status}: {said or 'no reason given'}", retry_after(headers or {})

@@ -1,6 +1,7 @@
 """Which kinds the agent reads, and which of the others were probably meant to be one of them.
 
 KINDS["discovery.k8s.io/v1", "EndpointSlice"]        how it is read
+API_KINDS["v1", "Pod"]                               the same, of what a folder of manifests cannot say
 LISTS["discovery.k8s.io/v1", "EndpointSliceList"]    what its items are: they need not say it themselves
 near_miss("v1", "EndpointSlice")                     ("discovery.k8s.io/v1", "EndpointSlice")
 near_miss("apps/v1", "Deployment")                   None: somebody else's
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from socklb.api.objects import EndpointSlice, Node, Service, ServiceCIDR
+from socklb.api.objects import EndpointSlice, Namespace, Node, Pod, Service, ServiceCIDR
 
 Type = tuple[str, str]  # apiVersion, kind
 
@@ -20,9 +21,11 @@ KINDS = {
     ("v1", "Node"): Node,
     ("networking.k8s.io/v1", "ServiceCIDR"): ServiceCIDR,
 }
+# No manifest has a UID, by which alone a Pod's cgroup is found.
+API_KINDS = {**KINDS, ("v1", "Pod"): Pod, ("v1", "Namespace"): Namespace}
 ANY_LIST = ("v1", "List")
 LISTS = {(version, f"{kind}List"): (version, kind) for version, kind in KINDS}
-WITHOUT_NAMESPACE = {Node.kind, ServiceCIDR.kind}
+WITHOUT_NAMESPACE = {Node.kind, ServiceCIDR.kind, Namespace.kind}
 
 _BY_SPELLING = {kind.lower(): (version, kind) for version, kind in (*KINDS, *LISTS, ANY_LIST)}
 _OLDER = {"endpoint": EndpointSlice.kind, "endpoints": EndpointSlice.kind, "endpointslist": f"{EndpointSlice.kind}List"}

@@ -13,12 +13,15 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 ZONE = "topology.kubernetes.io/zone"
 # kube-proxy leaves Services with one of these labels alone, whatever the value.
 OTHERS = frozenset({"service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"})
+BYPASS = "socklb.io/bypass"
 # annotations
 BALANCE = "socklb.io/balance"
 ON_REMOVAL = "socklb.io/on-removal"
+# of a Pod that a kubelet's file says: under which UID its cgroup is
+CONFIG_HASH = "kubernetes.io/config.hash"
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 
-READ = frozenset({SERVICE_NAME, MANAGED_BY, ZONE, *OTHERS, BALANCE, ON_REMOVAL, TRIGGERED})
+READ = frozenset({SERVICE_NAME, MANAGED_BY, ZONE, *OTHERS, BYPASS, BALANCE, ON_REMOVAL, CONFIG_HASH, TRIGGERED})
 NONE: Mapping[str, str] = MappingProxyType({})  # one for all
 
 

@@ -1,4 +1,5 @@
-"""The Kubernetes objects that the agent reads: Service, EndpointSlice, Node and ServiceCIDR, with the fields it uses.
+"""The Kubernetes objects that the agent reads: Service, EndpointSlice, Node, ServiceCIDR, Pod and Namespace, as far as
+it uses them.
 
 Fields are spelled as Kubernetes spells them; fields that are not listed here are ignored. `decode.py` makes these
 objects and checks what types cannot say.
@@ -218,4 +219,45 @@ class ServiceCIDR(Struct, frozen=True, gc=False):
         return self.metadata.name
 
 
-Object = Service | EndpointSlice | Node | ServiceCIDR
+class PodMeta(ObjectMeta, frozen=True, gc=False):
+    uid: str = ""
+
+
+class PodStatus(Struct, frozen=True, gc=False):
+    phase: str = ""
+
+
+class Pod(Struct, frozen=True, gc=False):
+    metadata: PodMeta
+    status: PodStatus = PodStatus()
+
+    kind: ClassVar[str] = "Pod"
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def cgroup_uid(self) -> str:
+        """The UID by which its cgroup is named: that of the file where a kubelet's file says the Pod."""
+        return self.metadata.annotations.get(marks.CONFIG_HASH) or self.metadata.uid
+
+    @property
+    def ended(self) -> bool:
+        """Whether none of its containers will run any more."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
+
+class Namespace(Struct, frozen=True, gc=False):
+    metadata: ObjectMeta
+
+    kind: ClassVar[str] = "Namespace"
+
+    @property
+    def key(self) -> str:
+        """The name."""
+        return self.metadata.name
+
+
+Object = Service | EndpointSlice | Node | ServiceCIDR | Pod | Namespace

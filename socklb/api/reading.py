@@ -11,17 +11,18 @@ from typing import NamedTuple
 import msgspec
 
 from socklb.api.checks import ObjectError, check
-from socklb.api.decode import KINDS, identify, read_object
+from socklb.api.decode import identify, read_object
 from socklb.api.documents import load_json
 from socklb.api.failures import unexpected
 from socklb.api.findings import ObjectId
+from socklb.api.kinds import API_KINDS
 from socklb.api.objects import Object
 from socklb.api.resources import Resource
 from socklb.errors import SocklbError
 
 # Made here, before there are threads: msgspec 0.22 learns a type when it is first needed, and ends the process by
 # SIGSEGV when another thread's garbage collection comes upon what it has learnt half of.
-DECODERS = {kind: ((version, kind), msgspec.json.Decoder(model)) for (version, kind), model in KINDS.items()}
+DECODERS = {kind: ((version, kind), msgspec.json.Decoder(model)) for (version, kind), model in API_KINDS.items()}
 
 
 class Read(NamedTuple):
@@ -46,7 +47,7 @@ def read(resource: Resource, raw: bytes) -> Read:
 
 def _read_slowly(type_: tuple[str, str], raw: bytes) -> Read:
     try:
-        found = read_object({**load_json(raw), "apiVersion": type_[0], "kind": type_[1]})
+        found = read_object({**load_json(raw), "apiVersion": type_[0], "kind": type_[1]}, API_KINDS)
     except SocklbError as error:
         return Read(_identity(type_, raw), error)
     except Exception as error:  # noqa: BLE001  (as above)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
+from socklb.api import marks
 from socklb.api.failures import ApiError
 
 # Services that another proxy serves, and headless ones, need not be sent; a label set or removed later is an event.
@@ -52,6 +53,15 @@ RESOURCES = (
 def own_node(name: str) -> Resource:
     """Give the one Node that we are: a kubelet's report of any other node is not sent to us."""
     return NODES._replace(fields=f"metadata.name={name}", title="this node's Node")
+
+
+def bypassing(node: str) -> tuple[Resource, ...]:
+    """Give what says which Pods are left out: those of our node, for a Namespace speaks for Pods without the label."""
+    here = f"spec.nodeName={node}"
+    return (
+        Resource("Pod", "/api/v1/pods", fields=here, optional=True, title="this node's Pods"),
+        Resource("Namespace", "/api/v1/namespaces", labels=f"{marks.BYPASS}=true", optional=True),
+    )
 
 
 class Sink(Protocol[Found]):

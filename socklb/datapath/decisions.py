@@ -33,6 +33,7 @@ REASONS = {
     "NO_SUCH_RECORD": "no record",
     "OTHER_PROTOCOL": "other protocol",
     "LEFT_ALONE": "left alone",
+    "LEFT_OUT": "left out",
     "SOURCE_RANGES": "source ranges",
     "SHARED_PORT": "shared port",
     "SAME_BACKEND": "same backend",

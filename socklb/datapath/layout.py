@@ -27,7 +27,7 @@ SERVICE_MAPS = (
     "this_node",
     "loads",
 )
-MAPS = (*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers")
+MAPS = (*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers", "left_out", "known_cgroups")
 FRONTEND_KEY = struct.Struct("!16sHBB")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
 BACKEND_FIELDS = "16sH6x"
@@ -42,7 +42,8 @@ PEER = struct.Struct("!16s16sHHI")
 SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s")
 MORE_PEERS = struct.Struct(f"=I{PEER.size}s{8 * PEER.size}s")
 NODE = struct.Struct("=Q")
-KERNEL_FACTS = struct.Struct("=9I4xQ")
+KERNEL_FACTS = struct.Struct("=10IQ")
+CGROUP_ID = SINCE = KNOWN_CGROUP = struct.Struct("=Q")
 BOOKKEEPING = struct.Struct("=QQ")
 LOAD = struct.Struct("=Q")
 CLIENT = struct.Struct("=QI4x")

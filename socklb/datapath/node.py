@@ -10,6 +10,7 @@ from typing import Self
 
 from socklb.datapath import features, growth, kernel, layout, loading, mounts, view
 from socklb.datapath.keeper import Keeper
+from socklb.datapath.left_out import LeftOut
 from socklb.datapath.maps import RowTable
 from socklb.datapath.observing import Observing, beside
 from socklb.datapath.own_network import OwnNetwork
@@ -43,6 +44,7 @@ class NodeDatapath:
         *,
         packets: bool = False,
         pod_sockets: bool = True,
+        leave_out: bool = False,
         most: Sizes | None = None,
     ) -> None:
         """Become the node's only writer, create or take over the maps, and read back what they hold.
@@ -50,6 +52,7 @@ class NodeDatapath:
         packets: whether Service addresses that a hook lets pass are served on the packet, so that a hook may leave to
             it what it could only serve under a wrong name.
         pod_sockets: whether hooks serve sockets outside this process' network, the node's own.
+        leave_out: whether cgroups may be left out, which costs hooks some nanoseconds.
         sizes: what there is room for at least.
         most: what the tables may grow to (`room.Room`); None: they do not.
 
@@ -69,7 +72,10 @@ class NodeDatapath:
             growth.settle(self.pins.maps)
             self._network = opened.enter_context(closing(OwnNetwork()))
             self._facts = kernel.read()._replace(
-                packets=int(packets), leave_pods=int(not pod_sockets), asking=self._network.asking
+                packets=int(packets),
+                leave_pods=int(not pod_sockets),
+                leave_out=int(leave_out),
+                asking=self._network.asking,
             )
             self._path = objects / self.object_file
             self._loaded = loading.load(self._path, self.pins, sizes, self._facts.packed)
@@ -84,6 +90,7 @@ class NodeDatapath:
             self._last_told = NOTHING
             self.tables = Tables(self.pins.maps)
             opened.callback(self.tables.close)
+            self.left_out = opened.enter_context(closing(LeftOut(self.pins.maps)))
             self._this_node = opened.enter_context(closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)))
             self.netns = self._network.cookie or self._this_node.word(0, 0)  # an earlier agent may know
             self._this_node.publish(0, 0, self.netns)

@@ -29,7 +29,8 @@ class Asker(NamedTuple):
     """See the module.
 
     hooked: whether it is in the node's cgroup or below. network: the cookie of its network namespace, 0: not known;
-    here: whether that is this command's. addresses: its own (16 bytes), as far as known. devices: the node's, by which
+    here: whether that is this command's. cgroups: those that it is in, from just below the node's on, by id, and their
+    paths. addresses: its own (16 bytes), as far as known. devices: the node's, by which
     its packets come, as far as known.
     """
 
@@ -38,6 +39,7 @@ class Asker(NamedTuple):
     hooked: bool = False
     network: int = 0
     here: bool = False
+    cgroups: tuple[tuple[int, str], ...] = ()
     addresses: tuple[bytes, ...] = ()
     devices: tuple[int, ...] = ()
 
@@ -106,6 +108,7 @@ def _of_process(pods: Pods, pid: int, called: str = "") -> Asker:
         hooked=pod is not None,
         network=cookie,
         here=here,
+        cgroups=tuple(pods.above(pod)) if pod else (),
         addresses=tuple(own.address for own in there.addresses),
         devices=() if here else tuple(device.peer for device in there.devices if device.kind == "veth"),
     )

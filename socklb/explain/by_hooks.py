@@ -8,6 +8,7 @@ A fresh socket: one that asked before may keep its backend, and one that shares 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 
 from socklb.datapath import features
@@ -82,12 +83,25 @@ class _Hook:
         trail.step("address_filter", f"{shown} (bit {filter_bit(asked.address)})", "set" if may_be else "clear")
         if not may_be and not (is_loopback(asked.address) and self._is_own(asked.address)):
             return trail.end(PASSED, f"{shown} is no address of a Service or a node")
+        if tables.facts.leave_out and (where := self._left_out()):
+            return trail.end(PASSED, f"its cgroup {where} is left out: its sockets are left to the packet path")
         row = found(tables, asked, trail) or self._node_port(asked)
         if row is None:
             return self._without_frontend(asked)
         if row.serving.sources is not None:
             return trail.end(PASSED, "it has source ranges, and a socket does not know its address yet")
         return self._choose(asked, row)
+
+    def _left_out(self) -> str:
+        """is_left_out(): the cgroup by which it is; empty: it is not."""
+        for id_, path in self._asker.cgroups:
+            since = self._tables.left_out_since(id_)
+            if since is not None:
+                when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
+                self._trail.step("left_out", f"cgroup {id_} ({path})", f"there, since {when}")
+                return path
+        self._trail.step("left_out", "the asker's cgroups", "none of them is there")
+        return ""
 
     def _is_own(self, address: bytes) -> bool:
         """is_own(): an address of this node, or loopback for processes in the node's own network."""

@@ -23,6 +23,7 @@ from socklb.report import (
 NEARLY_FULL = 0.9
 LARGER = "next: set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
 FEWER_FLOWS = "next: socklb flow list; then set max_flows higher, socklb cleanup, and start the agent"
+FEWER_PATTERNS = "next: fewer patterns in bypass_cgroups"
 NAMES = (
     "table_nearly_full",
     "slots_nearly_full",
@@ -66,7 +67,7 @@ def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
             text += ": sockets that find no slot cost more at connect() and are not counted for least-loaded"
             yield AlarmFacts("slots_nearly_full", f"{text}; next: look for a program that opens that many sockets")
         else:
-            next_ = FEWER_FLOWS if table.name == "flows" else LARGER
+            next_ = {"flows": FEWER_FLOWS, "left_out": FEWER_PATTERNS}.get(table.name, LARGER)
             yield AlarmFacts("table_nearly_full", f"{text}; {next_}", table.name)
 
 

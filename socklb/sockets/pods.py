@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ class Pods:
     def __init__(self, node: Path) -> None:
         """Look once: `node` is the cgroup of the node's hooks."""
         self._node = node
-        self._paths = dict(_below(node, "/"))
+        self._paths = dict(below(node, "/"))
         self._names = _names()
 
     @cache  # noqa: B019 - lives as long as one look
@@ -74,6 +75,13 @@ class Pods:
                 return self.of_path("/" + str(at.relative_to(root)).removeprefix("."))
         return None
 
+    def above(self, pod: Pod) -> Iterator[tuple[int, str]]:
+        """Give id and path of each cgroup from just below the node's down to one."""
+        names = [name for name in pod.cgroup.split("/") if name]
+        for path in accumulate(names, lambda above, name: f"{above}/{name}"):
+            with suppress(OSError):  # gone
+                yield (self._node / path).stat().st_ino, f"/{path}"
+
     def of_path(self, path: str) -> Pod:
         """Give whose a cgroup is, by its path below the node's."""
         uid, container = UID.search(path), CONTAINER.search(path)
@@ -81,7 +89,7 @@ class Pods:
         return Pod(path, known, container.group(1) if container else "", self._names.get(known, ""))
 
 
-def _below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
+def below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
     """Give id and path of a cgroup and of all below: the id is the folder's inode."""
     try:
         yield folder.stat().st_ino, path
@@ -90,7 +98,7 @@ def _below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
     except OSError:  # removed while we looked
         return
     for name in inner:
-        yield from _below(folder / name, f"{path.rstrip('/')}/{name}")
+        yield from below(folder / name, f"{path.rstrip('/')}/{name}")
 
 
 def _has(cgroup: Path, pid: int) -> bool:

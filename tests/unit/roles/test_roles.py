@@ -63,11 +63,12 @@ def test_services_are_yaml_with_addresses_of_both_families(inventory: Inventory)
 
 def test_the_agents_configuration_is_toml() -> None:
     source = {"kubeconfig": "/etc/socklb/kubeconfig", "node_routes": True}
-    ways = {"packet_path": True, "pod_sockets": True, "host_routing": False}
+    ways = dict.fromkeys(("packet_path", "pod_sockets", "bypass_pods"), True)
+    ways |= {"host_routing": False, "bypass_cgroups": ["pods/client"]}
     values = {"source": source, "pod_cidrs": ["10.244.0.0/16"], "external_ips": [], **ways}
     found = tomllib.loads(render(ROLES / "agent", "socklb.toml", node="w1", **values))
     assert (found["node"], found["pod_cidrs"]) == ("w1", ["10.244.0.0/16"])
-    assert found | source == found
+    assert found | source | ways == found
 
 
 def test_a_missing_variable_is_an_error_that_names_it() -> None:
