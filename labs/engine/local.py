@@ -6,7 +6,7 @@ a Service its addresses, its NodePorts and its EndpointSlices: here they are mad
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -57,8 +57,9 @@ class LocalTarget:
             return _pod(name, self._nodes[self.cluster.pods[name].node])
         raise unknown(name, self._inventory, self.cluster)
 
-    def apply(self, name: str, documents: Sequence[Document]) -> None:
-        text = yaml.safe_dump_all([*_whole(name, documents, self.cluster)], sort_keys=False, explicit_start=True)
+    def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
+        objects = [*whole(name, documents, self.cluster, without)]
+        text = yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True)
         file = f"{FOLDER}/{name}.yaml"
         script = 'printf %s "$1" > "$2.new" && mv "$2.new" "$2"'  # an agent sees the old file or the new one
         for node in self._nodes:
@@ -130,7 +131,9 @@ def _number(port: Mapping[str, Any]) -> int:
     return target if isinstance(target, int) else port["port"]
 
 
-def _whole(name: str, documents: Sequence[Document], cluster: Cluster) -> Iterator[dict[str, Any]]:
+def whole(
+    name: str, documents: Sequence[Document], cluster: Cluster, without: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Return the objects as an API server would keep them, with the slices that its controllers would add."""
     lab = int(re.sub(r"\D", "", name) or 0)
     number = count(lab * 20)
@@ -143,7 +146,7 @@ def _whole(name: str, documents: Sequence[Document], cluster: Cluster) -> Iterat
         service = _with_addresses(document, number)
         yield service
         for family in FAMILIES:
-            yield _slice(service_of(service), family, cluster)
+            yield _slice(service_of(service), family, cluster, without)
 
 
 def _with_addresses(document: Document, number: Iterator[int]) -> dict[str, Any]:
@@ -160,7 +163,7 @@ def _with_addresses(document: Document, number: Iterator[int]) -> dict[str, Any]
     return {**document, "apiVersion": "v1", "metadata": metadata, "spec": {**spec, "ports": ports}}
 
 
-def _slice(service: Service, family: int, cluster: Cluster) -> dict[str, Any]:
+def _slice(service: Service, family: int, cluster: Cluster, without: Collection[str]) -> dict[str, Any]:
     endpoints = [
         {
             "addresses": [pod.address(family)],
@@ -169,7 +172,7 @@ def _slice(service: Service, family: int, cluster: Cluster) -> dict[str, Any]:
             "targetRef": {"kind": "Pod", "name": pod.name, "namespace": "default"},
         }
         for pod in cluster.pods.values()
-        if service.kind and pod.kind == service.kind
+        if service.kind and pod.kind == service.kind and pod.name not in without
     ]
     ports = [{"name": port.name, "protocol": port.protocol, "port": port.target} for port in service.ports]
     labels = {"kubernetes.io/service-name": service.name}

@@ -75,6 +75,10 @@ class Scenario:
     def backends(self, service: str = WEB, family: int = V4, port: str = "") -> dict[str, Endpoint]:
         return self.cluster.backends(service, family, port)
 
+    def backends_at(self, node: str, service: str = WEB) -> list[str]:
+        """Return the pods of this node that serve."""
+        return [pod.name for pod in self.cluster.serving(service) if pod.node == node]
+
     def address(self, name: str, family: int = V4) -> str:
         """Return the address of a pod, a node or the client outside."""
         known = {**self.cluster.others, **self.cluster.nodes, **self.cluster.pods}

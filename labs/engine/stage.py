@@ -2,6 +2,7 @@
 
     deploy("cluster", screen)              deploys/cluster.py on the inventory, with its progress
     prepare(lab, env)                      the lab's deploy, its objects, every node serving them
+    serve(lab, env, without=["web-1"])     its objects anew: this pod leaves its Services, or comes back
     restore(lab, env)                      back, also after a lab that was cut off
 
 Which deploy the cluster has is written down in `.lab/<inventory>/deploy` while it is not the ordinary one.
@@ -11,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from labs.engine.errors import CannotRunError
 from labs.engine.model import CLUSTER, Lab
 from labs.engine.places import ROOT, at
 from labs.engine.screen import Screen
+from labs.engine.target import Document
 
 OPTIONS = ("-y", "--json", "--fail-percent", "0")
 
@@ -64,11 +67,19 @@ def prepare(lab: Lab, env: Env) -> None:
     if lab.deploy != deployed():
         _to(lab.deploy, env)
     if lab.objects.exists():
-        documents = [document for document in yaml.safe_load_all(lab.objects.read_text()) if document]
-        env.target.apply(f"lab-{lab.number}", documents)
-        for document in documents:
-            if document["kind"] == "Service" and lab.deploy == CLUSTER:
-                _until_served(env, env.target.cluster.services[document["metadata"]["name"]])
+        serve(lab, env)
+
+
+def serve(lab: Lab, env: Env, without: Collection[str] = ()) -> None:
+    """Apply the lab's objects, and wait until every node serves them so.
+
+    The pods named `without` serve none of its Services: whoever asks them by their own address is answered still.
+    """
+    documents = [document for document in yaml.safe_load_all(lab.objects.read_text()) if document]
+    env.target.apply(f"lab-{lab.number}", documents, without)
+    for document in documents:
+        if document["kind"] == "Service" and lab.deploy == CLUSTER:
+            _until_served(env, document, without)
 
 
 def restore(lab: Lab, env: Env) -> None:
@@ -91,12 +102,17 @@ def _to(name: str, env: Env) -> None:
     env.target.read()
 
 
-def _until_served(env: Env, service: Service) -> None:
-    """Wait for the agents: each node's must have read the Service."""
+def _until_served(env: Env, document: Document, without: Collection[str]) -> None:
+    """Wait for the agents: each node's must have read the Service and its endpoints."""
+    name, to_its_own = document["metadata"]["name"], document["spec"].get("internalTrafficPolicy") == "Local"
     for node in env.on.nodes:
-        env.until(f"{node} serves {service.name}", partial(_serves, env, node, service))
+        wanted = [pod.name for pod in env.on.cluster.serving(name) if pod.node == node or not to_its_own]
+        wanted = [pod for pod in wanted if pod not in without]
+        env.until(f"{node} serves {name}", partial(_serves, env, node, env.on.service(name), wanted, without))
 
 
-def _serves(env: Env, node: str, service: Service) -> bool:
-    said = env.ask(at(node, "socklb", "service", "list", service.name)).out
-    return all(address in said for address in service.addresses)
+def _serves(env: Env, node: str, service: Service, wanted: Collection[str], without: Collection[str]) -> bool:
+    said = env.ask(at(node, "socklb", "service", "list", service.name, "--wide")).out
+    ends = env.on.backends(service.name)
+    there = [*service.addresses, *(str(ends[pod]) for pod in wanted)]
+    return all(text in said for text in there) and not any(str(ends[pod]) in said for pod in without if pod in ends)

@@ -9,7 +9,7 @@ On the local cluster pods and Services come from the inventory and its nodes (la
 what it runs on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from inventory import hosts
@@ -37,8 +37,11 @@ class Target(Protocol):
         """
         ...
 
-    def apply(self, name: str, documents: Sequence[Document]) -> None:
-        """Make these Kubernetes objects, or change them, under a name by which they are removed."""
+    def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
+        """Make these Kubernetes objects, or change them, under a name by which they are removed.
+
+        The pods named `without` are endpoints of none of these Services.
+        """
         ...
 
     def remove(self, name: str) -> None:

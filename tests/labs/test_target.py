@@ -12,7 +12,7 @@ from labs.engine.evidence import Evidence
 from labs.engine.model import Lab
 from labs.engine.places import at
 from labs.engine.screen import Screen
-from labs.engine.stage import prepare, restore
+from labs.engine.stage import prepare, restore, serve
 from labs.engine.target import open_target
 from tests.support.cluster import Cluster
 
@@ -55,6 +55,22 @@ def test_services_that_a_lab_brings_are_served_by_the_pods_they_select(lab: Lab,
 def test_a_later_run_finds_what_an_earlier_one_brought(lab: Lab, env: Env) -> None:
     prepare(lab, env)
     assert open_target().cluster.services["sticky"] == env.on.service("sticky")
+
+
+def test_a_pod_leaves_the_services_of_a_lab_and_comes_back(lab: Lab, env: Env) -> None:
+    prepare(lab, env)
+    pods = {*env.on.backends("sticky")}
+    (gone, *_) = sorted(pods)
+
+    def left() -> set[str]:
+        said = env.ask(at(env.on.client_node, "socklb", "service", "list", "sticky")).out
+        return {pod for pod, end in env.on.backends("sticky").items() if str(end) in said}
+
+    serve(lab, env, without=[gone])
+    assert left() == pods - {gone}
+    assert env.ask(env.on.curl(env.on.backends()[gone])).exit == 0, "the pod is there"
+    serve(lab, env)
+    assert left() == pods
 
 
 def test_afterwards_nobody_serves_them(lab: Lab, env: Env) -> None:

@@ -1,16 +1,32 @@
 """The local cluster as a lab reads it, without one that runs: its pods get their addresses in the inventory's order."""
 
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from typing import Any
+
+import yaml
 
 from inventory import hosts
 from labs.engine.cluster import Cluster, Node, Pod, Port, Service
 from labs.engine.errors import LabError
+from labs.engine.local import service_of, whole
+from labs.engine.model import Lab
 from labs.engine.places import Place
 from labs.engine.target import Document
 
 
-def local() -> Cluster:
+def local(lab: Lab | None = None) -> Cluster:
+    """Return it, with the Services that a lab brings."""
+    cluster = _workload()
+    if lab is None or not lab.objects.exists():
+        return cluster
+    objects = whole(f"lab-{lab.number}", [*yaml.safe_load_all(lab.objects.read_text())], cluster)
+    brought = [service_of(document) for document in objects if document["kind"] == "Service"]
+    return replace(cluster, services=cluster.services | {service.name: service for service in brought})
+
+
+def _workload() -> Cluster:
     inventory = hosts.load(hosts.path("local"))
     machines = {
         hosts.short_name(host): Node(hosts.short_name(host), tuple(_plain(one) for one in host.data.addresses))
@@ -38,7 +54,7 @@ class Target:
     def place(self, name: str) -> Place:
         raise LabError(f"nothing runs here, and nothing at {name}")
 
-    def apply(self, name: str, documents: list[Document]) -> None:
+    def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
         """Nobody serves it."""
 
     def remove(self, name: str) -> None:

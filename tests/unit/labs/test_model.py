@@ -38,7 +38,8 @@ def test_every_lab_of_the_project_loads_with_prose_for_each_step() -> None:
 
 @pytest.mark.parametrize("name", available())
 def test_what_a_readme_says_to_type_is_what_its_steps_do(name: str) -> None:
-    lab, on = load(name), Scenario(local())
+    lab = load(name)
+    on = Scenario(local(lab))
     told = [list(section.typed) for section in lab.prose.sections]
     assert told == [[command.typed for command in step.commands(on)] for step in lab.steps]
 
