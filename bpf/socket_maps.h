@@ -25,6 +25,11 @@
 #define SOCKET_SLOTS (1 << 18)
 #endif
 
+/* Frontends and backends whose connects are counted. */
+#ifndef MAX_CONNECTS
+#define MAX_CONNECTS (1 << 14)
+#endif
+
 /* Who was given what, for session affinity. Forgetting the one longest unseen costs a client its affinity, no more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -61,6 +66,26 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } known_cgroups SEC(".maps");
+
+/* How many connects asked for a frontend and were led to a backend: a peer whose note is the protocol. Only counted where the
+ * configuration wants it. The agent takes out what is long gone.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_CONNECTS);
+	__type(key, struct peer);
+	__type(value, __u64);
+} connects SEC(".maps");
+
+/* How often a call was refused, by its reason; behind them how many connects found no room above. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, HOOK_COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} hook_counts SEC(".maps");
 
 #if SOCKET_SLOTS
 /* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live

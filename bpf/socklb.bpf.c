@@ -153,6 +153,8 @@ static __always_inline int bound(struct bpf_sock_addr *ctx, enum hook hook, cons
 	struct endpoint at = { *address, key.port }, nothing = {};
 	int taken = is_taken(ctx, &key);
 
+	if (taken && CAN_SET_ERRNO)
+		count_in_hook(PORT_IN_USE);
 	observe(ctx, hook, taken && CAN_SET_ERRNO ? REFUSED : PASS, taken ? PORT_IN_USE : NO_SERVICE, &at, &nothing);
 	return taken ? fail(EADDRINUSE) : 1;
 }

@@ -10,6 +10,7 @@
 #include "address.h"
 #include "choose.h"
 #include "left_out.h"
+#include "counts.h"
 #include "observe.h"
 #include "records.h"
 #include "sets.h"
@@ -164,6 +165,8 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 		return because(reason, SAME_BACKEND, PASS);
 	to->address = peer.backend;
 	to->port = peer.backend_port;
+	if (kernel_facts.count_connects && connected && !(flags_of(found.frontend) & LENT))
+		count_connect(&peer, key.protocol);
 	return because(reason, choice.how, TRANSLATED);
 }
 
@@ -176,6 +179,8 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, enum hook 
 	enum verdict verdict = translate(ctx, to, connected, &reason);
 	enum verdict seen = verdict == REFUSED && !CAN_SET_ERRNO ? PASS : verdict;
 
+	if (seen == REFUSED)
+		count_in_hook(reason);
 	observe(ctx, hook, seen, reason, &asked, verdict == TRANSLATED ? to : &nothing);
 	return verdict;
 }

@@ -153,8 +153,14 @@ struct kernel_facts {
 	__u32 packets; /* whether Service addresses that a hook lets pass are served on the packet */
 	__u32 leave_pods; /* whether sockets outside the node's own network are served there, and by no hook */
 	__u32 leave_out; /* whether cgroups may be left out */
+	__u32 count_connects; /* whether connects are counted by Service and backend */
+	__u32 pad;
 	__u64 asking; /* cookie of the agent's socket whose connect() is to tell it its network namespace, see tell_agent() */
 };
+
+/* Numbers that hooks count: by `enum reason`, and this one. */
+#define HOOK_COUNTS 32
+#define UNCOUNTED (HOOK_COUNTS - 1) /* connects that found no room to be counted by Service and backend */
 
 /* What happened to records: `spilled`, how many found their slot taken and went to sk_storage; `lost`, how many found no
  * memory there either, so that their socket sees the backend's address instead of the Service's.

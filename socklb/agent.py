@@ -37,7 +37,8 @@ from socklb.networks import flags_of
 from socklb.plan import Plan
 from socklb.reporter import FEW, LOOK, Parts, Reporter
 from socklb.routes import NodeRoutes
-from socklb.serving import Difference
+from socklb.serving import Backend, Difference
+from socklb.sockets.counted import Counted
 from socklb.sockets.follower import Follower
 from socklb.sockets.resetting import EVERY as REMOVED_EVERY
 from socklb.sockets.resetting import Resetter
@@ -46,6 +47,7 @@ from socklb.tc.path import TcPath
 from socklb.tc.takeover import Takeover
 
 NAMES_EVERY = 1.0  # seconds between two looks whether the file of names is up to date
+COUNTS_EVERY = 60.0  # seconds
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
 TAKE_OVER_EVERY = 10.0  # seconds
 
@@ -66,6 +68,7 @@ async def serve(config: Config) -> None:
     ways = {
         "packets": bool(config.packet_path),
         "pod_sockets": config.pod_sockets,
+        "count_connects": bool(config.metrics_services),
         "leave_out": config.bypass_pods or bool(config.bypass_cgroups),
     }
     with NodeDatapath(Path(config.bpffs), cgroup, objects, first, run, most=most, **ways) as datapath:
@@ -129,7 +132,8 @@ class Agent:
         parts.moved, parts.reset = self.follower.done, self.resetter.done
         self.supervisor, self.progress = parts.supervisor, parts.progress
         self.reporter = Reporter(parts)
-        self.health = Health(config, self.progress, self.reporter.report, self.reporter.now)
+        self._counted = Counted(datapath.pins.maps, config.metrics_services, self._service_at)
+        self.health = Health(config, self.progress, self.reporter.report, self.reporter.now, self._counted.read)
         self.reporter.hear(self.health)
         self._cataloguer = Cataloguer(Path(config.socket).parent / FILE, self._state)
         self._supervise()
@@ -163,8 +167,17 @@ class Agent:
             supervisor.watch(lambda: self.packets.running)
             supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)
             supervisor.every("take over", TAKE_OVER_EVERY, self._take_over)
+        if config.metrics_services:
+            supervisor.every("counts", COUNTS_EVERY, self._tidy_counts)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
+
+    def _service_at(self, asked: Backend, protocol: int) -> str | None:
+        return self.plan.service_at(asked, protocol)
+
+    def _tidy_counts(self) -> None:
+        if self.progress.synced:
+            self._counted.tidy(self._state)
 
     async def _check_connect(self) -> None:
         if self.hooks.attached and self.connect.due:

@@ -35,6 +35,8 @@ class Config(msgspec.Struct, frozen=True):
     socket: where the agent answers `socklb status`.
     health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
     metrics_address: where Prometheus asks for /metrics; empty: nowhere.
+    metrics_services: of which Services connections are counted by backend: "top:100", those that are connected to most,
+        or a list as in ["shop/web"]; none if absent, and then no connect pays for it.
     max_frontends, max_backends: how many the tables may have room for. They begin with less and grow as it is needed,
         and never shrink.
     packet_path: whether programs at the node's uplinks serve what no socket hook sees; false where another program
@@ -68,6 +70,7 @@ class Config(msgspec.Struct, frozen=True):
     socket: str = config_file.DEFAULT_SOCKET
     health_address: str = "[::]:10256"
     metrics_address: str = "127.0.0.1:10249"
+    metrics_services: str | tuple[str, ...] = ()
     max_frontends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.frontends
     max_backends: Annotated[int, msgspec.Meta(ge=1, le=1 << 24)] = MOST.backends
     external_ips: tuple[str, ...] = ()
@@ -136,6 +139,7 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield f"{config.max_flows} is no power of two - at `$.max_flows`"
     yield from _host_routing_lacks(config)
     yield from _bypass_mistakes(config)
+    yield from _metrics_services(config)
     for key in ("external_ips", "pod_cidrs", "native_cidrs"):
         for text in getattr(config, key):
             try:
@@ -147,6 +151,16 @@ def _mistakes(config: Config) -> Iterator[str]:
             addresses.parse(key, getattr(config, key))
         except SocklbError as error:
             yield str(SocklbError(error.message, value=error.value, valid=error.valid))
+
+
+def _metrics_services(config: Config) -> Iterator[str]:
+    wanted, valid = config.metrics_services, "valid: a list of NAMESPACE/NAME, or top:N with N from 1 to 1000"
+    if isinstance(wanted, str):
+        found = re.fullmatch(r"top:([1-9][0-9]{0,3})", wanted)
+        wrong = [] if found and int(found[1]) <= 1000 else [wanted]
+    else:
+        wrong = [text for text in wanted if not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", text)]
+    yield from (f"{text!r} says not which Services; {valid} - at `$.metrics_services`" for text in wrong)
 
 
 def _host_routing_lacks(config: Config) -> Iterator[str]:

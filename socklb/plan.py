@@ -28,7 +28,18 @@ from socklb.frontends import (
     plan_node,
     plan_service,
 )
-from socklb.serving import Addresses, Difference, Frontend, Serving, frontend_text
+from socklb.serving import (
+    ANY4,
+    ANY6,
+    Addresses,
+    Backend,
+    Difference,
+    Frontend,
+    Serving,
+    frontend_text,
+    is_ipv4,
+    is_loopback,
+)
 from socklb.state import Affected, State, put
 from socklb.unserved import orphans
 
@@ -126,6 +137,16 @@ class Plan:
         """Give the Service that is served at a frontend, whoever else claims it."""
         claims = self._claims.get(frontend)
         return claims[0] if claims else None
+
+    def service_at(self, asked: Backend, protocol: int) -> str | None:
+        """Give the Service that is asked for at an address and port, by itself or as a NodePort. Threads may ask."""
+        frontend = Frontend(*asked, protocol)
+        if (found := self.holder(frontend)) or not self._is_nodes(asked.address):
+            return found
+        return self.holder(frontend._replace(address=ANY4 if is_ipv4(asked.address) else ANY6))
+
+    def _is_nodes(self, address: bytes) -> bool:
+        return address in self._node_addresses or is_loopback(address)
 
     def _serving(self, frontend: Frontend) -> Serving | None:
         holder = self.holder(frontend)

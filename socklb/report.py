@@ -170,8 +170,9 @@ class Report(Struct):
     stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. left_out: whom they do
     not serve. leftovers: of a kube-proxy. moved: UDP sockets whose backend left, by what became of them
     (`socklb.sockets.moving`). reset: TCP connections of Services that ask for it, by what they are
-    (`socklb.sockets.resetting`). eligible:
-    whether load balancers may ask this node. late: whether a change waits for a minute to be applied.
+    (`socklb.sockets.resetting`). refused: calls, by reason; uncounted: connects without room to be
+    counted by Service, both since the tables were made. eligible: whether load balancers may ask this node. late:
+    whether a change waits for a minute to be applied.
     """
 
     made: float = 0.0
@@ -199,6 +200,8 @@ class Report(Struct):
     leftovers: list[str] = field(default_factory=list[str])
     moved: dict[str, int] = field(default_factory=dict[str, int])
     reset: dict[str, int] = field(default_factory=dict[str, int])
+    refused: dict[str, int] = field(default_factory=dict[str, int])
+    uncounted: int = 0
     writes: dict[str, int] = field(default_factory=dict[str, int])
     listening: dict[str, str] = field(default_factory=dict[str, str])
     eligible: bool = True

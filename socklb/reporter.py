@@ -138,6 +138,8 @@ class Reporter:
             leftovers=self.leftovers,
             moved=dict(parts.moved),
             reset=dict(parts.reset),
+            refused=parts.datapath.refused,
+            uncounted=parts.datapath.uncounted,
             writes=dict(parts.datapath.tables.writes),
             listening=dict(health.listening) if health else {},
             eligible=health.eligible if health else True,

@@ -135,6 +135,11 @@ def is_ipv4(address: bytes) -> bool:
     return address.startswith(V4_PREFIX)
 
 
+def is_loopback(address: bytes) -> bool:
+    """Say whether an address of 16 bytes is the machine's own to itself: 127.0.0.0/8 or ::1."""
+    return address.startswith(V4_PREFIX + b"\x7f") or address == bytes(15) + b"\x01"
+
+
 def address_text(address: bytes) -> str:
     """Give an address of 16 bytes in text, IPv4-mapped ones as IPv4."""
     if is_ipv4(address):

@@ -26,7 +26,7 @@ MPTCP_SOCK = b"bpf_skc_to_mptcp_sock"  # 5.19, and only where the kernel has MPT
 
 
 class Kernel(NamedTuple):
-    """`struct kernel_facts` of bpf/types.h. The last four are not the kernel's: see there."""
+    """`struct kernel_facts` of bpf/types.h. The last five are not the kernel's: see there."""
 
     kern_sock_byte: int = 0
     kern_sock_mask: int = 0
@@ -38,6 +38,7 @@ class Kernel(NamedTuple):
     packets: int = 0
     leave_pods: int = 0
     leave_out: int = 0
+    count_connects: int = 0
     asking: int = 0
 
     @property

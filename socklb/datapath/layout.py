@@ -27,7 +27,10 @@ SERVICE_MAPS = (
     "this_node",
     "loads",
 )
-MAPS = (*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers", "left_out", "known_cgroups")
+MAPS = (
+    *(*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers"),
+    *("left_out", "known_cgroups", "connects", "hook_counts"),
+)
 FRONTEND_KEY = struct.Struct("!16sHBB")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
 BACKEND_FIELDS = "16sH6x"
@@ -42,10 +45,12 @@ PEER = struct.Struct("!16s16sHHI")
 SOCKET_SLOT = struct.Struct(f"=Q{PEER.size}s")
 MORE_PEERS = struct.Struct(f"=I{PEER.size}s{8 * PEER.size}s")
 NODE = struct.Struct("=Q")
-KERNEL_FACTS = struct.Struct("=10IQ")
+KERNEL_FACTS = struct.Struct("=11I4xQ")
 CGROUP_ID = SINCE = KNOWN_CGROUP = struct.Struct("=Q")
 BOOKKEEPING = struct.Struct("=QQ")
 LOAD = struct.Struct("=Q")
+COUNT = struct.Struct("=Q")  # in `connects` and `hook_counts`
+UNCOUNTED = 31  # in `hook_counts`
 CLIENT = struct.Struct("=QI4x")
 AFFINE = struct.Struct(f"={CLIENT.size}sQ16sH6x")
 LOAD_NUMBER = struct.Struct("=I")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import features, growth, kernel, layout, loading, mounts, view
+from socklb.datapath import counts, features, growth, kernel, layout, loading, mounts, view
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.left_out import LeftOut
 from socklb.datapath.maps import RowTable
@@ -45,6 +45,7 @@ class NodeDatapath:
         packets: bool = False,
         pod_sockets: bool = True,
         leave_out: bool = False,
+        count_connects: bool = False,
         most: Sizes | None = None,
     ) -> None:
         """Become the node's only writer, create or take over the maps, and read back what they hold.
@@ -53,6 +54,7 @@ class NodeDatapath:
             it what it could only serve under a wrong name.
         pod_sockets: whether hooks serve sockets outside this process' network, the node's own.
         leave_out: whether cgroups may be left out, which costs hooks some nanoseconds.
+        count_connects: whether hooks count connects by Service and backend.
         sizes: what there is room for at least.
         most: what the tables may grow to (`room.Room`); None: they do not.
 
@@ -75,6 +77,7 @@ class NodeDatapath:
                 packets=int(packets),
                 leave_pods=int(not pod_sockets),
                 leave_out=int(leave_out),
+                count_connects=int(count_connects),
                 asking=self._network.asking,
             )
             self._path = objects / self.object_file
@@ -96,6 +99,7 @@ class NodeDatapath:
             self._this_node.publish(0, 0, self.netns)
             self._bookkeeping = RowTable(self.pins.maps, "bookkeeping", layout.BOOKKEEPING.size)
             opened.callback(self._bookkeeping.close)
+            self._counts = opened.enter_context(closing(RowTable(self.pins.maps, "hook_counts", layout.COUNT.size)))
             self._opened = opened.pop_all()
 
     @property
@@ -107,6 +111,16 @@ class NodeDatapath:
     def records(self) -> view.Bookkeeping:
         """What happened to sockets' records, also while somebody has unmounted the pins."""
         return view.Bookkeeping(*layout.BOOKKEEPING.unpack(self._bookkeeping.read(0)))
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many calls the hooks refused, by reason."""
+        return counts.refusals(self._counts)
+
+    @property
+    def uncounted(self) -> int:
+        """How many connects found no room to be counted by Service and backend."""
+        return self._counts.word(layout.UNCOUNTED, 0)
 
     def attach(self) -> None:
         """Let the hooks run: attach them, or swap the programs that an earlier agent left. All or none."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from socklb.api.source import Problem
@@ -26,6 +26,7 @@ from socklb.health.node_ports import NodePorts
 from socklb.health.progress import Progress
 from socklb.health.server import Answer, HttpServer, Listener, Respond
 from socklb.report import Report, RunningFacts
+from socklb.sockets.counted import Row
 from socklb.state import Affected, State
 
 RETRY = 5.0  # seconds
@@ -38,14 +39,22 @@ class Health:
     """See the module."""
 
     def __init__(
-        self, config: Config, progress: Progress, report: Callable[[], Report], now: Callable[[Report], Report]
+        self,
+        config: Config,
+        progress: Progress,
+        report: Callable[[], Report],
+        now: Callable[[Report], Report],
+        connections: Callable[[], Iterable[Row]],
     ) -> None:
-        """Begin with nobody listening. `report` gives one in the agent's loop, `now` brings an older one up to date."""
+        """Begin with nobody listening. `report` gives one in the agent's loop, `now` brings an older one up to date.
+
+        connections: by Service and backend; it is called in a thread of the server.
+        """
         self._node, self._progress, self._make, self._now = config.node, progress, report, now
         self._server = HttpServer()
         self._node_ports = NodePorts(config.node, self._server, lambda: not pages.not_serving(self._report()))
         self.eligible = True
-        self._metrics = Metrics(progress, self._report)
+        self._metrics = Metrics(progress, self._report, connections)
         wanted = {
             "health": (addresses.parse("health_address", config.health_address), self._health_pages()),
             "metrics": (addresses.parse("metrics_address", config.metrics_address), self._metrics_pages()),

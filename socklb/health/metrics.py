@@ -1,17 +1,17 @@
 """/metrics: the agent and the kernel's tables at the moment of the scrape, as Prometheus reads them.
 
-    metrics = Metrics(progress, report)
+    metrics = Metrics(progress, report, connections)
     metrics.answer("/metrics", accept)
 
 Nothing is counted on the side but durations: the numbers are those of the report. A scrape costs less than 50 ms
-however many Services there are.
+however many Services there are; where connections are counted by Service, 0.4 µs more for each live socket.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -23,13 +23,17 @@ from socklb.health.alarms import NAMES
 from socklb.health.progress import Progress
 from socklb.health.server import Answer
 from socklb.report import ConnectFacts, PacketFacts, Report
+from socklb.serving import endpoint_text
+from socklb.sockets.counted import Row
 
 
 class Metrics(Collector):
-    """See the module. `report` is called at each scrape, in a thread of the server."""
+    """See the module. `report` and `connections` are called at each scrape, in a thread of the server."""
 
-    def __init__(self, progress: Progress, report: Callable[[], Report]) -> None:
-        self._progress, self._report = progress, report
+    def __init__(
+        self, progress: Progress, report: Callable[[], Report], connections: Callable[[], Iterable[Row]]
+    ) -> None:
+        self._progress, self._report, self._connections = progress, report, connections
         disable_created_metrics()  # a histogram's time of birth: noise to everybody
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -50,6 +54,7 @@ class Metrics(Collector):
         yield from _of_services(report)
         yield from _of_tables(report)
         yield from _of_sockets(report)
+        yield from _of_connections(self._connections())
         yield from _of_hooks(report)
         yield from _of_packets(report.packet_path)
         yield from _of_connect(report.connect)
@@ -103,6 +108,26 @@ def _of_sockets(report: Report) -> Iterator[Metric]:
     for kind, count in report.reset.items():
         reset.add_metric([kind], count)
     yield reset
+    refused = CounterMetricFamily("socklb_refused", "Calls that the socket hooks refused.", labels=["reason"])
+    for reason, count in report.refused.items():
+        refused.add_metric([reason], count)
+    yield refused
+    text = "Connects that found no room to be counted by Service and backend."
+    yield CounterMetricFamily("socklb_connects_uncounted", text, value=report.uncounted)
+
+
+def _of_connections(rows: Iterable[Row]) -> Iterator[Metric]:
+    labels = ["namespace", "service", "backend"]
+    text = "Connects to a Service that the hooks led to a backend."
+    ever = CounterMetricFamily("socklb_service_connects", text, labels=labels)
+    text = "Sockets that were given a backend of a Service."
+    now = GaugeMetricFamily("socklb_service_connections", text, labels=labels)
+    for row in rows:
+        namespace, _, name = row.service.partition("/")
+        values = [namespace, name, endpoint_text(row.backend)]
+        ever.add_metric(values, row.ever)
+        now.add_metric(values, row.now)
+    yield from (ever, now)
 
 
 def _of_hooks(report: Report) -> Iterator[Metric]:

@@ -17,9 +17,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from socklb.config import Config
 from socklb.datapath.decisions import PASSED, Decision
-from socklb.serving import PROTOCOLS, Backend, endpoint_text
+from socklb.serving import PROTOCOLS, Backend, endpoint_text, is_loopback
 from socklb.sockets.descriptors import command
-from socklb.sockets.names import LOOPBACK4, LOOPBACK6, Names
+from socklb.sockets.names import Names
 from socklb.sockets.pods import Pod, Pods
 from socklb.sockets.shown import is_named, is_of
 
@@ -121,7 +121,7 @@ class Rows:
         if found or decision.verdict == PASSED:
             return found
         address, _ = decision.asked
-        own_check = address.startswith(LOOPBACK4) or address == LOOPBACK6  # the agent's has no name, and comes again
+        own_check = is_loopback(address)  # the agent's has no name, and comes again
         learnt = self._names.may_learn((decision.asked, decision.protocol), common=own_check)
         return self._named(decision) if learnt else None
 

@@ -22,12 +22,22 @@ from socklb import control
 from socklb.config import Config
 from socklb.datapath import view
 from socklb.datapath.maps import HashTable
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, address_text, endpoint_text, frontend_text, is_ipv4
+from socklb.serving import (
+    ANY4,
+    ANY6,
+    Backend,
+    Frontend,
+    Serving,
+    address_text,
+    endpoint_text,
+    frontend_text,
+    is_ipv4,
+    is_loopback,
+)
 from socklb.status import entries
 
 AT_ONCE = 200  # Services in one question, for a line is 64 KiB at most
 READY, TERMINATING, NOT_READY, NOT_CHOSEN, GONE = "ready", "terminating", "not ready", "not chosen", "gone"
-LOOPBACK4, LOOPBACK6 = bytes(10) + b"\xff\xff\x7f", bytes(15) + b"\x01"
 
 
 class Target(NamedTuple):
@@ -80,7 +90,7 @@ class Names:
         """Give the frontends that may have led there: the address' own, then the NodePort."""
         kind = socket.IPPROTO_UDP if protocol == socket.IPPROTO_UDP else socket.IPPROTO_TCP
         yield Frontend(asked.address, asked.port, kind)
-        if asked.address in self._nodes or asked.address.startswith(LOOPBACK4) or asked.address == LOOPBACK6:
+        if asked.address in self._nodes or is_loopback(asked.address):
             yield Frontend(ANY4 if is_ipv4(asked.address) else ANY6, asked.port, kind)
 
 

@@ -14,6 +14,7 @@ import ctypes as ct
 import errno
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from socklb.serving import Backend
 
 SLOTS, STORAGE = "sockets", "more_peers"
 END_OF_ASKED = 16  # in a slot: the second half of the address that was asked for
+PEER_OF_SLOT = slice(8, layout.SOCKET_SLOT.size - layout.ROW_INDEX.size)  # but for its note
 TRIES = 10
 
 
@@ -55,6 +57,19 @@ class Records:
         if table is None:
             return {}
         return self._read(table, (index for index, cookie in enumerate(table.column(0)) if cookie))
+
+    def counted(self) -> Counter[Record]:
+        """Give how many sockets have the same record, of those that have a slot."""
+        table = self._slots
+        if table is None:
+            return Counter()
+        taken = (index for index, cookie in enumerate(table.column(0)) if cookie)
+        raw = Counter(table.read(index)[PEER_OF_SLOT] for index in taken)
+        found: Counter[Record] = Counter()
+        for peer, count in raw.items():
+            if record := unpack_peer(peer + bytes(layout.ROW_INDEX.size)):
+                found[record] += count
+        return found
 
     def asked_for(self, addresses: Iterable[bytes]) -> dict[int, Record]:
         """Give those of them whose sockets asked for one of these addresses, or for one that ends as they do."""

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from socklb.datapath import layout, view
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.serving import ANY4, ANY6, V4_PREFIX, Backend, Frontend, is_ipv4
-
-LOOPBACK4, LOOPBACK6 = V4_PREFIX + b"\x7f", bytes(15) + b"\x01"
+from socklb.serving import ANY4, ANY6, Backend, Frontend, is_ipv4, is_loopback
 
 
 class Served:
@@ -66,4 +64,4 @@ class Served:
         return None
 
     def _is_nodes(self, address: bytes) -> bool:
-        return address.startswith(LOOPBACK4) or address == LOOPBACK6 or self._nodes.find(address) is not None
+        return is_loopback(address) or self._nodes.find(address) is not None

@@ -47,6 +47,22 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("", ()),
+        ('"top:100"', "top:100"),
+        ('["shop/web", "kube-system/kube-dns"]', ("shop/web", "kube-system/kube-dns")),
+    ],
+)
+def test_connections_are_counted_of_no_service_unless_it_says_so(
+    tmp_path: Path, said: str, found: str | tuple[str, ...]
+) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(GOOD + (f"metrics_services = {said}\n" if said else ""))
+    assert load(path).metrics_services == found
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ('manifests = "/etc/socklb/manifests"\n', "`node`"),
@@ -55,6 +71,12 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
             GOOD + 'host_routing = true\npacket_path = false\npod_cidrs = ["10.0.0.0/8"]\n',
             "it needs packet_path = true - at `$.host_routing`",
         ),
+        (
+            GOOD + 'metrics_services = "top:0"\n',
+            "'top:0' says not which Services; valid: a list of NAMESPACE/NAME, or top:N",
+        ),
+        (GOOD + 'metrics_services = "all"\n', "'all' says not which Services"),
+        (GOOD + 'metrics_services = ["shop/web", "web"]\n', "'web' says not which Services"),
         (GOOD + "host_routing = true\n", "only pod_cidrs says which those are - at `$.host_routing`"),
         ('node = "w1"\napi_servers = ["172.18.0.2"]\n', "'172.18.0.2' is not like https://172.18.0.2:6443"),
         ('node = "w1"\napi_servers = ["http://172.18.0.2:6443"]\n', "is not like https://172.18.0.2:6443"),
@@ -82,6 +104,9 @@ def test_external_ips_are_allowed_nowhere_unless_it_says_so(tmp_path: Path) -> N
         "a key is missing",
         "two sources",
         "host routing without eBPF",
+        "connections of no Service",
+        "connections of a word",
+        "connections of a name without namespace",
         "host routing of nobody",
         "no server",
         "a server that would get the token in the clear",

@@ -1,0 +1,106 @@
+"""Connections by Service and backend: how many there are, and how many ever were.
+
+    counted = Counted(maps, "top:100", service_at)
+    counted.read()                      # [Row]; a thread may ask
+    counted.tidy(state)                 # now and then
+
+Ever: what the hooks counted, which is every connect() that they led to a backend, whether that took it or not. Now:
+sockets by their records, as far as these have slots. Sockets do not say whether they asked by TCP or UDP; a port of
+the nodes may be one Service's by TCP and another's by UDP, and then who was led there ever says whose they are.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from heapq import nsmallest
+from pathlib import Path
+from typing import NamedTuple
+
+from socklb.datapath.counts import Connects, Led
+from socklb.endpoints import conditions
+from socklb.serving import Backend
+from socklb.sockets.records import Records
+from socklb.state import State
+
+TOP = "top:"
+KEPT = 600.0  # seconds that what a backend was given is told of when it is gone: long enough for every scrape
+
+ServiceAt = Callable[[Backend, int], "str | None"]
+Key = tuple[str, Backend]
+
+
+class Row(NamedTuple):
+    """Connections of one Service, NAMESPACE/NAME, to one backend."""
+
+    service: str
+    backend: Backend
+    ever: int
+    now: int
+
+
+class Counted:
+    """See the module. `service_at`: whose an address and port is by a protocol; threads may ask it."""
+
+    def __init__(self, maps: Path, wanted: str | tuple[str, ...], service_at: ServiceAt) -> None:
+        """Begin; `wanted` as in the configuration: a list of Services, or so many that are connected to most."""
+        self._maps, self._wanted, self._service_at = maps, wanted, service_at
+        self._gone: dict[Led, float] = {}  # since when
+
+    def read(self) -> list[Row]:
+        """Give them, a Service after the other."""
+        if not self._wanted:
+            return []
+        ever = self._ever()
+        now = self._now(ever)
+        chosen = self._chosen(ever + now)
+        keys = sorted(key for key in ever.keys() | now.keys() if key[0] in chosen)
+        return [Row(*key, ever[key], now[key]) for key in keys]
+
+    def tidy(self, state: State) -> None:
+        """Forget what leads to backends that no Service has had for a while."""
+        with closing(Connects(self._maps)) as connects:
+            gone, now = set(self._without_backend(connects.read(), state)), time.monotonic()
+            self._gone = {led: self._gone.get(led, now) for led in gone}
+            over = [led for led, since in self._gone.items() if now - since >= KEPT]
+            connects.forget(over)
+
+    def _ever(self) -> Counter[Key]:
+        found: Counter[Key] = Counter()
+        with closing(Connects(self._maps)) as connects:
+            for (asked, given, protocol), count in connects.read().items():
+                if service := self._service_at(asked, protocol):
+                    found[service, given] += count
+        return found
+
+    def _now(self, ever: Counter[Key]) -> Counter[Key]:
+        found: Counter[Key] = Counter()
+        with closing(Records(self._maps)) as records:
+            for (asked, given), count in records.counted().items():
+                by = (self._service_at(asked, protocol) for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP))
+                services = [service for service in by if service]
+                if services:
+                    service = next((one for one in services if (one, given) in ever), services[0])
+                    found[service, given] += count
+        return found
+
+    def _chosen(self, counts: Counter[Key]) -> set[str]:
+        if not isinstance(self._wanted, str):
+            return set(self._wanted)
+        totals: Counter[str] = Counter()
+        for (service, _), count in counts.items():
+            totals[service] += count
+        most = int(self._wanted.removeprefix(TOP))
+        return set(nsmallest(most, totals, key=lambda service: (-totals[service], service)))
+
+    def _without_backend(self, all_led: Iterable[Led], state: State) -> Iterator[Led]:
+        endpoints: dict[str, frozenset[Backend]] = {}
+        for led in all_led:
+            service = self._service_at(led.asked, led.protocol)
+            if service and service not in endpoints:
+                endpoints[service] = frozenset(conditions(state.slices(service)))
+            if not service or led.given not in endpoints[service]:
+                yield led
