@@ -6,14 +6,17 @@
     bypass.problems
 
 A Pod is left out from the look on that finds its cgroup, which the kubelet makes before the containers. While not
-everything could be read, what an earlier agent left out stays so.
+everything could be read, what an earlier agent left out stays so. The agent itself is never left out: it tries the
+hooks by connects of its own, and moves others' sockets by them.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from socklb.api.source import Problem
@@ -22,6 +25,7 @@ from socklb.bypass.places import Place, by_ids, matching, of_pods, place_of
 from socklb.config import Config
 from socklb.datapath.node import NodeDatapath
 from socklb.report import LeftOutFacts
+from socklb.sockets.pods import Pods
 from socklb.state import State
 
 EVERY = 0.5  # seconds
@@ -50,6 +54,7 @@ class Bypass:
         """Change nothing yet. complete: whether everything was read once."""
         self._patterns, self._state, self._complete = config.bypass_cgroups, state, complete
         self._cgroup, self._table = datapath.cgroup, datapath.left_out
+        self._around = _around_us(self._cgroup) if config.bypass_pods or config.bypass_cgroups else frozenset[int]()
         self._pods: dict[str, Place] = {}  # by UID
         self._chosen: dict[int, Chosen] = {}
         self._missing: dict[str, tuple[str, float]] = {}  # what is not there, and since when (monotonic)
@@ -104,7 +109,9 @@ class Bypass:
             for place in places
         }
         chosen |= {place.id: Chosen(place, wanted[uid].pod, wanted[uid].why) for uid, place in self._pods.items()}
-        return chosen if self._complete() else self._still_there() | chosen
+        if not self._complete():
+            chosen = self._still_there() | chosen
+        return {id_: one for id_, one in chosen.items() if id_ not in self._around}
 
     def _find_pods(self, wanted: Mapping[str, Labelled]) -> None:
         """Look where they were, and through all cgroups for those that were nowhere."""
@@ -117,9 +124,19 @@ class Bypass:
         for pattern, places in named.items():
             if not places:
                 yield pattern, f"no cgroup below {self._cgroup} is named {pattern}, as `bypass_cgroups` says"
+            for place in places:
+                if place.id in self._around:
+                    yield place.path, f"{place.path} is not left out, for the agent itself is in it: {pattern}"
         for uid, one in wanted.items():
             if one.runs and uid not in self._pods:
                 yield uid, f"Pod {one.pod} is to be left out, and no cgroup below {self._cgroup} has its UID, {uid}"
 
     def _still_there(self) -> dict[int, Chosen]:
         return {id_: one for id_, one in self._earlier.items() if place_of(self._cgroup, one.place.path) == one.place}
+
+
+def _around_us(node: Path) -> frozenset[int]:
+    """Give the cgroups below the node's that this process is in; /proc does not say it in a cgroup namespace."""
+    pods = Pods(node)
+    own = pods.holding(os.getpid())
+    return frozenset(id_ for id_, _ in pods.above(own)) if own else frozenset()

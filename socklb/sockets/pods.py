@@ -61,6 +61,11 @@ class Pods:
             pod for pod in found if text in (pod.name, pod.name.rpartition("/")[2], pod.uid, pod.cgroup.lstrip("/"))
         ]
 
+    def holding(self, pid: int) -> Pod | None:
+        """Look for a process of our pid namespace in every cgroup."""
+        found = (path for path in self._paths.values() if _has(self._node / path.lstrip("/"), pid))
+        return next(map(self.of_path, found), None)
+
     def of_process(self, pid: int) -> Pod | None:
         """Give whose a process is, by its cgroup."""
         root = self._node.resolve()

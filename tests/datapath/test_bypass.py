@@ -15,7 +15,7 @@ from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.pods import Pod
-from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp
+from tests.datapath.sandbox import BACKENDS4, NODE4, POD, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_monitor import begun, watching
 
@@ -148,3 +148,17 @@ def test_a_pattern_that_names_nothing_is_a_problem_until_it_does(agent: AgentUnd
     agent.until(lambda status: [problem["message"] for problem in status["problems"]] == [text])
     with pods(sandbox, NUMBER):
         agent.until(lambda status: not status["problems"])
+
+
+def test_the_agent_itself_is_not_left_out_and_a_pattern_that_would_is_a_problem(
+    agent: AgentUnderTest, sandbox: Sandbox
+) -> None:
+    """It would see its own connects pass the hooks, and take them for broken. In a pod it has a cgroup namespace."""
+    join = f'echo 0 >{sandbox.cgroup / POD}/cgroup.procs && exec unshare --cgroup "$@"'
+    agent.around = ["sh", "-c", join, "sh"]
+    with pods(sandbox, NUMBER) as (left,):
+        says(agent, POD, PATTERN)
+        text = f"/{POD} is not left out, for the agent itself is in it: {POD}"
+        status = agent.until(lambda status: [problem["message"] for problem in status["problems"]] == [text])
+        assert slices(status) == of(left)
+        agent.until(lambda status: status["connect"]["translated"])

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import pytest
 
-from socklb.datapath import layout, left_out
+from socklb.datapath import features, layout, left_out
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.node import OBJECT_FILES, NodeDatapath
 from socklb.serving import ANY4, Addresses, Difference, Frontend, pack_address
-from tests.datapath.loaded import instead_of_the_best, this_node
+from tests.datapath.loaded import instead_of_the_best, skip_without, this_node
 from tests.datapath.sandbox import (
     BACKENDS4,
     BACKENDS6,
@@ -44,6 +44,7 @@ def object_file(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def node(sandbox: Sandbox, objects: Path, tmp_path: Path, object_file: str) -> Iterator[NodeDatapath]:
     """A node that may leave cgroups out, with a pod's cgroup that has some below it, and another pod's."""
+    skip_without(*features.OBJECTS[object_file])
     pod, home = sandbox.cgroup / "kubepods" / "pod", tmp_path / "objects"
     for folder in (pod / NESTED, sandbox.cgroup / "kubepods" / OTHER):
         folder.mkdir(parents=True)
