@@ -1,18 +1,30 @@
 """Whether each node's agent runs, serves what it read, and has its hooks in effect: a fact for every lab.
 
-env.record(look_at_agents(env))               in observe()
-yield from seen[Agents].serve()               in a check: a claim for each node
+    lab.step(..., observe=look_at_agents)         records Agents
+    yield from seen[Agents].serve()               in a check: a claim for each node
+
+On nodes without systemd a lab may also end agents and start them (kill, stop, start, synced), and serve_again() in its
+reset() has every node's own agent run.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from labs.engine.claims import Claim, true
 from labs.engine.env import Env
-from labs.engine.places import Output, at
+from labs.engine.places import Command, Output, at
 
+PROGRAM, PIDFILE, LOG = "/usr/local/bin/socklb", "/run/socklb/agent.pid", "/var/log/socklb.log"
+NEXT = "/opt/socklb-next"
+NEXT_PROGRAM = f"{NEXT}/bin/socklb"
+_MAKE_NEXT = f"""
+rm -rf {NEXT} && mkdir -p {NEXT}/lib && cp -a /opt/socklb/bin {NEXT} && ln -s /opt/socklb/lib/* {NEXT}/lib
+rm {NEXT}/lib/socklb && cp -a /opt/socklb/lib/socklb {NEXT}/lib && rm -rf {NEXT}/lib/socklb/__pycache__
+sed -i 's/^__version__ = .*/__version__ = "next"/' {NEXT}/lib/socklb/__init__.py
+"""
+_IS_DEPLOYED = f"grep -aq /opt/socklb/lib/ /proc/$(cat {PIDFILE})/cmdline"
 HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6")
 
 
@@ -20,17 +32,81 @@ HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6",
 class Agents:
     running: dict[str, str]  # node to what is told of its agent
     lacking: dict[str, list[str]]  # node to what it lacks of serving whole
+    programs: dict[str, list[int]] = field(
+        default_factory=dict[str, list[int]]
+    )  # node to the ids of its hooks' programs
 
     def serve(self) -> Iterator[Claim]:
         for node, lacking in self.lacking.items():
             told = f"lacking: {', '.join(lacking)}" if lacking else self.running[node]
             yield true(f"{node}: the agent has every Service in the kernel, every hook is in effect", not lacking, told)
 
+    def took_over(self, node: str, earlier: "Agents") -> Iterator[Claim]:
+        """It serves everything, and the hooks, which stayed attached, run other programs than before."""
+        old, new = earlier.programs[node], self.programs[node]
+        lacking = ", ".join(self.lacking[node])
+        yield true(f"{node}: the new agent serves everything", not lacking, lacking or self.running[node])
+        told = f"{min(old)} to {max(old)}, now {min(new)} to {max(new)}" if old and new else "no programs"
+        yield true(f"{node}: it put its own programs into the hooks", bool(new) and not {*old} & {*new}, told)
+
+
+@dataclass(frozen=True)
+class EarlierAgents(Agents):
+    """The same before the reader acted."""
+
 
 def look_at_agents(env: Env) -> None:
+    """Record Agents: for observe()."""
+    env.record(Agents(*_look(env)))
+
+
+def look_at_earlier_agents(env: Env) -> None:
+    """Record EarlierAgents: for before()."""
+    env.record(EarlierAgents(*_look(env)))
+
+
+def _look(env: Env) -> tuple[dict[str, str], dict[str, list[str]], dict[str, list[int]]]:
     said = {node: _status(env.ask(at(node, "socklb", "status", "--json"))) for node in env.on.nodes}
     running = {node: _told(status) for node, status in said.items()}
-    env.record(Agents(running, {node: _lacking(status) for node, status in said.items()}))
+    lacking = {node: _lacking(status) for node, status in said.items()}
+    programs = {node: [hook["program_id"] for hook in status.get("hooks", [])] for node, status in said.items()}
+    return running, lacking, programs
+
+
+def kill(node: str) -> Command:
+    """End the agent as the kernel does that wants its memory: it gets to do nothing more."""
+    return at(node, "sh", "-c", f"kill -9 $(cat {PIDFILE})")
+
+
+def stop(node: str) -> Command:
+    return at(node, "start-stop-daemon", "--stop", "--pidfile", PIDFILE, "--retry", "5")
+
+
+def start(node: str, program: str = PROGRAM) -> Command:
+    daemon = ("start-stop-daemon", "--start", "--background", "--make-pidfile", "--pidfile", PIDFILE)
+    return at(node, *daemon, "--output", LOG, "--startas", program, "--", "agent")
+
+
+def synced(node: str) -> Command:
+    """Wait until it serves what it read; the status is shown then."""
+    return at(node, "socklb", "status", "--wait", "20", seconds=30)
+
+
+def make_next_version(env: Env) -> None:
+    """Make on every node, beside the deployed agent, a copy that calls itself the next version."""
+    for node in env.on.nodes:
+        env.ask(at(node, "sh", "-ec", _MAKE_NEXT))
+
+
+def serve_again(env: Env) -> None:
+    """Have the deployed agent run on every node, in the place of another one or of none."""
+    stopped = [node for node in env.on.nodes if env.ask(at(node, "sh", "-c", _IS_DEPLOYED)).exit]
+    for node in stopped:
+        env.ask(stop(node))
+        env.ask(start(node))
+        env.ask(at(node, "rm", "-rf", NEXT))
+    for node in stopped:
+        env.until(f"the agent of {node} serves", lambda node=node: env.ask(synced(node)).exit == 0)
 
 
 def _status(done: Output) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The lab tells the truth: with the product or the harness broken on purpose, it says so, and says which of the two."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,24 +9,9 @@ from labs.engine.model import load
 from labs.engine.places import TOO_SLOW, at
 from labs.engine.target import find_place
 from tests.labs.command import cases, lab
+from tests.labs.impostor import impostor
 from tests.labs.translating import translating
-from tests.support.cluster import Cluster, Place, deploy
-
-# In every node's PATH before the real ones.
-EARLIER = "/usr/local/sbin"
-
-
-@contextmanager
-def impostor(node: Place, program: str, script: str) -> Iterator[None]:
-    """Another program of this name, which $REAL continues as the real one."""
-    real = node.output("sh", "-c", f"command -v {program}")
-    file = f"{EARLIER}/{program}"
-    text = f"#!/bin/sh\nREAL={real}\n{script}\n"
-    assert node.run(["sh", "-c", f"cat > {file} && chmod +x {file}"], given=text).returncode == 0
-    try:
-        yield
-    finally:
-        node.output("rm", file)
+from tests.support.cluster import Cluster, deploy
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""What a lab may change of the cluster, to be the same before it and after it."""
+
+import json
+
+from tests.support.cluster import Cluster
+
+LOOK = """
+cd / && sha256sum etc/socklb/*.toml etc/socklb/manifests/* && ls -d tmp/lab* opt/* 2>/dev/null
+cat /run/socklb/*.pid | wc -l && nft list ruleset && ip -o route && ip -o -6 route show table main proto static
+ls /sys/fs/bpf /run/netns
+"""
+
+
+def state(cluster: Cluster) -> dict[str, str]:
+    """Return it of every node: configuration, manifests, files of labs, rules, routes, pods, and what serves."""
+    nodes = cluster.nodes | {"outside": cluster.node("outside")}
+    seen = {name: node.run(["sh", "-c", LOOK]).stdout for name, node in nodes.items()}
+    for name, node in cluster.nodes.items():
+        status = json.loads(node.output("socklb", "status", "--json"))
+        hooks = [hook["name"] for hook in status["hooks"] if hook["effective"]]
+        seen[name] += f"{status['agent']['version']} {status['synced']} {status['problems']} {hooks}"
+        seen[name] += node.output("socklb", "service", "list")
+    return seen
