@@ -51,6 +51,7 @@ class Capture:
     dropped: int
     packets: tuple[Packet, ...]
     names: Names = field(default_factory=dict[str, str])
+    growing: bool = False  # it goes on
 
     @property
     def broken(self) -> str:
@@ -87,8 +88,8 @@ def until_stdin_ends(command: Sequence[str]) -> list[str]:
     return ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", *command]
 
 
-def read(file: Path) -> tuple[Packet, ...]:
-    capture = open_capture(file.read_bytes())
+def read(file: Path, *, growing: bool = False) -> tuple[Packet, ...]:
+    capture = open_capture(file.read_bytes(), growing=growing)
     packets = (decode(time, frame, capture.link) for time, frame in capture.frames())
     return tuple(packet for packet in packets if packet is not None)
 

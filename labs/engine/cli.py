@@ -14,7 +14,7 @@ from inventory.reach import NotSupportedError
 from labs.engine.errors import LabError
 from socklb.command import Parser, ended, fail
 
-VERBS = ("list", "start", "run", "check", "reset", "exec")
+VERBS = ("list", "start", "watch", "hint", "solve", "next", "goto", "show", "run", "check", "reset", "exec", "shell")
 USAGE = 2
 CANNOT_RUN = 3
 
@@ -22,7 +22,7 @@ CANNOT_RUN = 3
 def main(words: Sequence[str] | None = None) -> int:
     """Run a verb and give its exit code."""
     typed = [*(sys.argv[1:] if words is None else words)]
-    return ended("lab", lambda: _run(typed), interrupted="interrupted. Next: lab reset, or lab run again")
+    return ended("lab", lambda: _run(typed), interrupted="interrupted. Next: the same command again, or lab reset")
 
 
 def _run(typed: list[str]) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from labs.engine.capture import Capture, Look, Report, read, recording, tcpdump, until_stdin_ends
+from labs.engine.capture import Capture, Look, Report, recording, tcpdump, until_stdin_ends
 from labs.engine.errors import CannotRunError
 from labs.engine.evidence import Seen
 from labs.engine.places import Command, Output, at
@@ -98,11 +98,12 @@ class Env:
         with recording(place.argv(*command), self.seen.pcap(look.name)) as report:
             yield report
 
-    def keep(self, look: Look, report: Report) -> None:
+    def keep(self, look: Look, report: Report, *, growing: bool = False) -> None:
+        """Keep a capture as far as it is."""
         file = self.seen.pcap(look.name)
         typed = f"{at(look.place, *tcpdump(look.interface, look.filter)).typed} > {look.name}.pcap"
         kept = f"{file.parent.name}/{file.name}"
-        capture = Capture(look.place, look.interface, look.filter, kept, typed, report.dropped, read(file))
+        capture = Capture(look.place, look.interface, look.filter, kept, typed, report.dropped, (), growing=growing)
         self.seen.keep(look.name, capture)
 
     def show(self, look: Look) -> None:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from labs.engine.capture import Capture, read
-from labs.engine.claims import Claim
+from labs.engine.claims import Claim, Verdict
 from labs.engine.cluster import Cluster
 from labs.engine.errors import LabError, NothingRecordedError
 from labs.engine.ladder import Names
@@ -145,7 +145,9 @@ class Seen:
 
     def capture(self, name: str) -> Capture:
         kept = self._get("captures", name)
-        return Capture(**kept, packets=read(self._all.folder / kept["file"]), names=self._all.names)
+        return Capture(
+            **kept, packets=read(self._all.folder / kept["file"], growing=kept["growing"]), names=self._all.names
+        )
 
     @property
     def captures(self) -> list[str]:
@@ -166,6 +168,12 @@ class Seen:
     def recorded(self) -> str | None:
         """When the step was done to its end, if ever."""
         return self._all.steps().get(self._step, {}).get("done", {}).get("at")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was judged, and nothing of it is false or in doubt."""
+        claims = self._all.steps().get(self._step, {}).get("done", {}).get("claims", [])
+        return bool(claims) and all(claim["verdict"] in (Verdict.TRUE, Verdict.SKIPPED) for claim in claims)
 
     def _get(self, kind: str, key: str) -> Any:
         try:

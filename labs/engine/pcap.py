@@ -34,23 +34,28 @@ class CaptureFile:
     data: bytes
     order: str
     unit: float
+    growing: bool = False  # somebody writes it: a packet that is not whole yet is left out
 
     def frames(self) -> Iterator[tuple[float, bytes]]:
         """Return the (time in seconds since the epoch, frame) pairs."""
         at = _FILE_HEADER
         while at < len(self.data):
             if at + _RECORD_HEADER > len(self.data):
+                if self.growing:
+                    return
                 raise BrokenCaptureError(f"the capture ends inside a record's header, at byte {at} of {len(self.data)}")
             seconds, fraction, kept, _ = struct.unpack_from(f"{self.order}4I", self.data, at)
             at += _RECORD_HEADER
             if at + kept > len(self.data):
+                if self.growing:
+                    return
                 there = len(self.data) - at
                 raise BrokenCaptureError(f"the capture ends inside a packet: {kept} bytes said, {there} there")
             yield seconds + fraction * self.unit, self.data[at : at + kept]
             at += kept
 
 
-def open_capture(data: bytes) -> CaptureFile:
+def open_capture(data: bytes, *, growing: bool = False) -> CaptureFile:
     """Read the header of a capture file.
 
     Raises:
@@ -66,4 +71,4 @@ def open_capture(data: bytes) -> CaptureFile:
         raise BrokenCaptureError(
             f"link type {link} is neither Ethernet ({ETHERNET}) nor RAW ({RAW}): capture on one interface, not on `any`"
         )
-    return CaptureFile(link, data, order, unit)
+    return CaptureFile(link, data, order, unit, growing)

@@ -8,6 +8,9 @@ why it is done
 $ what a reader types
 ```
 what it means
+<details><summary>Hint</summary>        (as many as there are; in a <details> with another summary: a solution)
+text
+</details>
 ## What you have seen          (any heading without a number: the closing words)
 """
 
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 
 from labs.engine.errors import LabError
 
+_DETAILS = re.compile(r"^<details><summary>(.*?)</summary>$(.*?)^</details>$", re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"(\d+)\. (.+)")
 
 
@@ -26,6 +30,8 @@ class Section:
     why: str
     typed: tuple[str, ...]
     meaning: str
+    hidden: frozenset[str] = frozenset()  # of what is typed: it stands in a <details>, for whoever gives up
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,19 @@ def paragraphs(markdown: str) -> list[str]:
 
 def _section(number: int, title: str, body: str) -> Section:
     """Text before the first block of commands says why; text after it says what it means."""
-    why, fence, rest = body.partition("```console\n")
+    folded = _DETAILS.findall(body)
+    hints = tuple(" ".join(text.split()) for summary, text in folded if summary == "Hint")
+    hidden = frozenset(_commands("".join(text for summary, text in folded if summary != "Hint")))
+    typed = _commands(body)
+    fence = "```console\n" in body
+    body = _DETAILS.sub("", body)
+    why, _, rest = body.partition("```console\n")
     _, _, meaning = rest.partition("\n```")
-    blocks = re.findall(r"^```console\n(.*?)^```$", body, re.MULTILINE | re.DOTALL)
-    typed = tuple(line.removeprefix("$ ") for code in blocks for line in code.splitlines() if line.startswith("$ "))
     if fence and not typed:
         raise LabError(f"step {number}, '{title}': its block of commands has no line that starts with '$ '")
-    return Section(number, title.strip(), why.strip(), typed, meaning.strip())
+    return Section(number, title.strip(), why.strip(), typed, meaning.strip(), hidden, hints)
+
+
+def _commands(markdown: str) -> tuple[str, ...]:
+    blocks = re.findall(r"^```console\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
+    return tuple(line.removeprefix("$ ") for code in blocks for line in code.splitlines() if line.startswith("$ "))

@@ -33,7 +33,7 @@ def judge(step: Step, evidence: Evidence) -> list[Claim]:
     missing = [other.title for other in step.builds_on if evidence.of(other.key).recorded is None]
     if missing:
         return [Claim("its control is there", f"nothing is recorded of: {', '.join(missing)}", Verdict.DOUBT)]
-    return _claims(step, evidence)
+    return claims_of(step, evidence)
 
 
 def run_step(lab: Lab, step: Step, env: Env, evidence: Evidence, *, strict: bool) -> Result:
@@ -79,17 +79,14 @@ def exit_code(claims: Sequence[Claim]) -> int:
 
 @contextmanager
 def captured(looks: Sequence[Look], env: Env) -> Generator[None]:
-    """Capture at all of these places while the block runs. What was captured by then can be read in the block too."""
+    """Capture at all of these places while the block runs. What there is by then can be read in the block too."""
     reports: list[tuple[Look, Report]] = []
     with ExitStack() as stack:
         for look in looks:
             reports.append((look, stack.enter_context(env.recording(look))))  # noqa: PERF401 - it is entered
-        keep(reports, env)
+        for look, report in reports:
+            env.keep(look, report, growing=True)
         yield
-    keep(reports, env)
-
-
-def keep(reports: Sequence[tuple[Look, Report]], env: Env) -> None:
     for look, report in reports:
         env.keep(look, report)
 
@@ -135,7 +132,8 @@ def _do(step: Step, env: Env, evidence: Evidence, *, strict: bool) -> list[Claim
     return [*before, *judge(step, evidence)]
 
 
-def _claims(step: Step, evidence: Evidence) -> list[Claim]:
+def claims_of(step: Step, evidence: Evidence) -> list[Claim]:
+    """Return the claims of a step that may not be over."""
     seen = evidence.of(step.key)
     try:
         return [claim for check in step.checks for claim in check(seen)]
@@ -149,7 +147,7 @@ def _false_before(step: Step, evidence: Evidence) -> Claim:
     """Ask the check itself, when nothing was typed yet."""
     must = "before it is done, the step's check is false"
     try:
-        claims = _claims(step, evidence)
+        claims = claims_of(step, evidence)
     except LabError as error:
         return Claim(must, str(error), Verdict.TRUE)
     verdict = Verdict.DOUBT if exit_code(claims) == 0 else Verdict.TRUE

@@ -3,8 +3,9 @@
 from labs.engine.env import Env
 from labs.engine.evidence import Evidence
 from labs.engine.model import Lab, Step, load
+from labs.engine.progress import state_folder
 from labs.engine.screen import Screen
-from labs.engine.stage import prepare, restore, state_folder
+from labs.engine.stage import prepare, restore
 from labs.engine.target import Target, open_target
 
 

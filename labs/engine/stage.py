@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Collection
 from functools import partial
-from pathlib import Path
 
 import yaml
 
@@ -24,14 +23,11 @@ from labs.engine.env import Env
 from labs.engine.errors import CannotRunError
 from labs.engine.model import CLUSTER, Lab
 from labs.engine.places import ROOT, at
+from labs.engine.progress import state_folder
 from labs.engine.screen import Screen
 from labs.engine.target import Document
 
 OPTIONS = ("-y", "--json", "--fail-percent", "0")
-
-
-def state_folder() -> Path:
-    return ROOT / ".lab" / hosts.path().stem
 
 
 def deploy(name: str, screen: Screen) -> int:

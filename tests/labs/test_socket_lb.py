@@ -105,6 +105,7 @@ def test_start_opens_the_lab_on_a_cluster_that_is_there(cluster: Cluster) -> Non
     assert "The cluster is there; no changes." in done.stdout
     assert "$ lab exec w1 -- socklb status --verbose" in done.stdout
     assert "Step 2" not in done.stdout
+    assert lab("reset", "01").returncode == 0
 
 
 def test_exec_passes_input_output_and_exit_status_on(cluster: Cluster) -> None:

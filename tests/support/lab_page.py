@@ -11,7 +11,7 @@ PAGE = ROOT / "docs" / "labs.md"
 def write(parent: Path) -> Path:
     """Write README.md and lab.py as they stand in the page, and return their folder."""
     text = PAGE.read_text()
-    (readme,) = re.findall(r"^````markdown\n(.*?)^````$", text, re.MULTILINE | re.DOTALL)
+    readme, *_ = re.findall(r"^````markdown\n(.*?)^````$", text, re.MULTILINE | re.DOTALL)
     (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     folder = parent / "13-example"
     folder.mkdir()

@@ -1,7 +1,8 @@
-"""lab list: the labs there are, and which of their steps are recorded."""
+"""lab list: the labs there are, the minutes that each takes, and which of their steps are done."""
 
 import argparse
 
+from labs.engine import progress
 from labs.engine.model import available
 from labs.engine.screen import Screen
 from labs.engine.session import open_lab
@@ -13,10 +14,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_options: argparse.Namespace) -> int:
-    screen = Screen()
+    screen, opened = Screen(), progress.read_open()
     for name in available():
         session = open_lab(name)
         steps = session.lab.steps
-        done = sum(session.evidence.of(step.key).recorded is not None for step in steps)
-        screen.line(f"{name:<16} {done} of {len(steps)} steps done   {session.lab.prose.title}")
+        done = sum(session.evidence.of(step.key).is_done for step in steps)
+        at = " (open)" if opened and opened.lab == name else ""
+        bar = "■" * done + "□" * (len(steps) - done)
+        screen.line(f"{name:<18} {session.lab.minutes:>3} min  {bar:<10} {done} of {len(steps)} steps done{at}")
+        screen.line(f"{'':<18} {session.lab.prose.title}", "dim")
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 
+from labs.engine import progress
 from labs.engine.session import open_lab
 
 
@@ -13,5 +14,8 @@ def run(options: argparse.Namespace) -> int:
     session = open_lab(options.lab)
     session.restore()
     session.evidence.remove()
+    opened = progress.read_open()
+    if opened and opened.lab == session.lab.name:
+        progress.close()
     session.screen.line(f"{session.lab.name} is as before its first step.")
     return 0

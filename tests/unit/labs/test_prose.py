@@ -62,3 +62,39 @@ def test_paragraphs_are_single_lines_and_leave_code_out() -> None:
         "- first",
         "- second goes on",
     ]
+
+
+FOLDED = """\
+# Lab
+
+## 1. Mend it
+
+Something is broken.
+
+```console
+$ lab exec w1 -- look
+```
+
+It looks like this.
+
+<details><summary>Hint</summary>
+Look again,
+and longer.
+</details>
+
+<details><summary>Solution</summary>
+
+```console
+$ lab exec w1 -- mend
+```
+
+</details>
+"""
+
+
+def test_what_a_readme_folds_away_is_hint_or_solution_and_no_prose() -> None:
+    (section,) = parse(FOLDED).sections
+    assert section.typed == ("lab exec w1 -- look", "lab exec w1 -- mend")
+    assert section.hidden == {"lab exec w1 -- mend"}
+    assert section.hints == ("Look again, and longer.",)
+    assert (section.why, section.meaning) == ("Something is broken.", "It looks like this.")

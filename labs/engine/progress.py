@@ -1,0 +1,137 @@
+"""Where the reader is: the lab and the step that are open, and what was typed since that step was opened.
+
+    opened = read_open()                    Open("01-socket-lb", "what-is-deployed", hints=0), or None
+    write_open(opened)                      forgets what was typed before
+    note(output)                            `lab exec` and `lab shell` keep what they ran, while a step is open
+    typed()                                 that again, as the evidence of the step takes it
+
+All of it is in files below `.lab/<inventory>/`, so that it outlives Ctrl-C, the terminal and a reboot. `lab exec`
+imports this module: nothing here that costs much.
+"""
+
+import dataclasses
+import fcntl
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inventory import hosts
+from labs.engine.errors import CannotRunError, LabError
+from labs.engine.places import ROOT, Output
+
+KEPT = 100_000  # characters of one command's output
+
+
+@dataclass(frozen=True)
+class Open:
+    """The step that the reader is at."""
+
+    lab: str
+    step: str  # its key
+    hints: int = 0  # how many were given
+
+
+def state_folder() -> Path:
+    return ROOT / ".lab" / hosts.path().stem
+
+
+def read_open() -> Open | None:
+    try:
+        return Open(**json.loads(_open_file().read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise LabError(f"{_open_file()} cannot be read: {error}. Next: rm {_open_file()}") from None
+
+
+def must_be_open() -> Open:
+    """Return the open step.
+
+    Raises:
+        LabError: no lab is open.
+    """
+    found = read_open()
+    if found is None:
+        raise LabError("no lab is open. Next: lab start 01 (lab list has the others)")
+    return found
+
+
+def write_open(opened: Open) -> None:
+    """Open a step: what was typed before is nothing to it."""
+    state_folder().mkdir(parents=True, exist_ok=True)
+    _typed_file().unlink(missing_ok=True)
+    _write(opened)
+
+
+def count_hint(opened: Open) -> None:
+    _write(dataclasses.replace(opened, hints=opened.hints + 1))
+
+
+def close() -> None:
+    _open_file().unlink(missing_ok=True)
+    _typed_file().unlink(missing_ok=True)
+
+
+def note(output: Output) -> None:
+    """Keep what a command said, where a step is open."""
+    if read_open() is None:
+        return
+    kept = dataclasses.replace(output, out=output.out[:KEPT], err=output.err[:KEPT])
+    with _typed_file().open("a") as file:
+        file.write(json.dumps(dataclasses.asdict(kept)) + "\n")
+
+
+def typed() -> list[Output]:
+    try:
+        lines = _typed_file().read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    said: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    for one in said:
+        one["words"] = tuple(one["words"])  # JSON has lists only
+    return [Output(**one) for one in said]
+
+
+@contextmanager
+def watching() -> Generator[None]:
+    """Be the one who watches, while the block runs.
+
+    Raises:
+        CannotRunError: somebody else is.
+    """
+    state_folder().mkdir(parents=True, exist_ok=True)
+    with _lock_file().open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRunError("`lab watch` runs already, in another terminal") from None
+        yield
+
+
+def is_watched() -> bool:
+    try:
+        with watching():
+            return False
+    except CannotRunError:
+        return True
+
+
+def _write(opened: Open) -> None:
+    fresh = _open_file().with_suffix(".new")
+    fresh.write_text(json.dumps(dataclasses.asdict(opened)))
+    fresh.replace(_open_file())
+
+
+def _open_file() -> Path:
+    return state_folder() / "open.json"
+
+
+def _typed_file() -> Path:
+    return state_folder() / "typed.jsonl"
+
+
+def _lock_file() -> Path:
+    return state_folder() / "watch.lock"
