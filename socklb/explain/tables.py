@@ -63,7 +63,6 @@ class KernelTables:
             self._addresses = {
                 name: keep(HashTable(maps, name, 16, 1)) for name in ("service_addrs", "node_addrs", "own_addrs")
             }
-            self._left_out = keep(HashTable(maps, "left_out", layout.CGROUP_ID.size, layout.SINCE.size))
             self._ranges = keep(TrieTable(maps, "source_ranges", layout.SOURCE_RANGE.size, 1))
             self._networks = keep(TrieTable(maps, "networks", layout.NETWORK.size, layout.NETWORK_FLAGS.size))
             self.packets = (pins.tc_maps / "pod_devices").exists()
@@ -98,7 +97,8 @@ class KernelTables:
 
     def left_out_since(self, cgroup: int) -> int | None:
         """Say since when (Unix time) a cgroup is left out; None: it is not."""
-        found = self._left_out.find(layout.CGROUP_ID.pack(cgroup))
+        with closing(HashTable(self._maps, "left_out", layout.CGROUP_ID.size, layout.SINCE.size)) as table:
+            found = table.find(layout.CGROUP_ID.pack(cgroup))
         return None if found is None else int(layout.SINCE.unpack(found)[0])
 
     @property

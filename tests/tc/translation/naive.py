@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as ct
+import fcntl
 import socket
 import struct
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from socklb.datapath import libbpf
 from socklb.tc.programs import TestRun
 
 TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
+SIOCGIFHWADDR, ETHERNET = 0x8927, 1
 MACS = bytes.fromhex("020000000001 020000000002")
 
 
@@ -108,7 +110,12 @@ class SkBuff(ct.Structure):
 
 
 def run(program: int, frame: bytes, ifindex: int, mark: int = 0) -> tuple[int, bytes]:
-    """Run a program on a frame at a device of this namespace; give its verdict and the frame then."""
+    """Run a program on a frame at a device of this namespace; give its verdict and the frame then.
+
+    A frame to the first of MACS is one to the device, and comes back so.
+    """
+    to, own = MACS[:6], address_of(ifindex)
+    frame = frame[:12].replace(to, own) + frame[12:] if own else frame
     after = ct.create_string_buffer(65536)
     context = SkBuff(ifindex=ifindex, mark=mark)
     test = TestRun(
@@ -122,4 +129,13 @@ def run(program: int, frame: bytes, ifindex: int, mark: int = 0) -> tuple[int, b
         repeat=1,
     )
     libbpf.call("run a program", "bpf_prog_test_run_opts", program, ct.byref(test))
-    return test.retval - (1 << 32) * (test.retval >> 31), after.raw[: test.data_size_out]
+    done = after.raw[: test.data_size_out]
+    return test.retval - (1 << 32) * (test.retval >> 31), done[:12].replace(own, to) + done[12:] if own else done
+
+
+def address_of(ifindex: int) -> bytes:
+    """Give the hardware address of a device of this namespace; nothing where frames have none (netdevice(7))."""
+    request = struct.pack("16s24x", socket.if_indextoname(ifindex).encode())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        kind, address = struct.unpack_from("H6s", fcntl.ioctl(any_socket, SIOCGIFHWADDR, request), 16)
+    return address if kind == ETHERNET else b""
