@@ -1,7 +1,7 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab test e2e e2e-upstream lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab test e2e e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -72,6 +72,10 @@ e2e: ready  ## run only the tests that need a kind cluster, which they make and 
 e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cluster (docs/e2e-upstream.md)
 	@setup/packages.sh setup/apt-kind.txt
 	@SOCKLB_E2E_UPSTREAM=1 pytest tests/e2e/test_upstream.py $(PYTEST_ARGS)
+
+kernels: ready  ## boot Debian's kernels 5.10, 6.1, 6.12 and the newest under QEMU, and try hooks, packet path and agent on each
+	@setup/packages.sh setup/apt-kernels.txt
+	@python -m tests.kernels.run
 
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import layout
+from socklb.datapath.features import COMPARE_AND_SWAP
 from socklb.datapath.maps import RowTable
 from socklb.datapath.node import NodeDatapath
 from socklb.datapath.tables import Tables
@@ -209,6 +210,7 @@ def wait_until_served(place: Sandbox, network: str, service: str) -> None:
     place.run(connect)
 
 
+@pytest.mark.needs(COMPARE_AND_SWAP)
 class TestLeastLoaded:
     def test_spreads_connections_that_stay_open_evenly(self, sandbox: Sandbox, tables: Tables) -> None:
         """Random choice of 400 over 8 has a spread of some 20; of two random ones the less loaded: of 3 or 4."""

@@ -21,7 +21,7 @@ from socklb.tc import links
 from socklb.tc.path import TcPath
 from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import ADDRESSES, POD_CIDRS, PODS, PODS6, Network, with_servers
-from tests.packets.programs import CLIENT
+from tests.packets.programs import CLIENT, PATIENCE
 
 CONFIG = Config(node="node", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SIZES = Sizes(512, 1024)
@@ -147,7 +147,7 @@ def names(answers: Sequence[str]) -> set[str]:
 
 
 def wait_until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 5 * PATIENCE
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)

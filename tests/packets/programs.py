@@ -1,5 +1,10 @@
 """What runs in the namespaces: a server that tells who it is and whom it sees, and clients. Each is a Python script."""
 
+import os
+
+# Seconds that a client waits for an answer: 2, or more on emulated kernels, as in tests/datapath/agents.py.
+PATIENCE = float(os.environ.get("SOCKLB_TEST_WAIT", "20")) / 10
+
 SERVER = """
 import selectors, socket, sys
 name = sys.argv[1]
@@ -24,13 +29,13 @@ while True:
             key.fileobj.sendto(f"{name} {client[0]}".encode(), client)
 """
 # argv: tcp or udp, address, port, how often, own port (0: any); prints an answer or an error a line
-CLIENT = """
+CLIENT = f"""
 import errno, socket, sys
 kind, address, port, times, own = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 for _ in range(times):
     with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as client:
-        client.settimeout(3 if times > 1 else 2)
+        client.settimeout({PATIENCE} + (times > 1))
         if own:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while an earlier connection rests
             client.bind(("", own))

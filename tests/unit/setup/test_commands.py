@@ -36,7 +36,7 @@ def test_ci_runs_all_stages_and_fails_if_one_does(tmp_path: Path, lint: str, tes
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/run", tmp_path / ".ci")
     (tmp_path / "Makefile").write_text(
-        f"lint:\n\t{lint}\nprograms:\n\ttrue\ntest:\n\techo 3 passed, CI=$(CI)\n\t{test}\n"
+        f"lint:\n\t{lint}\nprograms:\n\ttrue\ntest:\n\techo 3 passed, CI=$(CI)\n\t{test}\nkernels:\n\ttrue\n"
     )
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "MAKEFLAGS")}
     done = subprocess.run(
@@ -45,4 +45,4 @@ def test_ci_runs_all_stages_and_fails_if_one_does(tmp_path: Path, lint: str, tes
     assert done.returncode == code
     assert "\n3 passed, CI=true\n" in done.stdout
     took = r": exit code \d after \d+ s\n"
-    assert re.search(f"^make lint{took}make programs{took}make test{took}", done.stdout, re.MULTILINE)
+    assert re.search(f"^make lint{took}make programs{took}make test{took}make kernels{took}", done.stdout, re.MULTILINE)
