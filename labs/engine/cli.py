@@ -14,7 +14,22 @@ from inventory.reach import NotSupportedError
 from labs.engine.errors import LabError
 from socklb.command import Parser, ended, fail
 
-VERBS = ("list", "start", "watch", "hint", "solve", "next", "goto", "show", "run", "check", "reset", "exec", "shell")
+VERBS = (
+    "list",
+    "start",
+    "watch",
+    "hint",
+    "solve",
+    "next",
+    "goto",
+    "show",
+    "run",
+    "check",
+    "report",
+    "reset",
+    "exec",
+    "shell",
+)
 USAGE = 2
 CANNOT_RUN = 3
 

@@ -1,0 +1,56 @@
+const status = document.getElementById("status");
+let known = document.documentElement.dataset.state;
+
+const get = async (path) => {
+  const answer = await fetch(path, { cache: "no-store" });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.text();
+};
+
+// What changed is put in its place, part by part, so that what a reader opened, selected or focused elsewhere stays.
+const renew = (fresh) => {
+  let changed = null;
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    const old = document.querySelector(`[data-part="${CSS.escape(part.dataset.part)}"]`);
+    if (!old) {
+      document.querySelector("article:last-of-type").append(part.cloneNode(true));
+      continue;
+    }
+    for (const opened of old.querySelectorAll("details[open]")) {
+      part.querySelector(`#${CSS.escape(opened.id)}`)?.setAttribute("open", "");
+    }
+    if (old.outerHTML === part.outerHTML) continue;
+    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    const placed = part.cloneNode(true);
+    old.replaceWith(placed);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (placed.matches(".step")) changed = placed;
+  }
+  for (const old of document.querySelectorAll("[data-part]")) {
+    if (!fresh.querySelector(`[data-part="${CSS.escape(old.dataset.part)}"]`)) old.remove();
+  }
+  return changed;
+};
+
+const show = (step) => {
+  const heading = step.querySelector("h3");
+  status.textContent = `Now: ${heading.firstChild.textContent.trim()}: ${step.dataset.verdict}`;
+  if (!document.getElementById("follow").checked) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  step.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+};
+
+const look = async () => {
+  try {
+    if ((await get("state")) !== known) {
+      const fresh = new DOMParser().parseFromString(await get("./"), "text/html");
+      known = fresh.documentElement.dataset.state;
+      const changed = renew(fresh);
+      if (changed) show(changed);
+    }
+  } catch {
+    status.textContent = "lab report --live has ended; this is what it showed last.";
+  }
+  setTimeout(look, 1000);
+};
+look();
