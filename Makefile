@@ -1,7 +1,7 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab test e2e e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab lab-kind test e2e e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -55,6 +55,14 @@ kind-image: ready  ## build the node image for kind on a machine without a regis
 
 kind: ready  ## build a kind cluster without kube-proxy and run the agent in it (needs a docker and the node image)
 	@pyinfra -y --fail-percent 0 inventory/kind.py deploys/cluster.py
+
+lab-kind: kind  ## build the kind cluster and run the first lab on it
+	@SOCKLB_INVENTORY=kind lab run 01
+	@printf '\n%s\n' 'The kind cluster goes on running. Next, in this folder:'
+	@printf '  %-36s %s\n' 'source .venv/bin/activate' 'lab, pyinfra and pytest by their names' \
+		'export SOCKLB_INVENTORY=kind' 'lab means this cluster' \
+		'lab show; lab start 01' 'what there is; the same lab by hand, step by step' \
+		'make kind-teardown' 'removes the cluster'
 
 kind-teardown: setup  ## remove the kind cluster
 	@pyinfra -y inventory/kind.py deploys/teardown.py

@@ -38,6 +38,7 @@ class Pod:
     kind: str  # the Service that it serves, or `client`; of a pod that somebody added, empty
     addresses: tuple[str, ...]
     itself: str = ""  # what it answers with, where that is not its name here
+    uid: str = ""  # in Kubernetes
 
     def address(self, family: int = V4) -> str:
         return of_family(self.addresses, family)

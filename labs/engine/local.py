@@ -16,6 +16,7 @@ from inventory.connectors.host import NodeError
 from inventory.hosts import Host, Inventory
 from labs.engine.cluster import V4, V6, Cluster, Node, Pod, Port, Service, plain
 from labs.engine.errors import CannotRunError, LabError
+from labs.engine.objects import service_of
 from labs.engine.places import Command, Output, Place, Way, at
 from labs.engine.target import Document, machine_of, machines, unknown
 
@@ -111,24 +112,6 @@ def _applied(text: str) -> Iterator[Service]:
     for document in yaml.safe_load_all(text):
         if document and document["kind"] == "Service":
             yield service_of(document)
-
-
-def service_of(document: Document) -> Service:
-    """Return a Service as Kubernetes spells it. Its pods are those with the label `app` that it selects."""
-    spec = document["spec"]
-    ports = tuple(
-        Port(
-            port.get("name", ""), port.get("protocol", "TCP"), port["port"], _number(port), port.get("nodePort")
-        )
-        for port in spec.get("ports", ())
-    )  # fmt: skip
-    addresses = tuple(address for address in spec.get("clusterIPs", ()) if address != "None")
-    return Service(document["metadata"]["name"], spec.get("selector", {}).get("app", ""), addresses, ports)
-
-
-def _number(port: Mapping[str, Any]) -> int:
-    target = port.get("targetPort", port["port"])
-    return target if isinstance(target, int) else port["port"]
 
 
 def whole(

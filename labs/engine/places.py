@@ -15,6 +15,7 @@ from pathlib import Path
 
 from inventory import reach
 from inventory.hosts import AnyHost
+from labs.engine.errors import CannotRunError
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 10.0  # seconds; what takes longer says so
@@ -63,6 +64,7 @@ class Way:
     host: AnyHost
     enter: tuple[str, ...] = ()
     hooked: bool = True  # for a host: in its cgroup
+    at_terminal: tuple[str, ...] = ()  # instead of `enter`, for who sits at a terminal
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,25 @@ class Place:
     way: Way
     unhooked: Way
 
-    def argv(self, *words: str, hooked: bool = True) -> list[str]:
+    def argv(self, *words: str, hooked: bool = True, terminal: bool = False) -> list[str]:
         way = self.way if hooked else self.unhooked
-        return reach.argv(way.host, *way.enter, *words, hooked=way.hooked)
+        enter = (way.at_terminal or way.enter) if terminal else way.enter
+        return reach.argv(way.host, *enter, *words, hooked=way.hooked, terminal=terminal)
 
-    def run(self, command: Command) -> Output:
-        """Run a command there; its exit status is the caller's to judge; TOO_SLOW if it did not end."""
+    def run(self, command: Command, given: str = "") -> Output:
+        """Run a command there, with a file or with what is given as its standard input.
+
+        Its exit status is the caller's to judge; TOO_SLOW if it did not end.
+        """
         said = (command.place, command.words, command.hooked)
         try:
             done = subprocess.run(
                 self.argv(*command.words, hooked=command.hooked),
-                input=command.stdin.read_text() if command.stdin else "",
+                input=command.stdin.read_text() if command.stdin else given,
                 capture_output=True, text=True, errors="replace", timeout=command.seconds, check=False,
             )  # fmt: skip
+        except FileNotFoundError as error:
+            raise CannotRunError(f"there is no {error.filename} on PATH, by which {self.name} is reached") from None
         except subprocess.TimeoutExpired:
             return Output(command.typed, TOO_SLOW, "", f"this did not end within {command.seconds} s", *said)
         return Output(command.typed, done.returncode, done.stdout, done.stderr, *said)

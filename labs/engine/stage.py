@@ -71,11 +71,15 @@ def serve(lab: Lab, env: Env, without: Collection[str] = ()) -> None:
 
     The pods named `without` serve none of its Services: whoever asks them by their own address is answered still.
     """
-    documents = [document for document in yaml.safe_load_all(lab.objects.read_text()) if document]
+    documents = _documents(lab)
     env.target.apply(f"lab-{lab.number}", documents, without)
     for document in documents:
         if document["kind"] == "Service" and lab.deploy == CLUSTER:
             _until_served(env, document, without)
+
+
+def _documents(lab: Lab) -> list[Document]:
+    return [document for document in yaml.safe_load_all(lab.objects.read_text()) if document]
 
 
 def restore(lab: Lab, env: Env) -> None:
@@ -84,6 +88,7 @@ def restore(lab: Lab, env: Env) -> None:
         function(env)
     if lab.objects.exists():
         env.target.remove(f"lab-{lab.number}")
+        _until_forgotten(lab, env)
     if lab.deploy == deployed() != CLUSTER:
         _to(CLUSTER, env)
 
@@ -112,3 +117,15 @@ def _serves(env: Env, node: str, service: Service, wanted: Collection[str], with
     ends = env.on.backends(service.name)
     there = [*service.addresses, *(str(ends[pod]) for pod in wanted)]
     return all(text in said for text in there) and not any(str(ends[pod]) in said for pod in without if pod in ends)
+
+
+def _until_forgotten(lab: Lab, env: Env) -> None:
+    """Wait for the agents that run: none may have a Service of the lab any more."""
+    names = [document["metadata"]["name"] for document in _documents(lab) if document["kind"] == "Service"]
+    for node in env.on.nodes if lab.deploy == CLUSTER else ():
+        env.until(f"{node} has forgotten {', '.join(names)}", partial(_forgotten, env, node, names))
+
+
+def _forgotten(env: Env, node: str, names: Collection[str]) -> bool:
+    done = env.ask(at(node, "socklb", "service", "list", "--json"))
+    return done.exit != 0 or "no agent answers" in done.err or not any(f'/{name}"' in done.out for name in names)

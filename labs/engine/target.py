@@ -5,8 +5,8 @@
     target.place("client").run(at("client", "curl", ...))
     target.apply("lab-05", documents)      Kubernetes objects, as a lab brings them; target.remove("lab-05")
 
-On the local cluster pods and Services come from the inventory and its nodes (labs.engine.local). A lab does not know
-what it runs on.
+Where a kubelet makes the pods, they and the Services come from the cluster's API (labs.engine.kubernetes); on the local
+cluster from the inventory and its nodes (labs.engine.local). A lab does not know what it runs on.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from inventory import hosts
 from inventory.hosts import Host, Inventory
 from labs.engine.cluster import Cluster
-from labs.engine.errors import CannotRunError, LabError
+from labs.engine.errors import LabError
 from labs.engine.places import Place, machine
 
 Document = Mapping[str, Any]  # a Kubernetes object
@@ -54,11 +54,10 @@ def open_target() -> Target:
     inventory = hosts.load(hosts.path())
     name = hosts.path().stem
     if inventory.get_group("kubernetes", []):
-        raise CannotRunError(
-            f"labs run on the local cluster, and the inventory '{name}' is another one: a kubelet makes its pods. "
-            f"Its machines: {', '.join(machines(inventory))}. Next: unset SOCKLB_INVENTORY"
-        )
-    from labs.engine.local import LocalTarget  # noqa: PLC0415 - it stands on this module
+        from labs.engine.kubernetes import KubernetesTarget  # noqa: PLC0415 - it stands on this module
+
+        return KubernetesTarget(name, inventory)
+    from labs.engine.local import LocalTarget  # noqa: PLC0415
 
     return LocalTarget(name, inventory)
 

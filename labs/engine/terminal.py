@@ -23,6 +23,14 @@ _BEGINS, _ENDS = r"\x1b]133;C\x07", r"\x1b]133;D;(\d+);([^\x07]*)\x07"
 _COMMAND = re.compile(f"{_BEGINS}(.*?){_ENDS}", re.DOTALL)
 _PROMPT_COMMAND = r"""printf '\033]133;D;%s;%s\007' "$?" "$(HISTTIMEFORMAT= history 1 | sed 's/^ *[0-9]* *//')" """
 
+# Where the terminal's session began outside of the place's process namespace (its number is 0 then), a shell there has
+# no job control: it gets a session of its own, with the same terminal.
+_IN_A_SESSION = """\
+read -r _ _ _ _ _ session _ </proc/self/stat
+[ "$session" = 0 ] || exec "$@"
+exec setsid --ctty --wait "$@"
+"""
+
 
 def run(argv: Sequence[str]) -> tuple[int, str, str]:
     """Run it and return its exit status, output and errors; at a terminal both are the output."""
@@ -53,8 +61,7 @@ def shell_words(name: str) -> list[str]:
     """Return a shell that says where each command begins and ends."""
     prompt = f"PS1=\\[\\e[1m\\]{name}\\[\\e[0m\\]$ "
     settings = [prompt, r"PS0=\e]133;C\a", f"PROMPT_COMMAND={_PROMPT_COMMAND}", "HISTFILE=/dev/null"]
-    # A session of its own: the terminal's present one began outside of the place.
-    return ["setsid", "--ctty", "--wait", "env", *settings, "bash", "--norc", "-i"]
+    return ["sh", "-c", _IN_A_SESSION, "sh", "env", *settings, "bash", "--norc", "-i"]
 
 
 class Listener:

@@ -42,7 +42,7 @@ class Suite(NamedTuple):
 SUITES = (
     Suite("bullseye-security"),
     Suite("bookworm-security"),
-    Suite("trixie-security", gates=False),
+    Suite("trixie-security"),
     Suite("trixie-backports", gates=False),  # the newest, which changes by itself
 )
 

@@ -79,7 +79,7 @@ def test_afterwards_nobody_serves_them(lab: Lab, env: Env) -> None:
     assert env.ask(env.on.curl(sticky)).exit == 0, "the control"
     restore(lab, env)
     assert "sticky" not in env.on.cluster.services
-    env.until("nobody serves it", lambda: env.ask(env.on.curl(sticky)).exit)
+    assert env.ask(env.on.curl(sticky)).exit, "at once"
 
 
 def test_a_process_lives_until_it_is_stopped_and_what_it_said_is_there(env: Env) -> None:

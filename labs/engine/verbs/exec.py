@@ -10,6 +10,7 @@ a step of a lab is open, what the command says is kept for `lab watch`.
 
 import argparse
 import os
+import sys
 
 from labs.engine import progress
 from labs.engine.errors import CannotRunError, LabError
@@ -30,8 +31,9 @@ def configure(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     if not options.command:
         raise LabError(f"no command; for example: {EXAMPLE}")
+    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     command = at(options.place, *options.command, hooked=not options.unhooked)
-    argv = find_place(options.place).argv(*command.words, hooked=command.hooked)
+    argv = find_place(options.place).argv(*command.words, hooked=command.hooked, terminal=at_terminal)
     try:
         if progress.read_open() is None:
             os.execvp(argv[0], argv)

@@ -22,6 +22,6 @@ def run(options: argparse.Namespace) -> int:
         raise LabError(f"a shell needs a terminal. Next: lab exec {options.place} -- COMMAND")
     name = f"{options.place} (unhooked)" if options.unhooked else options.place
     words = terminal.shell_words(name)
-    argv = find_place(options.place).argv(*words, hooked=not options.unhooked)
+    argv = find_place(options.place).argv(*words, hooked=not options.unhooked, terminal=True)
     listener = terminal.Listener(options.place, progress.note, hooked=not options.unhooked)
     return terminal.at_terminal(argv, listener.hear)

@@ -62,7 +62,19 @@ def test_unhooked_joins_a_cgroup_outside_every_node(monkeypatch: pytest.MonkeyPa
     assert argv[3].endswith("/socklb/.unhooked")
 
 
-@pytest.mark.parametrize("name", ["@local", "@docker/lab-worker", "node-1"])
+@pytest.mark.parametrize("name", ["@local", "node-1"])
 def test_other_hosts_say_that_they_have_no_unhooked(name: str) -> None:
     with pytest.raises(reach.NotSupportedError, match=f"{name}: .* Next: SOCKLB_INVENTORY=local"):
         reach.argv(host(name), "true", hooked=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        pytest.param(host("@kind/n"), ["docker", "exec", "--interactive", "--tty", "n", "sh"], id="kind"),
+        pytest.param(host("node-1"), ["ssh", "-t", "node-1", "--", "sh"], id="ssh"),
+        pytest.param(host("@local"), ["sh"], id="local"),
+    ],
+)
+def test_who_sits_at_a_terminal_has_one_there(target: Host, expected: list[str]) -> None:
+    assert reach.argv(target, "sh", terminal=True) == expected

@@ -118,17 +118,20 @@ def test_wrong_words_are_told_with_the_usage_of_their_verb(
 
 
 @pytest.mark.parametrize("words", [["exec", "w1", "--", "true"], ["run", "01"], ["reset", "01"]], ids=" ".join)
-def test_an_inventory_that_is_not_there_or_no_place_for_labs_is_one_line(
+def test_an_inventory_that_is_not_there_or_whose_cluster_is_not_is_one_message(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SOCKLB_INVENTORY", "foo")
     assert main(words) == 2
     assert capsys.readouterr().err == "lab: SOCKLB_INVENTORY=foo: no such inventory in inventory/. Valid: kind, local\n"
     monkeypatch.setenv("SOCKLB_INVENTORY", "kind")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/docker.sock")
     assert main(words) == 3
     told = capsys.readouterr().err
-    assert told.startswith("lab: labs run on the local cluster, and the inventory 'kind' is another one")
-    assert told.endswith("Next: unset SOCKLB_INVENTORY\n")
+    assert told.startswith(("lab: the cluster of inventory/kind.py does not answer", "lab: there is no docker on PATH"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(words) == 3
+    assert capsys.readouterr().err == "lab: there is no docker on PATH, by which socklb-control-plane is reached\n"
 
 
 @pytest.mark.parametrize("words", [["exec", "w1", "--", "true"], ["exec", "client", "--", "true"], ["run", "01"]])

@@ -1,0 +1,55 @@
+"""Outside the cgroup of a container, in its namespaces: where no BPF program of the node's is asked.
+
+    [*outside_argv("socklb-worker"), "curl", ...]        on the node
+    [*outside_argv("socklb-worker"), *inside_pod(uid), "curl", ...]     in a pod of it, with the pod's own files
+
+The command stays in the caller's cgroup. For that the containers' processes must be this machine's: a docker that runs
+elsewhere is refused.
+"""
+
+import re
+from pathlib import Path
+
+from inventory.connectors.container import ENVIRONMENT
+from inventory.connectors.host import NodeError
+from inventory.connectors.kind_cluster import docker
+
+_NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--")
+# A pod has a process that holds its network and does nothing else, named pause.
+_INTO_POD = """\
+uid=$(echo "$0" | tr - _)
+for process in /proc/[0-9]*; do
+    grep -qE "pod($uid|$0)" "$process/cgroup" 2>/dev/null || continue
+    [ "$(cat "$process/comm")" = pause ] || exec nsenter --target="${process#/proc/}" NAMESPACES "$@"
+done
+echo "no process of pod $0 runs on this node" >&2
+exit 1
+""".replace("NAMESPACES", " ".join(_NAMESPACES))
+
+
+def outside_argv(name: str) -> list[str]:
+    """Return what to put before a command so that it runs in the container's namespaces and not in its cgroup.
+
+    Raises:
+        NodeError: there is no such container, or it does not run on this machine.
+    """
+    container = docker("container", "inspect", "--format", "{{.Id}}", name).strip()
+    return ["nsenter", f"--target={_first_process(container, name)}", *_NAMESPACES, "env", "-i", *ENVIRONMENT]
+
+
+def inside_pod(uid: str) -> tuple[str, ...]:
+    """Return what to put before a command, on the pod's node, so that it runs in the pod."""
+    return ("sh", "-c", _INTO_POD, uid)
+
+
+def _first_process(container: str, name: str) -> int:
+    """Return this machine's number of the container's process 1, whatever namespaces its docker has."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (process / "status").read_text()
+            # The number in the container's own namespace comes last.
+            if re.search(r"^NSpid:.*\t1$", status, re.MULTILINE) and container in (process / "cgroup").read_text():
+                return int(process.name)
+        except OSError:
+            continue  # it has ended
+    raise NodeError(f"{name}: its processes are not on this machine, so nothing can run outside its cgroup")
