@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from labs.engine.errors import CannotRunError
+from labs.engine.errors import CannotRunError, LabError
 from labs.engine.report.page import Report
 
 HOST = "127.0.0.1"
@@ -36,7 +36,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").rpartition(":")[0] not in _NAMES:
             self.send_error(HTTPStatus.FORBIDDEN, "ask for 127.0.0.1")
             return
-        found = self._found()
+        try:
+            found = self._found()
+        except (OSError, LabError) as error:  # while a reset takes the evidence away, or where somebody changed it
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "the evidence cannot be read", str(error))
+            return
         if found is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return

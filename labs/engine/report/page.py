@@ -34,9 +34,7 @@ class Report:
 
     def state(self) -> str:
         """Return what changes whenever anything is recorded."""
-        found = [
-            (file.name, file.stat().st_mtime_ns) for lab in self._labs for file in [self._file(lab)] if file.exists()
-        ]
+        found = [_stamp(file) for lab in self._labs for file in sorted((self._folder / lab.name).rglob("*"))]
         return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
     def html(self, *, nonce: str = "") -> str:
@@ -58,8 +56,13 @@ class Report:
     def _evidence(self, lab: Lab) -> Evidence:
         return Evidence(self._folder / lab.name)
 
-    def _file(self, lab: Lab) -> Path:
-        return self._folder / lab.name / "state.json"
+
+def _stamp(file: Path) -> tuple[str, int]:
+    """Return what changes with a file, which may be gone by now."""
+    try:
+        return str(file), file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return str(file), 0
 
 
 def _environment() -> Environment:

@@ -32,6 +32,7 @@ from labs.engine.report.rules import in_words
 from labs.engine.report.who import what
 from labs.engine.rules import Rule
 
+PASSED = "Passed"  # the fact that has the rules that a packet passed
 ROWS = 60  # of a capture's packets that are written out
 
 
@@ -129,7 +130,7 @@ def _tell_step(lab: Lab, step: Step, evidence: Evidence) -> StepStory:
     kept, seen = evidence.steps().get(step.key, {}), evidence.of(step.key)
     done, facts = kept.get("done", {}), kept.get("facts", {})
     claims = msgspec.convert(done.get("claims", []), list[Claim])
-    rules = {name: found for name, fact in facts.items() if (found := [*_rules(fact)])}
+    rules = {name: found for name, fact in facts.items() if name == PASSED and (found := [*_rules(fact)])}
     plots = [plot(msgspec.convert(facts[name], Latencies)) for name in facts if name == Latencies.__name__]
     others = {name: fact for name, fact in facts.items() if name not in rules and name != Latencies.__name__}
     return StepStory(

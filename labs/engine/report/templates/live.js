@@ -1,4 +1,6 @@
 const status = document.getElementById("status");
+const following = status.textContent;
+let troubled = false;
 let known = document.documentElement.dataset.state;
 
 const get = async (path) => {
@@ -42,14 +44,20 @@ const show = (step) => {
 
 const look = async () => {
   try {
-    if ((await get("state")) !== known) {
-      const fresh = new DOMParser().parseFromString(await get("./"), "text/html");
+    const now = await get("state");
+    const fresh = now === known ? null : new DOMParser().parseFromString(await get("./"), "text/html");
+    if (troubled) status.textContent = following;
+    troubled = false;
+    if (fresh) {
       known = fresh.documentElement.dataset.state;
       const changed = renew(fresh);
       if (changed) show(changed);
     }
-  } catch {
-    status.textContent = "lab report --live has ended; this is what it showed last.";
+  } catch (error) {
+    troubled = true;
+    // No answer at all is a TypeError; an answer that says what is wrong comes again, or is better the next time.
+    const ended = error instanceof TypeError ? "lab report --live has ended" : "the evidence cannot be read now";
+    status.textContent = `${ended}; this is what it showed last.`;
   }
   setTimeout(look, 1000);
 };

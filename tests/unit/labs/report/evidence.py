@@ -94,6 +94,7 @@ def record(lab: Lab, folder: Path) -> Evidence:
     step(evidence, "look", "wire", carried(), Verdict.FALSE, place="w2")
     samples = {"in iptables": [200.0, 210.0, 260.0], "in the socket": [60.0, 61.0, 70.0]}
     evidence.of("measure").record(Latencies("connect()", samples))
+    evidence.add("measure", "facts", "EarlierRules", {"rules": [rule.__dict__ for rule in RULES]})
     evidence.add("measure", "facts", "Passed", {"at": {"w1": [rule.__dict__ for rule in RULES]}})
     evidence.add("measure", "facts", "Flows", {"at": {"w1": ["TCP </pre>"]}})
     finish(evidence, "measure")

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from labs.engine.errors import CannotRunError
+from labs.engine.evidence import Evidence
 from labs.engine.report.live import serving
 from labs.engine.report.page import Report
 from tests.support.accessible import violations
 from tests.support.browser import Browser
-from tests.unit.labs.report.evidence import CLIENT, a_lab, finish, record
+from tests.unit.labs.report.evidence import CLIENT, SERVICE, a_lab, exchange, finish, record
 
 
 @pytest.fixture
@@ -60,7 +61,10 @@ def test_the_state_changes_when_anything_is_recorded(address: str, tmp_path: Pat
     before = get(address, "/state")
     assert get(address, "/state") == before
     evidence = record(lab, tmp_path)
-    assert get(address, "/state") != before
+    recorded = get(address, "/state")
+    assert recorded != before
+    evidence.of("ask").pcap("pod").write_bytes(exchange(SERVICE, 80))
+    assert get(address, "/state") != recorded, "also while packets come in"
     evidence.remove()
     assert get(address, "/")[0] == 200, "a reset takes it all away"
 
@@ -95,6 +99,21 @@ def test_an_open_page_follows_and_keeps_what_its_reader_opened(address: str, tmp
         assert violations(page) == []
         assert page.said == []
         assert {*page.asked_for} == {address, f"{address}state"}
+
+
+def test_evidence_that_cannot_be_read_is_said_and_the_page_recovers(address: str, tmp_path: Path) -> None:
+    state = tmp_path / "99-bench" / "state.json"
+    whole = state.read_text()
+    with Browser() as browser:
+        page = browser.open(address)
+        state.write_text("{")
+        page.until("document.getElementById('status').textContent.startsWith('the evidence cannot be read now')")
+        status, body = get(address, "/")
+        assert (status, b"Next: rm " in body) == (503, True)
+        state.write_text(whole)
+        page.until("document.getElementById('status').textContent.includes('the page follows')")
+        finish(Evidence(state.parent), "look")
+        page.until("document.getElementById('status').textContent === 'Now: 2. Look: true'")
 
 
 def test_an_open_page_says_when_it_is_no_longer_served(bench: Report) -> None:

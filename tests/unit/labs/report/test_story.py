@@ -36,7 +36,7 @@ def test_rules_and_latencies_are_found_and_the_rest_is_kept_as_it_is(tmp_path: P
         "TCP packets: their target becomes web-2:8080 (10.244.2.3:8080)",
     ]
     assert [row.name for row in measure.plots[0].rows] == ["in iptables", "in the socket"]
-    assert [*measure.facts] == ["Flows"]
+    assert [*measure.facts] == ["EarlierRules", "Flows"], "rules that no packet passed are no story"
 
 
 def test_states_are_what_is_recorded(tmp_path: Path) -> None:
