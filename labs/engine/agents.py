@@ -24,7 +24,7 @@ rm -rf {NEXT} && mkdir -p {NEXT}/lib && cp -a /opt/socklb/bin {NEXT} && ln -s /o
 rm {NEXT}/lib/socklb && cp -a /opt/socklb/lib/socklb {NEXT}/lib && rm -rf {NEXT}/lib/socklb/__pycache__
 sed -i 's/^__version__ = .*/__version__ = "next"/' {NEXT}/lib/socklb/__init__.py
 """
-_IS_DEPLOYED = f"grep -aq /opt/socklb/lib/ /proc/$(cat {PIDFILE})/cmdline"
+_IS_DEPLOYED = f"tr '\\0' ' ' </proc/$(cat {PIDFILE})/cmdline | grep -q ' /opt/socklb/lib/bin/socklb agent $'"
 HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6")
 
 
@@ -82,9 +82,9 @@ def stop(node: str) -> Command:
     return at(node, "start-stop-daemon", "--stop", "--pidfile", PIDFILE, "--retry", "5")
 
 
-def start(node: str, program: str = PROGRAM) -> Command:
+def start(node: str, program: str = PROGRAM, *options: str) -> Command:
     daemon = ("start-stop-daemon", "--start", "--background", "--make-pidfile", "--pidfile", PIDFILE)
-    return at(node, *daemon, "--output", LOG, "--startas", program, "--", "agent")
+    return at(node, *daemon, "--output", LOG, "--startas", program, "--", *options, "agent")
 
 
 def synced(node: str) -> Command:
@@ -99,14 +99,13 @@ def make_next_version(env: Env) -> None:
 
 
 def serve_again(env: Env) -> None:
-    """Have the deployed agent run on every node, in the place of another one or of none."""
+    """Have the deployed agent run on every node, in the place of another one or of none, and wait until all serve."""
     stopped = [node for node in env.on.nodes if env.ask(at(node, "sh", "-c", _IS_DEPLOYED)).exit]
     for node in stopped:
         env.ask(stop(node))
         env.ask(start(node))
         env.ask(at(node, "rm", "-rf", NEXT))
-    for node in stopped:
-        env.until(f"the agent of {node} serves", lambda node=node: env.ask(synced(node)).exit == 0)
+    env.until("every node serves whole", lambda: not any(_look(env)[1].values()))
 
 
 def _status(done: Output) -> dict[str, Any]:
