@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from labs.engine.model import available, load
 from labs.engine.report.page import Report
 from tests.support.accessible import headings, violations, without_a_gap
 from tests.support.browser import Browser
@@ -110,3 +112,15 @@ def test_the_keyboard_alone_goes_everywhere(browser: Browser, address: str) -> N
     page.value("document.querySelector('summary').focus()")
     page.press("Enter", 13)
     page.until("document.querySelector('details').open")
+
+
+def test_every_lab_there_is_has_its_place_before_anything_is_recorded(browser: Browser, tmp_path: Path) -> None:
+    labs = [load(name) for name in available()]
+    file = tmp_path / "index.html"
+    file.write_text(Report([*labs, a_lab(tmp_path)], tmp_path).html())
+    page = browser.open(file.as_uri(), width=360)
+    assert page.value("document.querySelectorAll('.step').length") == sum(len(lab.steps) for lab in labs) + 3
+    assert page.value("document.documentElement.scrollWidth") == 360
+    assert violations(page) == []
+    assert without_a_gap(headings(page)), headings(page)
+    assert page.said == []
