@@ -55,7 +55,8 @@ def service_address_is_on_the_wire(seen: Seen) -> Iterator[c.Claim]:
     yield c.control(pod, service)
     yield c.control(seen.capture("asked"), service, f"it reaches {asked}, the node that was asked")
     yield c.within("a pod answers", [seen.on.pod_called(one.reply) for one in pod.conversations], seen.on.backends())
-    flow = next((flow for flow in seen[Flows].at[asked] if f" to {service}, " in flow), "")
+    asking = tuple(f"TCP {one.client} to {service}, " for one in pod.conversations)
+    flow = next((flow for flow in seen[Flows].at[asked] if flow.startswith(asking)), "")
     yield c.true(f"{asked} translates every packet, and keeps a flow for it", bool(flow), flow or "no flow says so")
 
 
