@@ -69,7 +69,10 @@ def _look(env: Env) -> tuple[dict[str, str], dict[str, list[str]], dict[str, lis
     said = {node: _status(env.ask(at(node, "socklb", "status", "--json"))) for node in env.on.nodes}
     running = {node: _told(status) for node, status in said.items()}
     lacking = {node: _lacking(status) for node, status in said.items()}
-    programs = {node: [hook["program_id"] for hook in status.get("hooks", [])] for node, status in said.items()}
+    programs = {
+        node: [hook["program_id"] for hook in status.get("hooks", []) if hook["program_id"]]
+        for node, status in said.items()
+    }
     return running, lacking, programs
 
 
