@@ -34,6 +34,7 @@ lab: ready  ## build the local cluster and run the first lab on it
 	@lab run 01
 	@printf '\n%s\n' 'The cluster goes on running. Next, in this folder as root:'
 	@printf '  %-36s %s\n' 'source .venv/bin/activate' 'lab, pyinfra and pytest by their names' \
+		'lab report 01' 'what it showed, as a page with its packets drawn' \
 		'lab start 01' 'the same lab by hand, step by step' \
 		'lab exec w1 -- socklb status' 'is node w1 served, and by what' \
 		'make teardown' 'removes the cluster'

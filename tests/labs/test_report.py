@@ -17,7 +17,7 @@ from tests.labs.command import STATE, lab
 from tests.support.accessible import headings, violations, without_a_gap
 from tests.support.browser import Browser
 from tests.support.cluster import Cluster
-from tests.unit.labs.report.test_pcapng import tshark
+from tests.support.tshark import tshark
 
 REPORT = STATE.parent / "report"
 PICTURES = ROOT / "build" / "report"  # docs/pictures has two of them

@@ -27,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.port and not options.live:
+        raise LabError(f"--port {options.port}: a file needs none. Next: lab report --live --port {options.port}")
     folder = state_folder()
     report = Report(_labs(options.labs, folder, live=options.live), folder)
     return _serve(report, options.port) if options.live else _write(report, folder / "report")

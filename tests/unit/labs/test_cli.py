@@ -44,6 +44,7 @@ def test_a_wrong_command_line_exits_with_two(words: list[str]) -> None:
         (["run", "01", "--step", "99"], "has no step 99; its steps are 1 to 7"),
         (["check", "01", "0"], "has no step 0; its steps are 1 to 7"),
         (["exec", "client"], "no command; for example"),
+        (["report", "--port", "8017"], "Next: lab report --live --port 8017"),
     ],
 )
 def test_what_does_not_exist_exits_with_two_and_says_what_does(

@@ -52,6 +52,8 @@ def test_make_lab_ends_with_what_to_type_next() -> None:
     shown = subprocess.run(["sh", "-c", after], capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split("  ")[1] for line in shown[2:]] == [
         "source .venv/bin/activate",
+        "lab report 01",
+        "lab start 01",
         "lab exec w1 -- socklb status",
         "make teardown",
     ]

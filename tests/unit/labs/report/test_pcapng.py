@@ -1,24 +1,13 @@
 """The captures beside the page, as another program reads them."""
 
-import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 from labs.engine.pcap import open_capture
 from labs.engine.report.pcapng import annotated
+from tests.support.tshark import tshark
 from tests.unit.labs.clusters import local
 from tests.unit.labs.frames import SYN, pcap, tcp
 from tests.unit.labs.report.evidence import CLIENT, SERVICE, exchange
-
-
-def tshark(file: Path, *fields: str) -> list[list[str]]:
-    if shutil.which("tshark") is None:
-        pytest.skip("no tshark. Next: setup/packages.sh setup/apt-browser.txt")
-    words = ["tshark", "-n", "-r", str(file), "-T", "fields", *(word for field in fields for word in ("-e", field))]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return [line.split("\t") for line in done.stdout.splitlines()]
 
 
 def test_tshark_reads_the_same_packets_each_with_its_comment(tmp_path: Path) -> None:
