@@ -72,6 +72,7 @@ kind-teardown: setup  ## remove the kind cluster
 test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, e2e
 	@setup/packages.sh setup/apt-kind.txt
 	-@setup/packages.sh setup/apt-browser.txt
+	@setup/kernel-headers.sh
 	@images/programs.sh >/dev/null
 	@python tests/run.py $(PYTEST_ARGS)
 
