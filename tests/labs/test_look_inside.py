@@ -16,7 +16,7 @@ def test_a_hook_that_is_gone_is_missed_by_name(cluster: Cluster) -> None:
     agent = node.output("cat", "/run/socklb/agent.pid").strip()
     node.output("kill", "-STOP", agent)  # it would put the hook back
     try:
-        node.output("rm", "/sys/fs/bpf/socklb/v3/links/connect4")
+        node.output("/usr/sbin/bpftool", "link", "detach", "pinned", "/sys/fs/bpf/socklb/v3/links/connect4")
         done = lab("run", "10", "--step", "1")
         assert done.returncode == 1, done.stdout + done.stderr
         assert "✗ every hook is a program of the node's cgroup" in done.stdout

@@ -57,10 +57,8 @@ def test_with_everything_installed_apt_is_not_asked(tmp_path: Path) -> None:
 def test_a_python_that_is_too_old_is_none(tmp_path: Path) -> None:
     """Ubuntu 22.04: uv would fetch another from GitHub, which not every machine reaches."""
     lines = (SETUP / "apt-packages.txt").read_text().splitlines(keepends=True)
-    listed = "".join(line for line in lines if line.startswith("python3"))
-    machine = Distribution(
-        tmp_path, listed, known="python3.11 python3.12", installed="python3 python3-venv python3-pycares"
-    )
+    listed = "".join(line for line in lines if line.startswith(("python3 ", "python3.", "python3-venv")))
+    machine = Distribution(tmp_path, listed, known="python3.11 python3.12", installed="python3 python3-venv")
     assert machine.run().returncode == 0
     assert " install python3.11\n" in machine.calls()
 
