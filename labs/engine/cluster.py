@@ -59,6 +59,8 @@ class Service:
     kind: str  # of the pods that serve it
     addresses: tuple[str, ...]
     ports: tuple[Port, ...]
+    balancers: tuple[str, ...] = ()  # of type LoadBalancer: the addresses in its status
+    health: int | None = None  # and where each node says whether it serves, under externalTrafficPolicy Local
 
     def port(self, name: str = "") -> Port:
         """Return the port of this name; without one, the first."""
@@ -72,6 +74,14 @@ class Service:
         if number is None:
             raise CannotRunError(f"Service {self.name} has no NodePort; its ports: {self.ports}")
         return Endpoint(node.address(family), number)
+
+    def load_balancer(self, family: int = V4, port: str = "") -> Endpoint:
+        return Endpoint(of_family(self.balancers, family), self.port(port).port)
+
+    def health_port(self, node: Node, family: int = V4) -> Endpoint:
+        if self.health is None:
+            raise CannotRunError(f"Service {self.name} has no health-check port")
+        return Endpoint(node.address(family), self.health)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ class Cluster:
         machines = [*self.nodes.values(), *self.others.values()]
         of_nodes = {address: machine.name for machine in machines for address in machine.addresses}
         services = self.services.values()
-        of_services = {address: f"svc/{service.name}" for service in services for address in service.addresses}
+        of_services = {address: f"svc/{s.name}" for s in services for address in (*s.addresses, *s.balancers)}
         return of_pods | of_nodes | of_services
 
 

@@ -23,6 +23,7 @@ from labs.engine.target import Document, machine_of, machines, unknown
 FOLDER = "/etc/socklb/manifests"
 FAMILIES = {V4: "IPv4", V6: "IPv6"}
 FIRST_NODE_PORT = 32100  # below are the workload's
+FIRST_HEALTH_PORT = 32500
 
 
 class LocalTarget:
@@ -143,7 +144,16 @@ def _with_addresses(document: Document, number: Iterator[int]) -> dict[str, Any]
     if spec["type"] in ("NodePort", "LoadBalancer"):
         ports = [{"nodePort": FIRST_NODE_PORT + at + 5 * i, **port} for i, port in enumerate(ports)]
     metadata = {"namespace": "default", **document["metadata"]}
-    return {**document, "apiVersion": "v1", "metadata": metadata, "spec": {**spec, "ports": ports}}
+    found: dict[str, Any] = {**document, "apiVersion": "v1", "metadata": metadata, "spec": {**spec, "ports": ports}}
+    return {**found, **_balanced(found["spec"], at)} if spec["type"] == "LoadBalancer" else found
+
+
+def _balanced(spec: dict[str, Any], at: int) -> dict[str, Any]:
+    """Return what a load balancer's controller would write, with addresses out of those for documents."""
+    if spec.get("externalTrafficPolicy") == "Local":
+        spec = {**spec, "healthCheckNodePort": FIRST_HEALTH_PORT + at}
+    ingress = [{"ip": f"203.0.113.{at + 1}"}, {"ip": f"2001:db8::1:{at:x}"}]
+    return {"spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}
 
 
 def _slice(service: Service, family: int, cluster: Cluster, without: Collection[str]) -> dict[str, Any]:

@@ -11,7 +11,10 @@ def service_of(document: Mapping[str, Any]) -> Service:
     spec = document["spec"]
     ports = tuple(_port(port) for port in spec.get("ports", ()))
     addresses = tuple(address for address in spec.get("clusterIPs", ()) if address != "None")
-    return Service(document["metadata"]["name"], spec.get("selector", {}).get("app", ""), addresses, ports)
+    ingress = document.get("status", {}).get("loadBalancer", {}).get("ingress", ())
+    balancers = tuple(one["ip"] for one in ingress if "ip" in one)
+    kind, health = spec.get("selector", {}).get("app", ""), spec.get("healthCheckNodePort")
+    return Service(document["metadata"]["name"], kind, addresses, ports, balancers, health)
 
 
 def _port(port: Mapping[str, Any]) -> Port:

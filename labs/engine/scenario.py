@@ -72,6 +72,14 @@ class Scenario:
         """Return the NodePort, at the node that is asked or at another one."""
         return self.service(service).node_port(self.cluster.nodes[node or self.asked], family, port)
 
+    def load_balancer(self, service: str, family: int = V4, port: str = "") -> Endpoint:
+        """Return the address of its own that a Service of type LoadBalancer has."""
+        return self.service(service).load_balancer(family, port)
+
+    def health_port(self, service: str, node: str, family: int = V4) -> Endpoint:
+        """Return where a load balancer asks a node whether it serves, under externalTrafficPolicy Local."""
+        return self.service(service).health_port(self.cluster.nodes[node], family)
+
     def backends(self, service: str = WEB, family: int = V4, port: str = "") -> dict[str, Endpoint]:
         return self.cluster.backends(service, family, port)
 

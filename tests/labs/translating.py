@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from tests.support.cluster import Place
 
 FROM_PODS = "ip saddr 10.244.1.0/24 tcp dport 8080"
-MASQUERADED = f"chain masqueraded {{ type nat hook postrouting priority 0; {FROM_PODS} masquerade; }}"
 
 
 @contextmanager
-def translating(node: Place) -> Iterator[None]:
-    """The node gives what runs between pods its own address."""
-    node.output("nft", f"table ip socklb-test {{ {MASQUERADED}; }}")
+def translating(node: Place, which: str = FROM_PODS) -> Iterator[None]:
+    """The node gives these packets its own address."""
+    chain = f"chain masqueraded {{ type nat hook postrouting priority 0; {which} masquerade; }}"
+    node.output("nft", f"table ip socklb-test {{ {chain}; }}")
     try:
         yield
     finally:
