@@ -7,6 +7,7 @@ from pyinfra.context import host
 
 from roles.agent import agent
 from roles.base import base
+from roles.baseline import baseline_gone
 from roles.kubernetes import kubernetes, ready
 from roles.node import node
 from roles.operations import barrier
@@ -17,6 +18,8 @@ is_node = "nodes" in host.groups
 in_kubernetes = "kubernetes" in host.groups
 
 base()
+if is_node and not in_kubernetes:
+    baseline_gone()
 node()
 if in_kubernetes:
     kubernetes()

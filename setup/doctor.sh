@@ -52,6 +52,8 @@ main() {
         'use Debian 12, Debian 13, Ubuntu 22.04 or Ubuntu 24.04'
     advise 'tc' tc_is_there \
         'install the kernel modules of the running kernel; without them clients outside the cluster are not served'
+    advise 'tun' 'driver_is_there tun tun_chr_open' \
+        'install the kernel modules of the running kernel (CONFIG_TUN); without them lab 02 has no flannel'
     advise 'disk' disk_is_free \
         'make room: docker system prune, apt-get clean, make clean in other checkouts'
     advise 'memory' memory_is_free \

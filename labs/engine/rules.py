@@ -1,11 +1,12 @@
 """The chain of iptables rules that this very packet passed, by their counters.
 
-    before = read_rules(env, node)                 in before()
-    passed = grown(before, read_rules(env, node))  in observe(): what counted packets since, in the order of the path
-    [rule.text for rule in passed]                 -A KUBE-SERVICES ... -j KUBE-SVC-..., down to the DNAT
+    lab.step(..., before=read_the_counters, observe=follow_the_jumps)     of the client's node
+    seen[Passed].rules                             what counted packets since, in the order of the path
+    hop(seen, "KUBE-SERVICES", "KUBE-SVC-", must)  a claim: a rule of this chain that leads to that one was passed
 
 The nat table sees only the first packet of a connection, so each rule on its way grows by one packet. Other traffic of
 the same moment counts as well: `chain(passed, "PREROUTING")` follows the jumps from a hook and leaves the rest out.
+`read_rules` and `grown` do the same by hand, for another node or table.
 Rules of nftables by name, such as kube-proxy's own nftables mode, are not read.
 """
 
@@ -13,8 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from labs.engine import claims
 from labs.engine.env import Env
 from labs.engine.errors import CannotRunError
+from labs.engine.evidence import Seen
 from labs.engine.places import at
 
 _RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ?(.*)")
@@ -35,6 +38,38 @@ class Rule:
         """The chain that it jumps to, or what it does: DNAT, MARK, MASQUERADE."""
         found = _JUMP.search(self.text)
         return found[1] if found else ""
+
+
+@dataclass(frozen=True)
+class EarlierRules:
+    """The rules of the client's node before the reader acted."""
+
+    rules: list[Rule]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Those of them that counted packets since, from the hook on where a pod's packets come in."""
+
+    rules: list[Rule]
+
+
+def read_the_counters(env: Env) -> None:
+    """Record EarlierRules: for before()."""
+    env.record(EarlierRules(read_rules(env, env.on.client_node)))
+
+
+def follow_the_jumps(env: Env) -> None:
+    """Record Passed: for observe()."""
+    now = read_rules(env, env.on.client_node)
+    env.record(Passed(chain(grown(env.seen[EarlierRules].rules, now), "PREROUTING")))
+
+
+def hop(seen: Seen, here: str, to: str, must: str, text: str = "") -> claims.Claim:
+    """Claim that a rule with this text was passed which leads from one chain to another (each: how its name begins)."""
+    passed = [rule for rule in seen[Passed].rules if rule.chain.startswith(here) and rule.target.startswith(to)]
+    found = next((f"{rule.chain} {rule.text}" for rule in passed if text in rule.text), "")
+    return claims.true(must, bool(found), found or "no such rule counted a packet")
 
 
 def read_rules(env: Env, node: str, table: str = NAT, *, family: int = 4) -> list[Rule]:

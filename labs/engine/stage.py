@@ -27,6 +27,7 @@ from labs.engine.progress import state_folder
 from labs.engine.screen import Screen
 from labs.engine.target import Document
 
+UNFINISHED = "unfinished"
 OPTIONS = ("-y", "--json", "--fail-percent", "0")
 
 
@@ -53,7 +54,7 @@ def deploy(name: str, screen: Screen) -> int:
 
 
 def deployed() -> str:
-    """Return the deploy that a lab left the cluster with."""
+    """Return the deploy that a lab left the cluster with; UNFINISHED if that was cut off."""
     mark = state_folder() / "deploy"
     return mark.read_text() if mark.exists() else CLUSTER
 
@@ -89,17 +90,19 @@ def restore(lab: Lab, env: Env) -> None:
     if lab.objects.exists():
         env.target.remove(f"lab-{lab.number}")
         _until_forgotten(lab, env)
-    if lab.deploy == deployed() != CLUSTER:
+    if lab.deploy != CLUSTER and deployed() in (lab.deploy, UNFINISHED):
         _to(CLUSTER, env)
 
 
 def _to(name: str, env: Env) -> None:
     mark = state_folder() / "deploy"
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(name)  # before: what was cut off half way is put right again
+    mark.write_text(UNFINISHED)  # what is cut off half way is no deploy: it is done again, or undone
     deploy(name, env.screen)
     if name == CLUSTER:
         mark.unlink()
+    else:
+        mark.write_text(name)
     env.target.read()
 
 

@@ -28,25 +28,26 @@ PACKAGES = {
 
 
 @deploy("agent")
-def agent() -> None:
+def agent(packet_path: bool = True) -> None:
+    """The agent. On a node without a kubelet the packet path is left out where kube-proxy has that part."""
     systemd = host.get_fact(Init) == "systemd"
     if "kubernetes" in host.groups:
         tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
         account(name="Account at the Kubernetes API")
     bundle(name="Bundle", tar=str(host.data.get("bundle") or BUNDLE))
-    put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings())})
+    put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings(packet_path))})
     if systemd:
         put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})
     service(name="Service", systemd=systemd)
 
 
-def settings() -> dict[str, object]:
+def settings(packet_path: bool = True) -> dict[str, object]:
     """What the template needs: this node, its source, and the networks of the whole cluster."""
     if "kubernetes" in host.groups:
         return _common() | _of_kubernetes()
     cidrs = {cidr for node in hosts.get_group("nodes") for cidr in node.data.pod_cidrs}
     source = {"manifests": MANIFESTS, "max_flows": FEW_FLOWS}
-    return _common() | {"source": source, "pod_cidrs": sorted(cidrs), "packet_path": True}
+    return _common() | {"source": source, "pod_cidrs": sorted(cidrs), "packet_path": packet_path}
 
 
 def _common() -> dict[str, object]:

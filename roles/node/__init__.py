@@ -4,6 +4,7 @@ The machine itself, in the local cluster a container-like node, comes from the i
 Kubernetes is known by name already, and its routes are the agent's: Nodes come and go.
 """
 
+from collections.abc import Collection
 from ipaddress import ip_interface, ip_network
 
 from pyinfra.api.deploy import deploy
@@ -18,7 +19,8 @@ FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 
 
 @deploy("node")
-def node() -> None:
+def node(native: Collection[int] = (4, 6)) -> None:
+    """Have native routes in these address families. In another one somebody else leads to the other nodes' pods."""
     kubernetes = "kubernetes" in host.groups
     if not kubernetes:
         lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
@@ -26,7 +28,9 @@ def node() -> None:
     if "nodes" in host.groups:
         sysctls(name="Forward packets", values=FORWARD)
     if "nodes" in host.groups and not kubernetes:
-        routes(name="Routes to the other nodes' pods", wanted=pod_routes(host, hosts.get_group("nodes")))
+        every = pod_routes(host, hosts.get_group("nodes"))
+        ours = {cidr: gateway for cidr, gateway in every.items() if ip_network(cidr).version in native}
+        routes(name="Routes to the other nodes' pods", wanted=ours, unwanted=[*every.keys() - ours])
 
 
 def plain_addresses(machine: Host) -> list[str]:

@@ -37,10 +37,11 @@ def sysctls(values: Mapping[str, str]) -> Generator[StringCommand, None, None]:
 
 
 @operation()
-def routes(wanted: Mapping[str, str]) -> Generator[StringCommand, None, None]:
-    """Make sure of these routes, destination to gateway; others are left alone."""
+def routes(wanted: Mapping[str, str], unwanted: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
+    """Make sure of these routes, destination to gateway, and of none to these others; the rest is left alone."""
     present = host.get_fact(Routes)
     wrong = [f"ip route replace {to} via {gateway}" for to, gateway in wanted.items() if present.get(to) != gateway]
+    wrong += [f"ip route delete {to}" for to in unwanted if to in present]
     if wrong:
         yield StringCommand(" && ".join(wrong))
     else:

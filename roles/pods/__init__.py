@@ -18,17 +18,17 @@ PACKAGES = {"bridge": "containernetworking-plugins", "host-local": "containernet
 
 
 @deploy("pods")
-def pods() -> None:
+def pods(mtu: int | None = None) -> None:
     if "kubernetes" in host.groups:
         cni_network(name="CNI configuration")
         return
     tools(name="CNI plugins", packages=PACKAGES)
     put_files(name="The command pod", files={"/usr/local/bin/pod": POD.read_text()}, mode="755")
-    put_files(name="CNI configuration", files={"/etc/socklb/cni.json": cni_config(host.data.pod_cidrs)})
+    put_files(name="CNI configuration", files={"/etc/socklb/cni.json": cni_config(host.data.pod_cidrs, mtu)})
     pods_present(name="Pods", names=list(host.data.pods))
 
 
-def cni_config(pod_cidrs: Sequence[str]) -> str:
+def cni_config(pod_cidrs: Sequence[str], mtu: int | None = None) -> str:
     """A gateway but no masquerading: pod addresses are routed as they are, on the wire is what the pods sent."""
     config = {
         "cniVersion": "0.4.0",  # what Ubuntu 22.04's plugins (0.9.1) speak too
@@ -44,4 +44,4 @@ def cni_config(pod_cidrs: Sequence[str]) -> str:
             "ranges": [[{"subnet": cidr}] for cidr in pod_cidrs],
         },
     }
-    return json.dumps(config, indent=2) + "\n"
+    return json.dumps(config | ({"mtu": mtu} if mtu else {}), indent=2) + "\n"

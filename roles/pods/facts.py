@@ -1,6 +1,7 @@
 """The pods of a node."""
 
 import json
+from pathlib import PurePosixPath
 from typing import TypedDict
 
 from pyinfra.api.facts import FactBase
@@ -28,6 +29,20 @@ class Pods(FactBase[dict[str, Pod]]):
     def process(self, output: list[str]) -> dict[str, Pod]:
         pods: list[Pod] = json.loads("".join(output))
         return {pod["name"]: pod for pod in pods}
+
+
+class OutdatedPods(FactBase[list[str]]):
+    """The pods that were made with another network configuration than the present one."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self) -> str:
+        return "find /run/socklb/pods -name '[!.]*.json' ! -newer /etc/socklb/cni.json 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> list[str]:
+        return [PurePosixPath(path).stem for path in output]
 
 
 class OtherNetworks(FactBase[list[str]]):

@@ -11,15 +11,20 @@ from pyinfra.context import host
 from inventory.hosts import short_name
 from roles.kubectl import Nodes, cluster
 from roles.operations import failure, write_files
-from roles.pods.facts import OtherNetworks, Pods
+from roles.pods.facts import OtherNetworks, OutdatedPods, Pods
 
+# Where host-local goes on from. Without it pods that are made anew have the addresses that they had.
+LAST_ADDRESSES = "/run/socklb/cni/pods/last_reserved_ip.*"
 CONFLIST = f"/etc/cni/net.d/{OtherNetworks.conflist}"
 
 
 @operation()
 def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]:
-    """Make sure of these pods; others, that somebody made for an experiment, stay."""
-    missing = [name for name in names if name not in host.get_fact(Pods)]
+    """Make sure of these pods, on the present network; others, that somebody made for an experiment, stay."""
+    present, outdated = host.get_fact(Pods), host.get_fact(OutdatedPods)
+    missing = [name for name in names if name not in present or name in outdated]
+    if old := [name for name in missing if name in present]:
+        yield StringCommand(f"pod delete {shlex.join(old)} && rm -f {LAST_ADDRESSES}")
     if missing:
         yield StringCommand("pod add", shlex.join(missing))
     else:

@@ -30,6 +30,7 @@ class Machine:
             f'echo "$PWD: $*" >>{self.folder}/calls\n'
             'while [ $# != 0 ] && [ "$1" != -o ]; do\n'
             f"    case $1 in GOVERSION) echo {release} ;; download) {self.fetching()} ;; esac\n"
+            f'    [ "$1" != list ] || {{ {self.listing()}; exit; }}\n'
             "    shift\n"
             "done\n"
             f"[ $# = 0 ] || {{ {building or ':'}\n"
@@ -45,6 +46,12 @@ class Machine:
             f"touch {toolchain}/pkg/tool/linux/compile; "
             f'printf \'\\t"Dir": "{toolchain}",\\n\''
         )
+
+    def listing(self) -> str:
+        """The folder of a module's source, with the main.go of one that has backends."""
+        source = self.folder / "mod/flannel@v0.28.0"
+        imports = '_ "flannel/backend/tencentvpc"\\n_ "flannel/backend/udp"\\n'
+        return f"mkdir -p {source}; printf 'package main\\n{imports}' >{source}/main.go; echo {source}"
 
     def program(self, name: str, script: str) -> None:
         file = self.folder / "path" / name
@@ -90,6 +97,17 @@ def test_the_programs_know_the_version_that_the_cluster_is_asked_for(machine: Ma
     machine.run("kubeadm")
     (build,) = machine.builds()
     assert "-X k8s.io/component-base/version.gitVersion=v1.34.4" in build
+
+
+def test_flannel_is_built_of_its_own_main_file_without_the_backend_of_one_cloud(machine: Machine) -> None:
+    done = machine.run("flanneld")
+    assert done.returncode == 0, done.stderr
+    (build,) = machine.builds()
+    work = machine.bin.parent / "flannel"
+    assert build.startswith(f"{work}: build ")
+    assert "pkg/version.Version=v0.28.0" in build
+    assert (work / "go.sum").read_bytes() == (machine.images / "programs/flannel/go.sum").read_bytes()
+    assert (work / "main.go").read_text() == 'package main\n_ "flannel/backend/udp"\n'
 
 
 def test_what_is_there_is_not_built_again_until_its_module_changes(machine: Machine) -> None:

@@ -48,6 +48,11 @@ def test_pods_are_not_masqueraded() -> None:
     assert config["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:10:244:1::/64"}]]
 
 
+def test_pods_behind_a_tunnel_have_its_mtu() -> None:
+    assert json.loads(cni_config(["10.244.1.0/24"], mtu=1472))["mtu"] == 1472
+    assert "mtu" not in json.loads(cni_config(["10.244.1.0/24"])), "the network's own"
+
+
 def test_services_are_yaml_with_addresses_of_both_families(inventory: Inventory) -> None:
     services = inventory.get_group("nodes")[0].data.services
     documents = {

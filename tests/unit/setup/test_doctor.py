@@ -20,7 +20,9 @@ RELEASE = "6.1.0-18-amd64"
 CLSACT = ("clsact_init", "cls_bpf_classify")
 FILES = {
     "proc/filesystems": "nodev\tsysfs\nnodev\tcgroup2\nnodev\tbpf\n\text4\nnodev\toverlay\n",
-    "proc/kallsyms": "".join(f"0000 t {symbol}\n" for symbol in ("veth_newlink", "br_dev_newlink", *CLSACT)),
+    "proc/kallsyms": "".join(
+        f"0000 t {symbol}\n" for symbol in ("veth_newlink", "br_dev_newlink", "tun_chr_open", *CLSACT)
+    ),
     "proc/meminfo": "MemTotal:        2014000 kB\nMemAvailable:    1014000 kB\n",
     "proc/self/mountinfo": "24 31 0:22 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
     "proc/self/status": "Name:\tsh\nCapEff:\t000001ffffffffff\n",
@@ -140,10 +142,11 @@ def test_a_machine_with_everything_is_fine(machine: Machine) -> None:
     [
         (replace("proc/kallsyms", "cls_bpf"), "tc", "no tcx, no cls_bpf"),
         (replace("proc/kallsyms", "cl"), "tc", "no tcx, no sch_ingress cls_bpf"),
+        (replace("proc/kallsyms", "tun_chr_open"), "tun", "no module tun"),
         (lambda m: m.disk(1_000_000), "disk", "976 MB are free here (2000 are needed the first time)"),
         (replace("proc/meminfo", "1014000", "101400"), "memory", "99 MB are available (500 are needed)"),
     ],
-    ids=["no bpf classifier", "neither tcx nor clsact", "a full disk", "little memory"],
+    ids=["no bpf classifier", "neither tcx nor clsact", "no tun", "a full disk", "little memory"],
 )
 def test_what_is_short_or_missing_for_a_part_is_noted_and_stops_nothing(
     machine: Machine, take_away: Callable[[Machine], None], name: str, says: str
@@ -178,7 +181,7 @@ def test_the_table_shows_what_is_missing_beside_what_is_there(machine: Machine, 
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("MISSING")]
     assert lack.prerequisite in row
     assert lack.says in row
-    assert done.stdout.count("\nok ") == 14
+    assert done.stdout.count("\nok ") == 15
     assert "remedy: " in done.stdout
 
 

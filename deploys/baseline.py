@@ -1,0 +1,35 @@
+"""Makes the local cluster an ordinary one: flannel's UDP tunnel between the nodes, kube-proxy's iptables for Services.
+
+pyinfra inventory deploys/baseline.py
+
+The agent stays beside them for what processes of the node's cgroup ask; whatever is asked outside of it goes the
+ordinary way. `pyinfra inventory deploys/cluster.py` removes all of it again.
+"""
+
+from pyinfra.context import host
+
+from roles.agent import agent
+from roles.base import base
+from roles.baseline import MTU, applications, control_plane, flannel, kube_proxy, objects
+from roles.node import node
+from roles.operations import barrier
+from roles.pods import pods
+from roles.workload import workload
+
+is_node = "nodes" in host.groups
+
+base()
+node(native=(6,))  # IPv4 goes through the tunnel
+if is_node:
+    control_plane()
+    pods(mtu=MTU)
+barrier(name="Every pod has its addresses")
+if is_node:
+    workload()
+    objects()
+barrier(name="The API server knows them all")
+if is_node:
+    flannel()
+    kube_proxy()
+    applications()
+    agent(packet_path=False)

@@ -1,0 +1,80 @@
+"""What a node's connection tracking remembers, as `conntrack -L` prints it.
+
+    lab.step(..., observe=look_at_connection_tracking)    of the client's node
+    one = seen[Remembered].of(connection.client)          the entry of one of the client's connections, or None
+    one.server != one.answers                             somebody translates it
+
+Each entry has two directions: as the connection was begun, and as its replies come in. Where these do not mirror each
+other, the node changes addresses in between.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from labs.engine.env import Env
+from labs.engine.errors import CannotRunError
+from labs.engine.packet import Endpoint
+from labs.engine.places import Command, at
+
+_ENDS = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)")
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A connection: who asked whom, who answers, and to which address."""
+
+    client: Endpoint
+    server: Endpoint
+    answers: Endpoint
+    answered: Endpoint
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is translated: replies come from where was asked, to who asked."""
+        return (self.answers, self.answered) == (self.server, self.client)
+
+    def __str__(self) -> str:
+        return f"{self.client} → {self.server}, and back {self.answers} → {self.answered}"
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What the client's node remembers of the client, as a fact."""
+
+    entries: list[Tracked]
+
+    def of(self, client: Endpoint) -> Tracked | None:
+        return next((entry for entry in self.entries if entry.client == client), None)
+
+
+def look_at_connection_tracking(env: Env) -> None:
+    """Record Remembered: for observe()."""
+    env.record(Remembered(tracked(env, env.on.client_node, env.on.address(env.on.client))))
+
+
+def listing(node: str, client: str) -> Command:
+    """Return the command of a reader who wants to see the TCP connections that an address began."""
+    return at(node, "conntrack", "-L", "-p", "tcp", "--src", client)
+
+
+def tracked(env: Env, node: str, client: str) -> list[Tracked]:
+    """Return them, the ended ones too as long as they are remembered.
+
+    Raises:
+        CannotRunError: the node cannot say. An empty answer would look like "nothing there".
+    """
+    done = env.ask(listing(node, client))
+    if done.exit:
+        raise CannotRunError(f"exit status {done.exit} from:\n  $ {done.typed}\n  {done.err.strip()}")
+    return [*parse(done.out)]
+
+
+def parse(listed: str) -> Iterator[Tracked]:
+    for line in listed.splitlines():
+        ends = [
+            (Endpoint(source, int(sport)), Endpoint(target, int(dport)))
+            for source, target, sport, dport in _ENDS.findall(line)
+        ]
+        if len(ends) == 2:
+            yield Tracked(*ends[0], *ends[1])

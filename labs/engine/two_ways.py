@@ -1,0 +1,74 @@
+"""The same request two ways, side by side: outside the hook's cgroup, which is the ordinary way, and through the hook.
+
+    yield from ask_until(on, on.node_port(), [on.third])      in an act: each until a pod of these nodes answers
+    asked, hooked = connection(seen), connection(seen, hooked=True)
+    same(seen, "tunnel", asked.packets[0])                    the same packet in another capture
+
+Both are known by the capture "pod" at the client: what goes through the hook goes to a pod from its first packet on. A
+packet of TCP has the same sequence number wherever it passes, whoever changes its addresses or carries it in another.
+"""
+
+from collections.abc import Collection, Iterator
+
+from labs.engine.conversation import Conversation
+from labs.engine.errors import NothingRecordedError
+from labs.engine.evidence import Seen
+from labs.engine.model import Commands
+from labs.engine.packet import Endpoint, Packet
+from labs.engine.scenario import MANY, Scenario
+
+
+def ask_until(on: Scenario, service: Endpoint, nodes: Collection[str]) -> Commands:
+    """Ask outside the hook and then through it, each until a pod of one of these nodes has answered."""
+    for hooked in False, True:
+        for _ in range(MANY):
+            said = yield on.curl(service, hooked=hooked)
+            if on.node_of(said.out) in nodes:
+                break
+
+
+def connections(seen: Seen, *, hooked: bool = False) -> list[Conversation]:
+    """Return the client's that were answered, of one of the two ways."""
+    pods = seen.on.backends().values()
+    return [one for one in seen.capture("pod").conversations if (one.server in pods) == hooked and one.reply]
+
+
+def connection(seen: Seen, *, hooked: bool = False) -> Conversation:
+    """Return the last of them.
+
+    Raises:
+        NothingRecordedError: there is none.
+    """
+    found = connections(seen, hooked=hooked)
+    if not found:
+        raise NothingRecordedError(f"no request {'through' if hooked else 'outside'} the hook was answered")
+    return found[-1]
+
+
+def answering(seen: Seen) -> Endpoint | None:
+    """Return the pod that answered outside the hook."""
+    return seen.on.backends().get(seen.on.pod_called(connection(seen).reply))
+
+
+def copies(seen: Seen, capture: str, packet: Packet) -> Iterator[Packet]:
+    """Yield the same packet in a capture, with whatever addresses, and those that carry it."""
+    for one in seen.capture(capture).packets:
+        inner = one.inner or one
+        if (inner.sequence, inner.note) == (packet.sequence, packet.note):
+            yield one
+
+
+def same(seen: Seen, capture: str, packet: Packet) -> Packet:
+    """Return the first of them.
+
+    Raises:
+        NothingRecordedError: there is none.
+    """
+    found = next(copies(seen, capture, packet), None)
+    if found is None:
+        raise NothingRecordedError(f"the {packet.note} from {packet.source} is not in the capture '{capture}'")
+    return found
+
+
+def ends(packet: Packet | None) -> str:
+    return f"{packet.source} → {packet.target}" if packet else "no packet"

@@ -1,0 +1,57 @@
+"""What a node has of the ordinary way."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from shlex import quote
+
+from pyinfra.api.facts import FactBase
+
+HOME = "/etc/baseline"
+RUN = "/run/baseline"
+AUTHORITY = f"{RUN}/certificates/apiserver.crt"  # the API server signs its own certificate
+APPLIED = f"{RUN}/applied"  # digests of the files whose objects the API server has
+
+
+class There(FactBase[bool]):
+    """Whether anything of it is there."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self) -> str:
+        return f"[ ! -e {HOME} ] && [ ! -e {RUN} ] || echo yes"
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["yes"]
+
+
+class Holding(FactBase[list[str]]):
+    """Those of these conditions (name to shell command) that hold."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, conditions: Mapping[str, str]) -> str:
+        return (
+            "; ".join(f"{{ {held}; }} >/dev/null 2>&1 && echo {quote(name)}" for name, held in conditions.items())
+            + "; true"
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+class Authority(FactBase[str]):
+    """The API server's certificate, as a kubeconfig has it."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        return f"cat {AUTHORITY} 2>/dev/null || true"
+
+    def process(self, output: list[str]) -> str:
+        return b64encode("".join(f"{line}\n" for line in output).encode()).decode()

@@ -1,0 +1,89 @@
+"""Labs 02 and 03: the ordinary way is seen whole, what goes another way is found, and afterwards nothing is left.
+
+They have one deploy, which is built once for what is broken on purpose, and once by each lab.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labs.engine.places import ROOT
+from tests.labs.command import lab, run_whole
+from tests.labs.state import state
+from tests.support.cluster import Cluster
+
+NODE_PORT = ("PREROUTING", "-p", "tcp", "--dport", "32000", "-j", "DNAT", "--to-destination", "10.244.2.3:8080")
+ROUTES = {"10.244.0.0/24": "172.18.0.2", "10.244.2.0/24": "172.18.0.4"}  # as they are without flannel
+LIMIT = 60.0
+
+
+@pytest.fixture(scope="module")
+def before(cluster: Cluster) -> Iterator[dict[str, str]]:
+    yield state(cluster)
+    lab("reset", "02")
+
+
+def test_a_deploy_that_was_cut_off_is_finished_by_the_next_command(cluster: Cluster, before: dict[str, str]) -> None:
+    words = [Path(sys.executable).with_name("lab"), "run", "02", "--step", "1"]
+    quiet = subprocess.DEVNULL
+    running = subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdin=quiet, stdout=quiet, stderr=quiet)
+    end = time.monotonic() + LIMIT
+    while cluster.node("cp").run(["test", "-e", "/run/baseline/etcd.pid"]).returncode and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert cluster.node("w1").run(["test", "-e", "/run/baseline/kube-proxy.pid"]).returncode, "it is half made"
+    done = lab("run", "02", "--step", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_rule_that_is_not_kube_proxys_is_found(cluster: Cluster, before: dict[str, str]) -> None:
+    w1 = cluster.node("w1")
+    w1.output("iptables", "-t", "nat", "-I", *NODE_PORT)
+    try:
+        done = lab("run", "02", "--step", "3")
+    finally:
+        w1.output("iptables", "-t", "nat", "-D", *NODE_PORT)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "✗ this one goes to an address of the node" in done.stdout
+    assert "✗ a connection passes them once, and none does through the hook" in done.stdout
+
+
+def test_a_way_past_the_tunnel_is_found(cluster: Cluster, before: dict[str, str]) -> None:
+    w1 = cluster.node("w1")
+    for pods, node in ROUTES.items():
+        w1.output("ip", "route", "add", pods, "via", node)
+    try:
+        done = lab("run", "02", "--step", "4")
+    finally:
+        for pods in ROUTES:
+            w1.output("ip", "route", "delete", pods)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "is not in the capture 'tunnel'" in done.stdout.replace("\n    ", " ")
+
+
+def test_a_socket_that_is_not_hooked_is_found(cluster: Cluster, before: dict[str, str]) -> None:
+    """kube-proxy translates what the hook would have. What is broken is mended by the deploy of the next test."""
+    assert lab("run", "03", "--step", "1").returncode == 0
+    w1 = cluster.node("w1")
+    w1.output("sh", "-c", "kill $(cat /run/socklb/agent.pid) && while socklb status >/dev/null; do sleep 0.1; done")
+    w1.output("socklb", "cleanup")
+    done = lab("run", "03", "--step", "3")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "✗ wire: the connection is with the pod that answers" in done.stdout
+    assert "✗ rules: it passes none of the Service's" in done.stdout
+    assert "✗ each packet: it stays as it was sent" in done.stdout
+
+
+@pytest.mark.parametrize("number", ["02", "03"])
+def test_every_claim_holds_and_afterwards_all_is_as_before(
+    cluster: Cluster, before: dict[str, str], number: str
+) -> None:
+    run_whole(number)
+    assert state(cluster) == before
