@@ -6,6 +6,7 @@ The agent stays beside them for what processes of the node's cgroup ask; whateve
 ordinary way. `pyinfra inventory deploys/cluster.py` removes all of it again.
 """
 
+from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host
 
 from roles.agent import agent
@@ -17,6 +18,12 @@ from roles.pods import pods
 from roles.workload import workload
 
 is_node = "nodes" in host.groups
+
+if "kubernetes" in host.groups:
+    raise OperationError(
+        f"{host.name} has a kubelet, and its cluster a network of its own; only the local cluster is made an ordinary "
+        "one. Next: pyinfra inventory/local.py deploys/baseline.py"
+    )
 
 base()
 node(native=(6,))  # IPv4 goes through the tunnel

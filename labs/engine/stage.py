@@ -60,7 +60,9 @@ def deployed() -> str:
 
 
 def prepare(lab: Lab, env: Env) -> None:
-    """Bring the cluster to where the lab begins. What is there already stays."""
+    """Bring the cluster to where the lab begins. What is there already stays, and what lacks a need is left alone."""
+    if any(need.missing(env) for need in lab.needs):
+        return
     if lab.deploy != deployed():
         _to(lab.deploy, env)
     if lab.objects.exists():

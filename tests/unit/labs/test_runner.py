@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from labs.engine import stage
 from labs.engine.claims import Claim, Verdict, true
 from labs.engine.env import Env
 from labs.engine.errors import BrokenCaptureError, CannotRunError
@@ -13,7 +14,7 @@ from labs.engine.needs import Need, inventories
 from labs.engine.places import at
 from labs.engine.runner import Result, exit_code, judge, run_step, with_controls
 from labs.engine.scenario import Scenario
-from labs.engine.stage import restore
+from labs.engine.stage import prepare, restore
 from tests.unit.labs.bench import Bench, Rules
 
 
@@ -177,3 +178,13 @@ def test_what_a_machine_that_tests_must_have_is_no_excuse_there(tmp_path: Path) 
     bench.ask.needs = [Need("no bpftool".format, excuses_ci=False)]
     assert verdicts(run(bench, bench.ask, strict=True)) == [Verdict.FALSE]
     assert verdicts(run(bench, bench.ask, strict=False)) == [Verdict.SKIPPED]
+
+
+def test_a_cluster_that_a_lab_is_not_for_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "state_folder", lambda: tmp_path / "state")
+    bench = Bench(tmp_path)
+    bench.lab.deploy, bench.lab.needs = "nowhere", [Need(lambda _: "another kind of cluster", excuses_ci=True)]
+    prepare(bench.lab, bench.env())
+    bench.lab.needs = []
+    with pytest.raises(CannotRunError, match="could not be built"):
+        prepare(bench.lab, bench.env())
