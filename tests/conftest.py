@@ -9,6 +9,7 @@ from collections.abc import Generator
 
 import pytest
 
+os.environ["LC_ALL"] = "C.UTF-8"  # labs are told in the language of the locale: here the one that tests expect
 ADVICE = "CI is set, where a skipped test fails. Let it run there, or mark it skip_in_ci_ok(reason)."
 
 

@@ -106,8 +106,8 @@ def answered(capture: Capture, on: Scenario, must: str, at_least: int = 1) -> Cl
     seen = [(on.pod_at(one.server), on.pod_called(one.reply) or "nobody") for one in capture.conversations]
     wrong = [f"a connection with {pod} is answered by {who}" for pod, who in seen if pod != who]
     right = f"{len(seen)} with {', '.join(sorted({pod for pod, _ in seen}))}" if seen else "no connection"
-    few = "" if len(seen) >= at_least else f"; {at_least} are wanted"
-    claim = true(must, not wrong and not few, (wrong[0] if wrong else right) + few)
+    found, enough = wrong[0] if wrong else right, len(seen) >= at_least
+    claim = true(must, not wrong and enough, found if enough else f"{found}; {at_least} are wanted")
     return _unless_broken(capture, claim)
 
 

@@ -12,6 +12,7 @@ from inventory.connectors.host import NodeError
 from inventory.hosts import UnknownInventoryError
 from inventory.reach import NotSupportedError
 from labs.engine.errors import LabError
+from labs.engine.language import LANGUAGES, choose, told
 from socklb.command import Parser, ended, fail
 
 VERBS = (
@@ -44,14 +45,15 @@ def _run(typed: list[str]) -> int:
     split = typed.index("--") if "--" in typed else len(typed)  # what follows is for another command
     options = _parser(typed[:1]).read(typed[:split])
     options.command = typed[split + 1 :]
+    choose(options.lang)
     try:
         return _module(options.verb).run(options)
     except LabError as error:
-        return fail("lab", str(error), error.exit_code)
+        return fail("lab", told(str(error)), error.exit_code)
     except UnknownInventoryError as error:
-        return fail("lab", str(error), USAGE)
+        return fail("lab", told(str(error)), USAGE)
     except (NodeError, NotSupportedError) as error:
-        return fail("lab", str(error), CANNOT_RUN)
+        return fail("lab", told(str(error)), CANNOT_RUN)
 
 
 def _parser(first: Sequence[str]) -> Parser:
@@ -61,7 +63,9 @@ def _parser(first: Sequence[str]) -> Parser:
     for name in [verb for verb in VERBS if verb in first] or VERBS:
         verb = _module(name)
         about = (verb.__doc__ or "").strip()
-        verb.configure(verbs.add_parser(name, help=about.splitlines()[0].partition(": ")[2], description=about))
+        one = verbs.add_parser(name, help=about.splitlines()[0].partition(": ")[2], description=about)
+        one.add_argument("--lang", choices=LANGUAGES, help="the language it is told in; without it, the locale's")
+        verb.configure(one)
     return parser
 
 

@@ -18,6 +18,8 @@ from typing import TypeVar
 from labs.engine.capture import Capture, Look, Report, recording, tcpdump, until_stdin_ends
 from labs.engine.errors import CannotRunError
 from labs.engine.evidence import Seen
+from labs.engine.language import gettext as _
+from labs.engine.language import told
 from labs.engine.places import Command, Output, at
 from labs.engine.scenario import Scenario
 from labs.engine.screen import Screen
@@ -69,7 +71,7 @@ class Env:
         waiting = False
         while not (found := look()):
             if not waiting:
-                self.screen.line(f"Waiting until {what} …", "dim")
+                self.screen.line(_("Waiting until {what} …").format(what=told(what)), "dim")
                 waiting = True
             if time.monotonic() > end:
                 raise CannotRunError(f"it did not happen within {seconds:.0f} s that {what}; the last look: {found!r}")

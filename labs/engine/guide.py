@@ -15,6 +15,8 @@ from enum import Enum
 
 from labs.engine import progress
 from labs.engine.claims import Claim, Verdict
+from labs.engine.language import gettext as _
+from labs.engine.language import told
 from labs.engine.model import Step
 from labs.engine.places import Command
 from labs.engine.progress import Open, read_open, write_open
@@ -49,7 +51,7 @@ class Guide:
 
     def tell(self) -> None:
         """Say the task, and what to type where that is not the task itself."""
-        self.screen.heading(f"Step {self.section.number} of {len(self.lab.steps)} · {self.step.title}")
+        self.screen.heading(self.lab.heading(self.step))
         self.screen.prose(self.section.why)
         self.screen.line()
         for command in self.shown():
@@ -59,8 +61,9 @@ class Guide:
         """Say the task, and how it is found out whether it is done."""
         self.tell()
         self.screen.line()
-        self.screen.line("Keep `lab watch` in another terminal: it says when the step is done.")
-        self.screen.line(f"Stuck: lab hint. See it done: lab solve. All steps at once: lab run {self.lab.number}")
+        self.screen.line(_("Keep `lab watch` in another terminal: it says when the step is done."))
+        ways = _("Stuck: lab hint. See it done: lab solve. All steps at once: lab run {lab}")
+        self.screen.line(ways.format(lab=self.lab.number))
 
     def shown(self) -> list[Command]:
         """Return what there is to type, but for what the README folds away."""
@@ -84,7 +87,7 @@ class Guide:
             part(env)
         started = time.monotonic()
         with captured(self.step.where(env.on), env):
-            self.screen.line("Watching. Type in another terminal; Enter here forgets what was seen.", "dim")
+            self.screen.line(_("Watching. Type in another terminal; Enter here forgets what was seen."), "dim")
             left = self._until_true(pressed)
         if left is Left.DONE:
             observe(self.step, env)
@@ -105,7 +108,7 @@ class Guide:
         level = min(self.opened.hints, HINTS - 1)
         progress.count_hint(self.opened)
         text = self.section.hints[level] if level < len(self.section.hints) else made[level]()
-        return f"Hint {level + 1} of {HINTS}: {text}"
+        return _("Hint {level} of {count}: {text}").format(level=level + 1, count=HINTS, text=text)
 
     def go(self, step: Step) -> "Guide":
         write_open(Open(self.lab.name, step.key))
@@ -113,9 +116,8 @@ class Guide:
 
     def _record_controls(self) -> None:
         for step in with_controls(self.step, self.evidence)[:-1]:
-            self.screen.line(
-                f"Step {self.lab.section(step).number} is the control of this one: the lab does it.", "dim"
-            )
+            doing = _("Step {number} is the control of this one: the lab does it.")
+            self.screen.line(doing.format(number=self.lab.section(step).number), "dim")
             run_step(self.lab, step, self.session.env(step), self.evidence, strict=False)
 
     def _until_true(self, pressed: Callable[[float], bool]) -> Left:
@@ -157,20 +159,23 @@ class Guide:
     def _missing(self) -> str:
         claims = claims_of(self.step, self.evidence)
         wanted = [claim for claim in claims if claim.verdict is not Verdict.TRUE]
-        return "not true yet: " + "; ".join(f"{claim.must} ({claim.seen})" for claim in wanted)
+        missing = "; ".join(f"{told(claim.must)} ({told(claim.seen)})" for claim in wanted)
+        return _("not true yet: {claims}").format(claims=missing)
 
     def _where(self) -> str:
         commands = self.step.commands(self._on)
         places = [
-            f"{'' if command.hooked else 'outside the hook, '}at {command.place}: {command.words[0]}"
+            (_("at {place}: {program}") if command.hooked else _("outside the hook, at {place}: {program}")).format(
+                place=command.place, program=command.words[0]
+            )
             for command in commands
         ]
-        return f"what it takes is typed {'; '.join(dict.fromkeys(places))}"
+        return _("what it takes is typed {places}").format(places="; ".join(dict.fromkeys(places)))
 
     def _shape(self) -> str:
         commands = self.step.commands(self._on)
         shapes = [f"{command.typed.partition(' -- ')[0]} -- {command.words[0]} …" for command in commands]
-        return f"{'; '.join(dict.fromkeys(shapes))}. The whole: lab solve"
+        return _("{commands}. The whole: lab solve").format(commands="; ".join(dict.fromkeys(shapes)))
 
 
 def true(claims: Sequence[Claim]) -> bool:

@@ -28,9 +28,11 @@ from labs.engine.claims import Claim
 from labs.engine.env import Env
 from labs.engine.errors import LabError
 from labs.engine.evidence import Seen
+from labs.engine.language import ENGLISH
+from labs.engine.language import gettext as _
 from labs.engine.needs import Need
 from labs.engine.places import ROOT, Command, Output
-from labs.engine.prose import Prose, Section, parse
+from labs.engine.prose import Prose, Section, parse, parse_other
 from labs.engine.scenario import Scenario
 
 LABS = ROOT / "labs"
@@ -153,23 +155,31 @@ class Lab:
     def section(self, step: Step) -> Section:
         return self.prose.sections[self.steps.index(step)]
 
+    def heading(self, step: Step) -> str:
+        section = self.section(step)
+        told = _("Step {number} of {count} · {title}")
+        return told.format(number=section.number, count=len(self.steps), title=section.title)
+
 
 def available() -> list[str]:
     return sorted(file.parent.name for file in LABS.glob("[0-9][0-9]-*/lab.py"))
 
 
-def load(wanted: str) -> Lab:
-    """The lab whose folder is called, or begins with, `wanted`."""
+def load(wanted: str, language: str = ENGLISH) -> Lab:
+    """The lab whose folder is called, or begins with, `wanted`; told in this language, where it has its prose in it."""
     found = [name for name in available() if name == wanted or name.startswith(f"{wanted}-")]
     if len(found) != 1:
         raise LabError(f"no lab '{wanted}'; there is: {', '.join(available())}")
-    return load_folder(LABS / found[0])
+    return load_folder(LABS / found[0], language)
 
 
-def load_folder(folder: Path) -> Lab:
+def load_folder(folder: Path, language: str = ENGLISH) -> Lab:
     lab: Lab = _module(folder).lab
     lab.folder, lab.prose = folder, parse((folder / "README.md").read_text())
     _in_step(lab)
+    other = folder / f"README.{language}.md"
+    if other.exists():
+        lab.prose = parse_other(other.read_text(), language, lab.prose)
     return lab
 
 

@@ -12,15 +12,19 @@ what it means
 text
 </details>
 ## What you have seen          (any heading without a number: the closing words)
+
+In README.zh-CN.md a hint is 提示, and a paragraph one line: a line's end would be a space between two characters.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labs.engine.errors import LabError
+from labs.engine.language import ENGLISH
 
 _DETAILS = re.compile(r"^<details><summary>(.*?)</summary>$(.*?)^</details>$", re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"(\d+)\. (.+)")
+_HINT = ("Hint", "提示")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Prose:
     intro: str
     sections: tuple[Section, ...]
     closing: str
+    language: str = ENGLISH
 
 
 def parse(text: str) -> Prose:
@@ -58,6 +63,15 @@ def parse(text: str) -> Prose:
     return Prose(title.removeprefix("# ").strip(), intro.strip(), tuple(numbered), closing)
 
 
+def parse_other(text: str, language: str, english: Prose) -> Prose:
+    """Return the same prose in another language; it must have the same steps."""
+    prose = replace(parse(text), language=language)
+    if len(prose.sections) != len(english.sections):
+        steps = f"{len(prose.sections)} steps, and README.md {len(english.sections)}"
+        raise LabError(f"'{english.title}': README.{language}.md has {steps}")
+    return prose
+
+
 def paragraphs(markdown: str) -> list[str]:
     """The paragraphs of a piece of prose, each on one line; a list item is a paragraph, a block of code is left out."""
     without_code = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
@@ -68,8 +82,8 @@ def paragraphs(markdown: str) -> list[str]:
 def _section(number: int, title: str, body: str) -> Section:
     """Text before the first block of commands says why; text after it says what it means."""
     folded = _DETAILS.findall(body)
-    hints = tuple(" ".join(text.split()) for summary, text in folded if summary == "Hint")
-    hidden = frozenset(_commands("".join(text for summary, text in folded if summary != "Hint")))
+    hints = tuple(" ".join(text.split()) for summary, text in folded if summary in _HINT)
+    hidden = frozenset(_commands("".join(text for summary, text in folded if summary not in _HINT)))
     typed = _commands(body)
     fence = "```console\n" in body
     body = _DETAILS.sub("", body)

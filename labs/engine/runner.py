@@ -40,7 +40,7 @@ def run_step(lab: Lab, step: Step, env: Env, evidence: Evidence, *, strict: bool
     started = time.monotonic()
     section = lab.section(step)
     env = replace(env, seen=evidence.of(step.key))
-    env.screen.heading(f"Step {section.number} of {len(lab.steps)} · {step.title}")
+    env.screen.heading(lab.heading(step))
     env.screen.prose(section.why)
     evidence.wipe(step.key)
     claims = skipped([*lab.needs, *step.needs], env, strict=strict) or _do(step, env, evidence, strict=strict)

@@ -5,18 +5,21 @@ nothing asks, so that a log of a run reads like the run.
 """
 
 import os
-import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from labs.engine.capture import Capture
 from labs.engine.claims import Claim, Verdict
 from labs.engine.ladder import WIDTH, ladder
+from labs.engine.language import gettext as _
+from labs.engine.language import told
 from labs.engine.places import Output
 from labs.engine.prose import paragraphs
+from labs.engine.wrap import wrap
 
 MARKS = {
     Verdict.TRUE: ("✓", "green"),
@@ -44,7 +47,7 @@ class Screen:
 
     def heading(self, text: str) -> None:
         self.line()
-        self.line(f"{text} ".ljust(WIDTH, "─"), "bold")
+        self.line(f"{text} " + "─" * (WIDTH - cell_len(text) - 1), "bold")
 
     def prose(self, markdown: str) -> None:
         for paragraph in paragraphs(markdown):
@@ -58,24 +61,24 @@ class Screen:
         for text in said[:lines]:
             self.line(f"  {text}")
         if len(said) > lines:
-            self.line(f"  … {len(said) - lines} more lines")
+            self.line("  " + _("… {count} more lines").format(count=len(said) - lines))
         if done.exit:
-            self.line(f"  (exit status {done.exit})", "dim")
+            self.line("  " + _("(exit status {status})").format(status=done.exit), "dim")
 
     def capture(self, capture: Capture, file: Path, fold: int) -> None:
         self.line()
         self.line(f"$ {capture.command}", "bold cyan")
         for text in ladder(capture.packets, capture.names, fold):
             self.line(text)
-        self.line(f"    again: tcpdump -nr {os.path.relpath(file)}", "dim")
+        self.line("    " + _("again: {command}").format(command=f"tcpdump -nr {os.path.relpath(file)}"), "dim")
 
     def claims(self, claims: Iterable[Claim]) -> None:
         self.line()
         for claim in claims:
             mark, style = MARKS[claim.verdict]
-            self._wrapped(f"{mark} {claim.must}", hanging="  ", style=style)
-            self._wrapped(f"    {claim.seen}", hanging="    ", style="dim")
+            self._wrapped(f"{mark} {told(claim.must)}", hanging="  ", style=style)
+            self._wrapped(f"    {told(claim.seen)}", hanging="    ", style="dim")
 
     def _wrapped(self, text: str, hanging: str, style: str = "") -> None:
-        for line in textwrap.wrap(text, WIDTH, subsequent_indent=hanging, break_on_hyphens=False):
+        for line in wrap(text, WIDTH, hanging):
             self.line(line, style)

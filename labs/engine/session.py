@@ -2,6 +2,8 @@
 
 from labs.engine.env import Env
 from labs.engine.evidence import Evidence
+from labs.engine.language import chosen
+from labs.engine.language import gettext as _
 from labs.engine.model import Lab, Step, load
 from labs.engine.progress import state_folder
 from labs.engine.screen import Screen
@@ -33,10 +35,17 @@ class Session:
         self.target.read()
         restore(self.lab, self.env())
 
+    def introduce(self) -> None:
+        """Say what the lab is about."""
+        if self.lab.prose.language != chosen():
+            self.screen.line(_("This lab is not told in your language yet: in English."), "dim")
+        self.screen.heading(self.lab.prose.title)
+        self.screen.prose(self.lab.prose.intro)
+
     def env(self, step: Step | None = None) -> Env:
         seen = self.evidence.of(step.key if step else "")
         return Env(self.target, seen, self.screen, self.lab.folder)
 
 
 def open_lab(name: str) -> Session:
-    return Session(load(name), Screen())
+    return Session(load(name, chosen()), Screen())

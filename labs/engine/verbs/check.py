@@ -5,6 +5,7 @@ Exit status as of `lab run`.
 
 import argparse
 
+from labs.engine.language import gettext as _
 from labs.engine.runner import exit_code, judge
 from labs.engine.session import open_lab
 from labs.engine.verbs.run import step_number
@@ -20,12 +21,10 @@ def run(options: argparse.Namespace) -> int:
     steps = session.lab.steps if options.step is None else [step_number(session, options.step)]
     claims = {step.title: judge(step, session.evidence) for step in steps}
     for step in steps:
-        recorded = session.evidence.of(step.key).recorded
-        when = (
-            f" (recorded {recorded})"
-            if recorded
-            else f" (next: lab run {options.lab} --step {session.lab.section(step).number})"
-        )
-        session.screen.heading(f"Step {session.lab.section(step).number} · {step.title}{when}")
+        section, recorded = session.lab.section(step), session.evidence.of(step.key).recorded
+        again = f"lab run {options.lab} --step {section.number}"
+        when = _("recorded {time}").format(time=recorded) if recorded else _("next: {command}").format(command=again)
+        heading = _("Step {number} · {title} ({when})")
+        session.screen.heading(heading.format(number=section.number, title=section.title, when=when))
         session.screen.claims(claims[step.title])
     return exit_code([claim for of_step in claims.values() for claim in of_step])

@@ -22,7 +22,7 @@ EXAMPLE = "lab exec client -- ip address"
 
 
 def configure(parser: Parser) -> None:
-    parser.usage = "lab exec [-h] [--unhooked] PLACE -- COMMAND [ARGUMENT...]"
+    parser.usage = "lab exec [-h] [--lang LANGUAGE] [--unhooked] PLACE -- COMMAND [ARGUMENT...]"
     parser.advice = f"the command stands behind --, for example: {EXAMPLE}"
     parser.add_argument("place", metavar="PLACE", help="a pod, a node or outside, such as client or w1")
     parser.add_argument("--unhooked", action="store_true", help="outside the hooks' cgroup")

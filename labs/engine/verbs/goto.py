@@ -6,6 +6,7 @@ import io
 from rich.console import Console
 
 from labs.engine.guide import open_guide
+from labs.engine.language import gettext as _
 from labs.engine.runner import exit_code, run_step
 from labs.engine.screen import Screen
 from labs.engine.session import Session
@@ -26,12 +27,12 @@ def run(options: argparse.Namespace) -> int:
         unseen.evidence.wipe(step.key)
     for step in guide.lab.steps[: options.step - 1]:
         result = run_step(guide.lab, step, unseen.env(step), unseen.evidence, strict=False)
-        number = guide.lab.section(step).number
+        section = guide.lab.section(step)
         told = (
-            "done"
+            _("Step {number}, {title}: done")
             if exit_code(result.claims) in (0, 3)
-            else f"not all is true. Next: lab check {guide.lab.number} {number}"
+            else _("Step {number}, {title}: not all is true. Next: lab check {lab} {number}")
         )
-        guide.screen.line(f"Step {number}, {step.title}: {told}", "dim")
+        guide.screen.line(told.format(number=section.number, title=section.title, lab=guide.lab.number), "dim")
     guide.go(wanted).tell_what_next()
     return 0

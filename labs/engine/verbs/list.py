@@ -3,6 +3,7 @@
 import argparse
 
 from labs.engine import progress
+from labs.engine.language import gettext as _
 from labs.engine.model import available
 from labs.engine.screen import Screen
 from labs.engine.session import open_lab
@@ -19,8 +20,10 @@ def run(_options: argparse.Namespace) -> int:
         session = open_lab(name)
         steps = session.lab.steps
         done = sum(session.evidence.of(step.key).is_done for step in steps)
-        at = " (open)" if opened and opened.lab == name else ""
+        at = _(" (open)") if opened and opened.lab == name else ""
         bar = "■" * done + "□" * (len(steps) - done)
-        screen.line(f"{name:<18} {session.lab.minutes:>3} min  {bar:<10} {done} of {len(steps)} steps done{at}")
+        progressed = _("{minutes:>3} min  {bar:<10} {done} of {count} steps done")
+        told = progressed.format(minutes=session.lab.minutes, bar=bar, done=done, count=len(steps))
+        screen.line(f"{name:<18} {told}{at}")
         screen.line(f"{'':<18} {session.lab.prose.title}", "dim")
     return 0

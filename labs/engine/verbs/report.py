@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from labs.engine.errors import LabError
+from labs.engine.language import gettext as _
 from labs.engine.model import Lab, available, load
 from labs.engine.report.live import serving
 from labs.engine.report.page import Report
@@ -52,15 +53,15 @@ def _write(report: Report, folder: Path) -> int:
         (folder / "captures" / name).write_bytes(data)
     page = folder / "index.html"
     page.write_text(report.html())
-    Screen().line(f"Written: {page.as_uri()}")
+    Screen().line(_("Written: {address}").format(address=page.as_uri()))
     return 0
 
 
 def _serve(report: Report, port: int) -> int:
     with serving(report, port) as address:
-        Screen().line(f"Serving {address} until Ctrl-C. Run steps in another terminal.")
+        Screen().line(_("Serving {address} until Ctrl-C. Run steps in another terminal.").format(address=address))
         try:
             Event().wait()
         except KeyboardInterrupt:
-            Screen().line("The page is closed.")
+            Screen().line(_("The page is closed."))
     return 0

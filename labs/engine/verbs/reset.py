@@ -3,6 +3,7 @@
 import argparse
 
 from labs.engine import progress
+from labs.engine.language import gettext as _
 from labs.engine.session import open_lab
 
 
@@ -17,5 +18,5 @@ def run(options: argparse.Namespace) -> int:
     opened = progress.read_open()
     if opened and opened.lab == session.lab.name:
         progress.close()
-    session.screen.line(f"{session.lab.name} is as before its first step.")
+    session.screen.line(_("{lab} is as before its first step.").format(lab=session.lab.name))
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from labs.engine import junit
 from labs.engine.claims import Claim, Verdict
 from labs.engine.errors import LabError
+from labs.engine.language import gettext as _
 from labs.engine.model import Step, available
 from labs.engine.runner import Result, exit_code, run_step, with_controls
 from labs.engine.screen import Screen
@@ -66,8 +67,7 @@ def opened(session: Session, number: int | None) -> list[Step]:
     session.restore()  # also shows that the nodes can be reached, before anything is wiped
     for step in session.lab.steps:
         session.evidence.wipe(step.key)
-    session.screen.heading(session.lab.prose.title)
-    session.screen.prose(session.lab.prose.intro)
+    session.introduce()
     session.prepare()
     return session.lab.steps
 
@@ -82,18 +82,18 @@ def step_number(session: Session, number: int) -> Step:
 def report(session: Session, results: Sequence[Result], *, complete: bool) -> None:
     judged = claims(results)
     if complete and exit_code(judged) == 0:
-        session.screen.heading("What you have seen")
+        session.screen.heading(_("What you have seen"))
         session.screen.prose(session.lab.prose.closing)
     session.screen.line()
     session.screen.line(counted(results), "bold")
     for result in results:
         if {claim.verdict for claim in result.claims} & {Verdict.FALSE, Verdict.DOUBT}:
-            number = session.lab.section(result.step).number
-            session.screen.line(f"Not all is true in step {number}, {result.step.title}.", "bold red")
+            section, wrong = session.lab.section(result.step), _("Not all is true in step {number}, {title}.")
+            session.screen.line(wrong.format(number=section.number, title=section.title), "bold red")
 
 
 def summary(screen: Screen, results: dict[str, list[Result]]) -> None:
-    screen.heading("All labs")
+    screen.heading(_("All labs"))
     for name, of_lab in results.items():
         screen.line(f"{name:<24} {counted(of_lab)}", "bold red" if exit_code(claims(of_lab)) in (1, 4) else "")
 
@@ -102,8 +102,11 @@ def counted(results: Sequence[Result]) -> str:
     judged = [claim for claim in claims(results) if claim.verdict is not Verdict.SKIPPED]
     true = sum(claim.verdict is Verdict.TRUE for claim in judged)
     idle = sum(all(claim.verdict is Verdict.SKIPPED for claim in result.claims) for result in results)
-    text = f"{true} of {len(judged)} claims are true, after {sum(result.seconds for result in results):.0f} s."
-    return f"{text} Skipped: {idle} of {len(results)} steps." if idle else text
+    text = _("{true} of {count} claims are true, after {seconds:.0f} s.").format(
+        true=true, count=len(judged), seconds=sum(result.seconds for result in results)
+    )
+    skipped = _("Skipped: {idle} of {count} steps.").format(idle=idle, count=len(results))
+    return f"{text} {skipped}" if idle else text
 
 
 def claims(results: Sequence[Result]) -> list[Claim]:

@@ -4,6 +4,7 @@ import argparse
 
 from labs.engine import progress
 from labs.engine.guide import open_guide
+from labs.engine.language import gettext as _
 from labs.engine.model import CLUSTER
 from labs.engine.progress import Open
 from labs.engine.session import Session, open_lab
@@ -19,17 +20,17 @@ def run(options: argparse.Namespace) -> int:
     close_other(session)
     if deployed() == CLUSTER:
         changes = deploy(CLUSTER, session.screen)
-        session.screen.line(f"The cluster is there; {changes or 'no'} changes.")
+        session.screen.line(_("The cluster is there; {count} changes.").format(count=changes or _("no")))
     session.prepare()
     steps = session.lab.steps
     left = [step for step in steps if not session.evidence.of(step.key).is_done]
     progress.write_open(Open(session.lab.name, (left or steps)[0].key))
     guide = open_guide()
     if len(left) == len(steps):
-        guide.screen.heading(session.lab.prose.title)
-        guide.screen.prose(session.lab.prose.intro)
+        session.introduce()
     else:
-        guide.screen.line(f"{len(steps) - len(left)} of {len(steps)} steps are done already.")
+        done = _("{done} of {count} steps are done already.")
+        guide.screen.line(done.format(done=len(steps) - len(left), count=len(steps)))
     guide.tell_what_next()
     return 0
 
@@ -38,5 +39,5 @@ def close_other(session: Session) -> None:
     """Another lab that is open may have changed the cluster: that is undone, what was recorded stays."""
     opened = progress.read_open()
     if opened and opened.lab != session.lab.name:
-        session.screen.line(f"{opened.lab} is closed; what it recorded stays.")
+        session.screen.line(_("{lab} is closed; what it recorded stays.").format(lab=opened.lab))
         open_lab(opened.lab).restore()

@@ -11,6 +11,7 @@ import time
 
 from labs.engine import progress
 from labs.engine.guide import Guide, Left, open_guide
+from labs.engine.language import gettext as _
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def run(_options: argparse.Namespace) -> int:
                 if not goes_on:
                     return 0
             if progress.read_open() is None:
-                guide.screen.line("The lab was reset.")
+                guide.screen.line(_("The lab was reset."))
                 return 0
             guide = open_guide()
 
@@ -38,12 +39,12 @@ def finish(guide: Guide) -> bool:
     """Say that the step is done, and return whether the reader goes on: not after the last one, or without one."""
     number, last = guide.section.number, guide.following is None
     if last:
-        guide.screen.heading("What you have seen")
+        guide.screen.heading(_("What you have seen"))
         guide.screen.prose(guide.lab.prose.closing)
         progress.close()
         return False
     guide.screen.line()
-    guide.screen.line(f"Step {number} is done. Next: Enter, or lab next", "bold green")
+    guide.screen.line(_("Step {number} is done. Next: Enter, or lab next").format(number=number), "bold green")
     while not guide.is_elsewhere():
         if not sys.stdin.isatty():
             return False

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from labs.engine.errors import LabError
+from labs.engine.language import LANGUAGES
 from labs.engine.model import available, load, load_folder
 from labs.engine.scenario import Scenario
 from tests.support import lab_page
 from tests.unit.labs.clusters import local
 
 CODE = """
+from labs.engine.language import LANGUAGES
 from labs.engine.model import Lab
 lab = Lab(minutes=1)
 for title in {titles}:
@@ -36,9 +38,10 @@ def test_every_lab_of_the_project_loads_with_prose_for_each_step() -> None:
         assert all(section.why and section.typed for section in lab.prose.sections)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", available())
-def test_what_a_readme_says_to_type_is_what_its_steps_do(name: str) -> None:
-    lab = load(name)
+def test_what_a_readme_says_to_type_is_what_its_steps_do(name: str, language: str) -> None:
+    lab = load(name, language)
     on = Scenario(local(lab))
     told = [list(section.typed) for section in lab.prose.sections]
     assert told == [[command.typed for command in step.commands(on)] for step in lab.steps]
