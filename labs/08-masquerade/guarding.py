@@ -10,7 +10,7 @@ from labs.engine.places import Command, Output, at
 from labs.engine.scenario import CURL, MANY, Scenario
 
 WHOAMI, PORT = Path(__file__).with_name("whoami.py").read_text(), 8081
-SHOP, TABLE, PAST = "shop", "guard", "/tmp/lab-host-routing.toml"
+KIOSK, TABLE, PAST = "kiosk", "guard", "/tmp/lab-host-routing.toml"
 CHAIN = f"add table inet {TABLE}; add chain inet {TABLE} forward {{ type filter hook forward priority 0; }}"
 
 
@@ -53,8 +53,8 @@ def firewall(on: Scenario) -> Command:
     return at(on.asked, "nft", f"{CHAIN}; {drop}")
 
 
-def shop(on: Scenario) -> Command:
-    return on.curl(on.node_port(SHOP), place=outside(on))
+def kiosk(on: Scenario) -> Command:
+    return on.curl(on.node_port(KIOSK), place=outside(on))
 
 
 def whole_again(env: Env) -> None:
@@ -94,7 +94,7 @@ def past_the_firewall(env: Env) -> None:
     servers(env)
     node = env.on.asked
     env.ask(at(node, "sh", "-c", f"sed 's/^host_routing.*/host_routing = true/' /etc/socklb/socklb.toml >{PAST}"))
-    env.ask(shop(env.on))
+    env.ask(kiosk(env.on))
     env.run(firewall(env.on))
     env.ask(agents.stop(node))
     env.ask(agents.start(node, agents.PROGRAM, "--config", PAST))

@@ -1,7 +1,7 @@
 """Masquerade, and pods' traffic outside conntrack: what README.md tells, done and judged.
 
 A server in the pod of another node and one outside the cluster tell each client by which address they know him. The
-Service `shop` is served to clients outside by pods of the node that they ask, with the clients' own address.
+Service `kiosk` is served to clients outside by pods of the node that they ask, with the clients' own address.
 """
 
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ stateful = lab.step("A stateful firewall works", before=g.servers)
 @stateful.act
 def set_up_a_firewall(on: Scenario) -> Commands:
     yield g.firewall(on)
-    yield g.shop(on)
+    yield g.kiosk(on)
     yield at(g.neighbour(on), *CURL, f"http://{g.server(on, g.outside(on))}/")
     yield g.conntrack(on.asked)
 
@@ -116,7 +116,7 @@ past = lab.step("Host routing: past conntrack, and past the firewall", builds_on
 
 @past.act
 def ask_past_it(on: Scenario) -> Commands:
-    yield g.shop(on)
+    yield g.kiosk(on)
     yield g.conntrack(on.asked)
     yield at(on.asked, "nft", "list", "table", "inet", g.TABLE)
     yield at(on.asked, "sh", "-c", 'until socklb status | grep "table inet guard"; do sleep 0.5; done', seconds=30)
@@ -126,7 +126,7 @@ def ask_past_it(on: Scenario) -> Commands:
 def nothing_is_seen(seen: Seen) -> Iterator[c.Claim]:
     on = seen.on
     yield c.within(
-        "the firewall drops nothing: a pod answers", [on.pod_called(seen.said("curl").out)], on.backends(g.SHOP)
+        "the firewall drops nothing: a pod answers", [on.pod_called(seen.said("curl").out)], on.backends(g.KIOSK)
     )
     control = g.entries(on, seen.of(stateful.key).said("conntrack"))
     yield c.absent(
@@ -144,7 +144,7 @@ def take_it_back(on: Scenario) -> Commands:
     yield agents.stop(on.asked)
     yield agents.start(on.asked)
     yield agents.synced(on.asked)
-    yield g.shop(on)
+    yield g.kiosk(on)
     yield at(on.asked, "nft", "list", "table", "inet", g.TABLE)
 
 
