@@ -33,7 +33,7 @@ class Load:
     failed: list[str]
 
     def none_failed(self, *, control: "Load") -> Claim:
-        each = " and ".join(f"{sum(counts.values())} from {place}" for place, counts in self.counts.items())
+        each = ", ".join(f"{place} {sum(counts.values())}" for place, counts in self.counts.items())
         return absent(f"no connection failed: {each}", self.failed, control=control.failed)
 
     @property
