@@ -21,6 +21,7 @@ from socklb.report import (
     PacketFacts,
     ProblemFacts,
     Report,
+    SourceFacts,
     TableFacts,
 )
 from socklb.served import packets_by, served_by
@@ -71,11 +72,15 @@ def _agent(agent: AgentFacts) -> str:
 def _source(found: Report) -> str:
     if not found.agent.running:
         return "not watched"
-    state = "in sync" if found.synced else "not in sync: nothing is pruned"
-    if found.source.lost_since is not None:
-        lost = duration(time.time() - found.source.lost_since)
-        state += f", but out of reach for {lost} ({found.source.reason}); what was known then is served"
-    return f"{state}, revision {found.applied.revision}"
+    state = "" if found.synced else "not in sync: nothing is pruned"
+    return f"{'; '.join(filter(None, (state, _outage(found.source)))) or 'in sync'}, revision {found.applied.revision}"
+
+
+def _outage(source: SourceFacts) -> str:
+    if source.lost_since is None:
+        return ""
+    lost = f"{duration(time.time() - source.lost_since)}, since {_moment(source.lost_since)}"
+    return f"out of reach for {lost} ({source.reason}); what was known then is served"
 
 
 def _connect(connect: ConnectFacts) -> str:

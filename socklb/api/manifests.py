@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from bisect import insort
 from collections.abc import AsyncGenerator
 from collections.abc import Set as AbstractSet
@@ -37,7 +38,7 @@ class ManifestFolder:
         self._claims: dict[ObjectId, list[str]] = {}  # names of the files that say it, in order; the first serves
         self._duplicates: set[ObjectId] = set()
         self._served: dict[ObjectId, Object] = {}
-        self._folder_problem: Problem | None = None
+        self._outage: tuple[float, OSError] | None = None  # since when the folder cannot be read, and why
         self._untold: AbstractSet[ObjectId] = frozenset()  # what is told even if it did not change
         self._seen = False  # the folder could be read once
         self._logged: frozenset[Problem] = frozenset()
@@ -45,14 +46,15 @@ class ManifestFolder:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is left out at present."""
-        own = (self._folder_problem,) if self._folder_problem else ()
+        own = (self._folder_problem(self._outage[1]),) if self._outage else ()
         of_files = (problem for _, content in sorted(self._files.items()) for problem in content.problems)
         return (*own, *of_files, *self._duplicate_problems())
 
     @property
     def reach(self) -> Reach:
-        """The folder; that it cannot be read is one of its problems."""
-        return Reach(f"folder {self.folder}")
+        """The folder, and since when it cannot be read."""
+        since, reason = (self._outage[0], _reason(self._outage[1])) if self._outage else (None, "")
+        return Reach(f"folder {self.folder}", since, reason)
 
     @property
     def complete(self) -> bool:
@@ -88,10 +90,9 @@ class ManifestFolder:
 
     def _merge(self, changed: dict[str, FileContent | None] | OSError) -> tuple[Change, ...]:
         if isinstance(changed, OSError):
-            hint = f"; next: mkdir -p {self.folder}" if isinstance(changed, FileNotFoundError) else ""
-            self._folder_problem = Problem(str(self.folder), 0, "", f"cannot be read: {changed.strerror}{hint}")
+            self._outage = (self._outage[0] if self._outage else time.time(), changed)
             return ()
-        self._folder_problem, self._seen = None, True
+        self._outage, self._seen = None, True
         touched = set(self._untold)
         for name, content in changed.items():
             touched |= self._replace(name, content)
@@ -125,6 +126,10 @@ class ManifestFolder:
             self._served[id_] = now
         return Change(*id_, now) if now != before or id_ in self._untold else None
 
+    def _folder_problem(self, error: OSError) -> Problem:
+        hint = f"; next: mkdir -p {self.folder}" if isinstance(error, FileNotFoundError) else ""
+        return Problem(str(self.folder), 0, "", f"{_reason(error)}{hint}")
+
     def _duplicate_problems(self) -> tuple[Problem, ...]:
         return tuple(
             Problem(name, self._files[name].objects[id_].document, "metadata.name", message, "/".join(id_))
@@ -142,6 +147,10 @@ class ManifestFolder:
         for problem in self._logged.difference(now):
             log.info("no longer a problem: %s", problem)
         self._logged = frozenset(now)
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be read: {error.strerror}"
 
 
 def _is_manifest(name: str) -> bool:

@@ -54,8 +54,11 @@ def _agent(node: Node) -> Iterator[Result]:
     if error := node.status.get("error"):
         yield Result("agent", "the agent", FAILED, error, "socklb status")
         return
+    source = node.status["source"]
     problem = "" if node.status["synced"] else "it is not in sync with its source"
-    yield result("agent", "the agent", problem, f"in sync with {node.status['source']['where']}", "socklb status")
+    if source["lost_since"] is not None:
+        problem = f"{source['where']} is out of reach: {source['reason']}; what was known last is served"
+    yield result("agent", "the agent", problem, f"in sync with {source['where']}", "socklb status")
     own = node.status["connect"]
     if own["translated"] is None:
         yield Result("own connect", "the agent's", SKIPPED, own["error"] or "not tried yet")

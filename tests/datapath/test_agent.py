@@ -239,6 +239,11 @@ def test_cleanup_waits_for_the_agent_to_be_stopped(sandbox: Sandbox, serving: Ag
         sandbox.run(lambda: ask_tcp(SERVICE4, 80))
 
 
+def source_of(agent: AgentUnderTest) -> str:
+    """Return what the status says of the source."""
+    return next(line for line in agent.run("status").stdout.splitlines() if line.startswith("Source:"))
+
+
 class TestStatus:
     def test_it_shows_hooks_tables_and_backends(self, serving: AgentUnderTest) -> None:
         shown = serving.run("status", "--verbose")
@@ -313,6 +318,19 @@ class TestStatus:
                 control.ask(serving.socket, "status")
         finally:
             serving.send(signal.SIGCONT)
+
+    def test_a_source_that_is_away_is_not_called_in_sync(self, serving: AgentUnderTest) -> None:
+        away = serving.home / "away"
+        assert ": in sync, revision" in source_of(serving)
+        serving.manifests.rename(away)
+        lost = serving.until(lambda status: status["source"]["lost_since"] is not None)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lost["source"]["lost_since"]))
+        told = source_of(serving)
+        assert "in sync" not in told
+        assert f"since {since} (cannot be read: No such file or directory); what was known then is served" in told
+        away.rename(serving.manifests)
+        serving.until(lambda status: status["source"]["lost_since"] is None)
+        assert ": in sync, revision" in source_of(serving)
 
     def test_a_hook_that_was_taken_away_is_not_called_attached(self, serving: AgentUnderTest) -> None:
         serving.stop()  # it would put it back

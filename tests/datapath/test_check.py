@@ -75,6 +75,15 @@ def test_all_that_works_passes(sandbox: Sandbox, serving: AgentUnderTest) -> Non
     }
 
 
+def test_an_agent_whose_source_is_away_fails_though_it_serves(sandbox: Sandbox, serving: AgentUnderTest) -> None:
+    serving.manifests.rename(serving.home / "away")
+    serving.until(lambda status: status["source"]["lost_since"] is not None)
+    code, found = check(sandbox, serving)
+    (failed,) = [row for row in found if row["verdict"] == "failed"]
+    assert (code, failed["check"]) == (5, "agent")
+    assert f"folder {serving.manifests} is out of reach: cannot be read: No such file" in failed["seen"]
+
+
 def without(agent: AgentUnderTest, *hooks: str) -> None:
     agent.kill(signal.SIGKILL)  # it would put them back
     for name in hooks:
