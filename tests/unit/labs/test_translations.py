@@ -11,6 +11,7 @@ import pytest
 
 from labs.engine.language import CHINESE, HOLE, catalogue
 from labs.engine.model import LABS, available
+from labs.engine.places import ROOT
 
 TOLD = [name for name in available() if (LABS / name / "README.zh-CN.md").exists()]
 CLAIMS = ("true", "equal", "within", "says", "control", "first", "answered", "handshake", "absent", "sees")
@@ -108,3 +109,21 @@ def test_no_sentence_is_left_that_nothing_says() -> None:
     hole = r"(?:\{\w+\}|not |)"
     composed = re.compile("|".join(hole.join(map(re.escape, text.split(A_HOLE))) for text in said if text))
     assert [sentence for sentence in entries("sentences") if not composed.fullmatch(sentence)] == []
+
+
+def commands(file: Path) -> list[str]:
+    """Return what there is to type, without the comments behind it."""
+    return [re.sub(r" +# .*", "", block) for block in blocks(file.read_text()) if block.startswith("```sh")]
+
+
+def test_both_readmes_of_the_project_say_to_type_the_same_and_name_each_other() -> None:
+    english, chinese = ROOT / "README.md", ROOT / "README.zh-CN.md"
+    assert len(commands(english)) > 1
+    assert commands(chinese) == commands(english)
+    assert f"]({chinese.name})" in "".join(english.read_text().splitlines()[:4])
+    assert f"]({english.name})" in chinese.read_text()
+
+
+def test_the_chinese_readme_leads_to_every_lab_that_is_told_in_chinese() -> None:
+    linked = re.findall(r"\(labs/([\w-]+)/README.zh-CN.md\)", (ROOT / "README.zh-CN.md").read_text())
+    assert linked == TOLD
