@@ -49,7 +49,7 @@ attached = lab.step("Programs at the node's cgroup", needs=[bpftool])
 
 @attached.act
 def list_the_hooks(on: Scenario) -> Commands:
-    yield at(on.client_node, BPFTOOL, "cgroup", "show", "/sys/fs/cgroup", lines=20)
+    yield at(on.client_node, BPFTOOL, "cgroup", "tree", lines=20)
 
 
 @attached.check

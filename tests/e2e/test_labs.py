@@ -49,6 +49,12 @@ def test_every_claim_of_the_first_lab_holds_and_no_step_is_skipped(tmp_path: Pat
     assert len(before) == len(load("01").steps)
 
 
+@pytest.mark.parametrize("number", ["04", "05", "10"])
+def test_every_claim_of_the_other_labs_for_kind_holds(number: str) -> None:
+    done = lab("run", number, "--ci")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_by_hand_it_is_done_in_shells_of_pods_and_nodes() -> None:
     lab("reset", "01")
     started = lab("start", "01")
