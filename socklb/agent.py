@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -49,6 +50,7 @@ from socklb.tc.takeover import Takeover
 NAMES_EVERY = 1.0  # seconds between two looks whether the file of names is up to date
 COUNTS_EVERY = 60.0  # seconds
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
+LEFTOVERS_AGAIN = 5.0  # seconds, where there were some: somebody is about to remove them
 TAKE_OVER_EVERY = 10.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -119,6 +121,7 @@ class Agent:
         self.packets = TcPath(config, datapath.pins, datapath.objects, served=bool(datapath.tables.frontends))
         self.room = Room(datapath, self.packets.tables_moved)
         self._takeover: Takeover | None = Takeover()
+        self._leftovers_due = 0.0
         self.routes = NodeRoutes(config)
         self.bypass = Bypass(config, self._state, datapath, lambda: self._complete)
         self.plan = self._new_plan()
@@ -165,7 +168,7 @@ class Agent:
         supervisor.watch(lambda: self.health.running)
         if config.packet_path:
             supervisor.watch(lambda: self.packets.running)
-            supervisor.every("look for kube-proxy", LEFTOVERS_EVERY, self._look_for_leftovers)
+            supervisor.every("look for kube-proxy", LEFTOVERS_AGAIN, self._look_for_leftovers)
             supervisor.every("take over", TAKE_OVER_EVERY, self._take_over)
         if config.metrics_services:
             supervisor.every("counts", COUNTS_EVERY, self._tidy_counts)
@@ -237,7 +240,10 @@ class Agent:
                 self._takeover = None
 
     async def _look_for_leftovers(self) -> None:
-        self.reporter.leftovers = await asyncio.to_thread(leftovers)
+        now = time.monotonic()
+        if self.reporter.leftovers or now >= self._leftovers_due:
+            self.reporter.leftovers = await asyncio.to_thread(leftovers)
+            self._leftovers_due = now + LEFTOVERS_EVERY
 
     async def follow(self) -> None:
         """Apply whatever the source says, as it says it. What cannot be applied is tried again, by `take_again` too.

@@ -135,7 +135,7 @@ def whole(
 
 def _with_addresses(document: Document, number: Iterator[int]) -> dict[str, Any]:
     at = next(number)
-    spec: dict[str, Any] = {"clusterIPs": [f"10.96.{1 + at // 200}.{at % 200 + 1}", f"fd00:10:96::1:{at:x}"]}
+    spec: dict[str, Any] = {"clusterIPs": [f"10.96.{1 + at // 200}.{at % 200 + 1}", f"fd00:10:96::1{at:03x}"]}
     spec |= {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack", "type": "ClusterIP"} | document[
         "spec"
     ]

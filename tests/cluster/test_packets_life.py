@@ -167,8 +167,7 @@ def test_the_rules_of_a_kube_proxy_are_named_until_they_are_gone(w1: Place) -> N
         assert "kube-proxy --cleanup" in problems(w1)
     finally:
         w1.output("nft", "delete table ip kube-proxy; delete table ip nat")
-    restart(w1)
-    assert problems(w1) == ""
+    until(lambda: problems(w1) == "")
 
 
 def test_cleanup_detaches_the_programs_and_the_next_agent_attaches_them_again(cluster: Cluster, w1: Place) -> None:
