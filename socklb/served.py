@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from socklb.report import PacketFacts, Report
+from collections.abc import Iterable
+
+from socklb.report import HookFacts, PacketFacts, Report
 
 CONNECT = ("connect4", "connect6", "getpeername4", "getpeername6")
 SENDMSG = ("sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6")
@@ -20,6 +22,28 @@ def served_by(report: Report) -> list[tuple[str, str, str]]:
         (f"{OUTSIDE}, from outside", "TCP, UDP, SCTP", packets),
         ("all of them, SCTP or forwarded", "TCP, UDP, SCTP", packets),
     ]
+
+
+def goes_on(report: Report) -> str:
+    """Say what is served while no agent runs."""
+    effective = {hook.name for hook in report.hooks if hook.effective} & {*CONNECT, *SENDMSG}
+    path = report.packet_path
+    ways = [("sockets", len(effective) == len((*CONNECT, *SENDMSG)), bool(effective))]
+    if path.enabled and path.whole is not None:
+        ways.append(("packets", path.whole, any(not device.trouble for device in path.devices)))
+    whole = [way for way, all_, _ in ways if all_]
+    parts = [f"NOT {'all ' if some else ''}{way}" for way, all_, some in ways if not all_]
+    unknown = ["packets cannot be asked for"] if path.enabled and path.whole is None else []
+    if not any(some for _, _, some in ways) and not unknown:
+        return "nothing that is pinned serves"
+    return f"what is pinned goes on serving {', '.join((*whole, *parts, *unknown))}"
+
+
+def serves_sockets(hooks: Iterable[HookFacts], *, ipv4: bool, datagrams: bool) -> bool:
+    """Say whether the hooks that are effective serve sockets of one family that connect, or send datagrams."""
+    effective = {hook.name for hook in hooks if hook.effective}
+    needed = (*CONNECT, *SENDMSG) if datagrams else CONNECT
+    return effective.issuperset(name for name in needed if name.endswith("4") == ipv4)
 
 
 def by_sockets(report: Report) -> str:

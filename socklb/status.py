@@ -6,6 +6,7 @@ rows = services(config)
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,8 +22,10 @@ from socklb.config import Config
 from socklb.datapath import hooks, left_out, mounts, view
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
+from socklb.health.alarms import alarms
 from socklb.report import Report
-from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text, packet_only
+from socklb.served import serves_sockets
+from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text, is_ipv4, packet_only
 from socklb.sockets.pods import Pods
 
 Row = dict[str, Any]
@@ -33,12 +36,12 @@ def without_agent(config: Config) -> Report:
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
     frontends = view.read_frontends(pins.maps) if pins.exist() else {}
     fills = view.fill(pins.maps, frontends) if pins.exist() else []
-    return Report(
+    found = Report(
         made=time.time(),
         agent=report.AgentFacts(version=__version__),
         node=config.node,
         cgroup=str(cgroup),
-        hooks=[report.HookFacts(**asdict(hook)) for hook in hooks.inspect(cgroup, pins.links)],
+        hooks=_hooks(pins, cgroup),
         pod_sockets=config.pod_sockets,
         left_out=_left_out(pins, cgroup),
         packet_path=_packet_path(config),
@@ -49,6 +52,9 @@ def without_agent(config: Config) -> Report:
             without_backends=sum(1 for f, serving in frontends.items() if not f.scope and not serving.backends),
         ),
     )
+    found.alarms = alarms(found)
+    found.problems = [report.ProblemFacts("", 0, "", alarm.message) for alarm in found.alarms]
+    return found
 
 
 def _left_out(pins: Pins, cgroup: Path) -> list[report.LeftOutFacts]:
@@ -84,11 +90,11 @@ def services(config: Config, namespace: str = "", name: str = "") -> Listing:
     held = view.read_frontends(pins.maps).items()
     served = {frontend_text(f): (f, serving) for f, serving in held if not f.scope}
     known, current = entries(config, namespace, name)
-    packets = _packet_path(config)
-    rows = [_row(entry, served.get(entry.frontend), packets) for entry in known]
+    packets, attached = _packet_path(config), _hooks(pins, find_cgroup(config))
+    rows = [_row(entry, served.get(entry.frontend), packets, attached) for entry in known]
     if not (namespace or name):
         named = {entry.frontend for entry in known}
-        rows += _unnamed({text: how for text, how in served.items() if text not in named})
+        rows += _unnamed({text: how for text, how in served.items() if text not in named}, packets, attached)
     return Listing(sorted(rows, key=lambda row: (row["service"] or "", row["frontend"])), current)
 
 
@@ -109,12 +115,20 @@ def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], boo
     return [entry for entry in known if entry.service in wanted], False
 
 
-def _row(entry: Entry, served: tuple[Frontend, Serving] | None, packets: report.PacketFacts) -> Row:
+def _hooks(pins: Pins, cgroup: Path) -> list[report.HookFacts]:
+    return [report.HookFacts(**asdict(hook)) for hook in hooks.inspect(cgroup, pins.links)]
+
+
+def _row(
+    entry: Entry,
+    served: tuple[Frontend, Serving] | None,
+    packets: report.PacketFacts,
+    attached: list[report.HookFacts],
+) -> Row:
     """Merge what the agent knows of a frontend with what the kernel holds."""
-    paths = ["socket"] if served and not entry.packet_only else []
-    paths += ["packet"] if packets.whole else []
-    if not served and not entry.packet_only:
-        paths = []  # the tables had no room for it, or the agent has not come to it
+    paths = _paths(served[0], entry.packet_only, packets, attached) if served else []
+    if not served and entry.packet_only and packets.whole:
+        paths = ["packet"]  # else the tables had no room for it, or the agent has not come to it
     backends = [endpoint_text(backend) for backend in served[1].backends] if served else entry.backends
     return {
         "service": entry.service,
@@ -125,14 +139,31 @@ def _row(entry: Entry, served: tuple[Frontend, Serving] | None, packets: report.
     }
 
 
-def _unnamed(served: Mapping[str, tuple[Frontend, Serving]]) -> list[Row]:
+def _paths(
+    frontend: Frontend,
+    packets_only: bool,
+    packets: report.PacketFacts,
+    attached: list[report.HookFacts],
+) -> list[str]:
+    """Give the paths that lead to a frontend of the tables: those that are there."""
+    datagrams = frontend.protocol == socket.IPPROTO_UDP
+    by_sockets = serves_sockets(attached, ipv4=is_ipv4(frontend.address), datagrams=datagrams)
+    paths = ["socket"] if by_sockets and not packets_only else []
+    return [*paths, "packet"] if packets.whole else paths
+
+
+def _unnamed(
+    served: Mapping[str, tuple[Frontend, Serving]],
+    packets: report.PacketFacts,
+    attached: list[report.HookFacts],
+) -> list[Row]:
     """Give what the kernel holds and nobody can name."""
     return [
         {
             "service": None,
             "type": "NodePort" if frontend.address in (ANY4, ANY6) else "-",
             "frontend": text,
-            "path": ["packet" if packet_only(frontend, serving) else "socket"],
+            "path": _paths(frontend, packet_only(frontend, serving), packets, attached),
             "backends": [endpoint_text(backend) for backend in serving.backends],
         }
         for text, (frontend, serving) in served.items()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from socklb.lines import aligned
 from socklb.report import (
-    AgentFacts,
     ConnectFacts,
     DeviceFacts,
     HookFacts,
@@ -24,7 +23,7 @@ from socklb.report import (
     SourceFacts,
     TableFacts,
 )
-from socklb.served import packets_by, served_by
+from socklb.served import goes_on, packets_by, served_by
 
 
 def text(found: Report, *, verbose: bool = False) -> str:
@@ -38,7 +37,7 @@ def _summary(found: Report) -> Iterator[str]:
     yield from aligned(
         [
             ("Node:", found.node),
-            ("Agent:", _agent(found.agent)),
+            ("Agent:", _agent(found)),
             ("Source:", f"{found.source.where}: {_source(found)}"),
             ("Hooks:", f"{effective} of {len(found.hooks)} attached and effective on {found.cgroup}"),
             *([("Connect:", _connect(found.connect))] if found.agent.running else []),
@@ -62,9 +61,10 @@ def _problem(problem: ProblemFacts) -> str:
     return f"{text} (since {_moment(problem.first)}{times})" if problem.first else text
 
 
-def _agent(agent: AgentFacts) -> str:
+def _agent(found: Report) -> str:
+    agent = found.agent
     if not agent.running:
-        return "not running; what is pinned goes on serving"
+        return f"not running; {goes_on(found)}"
     with_object = f", {agent.object}" if agent.object else ""
     return f"socklb {agent.version}, process {agent.pid}, since {_moment(agent.started or 0)}{with_object}"
 

@@ -15,7 +15,6 @@ from socklb.report import (
     PacketFacts,
     RecordFacts,
     Report,
-    RunningFacts,
     ServiceFacts,
     TableFacts,
 )
@@ -24,6 +23,8 @@ NEARLY_FULL = 0.9
 LARGER = "next: set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
 FEWER_FLOWS = "next: socklb flow list; then set max_flows higher, socklb cleanup, and start the agent"
 FEWER_PATTERNS = "next: fewer patterns in bypass_cgroups"
+LOG = "next: see the agent's log"
+START = "next: start the agent, which puts them back (systemctl start socklb-agent)"
 NAMES = (
     "table_nearly_full",
     "slots_nearly_full",
@@ -51,9 +52,9 @@ def alarms(report: Report) -> list[AlarmFacts]:
         *_of_records(report.records),
         *_of_leftovers(report.leftovers),
         *_of_hooks(report),
-        *_of_packets(report.packet_path, begun=report.synced or not report.agent.running),
+        *_of_packets(report),
         *_of_connect(report.connect),
-        *_of_running(report.running),
+        *_of_running(report),
     ]
 
 
@@ -101,24 +102,35 @@ def _of_leftovers(leftovers: Sequence[str]) -> Iterator[AlarmFacts]:
 def _of_hooks(report: Report) -> Iterator[AlarmFacts]:
     for name, text in report.hook_trouble.items():
         yield AlarmFacts(name, text)
+    missing = [] if report.agent.running else [hook.name for hook in report.hooks if not hook.attached]
+    if missing:  # a running agent says it in hook_trouble
+        of = f"{len(missing)} of {len(report.hooks)} hooks {'is' if len(missing) == 1 else 'are'}"
+        text = f"{of} not attached to {report.cgroup}: {', '.join(missing)}"
+        yield AlarmFacts("hooks_damaged", f"{text}; {START}")
     for hook in report.hooks:
         if hook.attached and not hook.effective:
             text = f"{hook.name} is attached and not effective: the kernel does not run it"
             yield AlarmFacts("hook_not_effective", f"{text}; next: bpftool cgroup tree", hook.name)
 
 
-def _of_packets(path: PacketFacts, *, begun: bool) -> Iterator[AlarmFacts]:
-    if not path.enabled or path.whole is None:
+def _of_packets(report: Report) -> Iterator[AlarmFacts]:
+    path, running = report.packet_path, report.agent.running
+    if not path.enabled:
         return
-    if not path.whole and (path.there or begun):  # it is made once everything was read
-        state = "is damaged" if path.there else "is not there"
-        text = f"a program at an uplink {state}: what comes from outside and what no socket hook sees is not served"
-        yield AlarmFacts("packet_path_not_whole", f"{text}; next: see the agent's log")
+    if path.whole is False and (path.there or report.synced or not running):  # it is made once everything was read
+        lost = "what comes from outside and what no socket hook sees is not served"
+        text = f"a program at an uplink {_damage(path)}: {lost}"
+        yield AlarmFacts("packet_path_not_whole", f"{text}; {LOG if running else START}")
     if path.losing:
         text = "new flows found no room in the table, or no port to masquerade with, in the last ten minutes"
         yield AlarmFacts("flows_lost", f"{text}; {FEWER_FLOWS}")
     if path.error:
         yield AlarmFacts("packet_path_failing", f"the packet path is not up to date: {path.error}")
+
+
+def _damage(path: PacketFacts) -> str:
+    troubles = "; ".join(f"{device.name}: {device.trouble}" for device in path.devices if device.trouble)
+    return ("is damaged" if path.there else "is not there") + (f" ({troubles})" if troubles else "")
 
 
 def _of_connect(connect: ConnectFacts) -> Iterator[AlarmFacts]:
@@ -127,8 +139,11 @@ def _of_connect(connect: ConnectFacts) -> Iterator[AlarmFacts]:
         yield AlarmFacts("connect_not_translated", f"{text}; next: socklb status --verbose, bpftool cgroup tree")
 
 
-def _of_running(running: Iterable[RunningFacts]) -> Iterator[AlarmFacts]:
-    for one in running:
+def _of_running(report: Report) -> Iterator[AlarmFacts]:
+    if not report.agent.running:
+        text = "no agent runs: changes are not followed, damage is not mended"
+        yield AlarmFacts("not_running", f"{text}; next: start the agent (systemctl start socklb-agent)", "agent")
+    for one in report.running:
         if not one.alive:
             text = f"{one.name} should run in the agent and does not: {one.error or 'it is gone'}"
             yield AlarmFacts("not_running", f"{text}; next: restart it, which disturbs no connection", one.name)

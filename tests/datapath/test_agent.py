@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -281,8 +283,9 @@ class TestStatus:
         serving.stop()
         shown = serving.run("status", "--verbose")
         assert shown.returncode == 3
-        assert "not running" in shown.stdout
+        assert "not running; what is pinned goes on serving sockets\n" in shown.stdout
         assert f"{BACKENDS4[0]}:8080" in shown.stdout
+        assert "no agent runs: changes are not followed, damage is not mended; next: " in shown.stdout
 
     def test_waiting_ends_once_the_agent_is_in_sync(self, serving: AgentUnderTest) -> None:
         serving.stop()
@@ -338,6 +341,24 @@ class TestStatus:
         shown = serving.run("status", "--verbose")
         assert "10 of 11 attached and effective" in shown.stdout
         assert "NOT ATTACHED" in shown.stdout
+        assert "not running; what is pinned goes on serving NOT all sockets" in shown.stdout
+        assert f"1 of 11 hooks is not attached to {serving.cgroup}: connect4" in shown.stdout
+
+    @pytest.mark.parametrize("how", ["unpinned", "cleaned up"])
+    def test_without_an_agent_and_hooks_nothing_is_said_to_be_served(self, serving: AgentUnderTest, how: str) -> None:
+        serving.stop()
+        if how == "cleaned up":
+            assert serving.run("cleanup").returncode == 0
+        else:
+            shutil.rmtree(Pins(serving.bpffs).links)
+        shown = serving.run("status")
+        assert "goes on serving" not in shown.stdout
+        assert "not running; nothing that is pinned serves" in shown.stdout
+        found = json.loads(serving.run("status", "--json").stdout)
+        problems = [problem["message"] for problem in found["problems"]]
+        assert [alarm["name"] for alarm in found["alarms"]] == ["hooks_damaged", "not_running"]
+        assert problems[0].startswith(f"11 of 11 hooks are not attached to {serving.cgroup}: sock_release, ")
+        assert all("; next: " in problem for problem in problems)
 
     def test_service_list_names_services_and_backends(self, serving: AgentUnderTest) -> None:
         shown = serving.run("service", "list")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from socklb.datapath.pins import Pins
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.sandbox import BACKENDS4, NODE4
 from tests.datapath.services import SERVICE4
@@ -85,6 +86,13 @@ def test_every_frontend_is_there_with_its_true_type_and_path(every_type: AgentUn
     assert rows["203.0.113.9:80/TCP"]["backends"] == [f"{BACKENDS4[0]}:8080"]
     line = next(text for text in every_type.run("service", "list").stdout.splitlines() if "203.0.113.9" in text)
     assert "NOT SERVED" in line
+
+
+def test_what_no_hook_serves_has_no_path(every_type: AgentUnderTest) -> None:
+    every_type.stop()  # it would put them back
+    assert listed(every_type)[f"{SERVICE4}:80/TCP"]["path"] == ["socket"]
+    (Pins(every_type.bpffs).links / "connect4").unlink()
+    assert {tuple(row["path"]) for row in listed(every_type).values()} == {()}
 
 
 def test_names_and_types_are_known_without_an_agent(every_type: AgentUnderTest) -> None:

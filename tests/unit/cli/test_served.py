@@ -6,7 +6,7 @@ import pytest
 
 from socklb.datapath.links import HOOKS
 from socklb.report import DeviceFacts, HookFacts, PacketFacts, Report
-from socklb.served import by_packets, by_sockets, served_by
+from socklb.served import by_packets, by_sockets, goes_on, served_by
 from socklb.summary import packet_path
 
 UPLINKS = [DeviceFacts("eth0", 2), DeviceFacts("eth1", 3), DeviceFacts("veth0", 4, of_pods=True)]
@@ -62,3 +62,34 @@ def test_a_hook_that_is_attached_and_not_effective_serves_nothing() -> None:
 def test_the_packet_path_is_told_as_it_was_found(facts: PacketFacts, served: str, line: str) -> None:
     assert by_packets(Report(packet_path=facts)) == served
     assert line in packet_path(facts)
+
+
+NOTHING = "nothing that is pinned serves"
+ONE_LOST = [DeviceFacts("eth0", 2, trouble="uplink_in is not attached"), DeviceFacts("eth1", 3)]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "path", "says"),
+    [
+        ((), PacketFacts(), "what is pinned goes on serving sockets"),
+        ((), WHOLE, "what is pinned goes on serving sockets, packets"),
+        (("bind4",), WHOLE, "what is pinned goes on serving sockets, packets"),
+        (("connect4",), WHOLE, "what is pinned goes on serving packets, NOT all sockets"),
+        (HOOKS, WHOLE, "what is pinned goes on serving packets, NOT sockets"),
+        (
+            (),
+            PacketFacts(True, True, False, devices=ONE_LOST),
+            "what is pinned goes on serving sockets, NOT all packets",
+        ),
+        (
+            (),
+            PacketFacts(True, True, False, devices=ONE_LOST[:1]),
+            "what is pinned goes on serving sockets, NOT packets",
+        ),
+        (HOOKS, PacketFacts(True, False, False), NOTHING),
+        (HOOKS, PacketFacts(), NOTHING),
+        ((), PacketFacts(True, error="refused"), "what is pinned goes on serving sockets, packets cannot be asked for"),
+    ],
+)
+def test_without_an_agent_what_goes_on_is_what_is_there(lacking: tuple[str, ...], path: PacketFacts, says: str) -> None:
+    assert goes_on(Report(hooks=hooks(*lacking), packet_path=path)) == says

@@ -9,7 +9,9 @@ import pytest
 from socklb.health.alarms import NAMES, alarms
 from socklb.health.pages import not_serving, stuck
 from socklb.report import (
+    AgentFacts,
     ConnectFacts,
+    DeviceFacts,
     HookFacts,
     PacketFacts,
     RecordFacts,
@@ -19,9 +21,12 @@ from socklb.report import (
     TableFacts,
 )
 
+RUNS, NONE_RUNS = AgentFacts(running=True), AgentFacts()
+UPLINKS = [DeviceFacts("eth0", 2), DeviceFacts("eth1", 3, trouble="uplink_in is not attached")]
+
 
 def raised(**facts: Any) -> dict[str, str]:
-    return {alarm.name: alarm.message for alarm in alarms(Report(**{"synced": True, **facts}))}
+    return {alarm.name: alarm.message for alarm in alarms(Report(**{"synced": True, "agent": RUNS, **facts}))}
 
 
 def test_a_quiet_node_raises_none() -> None:
@@ -41,7 +46,7 @@ def test_a_table_is_nearly_full_at_nine_tenths() -> None:
 
 def test_each_full_table_is_named() -> None:
     full = [TableFacts("frontends", 10, 10), TableFacts("node_addrs", 10, 10)]
-    assert [alarm.about for alarm in alarms(Report(maps=full))] == ["frontends", "node_addrs"]
+    assert [alarm.about for alarm in alarms(Report(maps=full, agent=RUNS))] == ["frontends", "node_addrs"]
 
 
 def test_slots_that_are_nearly_full_have_an_alarm_of_their_own() -> None:
@@ -81,6 +86,28 @@ def test_each_trouble_raises_its_alarm_with_a_hint(given: dict[str, Any], name: 
     assert says in found[name]
     assert "; next: " in found[name]
     assert name in NAMES
+
+
+def test_where_no_agent_runs_that_is_one_and_what_is_damaged_another() -> None:
+    whole = [HookFacts("connect4", attached=True, effective=True)]
+    assert raised(agent=NONE_RUNS, hooks=whole).keys() == {"not_running"}
+    found = raised(
+        agent=NONE_RUNS,
+        cgroup="/sys/fs/cgroup",
+        hooks=[*whole, HookFacts("connect6"), HookFacts("sendmsg6")],
+        packet_path=PacketFacts(True, True, False, devices=UPLINKS),
+    )
+    assert found.keys() == {"not_running", "hooks_damaged", "packet_path_not_whole"}
+    assert "2 of 3 hooks are not attached to /sys/fs/cgroup: connect6, sendmsg6" in found["hooks_damaged"]
+    assert "is damaged (eth1: uplink_in is not attached)" in found["packet_path_not_whole"]
+    assert all("; next: start the agent" in text for text in found.values())
+
+
+def test_packets_that_cannot_be_asked_for_are_no_silence() -> None:
+    assert (
+        "no netlink"
+        in raised(agent=NONE_RUNS, packet_path=PacketFacts(True, error="no netlink"))["packet_path_failing"]
+    )
 
 
 def test_what_fails_is_an_alarm_though_the_programs_are_whole() -> None:
