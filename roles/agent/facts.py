@@ -15,7 +15,18 @@ def runs(systemd: bool) -> str:
     """A command that succeeds if the agent's process is there. A pid file may outlive it, and its number be reused."""
     if systemd:
         return "systemctl is-active --quiet socklb-agent"
-    return f"grep -qs socklb /proc/$(cat {PIDFILE})/cmdline"
+    return f"grep -qs socklb /proc/$(cat {PIDFILE} 2>/dev/null)/cmdline"
+
+
+def answering() -> str:
+    """A command that prints the process of the agent that answers at the socket, whoever started it; or nothing."""
+    return f"""{PROGRAM} status --json 2>/dev/null | sed -n 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/p'"""
+
+
+def is_own(systemd: bool) -> str:
+    """A command that succeeds if the agent that answers is the one that the service started."""
+    started = "systemctl show --property MainPID --value socklb-agent" if systemd else f"cat {PIDFILE}"
+    return f'[ "$({answering()})" = "$({started})" ]'
 
 
 def synced(seconds: int) -> str:
@@ -45,7 +56,8 @@ class AgentIsCurrent(FactBase[bool]):
         parts = [f"{HOME}/.bundle", CONFIG, *([UNIT] if systemd else [])]
         fresh = " && ".join(f"[ {STARTED} -nt {part} ]" for part in parts)
         account = f"{{ [ ! -e {KUBECONFIG} ] || [ {STARTED} -nt {KUBECONFIG} ]; }}"
-        return f"{{ {runs(systemd)} && {fresh} && {account} && {synced(0)}; }} 2>/dev/null && echo yes || true"
+        serves = f"{runs(systemd)} && {synced(0)} && {is_own(systemd)}"
+        return f"{{ {fresh} && {account} && {serves}; }} 2>/dev/null && echo yes || true"
 
     def process(self, output: list[str]) -> bool:
         return output == ["yes"]

@@ -12,12 +12,25 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from inventory.hosts import short_name
-from roles.agent.facts import HOME, KUBECONFIG, PIDFILE, PROGRAM, STARTED, AgentIsCurrent, BundleDigest, runs, synced
+from roles.agent.facts import (
+    HOME,
+    KUBECONFIG,
+    PIDFILE,
+    PROGRAM,
+    STARTED,
+    AgentIsCurrent,
+    BundleDigest,
+    answering,
+    is_own,
+    runs,
+    synced,
+)
 from roles.kubectl import Nodes, cluster
 from roles.kubernetes.facts import Account, AgentAccount
 from roles.operations import failure, write_files
 
 LOG = "/var/log/socklb.log"
+ENDS = "--retry TERM/5/KILL/2"
 
 
 @operation()
@@ -73,8 +86,8 @@ def service(systemd: bool) -> Generator[StringCommand, None, None]:
     if host.get_fact(AgentIsCurrent, systemd=systemd):
         host.noop("the agent runs with this bundle and configuration")
         return
-    yield StringCommand(_restart_unit() if systemd else _restart_daemon())
-    yield StringCommand(_until_synced(systemd))
+    yield StringCommand(_restart_unit() if systemd else restart_daemon())
+    yield StringCommand(until_synced(systemd))
     yield StringCommand(f"touch {STARTED}")
 
 
@@ -88,14 +101,23 @@ def _restart_unit() -> str:
     return "systemctl daemon-reload && systemctl enable --quiet socklb-agent && systemctl restart socklb-agent"
 
 
-def _restart_daemon() -> str:
+def restart_daemon() -> str:
+    """A command that stops the agent, whoever started it, and starts one. A stale pid file names nobody."""
     daemon = f"start-stop-daemon --quiet --pidfile {PIDFILE}"
-    stop = f"{daemon} --stop --oknodo --retry TERM/5/KILL/2"
+    stop = f"{{ {runs(systemd=False)} || rm -f {PIDFILE}; }} && {daemon} --stop --oknodo {ENDS} && {_stop_stray()}"
     start = f"{daemon} --start --background --make-pidfile --output {LOG} --startas {PROGRAM} -- agent"
     return f"chmod 0700 /sys/fs/bpf && {stop} && {start}"  # older versions of this kit mounted it for everybody
 
 
-def _until_synced(systemd: bool) -> str:
-    gone = f"the agent did not do its first sync in 60 s, or ended; the end of {LOG}:"
-    wait = f"for i in $(seq 30); do {synced(2)} && exit 0; {runs(systemd)} || break; done"
+def _stop_stray() -> str:
+    """Stop an agent that serves and is not the pid file's: started by hand, or by the faster one of two starts."""
+    ours = "grep -qs socklb /proc/$stray/cmdline"  # and no number of another PID namespace
+    stop = f"start-stop-daemon --quiet --stop --oknodo --pid $stray {ENDS}"
+    return f'stray=$({answering()}) && {{ [ -z "$stray" ] || ! {ours} || {stop}; }}'
+
+
+def until_synced(systemd: bool) -> str:
+    """A command that waits until the agent that it started is in sync, or fails with the end of its log."""
+    gone = f"the agent did not do its first sync in 60 s, or ended, or another one answers; the end of {LOG}:"
+    wait = f"for i in $(seq 30); do {synced(2)} && {is_own(systemd)} && exit 0; {runs(systemd)} || break; done"
     return shlex.join(["sh", "-c", f"{wait}; echo {shlex.quote(gone)} >&2; tail -n 20 {LOG} >&2; exit 1"])
