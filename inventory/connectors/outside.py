@@ -15,11 +15,13 @@ from inventory.connectors.host import NodeError
 from inventory.connectors.kind_cluster import docker
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--")
-# A pod has a process that holds its network and does nothing else, named pause.
+# The first process of a container, for any other may end before it is entered. A pod has one that holds its network and
+# does nothing else, named pause.
 _INTO_POD = """\
 uid=$(echo "$0" | tr - _)
 for process in /proc/[0-9]*; do
     grep -qE "pod($uid|$0)" "$process/cgroup" 2>/dev/null || continue
+    grep -qE "^NSpid:.*[[:space:]]1$" "$process/status" 2>/dev/null || continue
     [ "$(cat "$process/comm")" = pause ] || exec nsenter --target="${process#/proc/}" NAMESPACES "$@"
 done
 echo "no process of pod $0 runs on this node" >&2

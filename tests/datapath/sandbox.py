@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from socklb.connect_check import CGROUP
 from socklb.datapath import mounts
 
 T = TypeVar("T")
@@ -115,8 +116,11 @@ def enter_network(name: str) -> None:
 
 
 def remove_cgroup(directory: Path) -> None:
+    """Remove it, and the one below that an agent has left which was killed as it asked from there."""
     for _ in range(100):
         try:
+            for left in directory.glob(CGROUP):
+                left.rmdir()
             directory.rmdir()
             return
         except OSError:
