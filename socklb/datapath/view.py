@@ -76,15 +76,15 @@ def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
     for name in ("service_addrs", "node_addrs", "own_addrs"):
         with closing(HashTable(directory, name, 16, 1)) as table:
             fills.append(Fill(name, sum(1 for _ in table.items()), table.capacity))
-    if (directory / "left_out").exists():  # tables of an older version have none
-        with closing(HashTable(directory, "left_out", layout.CGROUP_ID.size, layout.SINCE.size)) as cgroups:
-            fills.append(Fill("left_out", sum(1 for _ in cgroups.items()), cgroups.capacity))
     for name, *sizes in (
         ("source_ranges", layout.SOURCE_RANGE.size, len(layout.PRESENT)),
         ("networks", layout.NETWORK.size, layout.NETWORK_FLAGS.size),
     ):
         with closing(TrieTable(directory, name, *sizes)) as trie:
             fills.append(Fill(name, sum(1 for _ in trie.items()), trie.capacity))
+    if (directory / "left_out").exists():  # tables of an older version have none
+        with closing(HashTable(directory, "left_out", layout.CGROUP_ID.size, layout.SINCE.size)) as cgroups:
+            fills.append(Fill("left_out", sum(1 for _ in cgroups.items()), cgroups.capacity))
     return fills + list(sockets(directory))
 
 
