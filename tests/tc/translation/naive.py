@@ -114,8 +114,8 @@ def run(program: int, frame: bytes, ifindex: int, mark: int = 0) -> tuple[int, b
 
     A frame to the first of MACS is one to the device, and comes back so.
     """
-    to, own = MACS[:6], address_of(ifindex)
-    frame = frame[:12].replace(to, own) + frame[12:] if own else frame
+    to, own = MACS[:6], address_of(ifindex) if frame.startswith(MACS[:6]) else b""
+    frame = own + frame[6:] if own else frame
     after = ct.create_string_buffer(65536)
     context = SkBuff(ifindex=ifindex, mark=mark)
     test = TestRun(
