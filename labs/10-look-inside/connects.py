@@ -125,7 +125,9 @@ def trace(host: str, port: int, wanted: int) -> None:
 
     def event(_cpu: object, data: object, _size: int) -> None:
         one = bpf["seen"].event(data)
-        pod = pods.setdefault(one.cgroup, "") or cgroups().get(one.cgroup, "?")
+        pod = pods.get(one.cgroup) or cgroups().get(one.cgroup)
+        if pod is None:
+            return  # not of this node: tracepoints see the whole machine
         asked = f"{text_of(one.asked)}:{socket.ntohs(one.asked_port)}"
         backend = f"{text_of(one.backend)}:{one.backend_port}"
         rows.append(one.took)

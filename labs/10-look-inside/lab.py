@@ -192,10 +192,12 @@ def _many(on: Scenario, times: int) -> Command:
 
 
 def _log(env: Env, name: str, wanted: int = 0) -> list[str]:
-    """Read what a process has said, which may be a moment behind."""
-    end = time.monotonic() + MOMENT
+    """Read what a process has said, which may be behind: until it has said so much, or nothing more for a moment."""
+    before, end = 0, time.monotonic() + MOMENT
     while True:
         said = env.ask(at(env.on.client_node, "cat", f"/tmp/lab-{name}.log")).out.splitlines()
+        if len(said) > before:
+            before, end = len(said), time.monotonic() + MOMENT
         if len(said) >= wanted or time.monotonic() > end:
             return said
         time.sleep(0.1)

@@ -16,7 +16,7 @@ import pytest
 from labs.engine.places import ROOT
 from tests.labs.command import lab, run_whole
 from tests.labs.state import state
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, deploy
 
 NODE_PORT = ("PREROUTING", "-p", "tcp", "--dport", "32000", "-j", "DNAT", "--to-destination", "10.244.2.3:8080")
 ROUTES = {"10.244.0.0/24": "172.18.0.2", "10.244.2.0/24": "172.18.0.4"}  # as they are without flannel
@@ -25,6 +25,9 @@ LIMIT = 60.0
 
 @pytest.fixture(scope="module")
 def before(cluster: Cluster) -> Iterator[dict[str, str]]:
+    """A cluster whose pods have their first addresses: the deploy of these labs makes pods anew."""
+    deploy("teardown")
+    deploy("cluster")
     yield state(cluster)
     lab("reset", "02")
 
