@@ -45,13 +45,20 @@ def inside_pod(uid: str) -> tuple[str, ...]:
 
 
 def _first_process(container: str, name: str) -> int:
-    """Return this machine's number of the container's process 1, whatever namespaces its docker has."""
+    """Return this machine's number of the container's process 1, whatever namespaces its docker has.
+
+    A node's pods are containers in it, whose first processes are one namespace deeper.
+    """
+    found: list[tuple[int, int]] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             status = (process / "status").read_text()
-            # The number in the container's own namespace comes last.
-            if re.search(r"^NSpid:.*\t1$", status, re.MULTILINE) and container in (process / "cgroup").read_text():
-                return int(process.name)
+            # The number in the container's own namespace comes last (proc_pid_status(5)).
+            numbers = re.search(r"^NSpid:(.*\t1)$", status, re.MULTILINE)
+            if numbers and container in (process / "cgroup").read_text():
+                found.append((len(numbers[1].split()), int(process.name)))
         except OSError:
             continue  # it has ended
+    if found:
+        return min(found)[1]
     raise NodeError(f"{name}: its processes are not on this machine, so nothing can run outside its cgroup")

@@ -7,7 +7,7 @@ from tests.support.cluster import Cluster
 LOOK = """
 cd / && sha256sum etc/socklb/*.toml etc/socklb/manifests/* && ls -d tmp/lab* opt/* 2>/dev/null
 cat /run/socklb/*.pid | wc -l && nft list ruleset && ip -o route && ip -o -6 route show table main proto static
-ls /sys/fs/bpf /run/netns /etc /run /dev && ls /sys/class/net | grep -v ^veth
+ls /run/netns /etc /run /dev && ls /sys/class/net | grep -v ^veth
 """
 
 

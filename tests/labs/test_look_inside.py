@@ -1,8 +1,11 @@
 """Lab 10: bpftool, socklb and bcc agree, and where a hook leads elsewhere the tracer says so."""
 
+import json
+
 from tests.labs.command import lab, run_whole
 from tests.labs.state import state
 from tests.support.cluster import Cluster
+from tests.support.waiting import until
 
 
 def test_every_claim_holds_and_afterwards_all_is_as_before(cluster: Cluster) -> None:
@@ -24,4 +27,4 @@ def test_a_hook_that_is_gone_is_missed_by_name(cluster: Cluster) -> None:
         assert "✗ SYNs went to its pods" in traced.stdout
     finally:
         node.output("kill", "-CONT", agent)
-        node.output("socklb", "status", "--wait", "20")
+        until(lambda: json.loads(node.output("socklb", "status", "--json"))["problems"] == [])

@@ -57,6 +57,19 @@ def test_packets_have_the_addresses_that_were_used(tmp_path: Path) -> None:
     assert (packet.source.address, packet.target, packet.size) == ("127.0.0.1", Endpoint("127.0.0.2", 5353), 4)
 
 
+def test_a_burst_is_whole_though_tcpdump_has_to_wait(tmp_path: Path) -> None:
+    """As on a machine whose cores are busy with other things."""
+    sends = "import socket; s = socket.socket(2, 2)\nfor _ in range(400): s.sendto(b'four', ('127.0.0.2', 5353))"
+    with recording(inside(*until_stdin_ends(tcpdump("lo", "udp"))), tmp_path / "udp.pcap") as report:
+        waiting = [int(pid) for pid in pids()]
+        for pid in waiting:
+            os.kill(pid, signal.SIGSTOP)
+        subprocess.run(inside(sys.executable, "-c", sends), check=True)
+        for pid in waiting:
+            os.kill(pid, signal.SIGCONT)
+    assert (len(read(tmp_path / "udp.pcap")), report.dropped) == (400, 0)
+
+
 @pytest.mark.parametrize(
     ("interface", "expression", "why"),
     [("eth9", "tcp", "eth9"), ("lo", "tpc", "syntax error")],
