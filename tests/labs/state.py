@@ -4,10 +4,11 @@ import json
 
 from tests.support.cluster import Cluster
 
+# The machine is shared with other tests: of its own folders, what a deploy or a lab makes there.
 LOOK = """
-cd / && sha256sum etc/socklb/*.toml etc/socklb/manifests/* && ls -d tmp/lab* opt/* 2>/dev/null
+cd / && sha256sum etc/socklb/*.toml etc/socklb/manifests/* && ls -d tmp/lab* opt/socklb* opt/cni* 2>/dev/null
 cat /run/socklb/*.pid | wc -l && nft list ruleset && ip -o route && ip -o -6 route show table main proto static
-ls /run/netns /etc /run /dev && ls /sys/class/net | grep -v ^veth
+ls /run/netns /run /dev && ls /etc | grep -E "baseline|cni|flannel|kube|socklb"; ls /sys/class/net | grep -v ^veth
 """
 
 
