@@ -68,9 +68,9 @@ def control(capture: Capture, endpoint: Endpoint, must: str = "") -> Claim:
     return claim if claim.verdict is Verdict.TRUE else Claim(claim.must, claim.seen, Verdict.DOUBT)
 
 
-def never(capture: Capture, endpoint: Endpoint, *, control: Capture) -> Claim:
+def never(capture: Capture, endpoint: Endpoint, *, control: Capture, must: str = "") -> Claim:
     """No packet from or to this endpoint, in a capture that did see traffic, beside a control that saw the endpoint."""
-    must = f"{_called(endpoint, capture)} never appears"
+    must = must or f"{_called(endpoint, capture)} never appears"
     doubt = _doubt(capture, endpoint, control)
     if doubt:
         return Claim(must, doubt, Verdict.DOUBT)
