@@ -36,7 +36,7 @@ unhooked = lab.step("The hooks are gone", before=b.remove_hooks, captures=at_the
 @unhooked.act
 def have_hooks(on: Scenario) -> Commands:
     yield b.status(on.client_node)
-    yield from b.start(on.client_node, "11 of 11")
+    yield from b.start(on.client_node, "11 of 11 attached")
     yield on.curl(on.cluster_ip())
 
 
@@ -97,7 +97,7 @@ others = lab.step("Another program is in the way", before=b.attach_foreign_progr
 def take_it_away(on: Scenario) -> Commands:
     yield b.status(on.client_node)
     yield b.foreign(on, "detach")
-    yield b.until_status_says(on.client_node, "11 of 11")
+    yield b.until_status_says(on.client_node, "11 of 11 attached")
 
 
 @others.check
