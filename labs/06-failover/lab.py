@@ -145,9 +145,7 @@ upgraded.before(look_at_earlier_agents)
 @upgraded.act
 def upgrade_node_by_node(on: Scenario) -> Commands:
     for node in on.nodes:
-        yield agents.stop(node)
-        yield agents.start(node, agents.NEXT_PROGRAM)
-        yield agents.synced(node)
+        yield from agents.restarted(node, agents.NEXT_PROGRAM)
 
 
 upgraded.observe(look_at_load)

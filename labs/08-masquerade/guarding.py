@@ -96,6 +96,5 @@ def past_the_firewall(env: Env) -> None:
     env.ask(at(node, "sh", "-c", f"sed 's/^host_routing.*/host_routing = true/' /etc/socklb/socklb.toml >{PAST}"))
     env.ask(kiosk(env.on))
     env.run(firewall(env.on))
-    env.ask(agents.stop(node))
-    env.ask(agents.start(node, agents.PROGRAM, "--config", PAST))
-    env.ask(agents.synced(node))
+    for command in agents.restarted(node, agents.PROGRAM, "--config", PAST):
+        env.ask(command)

@@ -81,9 +81,8 @@ def start_with(env: Env, line: str) -> None:
     """Have the agent of the client's node run with one line of its configuration changed."""
     node, key = env.on.client_node, line.split(maxsplit=1)[0]
     env.ask(at(node, "sh", "-c", f"sed 's|^{key} =.*|{line}|' /etc/socklb/socklb.toml >{CONFIG}"))
-    env.ask(agents.stop(node))
-    env.ask(agents.start(node, agents.PROGRAM, "--config", CONFIG))
-    env.ask(agents.synced(node))
+    for command in agents.restarted(node, agents.PROGRAM, "--config", CONFIG):
+        env.ask(command)
 
 
 def cgroup(on: Scenario) -> str:

@@ -75,9 +75,7 @@ packets = lab.step("Packets too", builds_on=[ordinary, beside], before=t.goes_on
 def serve_packets(on: Scenario) -> Commands:
     yield from t.each_node(on, "sed", "-i", "s/^packet_path = false/packet_path = true/", t.CONFIG)
     for node in on.nodes:
-        yield agents.stop(node)
-        yield agents.start(node)
-        yield agents.synced(node)
+        yield from agents.restarted(node)
 
 
 @packets.check

@@ -8,7 +8,7 @@ reset() has every node's own agent run.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +93,13 @@ def start(node: str, program: str = PROGRAM, *options: str) -> Command:
 def synced(node: str) -> Command:
     """Wait until it serves what it read; the status is shown then."""
     return at(node, "socklb", "status", "--wait", "20", seconds=30)
+
+
+def restarted(node: str, program: str = PROGRAM, *options: str) -> Generator[Command, Output, None]:
+    """Have another agent in the place of the one that runs, and wait until it serves."""
+    yield stop(node)
+    yield start(node, program, *options)
+    yield synced(node)
 
 
 def make_next_version(env: Env) -> None:

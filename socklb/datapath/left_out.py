@@ -64,7 +64,7 @@ class LeftOut:
             barrier.wait_for_readers()  # who asked the table before writes down what it found before we forget it
             self.since = should
             self._forget()
-        elif time.monotonic() - self._forgot >= FORGET_EVERY:
+        elif should and time.monotonic() - self._forgot >= FORGET_EVERY:  # else no hook asks what was found
             self._forget()
         return damaged
 

@@ -3,18 +3,11 @@
 They have one deploy, which is built once for what is broken on purpose, and once by each lab.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from labs.engine.places import ROOT
-from tests.labs.command import lab, run_whole
+from tests.labs.command import kill_in_the_middle, lab, run_whole
 from tests.labs.state import state
 from tests.support.cluster import Cluster, deploy
 
@@ -33,14 +26,9 @@ def before(cluster: Cluster) -> Iterator[dict[str, str]]:
 
 
 def test_a_deploy_that_was_cut_off_is_finished_by_the_next_command(cluster: Cluster, before: dict[str, str]) -> None:
-    words = [Path(sys.executable).with_name("lab"), "run", "02", "--step", "1"]
-    quiet = subprocess.DEVNULL
-    running = subprocess.Popen(words, cwd=ROOT, start_new_session=True, stdin=quiet, stdout=quiet, stderr=quiet)
-    end = time.monotonic() + LIMIT
-    while cluster.node("cp").run(["test", "-e", "/run/baseline/etcd.pid"]).returncode and time.monotonic() < end:
-        time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    node = cluster.node("cp")
+    begun = ("test", "-e", "/run/baseline/etcd.pid")
+    kill_in_the_middle("run", "02", "--step", "1", begun=lambda: node.run([*begun]).returncode == 0, limit=LIMIT)
     assert cluster.node("w1").run(["test", "-e", "/run/baseline/kube-proxy.pid"]).returncode, "it is half made"
     done = lab("run", "02", "--step", "2")
     assert done.returncode == 0, done.stdout + done.stderr

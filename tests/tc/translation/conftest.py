@@ -57,6 +57,11 @@ def default_routes(network: Network) -> Iterator[None]:
         network.run("node", "ip", family, "route", "delete", *way, check=False)
 
 
+def mac(node: Node, place: str, device: str) -> bytes:
+    """Give the hardware address of a device."""
+    return bytes.fromhex(node.network.output(place, "cat", f"/sys/class/net/{device}/address").replace(":", ""))
+
+
 class Node:
     """The packet path of the node: its programs, attached by `tc`, and its tables."""
 

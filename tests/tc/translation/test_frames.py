@@ -11,7 +11,7 @@ import pytest
 
 from socklb.serving import Serving
 from tests.packets.network import CLIENT
-from tests.tc.translation.conftest import Node, backends, frontend
+from tests.tc.translation.conftest import Node, backends, frontend, mac
 from tests.tc.translation.naive import TCP, Packet, build
 from tests.tc.translation.test_any_packet import EXTERNAL, SYN, raw
 
@@ -27,10 +27,6 @@ def wire_of(node: Node) -> socket.socket:
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         wire.bind(("eth0", 0))
     return wire
-
-
-def address_of(node: Node) -> bytes:
-    return bytes.fromhex(node.network.output("node", "cat", "/sys/class/net/eth0/address").replace(":", ""))
 
 
 def syn(port: int) -> bytes:
@@ -57,7 +53,7 @@ def test_a_tagged_frame_begins_no_flow_at_the_parent_device(node: Node) -> None:
     tagged, plain = syn(2001), syn(2002)
     with wire_of(node) as wire:
         for frame in (tagged[:12] + TAG + tagged[12:], plain):
-            wire.send(address_of(node) + frame[6:])
+            wire.send(mac(node, "node", "eth0") + frame[6:])
     end = time.monotonic() + 5
     while not node.flows():
         assert time.monotonic() < end, "the control"
@@ -71,7 +67,7 @@ def test_what_another_host_is_asked_is_not_refused(node: Node) -> None:
     node.network.run("node", "ip", "link", "set", "dev", "eth0", "promisc", "on")
     try:
         with wire_of(node) as wire:
-            for to, port in ((ANOTHER, 2001), (address_of(node), 2002)):
+            for to, port in ((ANOTHER, 2001), (mac(node, "node", "eth0"), 2002)):
                 wire.send(to + syn(port)[6:])
             assert reset_port(wire) == 2002
     finally:

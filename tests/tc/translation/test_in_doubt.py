@@ -27,7 +27,7 @@ from tests.packets.network import (
     RoutedNetwork,
     with_servers,
 )
-from tests.tc.translation.conftest import Node, serving
+from tests.tc.translation.conftest import Node, mac, serving
 from tests.tc.translation.naive import TCP, UDP, Packet, build, checksum, run
 
 LEAVE, REDIRECT = -1, 7
@@ -112,11 +112,6 @@ def frame(node: Node, device: str, thrown: Thrown) -> bytes:
         made[L3 + 10 : L3 + 12] = bytes(2)
         made[L3 + 10 : L3 + 12] = struct.pack("!H", checksum(bytes(made[L3:header])))
     return bytes(made)
-
-
-def mac(node: Node, place: str, device: str) -> bytes:
-    text = node.network.output(place, "cat", f"/sys/class/net/{device}/address")
-    return bytes.fromhex(text.replace(":", ""))
 
 
 def throw(node: Node, program: str, device: str, thrown: Thrown) -> tuple[int, bytes, bytes]:
