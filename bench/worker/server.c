@@ -70,6 +70,8 @@ static void listen_everywhere(void)
 
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+	/* A server of an earlier run that closed before its client did leaves a connection in TIME_WAIT. */
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(datagrams, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
 	setsockopt(datagrams, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	if (bind(listener, (struct sockaddr *)&here, sizeof(here)) || listen(listener, 4096) ||

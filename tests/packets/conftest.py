@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -21,7 +20,7 @@ from socklb.tc import links
 from socklb.tc.path import TcPath
 from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import ADDRESSES, POD_CIDRS, PODS, PODS6, Network, with_servers
-from tests.packets.programs import CLIENT, PATIENCE
+from tests.packets.programs import PATIENCE, asking
 
 CONFIG = Config(node="node", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SIZES = Sizes(512, 1024)
@@ -93,8 +92,7 @@ class Node:
 @pytest.fixture(scope="session")
 def ask(network: Network) -> Ask:
     def ask(place: str, address: str, port: int = 80, kind: str = "tcp", times: int = 1, own: int = 0) -> list[str]:
-        words = [kind, address, str(port), str(times), str(own)]
-        return network.output(place, sys.executable, "-c", CLIENT, *words).splitlines()
+        return network.output(place, *asking(address, port, kind, times, own)).splitlines()
 
     return ask
 

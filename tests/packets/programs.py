@@ -1,6 +1,8 @@
 """What runs in the namespaces: a server that tells who it is and whom it sees, and clients. Each is a Python script."""
 
+import itertools
 import os
+import sys
 
 # Seconds that a client waits for an answer: 2, or more on emulated kernels, as in tests/datapath/agents.py.
 PATIENCE = float(os.environ.get("SOCKLB_TEST_WAIT", "20")) / 10
@@ -28,17 +30,19 @@ while True:
             _, client = key.fileobj.recvfrom(100)
             key.fileobj.sendto(f"{name} {client[0]}".encode(), client)
 """
-# argv: tcp or udp, address, port, how often, own port (0: any); prints an answer or an error a line
-CLIENT = f"""
+# argv: tcp or udp, address, port, how often, own port (0: any), the first port of datagrams without one; prints an
+# answer or an error a line.
+_CLIENT = f"""
 import errno, socket, sys
-kind, address, port, times, own = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+kind, address, port, times, own, fresh = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-for _ in range(times):
+for number in range(times):
     with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as client:
         client.settimeout({PATIENCE} + (times > 1))
         if own:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while an earlier connection rests
-            client.bind(("", own))
+        if own or kind == "udp":
+            client.bind(("", own or fresh + number))
         try:
             client.connect((address, port))
             if kind == "udp":
@@ -49,3 +53,15 @@ for _ in range(times):
         except OSError as error:
             print(errno.errorcode[error.errno])
 """
+_MOST = 200
+_fresh = itertools.cycle(range(10000, 60000, _MOST))
+
+
+def asking(address: str, port: int, kind: str, times: int = 1, own: int = 0) -> list[str]:
+    """Give the command of a client that asks so many times and prints an answer or an error a line.
+
+    Datagrams come from ports that none had before: one that the kernel chose could be that of an earlier flow, whose
+    endpoint it would get.
+    """
+    assert times <= _MOST
+    return [sys.executable, "-c", _CLIENT, kind, address, *map(str, (port, times, own, next(_fresh)))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from socklb.tc import links
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.sandbox import mounted_bpffs, remove_cgroup
 from tests.packets.network import NODE, NODE6, POD_CIDRS, PODS, PODS6, Network, with_servers
-from tests.packets.programs import CLIENT as ASKS
+from tests.packets.programs import asking
 
 SERVICE, SERVICE6, EMPTY, UNKNOWN = "10.96.0.10", "fd00:10:96::a", "10.96.0.11", "10.96.77.7"
 NODE_PORT = 32000
@@ -46,7 +45,7 @@ class Served:
         self, place: str, address: str, port: int = 80, kind: str = "tcp", *, hooked: bool = False, times: int = FEW
     ) -> set[str]:
         """Ask a few times; give who answered, or the errors."""
-        argv = [sys.executable, "-c", ASKS, kind, address, str(port), str(times), "0"]
+        argv = asking(address, port, kind, times)
         lines = self.output(place, *argv) if hooked else self.network.output(place, *argv)
         return {line.split()[0] for line in lines.splitlines()}
 

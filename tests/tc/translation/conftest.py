@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes as ct
 import subprocess
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,8 +18,8 @@ from socklb.tc import layout as tc
 from socklb.tc.events import Unhooked
 from socklb.tc.programs import NAMES, Programs
 from tests.datapath.sandbox import mounted_bpffs
-from tests.packets import programs
 from tests.packets.network import ADDRESSES, CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Network, with_servers
+from tests.packets.programs import asking
 
 ROOT = Path(__file__).parents[3]
 NETWORKS = {
@@ -211,8 +210,7 @@ Ask = Callable[..., list[str]]
 @pytest.fixture
 def ask(network: Network) -> Ask:
     def ask(place: str, address: str, port: int = 80, kind: str = "tcp", times: int = 1, own: int = 0) -> list[str]:
-        words = [kind, address, str(port), str(times), str(own)]
-        return network.output(place, sys.executable, "-c", programs.CLIENT, *words).splitlines()
+        return network.output(place, *asking(address, port, kind, times, own)).splitlines()
 
     return ask
 
