@@ -1,5 +1,6 @@
 """build/agent.tar and its launcher: what `make build` hands to the nodes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,9 +9,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from socklb.cli.manual import page
 from socklb.datapath.node import OBJECT_FILES
+from tests.unit.agent.api_server import ApiServer, Reply
 
 ROOT = Path(__file__).parents[3]
 OBJECTS = [f"socklb/datapath/{name}" for name in OBJECT_FILES]
@@ -79,6 +82,60 @@ def test_every_dependency_and_every_object_is_in_it(checkout: Path) -> None:
     for name in ("msgspec", "prometheus_client", "yaml", "watchfiles", "shtab", *OBJECTS):
         assert (lib / name).exists(), name
     assert not (lib / "pyinfra").exists()
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, socklb
+for module in pkgutil.walk_packages(socklb.__path__, "socklb."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+ASK = """
+import sys
+from contextlib import closing
+from socklb.api.connection import Connection
+for kubeconfig in sys.argv[1:]:
+    with closing(Connection(kubeconfig).get("/version", {}, 5).response) as answer:
+        print(answer.data.decode())
+"""
+
+
+def test_what_is_left_out_of_the_official_client_is_missed_by_nothing(checkout: Path, tmp_path: Path) -> None:
+    build(checkout)
+    lib = checkout / "build/agent/lib"
+    assert not (lib / "aiohttp").exists()
+    assert size(checkout / "build/agent.tar") < 30
+
+    with ApiServer(lambda _: Reply(b"{}")) as server:
+        plain = server.kubeconfig(tmp_path)
+        alone(lib, IMPORT_ALL)
+        assert alone(lib, ASK, str(plain), str(with_a_plugin(plain))).split() == ["{}", "{}"]
+    assert [request.headers["authorization"] for request in server.asked] == ["Bearer a token", "Bearer from-a-plugin"]
+
+
+def alone(lib: Path, script: str, *arguments: str) -> str:
+    """Run it with the modules of the package and of Python itself, and no other."""
+    argv = [sys.executable, "-P", "-S", "-s", "-c", script, *arguments]
+    done = subprocess.run(argv, env={"PYTHONPATH": str(lib)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def with_a_plugin(kubeconfig: Path) -> Path:
+    """Give the same file with a user whose token a program tells."""
+    status = {"token": "from-a-plugin", "expirationTimestamp": "2999-01-01T00:00:00Z"}
+    said = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
+    plugin = {"apiVersion": said["apiVersion"], "command": "echo", "args": [json.dumps(said)]}
+    content = yaml.safe_load(kubeconfig.read_text())
+    content["users"][0]["user"] = {"exec": plugin | {"interactiveMode": "Never"}}
+    other = kubeconfig.with_name("with-a-plugin")
+    other.write_text(yaml.safe_dump(content))
+    return other
+
+
+def size(file: Path) -> float:
+    """Give it in MiB."""
+    return file.stat().st_size / (1 << 20)
 
 
 def test_the_manual_page_in_it_is_of_this_version(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
