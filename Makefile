@@ -1,7 +1,7 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab lab-kind test e2e e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab lab-kind test e2e e2e-ssh e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -80,6 +80,11 @@ e2e: ready  ## run only the tests that need a kind cluster, which they make and 
 	@setup/packages.sh setup/apt-kind.txt
 	@images/programs.sh >/dev/null
 	@pytest tests/e2e $(PYTEST_ARGS)
+
+e2e-ssh: ready  ## run the tests that provision machines over SSH, which they make and remove (docs/bare-metal.md)
+	@setup/packages.sh setup/apt-kind.txt
+	@images/offline.sh >/dev/null
+	@pytest tests/e2e_ssh $(PYTEST_ARGS)
 
 e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cluster (docs/e2e-upstream.md)
 	@setup/packages.sh setup/apt-kind.txt

@@ -66,7 +66,9 @@ add_programs() {
     mkdir -p "$work/root/kind" "$work/root/opt/cni" "$work/root/etc/containerd"
     echo "$version" >"$work/root/kind/version"
     ln -s ../../usr/lib/cni "$work/root/opt/cni/bin"
-    install -m 755 "$images/node/entrypoint" "$images/node/prepare-kubelet-cgroup" "$work/root/usr/local/bin/"
+    for script in entrypoint keep-kernel-values prepare-kubelet-cgroup; do
+        install -m 755 "$images/node/$script" "$work/root/usr/local/bin/"
+    done
     install -m 644 "$images/node/containerd.toml" "$work/root/etc/containerd/config.toml"
     install -m 644 "$images/node/kubelet.service" "$work/root/etc/systemd/system/"
     choose_units

@@ -2,21 +2,24 @@
 # Makes the root file system of an image from Debian packages, as a layer: a gzip'd tar in the cache folder.
 # One that was made from the same list of packages is not made again.
 #
-#   root.sh NAME        prints the path of the layer for NAME/packages.txt on stdout, progress on stderr
+#   root.sh NAME            prints the path of the layer for NAME/packages.txt on stdout, progress on stderr
+#   root.sh NAME SUITE      the same of another Debian than the one of names.sh
 set -eu
 
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=images/names.sh
 . "$images/names.sh"
 name=$1
+suite=${2:-$suite}
 key=$(cat "$images/$name/packages.txt" "$images/root.sh" | sha256sum | cut -c 1-16)
-layer=$cache/roots/$name-$suite-$key.tar.gz
-work=$cache/roots/$name.partial
-log=$cache/roots/$name.log
+root=$cache/roots/$name-$suite
+layer=$root-$key.tar.gz
+work=$root.partial
+log=$root.log
 
 main() {
     mkdir -p "$cache/roots" "$cache/packages"
-    exec 9>"$cache/roots/$name.lock"
+    exec 9>"$root.lock"
     flock 9
     [ -f "$layer" ] || make >&2
     echo "$layer"
@@ -24,9 +27,9 @@ main() {
 
 make() {
     command -v debootstrap >/dev/null || fail "no debootstrap on PATH. Run: setup/packages.sh setup/apt-kind.txt"
-    echo "Installing the packages of images/$name/packages.txt into a root of their own ..."
+    echo "Installing the packages of images/$name/packages.txt into a root of $suite ..."
     started=$(date +%s)
-    rm -rf "$work" "$cache/roots/$name"-*.tar.gz
+    rm -rf "$work" "$root"-*.tar.gz
     trap 'rm -rf "$work" "$layer.partial"' EXIT
     trap 'exit 130' INT TERM
     packages=$(sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$images/$name/packages.txt" | paste -sd ,)

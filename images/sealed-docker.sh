@@ -8,7 +8,8 @@
 #   sealed-docker.sh run COMMAND...   runs a command where its containers' ports are (kind, kubectl), with that set
 #   sealed-docker.sh stop     ends it and its containers; leaves no process, mount, namespace or cgroup
 #
-# Wants dockerd on PATH: setup/packages.sh setup/apt-kind.txt. SOCKLB_DOCKER is another name for one beside it.
+# Wants dockerd on PATH: setup/packages.sh setup/apt-kind.txt. SOCKLB_DOCKER is another name, socklb-…, for one beside it
+# with images of its own.
 set -eu
 
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
@@ -17,6 +18,7 @@ images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 name=${SOCKLB_DOCKER:-socklb-docker}
 run=/run/$name
 socket=unix://$run/docker.sock
+data=$cache/${name#socklb-}
 # Where dockerd writes whatever it is told; a docker of the machine's own has its files there.
 covered='/run/docker /etc/docker /opt/containerd'
 
@@ -37,7 +39,7 @@ start() {
     ! answers || return 0
     stop # what a crash left behind
     command -v dockerd >/dev/null || fail "no dockerd on PATH. Run: setup/packages.sh setup/apt-kind.txt"
-    mkdir -p "$run" "$cache/docker"
+    mkdir -p "$run" "$data"
     trap 'stop' EXIT
     trap 'exit 130' INT TERM
     ip netns add "$name"
@@ -70,7 +72,7 @@ inside() {
     for folder in $covered; do
         mount -t tmpfs tmpfs "$folder"
     done
-    set -- --data-root "$cache/docker" --exec-root "$run/exec" --pidfile "$run/dockerd.pid" --host "$socket" \
+    set -- --data-root "$data" --exec-root "$run/exec" --pidfile "$run/dockerd.pid" --host "$socket" \
         --cgroup-parent "/$name" --exec-opt native.cgroupdriver=cgroupfs
     if lacks_sys_resource; then
         set -- "$@" --add-runtime "sealed=$images/runc-without-sys-resource" --default-runtime sealed
@@ -117,9 +119,18 @@ stop() {
         ! alive || kill -KILL "$pid" # with it ends whatever lives in its process namespace
     fi
     remove_cgroups
-    [ ! -e "$run/made" ] || xargs rmdir --ignore-fail-on-non-empty <"$run/made"
+    [ ! -e "$run/made" ] || leave_folders
     [ ! -e "/run/netns/$name" ] || ip netns delete "$name"
     rm -rf "$run"
+}
+
+leave_folders() { # the last one removes them: another docker's mounts on them would go with them
+    for other in /run/socklb-*/docker.sock; do
+        [ -S "$other" ] && [ "$other" != "$run/docker.sock" ] || continue
+        cat "$run/made" >>"${other%/*}/made"
+        return
+    done
+    xargs rmdir --ignore-fail-on-non-empty <"$run/made"
 }
 
 remove_cgroups() { # a process that was just killed may still be counted for a moment

@@ -156,6 +156,21 @@ def test_one_that_runs_is_not_started_again(docker: SealedDocker) -> None:
     assert (RUN / "pid").read_text() == first
 
 
+def test_two_stand_side_by_side_and_the_last_one_removes_what_both_used(docker: SealedDocker) -> None:
+    before = what_is_there()
+    beside = {"SOCKLB_DOCKER": f"{NAME}-2"}
+    docker.do("start")
+    assert docker("start", **beside).returncode == 0
+    docker.do("stop")
+    try:
+        assert docker("run", "docker", "load", "--input", str(docker.image()), **beside).returncode == 0
+        started = docker("run", "docker", "run", "--detach", "--pull=never", "test:1", "3600", **beside)
+        assert started.returncode == 0, started.stderr
+    finally:
+        docker("stop", **beside)
+    assert what_is_there() == before
+
+
 def test_a_lock_of_the_caller_is_not_held_as_long_as_it_runs(docker: SealedDocker, tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     started = ["flock", str(lock), str(SCRIPT), "start"]

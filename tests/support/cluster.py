@@ -117,8 +117,8 @@ def traces() -> list[str]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     ours = [str(place) for place in places if place.exists()]
     ours += [f"{mount} (mount)" for mount in mounts if mount.startswith(("/run/socklb", "/run/netns/socklb"))]
-    # Namespaces of other tests, of the docker that they use, and of a bench.
-    others = ("socklb-test", "socklb-docker", "socklb-bench")
+    # Namespaces of other tests, of the dockers that they use, and of a bench.
+    others = ("socklb-test", "socklb-docker", "socklb-machines", "socklb-bench")
     return sorted(trace for trace in ours if not any(other in trace for other in others))
 
 

@@ -69,9 +69,18 @@ def test_every_program_that_an_image_holds_is_one_that_is_built() -> None:
             assert re.search(rf"^programs=.*\b{program}\b", known, re.MULTILINE), program
 
 
-@pytest.mark.parametrize("name", ["node", "tools", "agent"])
+@pytest.mark.parametrize("name", ["node", "tools", "agent", "machine"])
 def test_every_root_has_a_list_of_packages(name: str) -> None:
     lines = (IMAGES / name / "packages.txt").read_text().splitlines()
     packages = [line.partition("#")[0].strip() for line in lines]
     assert "python3" in packages
     assert all(re.fullmatch(r"[a-z0-9.+-]*", package) for package in packages)
+
+
+def test_the_offline_folder_has_whatever_package_a_role_installs() -> None:
+    listed = (IMAGES / "machine/offline.txt").read_text() + (IMAGES / "machine/packages.txt").read_text()
+    there = {line.partition("#")[0].strip() for line in listed.splitlines()}
+    for role in ("agent", "base", "pods"):
+        text = (IMAGES.parent / "roles" / role / "__init__.py").read_text()
+        (said,) = re.findall(r"^PACKAGES = (\{.*?\n?\})$", text, re.MULTILINE | re.DOTALL)
+        assert set(re.findall(r': "([a-z0-9-]+)"', said)) <= there, role

@@ -34,9 +34,9 @@ class Machine:
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
-    def run(self) -> subprocess.CompletedProcess[str]:
+    def run(self, *suite: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": f"{self.images}/path:/usr/bin:/bin", "SOCKLB_CACHE": str(self.folder / "cache")}
-        command = [self.images / "root.sh", "agent"]
+        command = [self.images / "root.sh", "agent", *suite]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def calls(self) -> list[str]:
@@ -73,10 +73,19 @@ def test_it_is_made_again_only_when_the_list_changes_and_the_old_one_goes(machin
     assert [str(file) for file in (machine.folder / "cache/roots").glob("*.gz")] == [second.strip()]
 
 
+def test_the_root_of_another_debian_stands_beside_the_first(machine: Machine) -> None:
+    first = machine.run().stdout.strip()
+    other = machine.run("trixie").stdout.strip()
+    assert " trixie " in machine.calls()[1]
+    assert Path(first).exists()
+    assert Path(other).exists()
+    assert first != other
+
+
 def test_a_failure_shows_the_last_lines_and_leaves_no_layer(machine: Machine) -> None:
     machine.debootstrap("echo E: no such package >&2; exit 1")
     done = machine.run()
     assert (done.returncode, done.stdout) == (1, "")
     assert "E: no such package" in done.stderr
     assert "debootstrap failed" in done.stderr
-    assert {file.name for file in (machine.folder / "cache/roots").iterdir()} == {"agent.lock", "agent.log"}
+    assert {file.name for file in (machine.folder / "cache/roots").iterdir()} == {"agent-bookworm.lock", "agent-bookworm.log"}

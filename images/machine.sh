@@ -1,0 +1,74 @@
+#!/bin/sh
+# Makes machines without machines: images of a plain Debian with systemd, sshd and an administrator who has sudo, for
+# tests that reach them by SSH. Nothing of Kubernetes is in them: putting it there is what is tested.
+#
+#   machine.sh            socklb/machine:debian-12 and :debian-13, loaded into the docker that DOCKER_HOST names
+#   machine.sh NUMBER     this one: 12 or 13
+#
+# An image of the same recipe that is there stays. The roots are kept in the cache folder. Wants setup/packages.sh
+# setup/apt-kind.txt and the project's Python (make setup).
+set -eu
+
+images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
+# shellcheck source=images/names.sh
+. "$images/names.sh"
+python=$(dirname "$images")/.venv/bin/python
+machine_files="machine/entrypoint machine/setup node/keep-kernel-values"
+
+main() {
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a root shell made by `su` has none of them
+    [ "$(id -u)" = 0 ] || fail "only root can make the roots of images"
+    [ -x "$python" ] || fail "$python is missing. Run: make setup"
+    docker version >/dev/null ||
+        fail "no docker answers. Start one, or: images/sealed-docker.sh start; eval \"\$(images/sealed-docker.sh env)\""
+    [ $# != 0 ] || set -- 12 13
+    for number in "$@"; do
+        case $number in
+            12) suite=bookworm ;;
+            13) suite=trixie ;;
+            *) fail "no Debian $number; it makes 12 and 13" ;;
+        esac
+        make "$number"
+    done
+}
+
+make() { # NUMBER of the Debian of $suite
+    image=socklb/machine:debian-$1
+    recipe=$(inputs | sha256sum | cut -c 1-16)
+    label='{{index .Config.Labels "socklb.recipe"}}'
+    [ "$recipe" != "$(docker image inspect --format "$label" "$image" 2>/dev/null)" ] || return 0
+    old=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
+    layer=$("$images/root.sh" machine "$suite")
+    work=$cache/machine.partial
+    rm -rf "$work"
+    mkdir -p "$work/root"
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 130' INT TERM
+    echo "Putting the image $image together ..."
+    started=$(date +%s)
+    tar -C "$work/root" -xf "$layer"
+    for file in $machine_files; do
+        install -m 755 "$images/$file" "$work/root/usr/local/sbin/"
+    done
+    chroot "$work/root" /usr/local/sbin/setup
+    rm "$work/root/usr/local/sbin/setup"
+    tar -C "$work/root" --numeric-owner -c . >"$work/machine.tar"
+    "$python" "$images/archive.py" "$images/images.toml" "machine-debian-$1" --layer machine="$work/machine.tar" \
+        --label socklb.recipe="$recipe" | docker load --quiet
+    rm -rf "$work"
+    [ -z "$old" ] || docker image rm "$old" >/dev/null || echo "the old image $old is in use and stays" >&2
+    echo "  done in $(($(date +%s) - started)) s"
+}
+
+inputs() { # whatever decides what is in the image
+    cd "$images"
+    # shellcheck disable=SC2086 # one word a file
+    cat machine.sh root.sh archive.py images.toml machine/packages.txt $machine_files
+}
+
+fail() {
+    echo "images/machine.sh: $1" >&2
+    exit 1
+}
+
+main "$@"
