@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import sealed
 from tests.support.cluster import HostSettings
-from tests.support.machines import Machines, inside_argv, remains, run
+from tests.support.machines import Machines
+from tests.support.sealed import docker, remains, run
 
 KILLED = """
 import os, signal
@@ -23,7 +25,7 @@ def settings_before() -> HostSettings:
     """This machine's settings before this session started anything."""
     if os.geteuid() != 0:
         pytest.skip("a docker of our own needs root")
-    Machines().remove_all()
+    sealed.stop()
     return HostSettings.now()
 
 
@@ -32,7 +34,7 @@ def left_half_made(settings_before: HostSettings) -> str:
     """The id of a machine that is being made when its maker is killed."""
     assert run(sys.executable, "-c", KILLED, timeout=600).returncode == -signal.SIGKILL
     assert remains()
-    return run(*inside_argv("docker", "ps", "--no-trunc", "--quiet")).stdout.strip()
+    return docker("ps", "--no-trunc", "--quiet")
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +42,5 @@ def machines(left_half_made: str) -> Iterator[Machines]:
     with Machines() as them:
         yield them
     assert remains() == []
-    Machines().remove_all()
+    sealed.stop()
     assert remains() == []

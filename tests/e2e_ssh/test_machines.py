@@ -3,7 +3,8 @@
 import pytest
 
 from tests.support.cluster import HostSettings
-from tests.support.machines import FOLDER, Machine, Machines, inside_argv, run
+from tests.support.machines import KNOWN_HOSTS, Machine, Machines
+from tests.support.sealed import at_home, docker, run
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +35,17 @@ def test_only_the_user_with_the_key_is_let_in_and_has_sudo(machine: Machine) -> 
 
 
 def test_a_machine_with_another_host_key_is_not_taken_for_it(plain: Machines) -> None:
-    known = run("ssh-keygen", "-F", plain["plain12"].addresses[0], "-f", str(FOLDER / "known_hosts")).stdout
+    known = run("ssh-keygen", "-F", plain["plain12"].addresses[0], "-f", KNOWN_HOSTS).stdout
     assert plain["plain12"].output("cut", "-d ", "-f2", "/etc/ssh/ssh_host_ed25519_key.pub") in known
     assert plain["plain13"].output("cut", "-d ", "-f2", "/etc/ssh/ssh_host_ed25519_key.pub") not in known
 
 
 def test_they_reach_one_another_and_nothing_else(machine: Machine, plain: Machines) -> None:
-    other = next(one for one in plain.machines.values() if one is not machine)
+    other = next(one for one in plain.values() if one is not machine)
     for address in other.addresses:
         assert machine.ssh("ping", "-c1", "-W2", address).returncode == 0
     assert machine.ssh("ping", "-c1", "-W1", "192.0.2.1").returncode == 1
-    route = run(*inside_argv("ip", "route", "get", "192.0.2.1"))
+    route = run("ip", "route", "get", "192.0.2.1")
     assert "unreachable" in route.stderr
 
 
@@ -84,8 +85,9 @@ def test_a_port_of_its_own(machines: Machines) -> None:
 
 
 def test_this_machines_own_settings_are_as_before(plain: Machines, settings_before: HostSettings) -> None:
-    assert HostSettings.now() == settings_before
+    with at_home():
+        assert HostSettings.now() == settings_before
 
 
 def test_what_a_killed_session_left_is_gone(left_half_made: str, plain: Machines) -> None:
-    assert left_half_made not in run(*inside_argv("docker", "ps", "--all", "--no-trunc", "--quiet")).stdout
+    assert left_half_made not in docker("ps", "--all", "--no-trunc", "--quiet")

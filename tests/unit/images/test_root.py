@@ -88,4 +88,7 @@ def test_a_failure_shows_the_last_lines_and_leaves_no_layer(machine: Machine) ->
     assert (done.returncode, done.stdout) == (1, "")
     assert "E: no such package" in done.stderr
     assert "debootstrap failed" in done.stderr
-    assert {file.name for file in (machine.folder / "cache/roots").iterdir()} == {"agent-bookworm.lock", "agent-bookworm.log"}
+    assert {file.name for file in (machine.folder / "cache/roots").iterdir()} == {
+        "agent-bookworm.lock",
+        "agent-bookworm.log",
+    }
