@@ -25,6 +25,7 @@ from socklb.cataloguer import Cataloguer
 from socklb.config import Config
 from socklb.connect_check import ConnectCheck
 from socklb.datapath import features, mounts
+from socklb.datapath.hooks import inspect
 from socklb.datapath.node import OBJECTS, NodeDatapath
 from socklb.datapath.room import Room
 from socklb.datapath.sizes import Sizes
@@ -126,7 +127,7 @@ class Agent:
         self.bypass = Bypass(config, self._state, datapath, lambda: self._complete)
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
-        self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached)
+        self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached, self._hooks_at_work)
         self.resetter = Resetter(datapath.pins.maps, self.packets.reset)
         self._parts = parts = Parts(
             *(config, datapath, source, self.hooks, self.connect, self.room, self.plan, self.packets, self.routes),
@@ -174,6 +175,10 @@ class Agent:
             supervisor.every("counts", COUNTS_EVERY, self._tidy_counts)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
+
+    def _hooks_at_work(self) -> bool:
+        """Whether the kernel runs all of them now. Threads may ask."""
+        return all(hook.effective for hook in inspect(self._datapath.cgroup, self._datapath.pins.links))
 
     def _service_at(self, asked: Backend, protocol: int) -> str | None:
         return self.plan.service_at(asked, protocol)

@@ -1,6 +1,6 @@
 """Connected UDP sockets follow their Service: when a backend leaves it, those that have it get another one.
 
-    follower = Follower(maps, lambda: hooks.attached)
+    follower = Follower(maps, lambda: hooks.attached, lambda: hooks.effective)
     supervisor.keep("sockets", follower.follow)
     follower.changed(frontends)         # the tables were changed: costs next to nothing
     follower.done                       # for the report
@@ -29,11 +29,11 @@ UNATTACHED = 1.0  # seconds between two looks whether the hooks are at work
 
 
 class Follower:
-    """See the module. `ready`: whether the hooks are at work."""
+    """See the module. `ready`: whether the hooks were attached; `at_work`: whether the kernel runs them now."""
 
-    def __init__(self, maps: Path, ready: Callable[[], bool]) -> None:
+    def __init__(self, maps: Path, ready: Callable[[], bool], at_work: Callable[[], bool]) -> None:
         """Begin without a pass."""
-        self._maps, self._ready = maps, ready
+        self._maps, self._ready, self._at_work = maps, ready, at_work
         self._changed: set[Frontend] = set()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "sockets")
@@ -68,8 +68,14 @@ class Follower:
                 backends = served.backends(record.asked, IPPROTO_UDP)
                 return bool(backends) and record.given not in backends
 
+            def is_stale_now(record: Record) -> bool:
+                """The tables change while a pass is made: a backend that had gone may serve again."""
+                served.forget()
+                return is_stale(record)
+
             addresses = {frontend.address for frontend in frontends}
             asked = records.slots() if addresses & {ANY4, ANY6} else records.asked_for(addresses)
             stale = {cookie: record for cookie, record in asked.items() if is_stale(record)}
             if stale or records.spilled:
-                opened.enter_context(closing(Mover(records, is_stale, self.done))).move(stale)
+                mover = Mover(records, is_stale_now, self.done, self._at_work)
+                opened.enter_context(closing(mover)).move(stale)

@@ -1,12 +1,15 @@
 """Connected UDP sockets whose backend has left are connected anew, in place: their application notices nothing.
 
-    with closing(Mover(records, is_stale, done)) as mover:
+    with closing(Mover(records, is_stale, done, at_work)) as mover:
         mover.move(stale)       # {cookie: Record}: sockets that have a backend which serves no more
     done                        # how many were CONNECTED, DESTROYED, LEFT
 
 We take a second descriptor of the socket and connect it to what it asked for once; the hooks of the socket's own cgroup
 choose a backend. Its port stays, who waits in recv() gets the next answer, and getpeername() tells the Service as
 before. Where we may not have the socket, the kernel closes it (SOCK_DESTROY): the application is told ECONNABORTED.
+
+A socket's hooks are those of the cgroup in which it was made, and go with it: where that is gone, the kernel closes the
+socket, too.
 
 The record decides, not the address: whoever connected to the same address by himself is left alone. An application
 that connects the socket elsewhere in the microseconds between our last look and our connect() is overruled.
@@ -41,12 +44,22 @@ class NotTranslatedError(SocklbError):
         super().__init__("a connect of ours was not translated", hint="socklb status")
 
 
+class BeyondHooksError(OSError):
+    """The hooks are at work and do not see this socket: its own cgroup is gone, or was never the node's."""
+
+
 class Mover:
     """See the module. It looks once who is where, so it is for one pass."""
 
-    def __init__(self, records: Records, is_stale: Callable[[Record], bool], done: Counter[str]) -> None:
-        """Look who is there. `is_stale`: whether a record's backend serves no more, and others do."""
-        self._records, self._is_stale, self._done = records, is_stale, done
+    def __init__(
+        self, records: Records, is_stale: Callable[[Record], bool], done: Counter[str], at_work: Callable[[], bool]
+    ) -> None:
+        """Look who is there.
+
+        is_stale: whether at this moment a record's backend serves no more, and others do. at_work: whether at this
+        moment the kernel runs our hooks.
+        """
+        self._records, self._is_stale, self._done, self._at_work = records, is_stale, done, at_work
         self._pidfds = Pidfds()
         self._places = networks()
 
@@ -96,23 +109,37 @@ class Mover:
         """Connect a socket to what it asked for; give what was done, empty if it has what it should have.
 
         Raises:
-            OSError: there is no way from its address to the new backend.
+            OSError: there is no way from its address to the new backend, or the hooks do not see it.
+            NotTranslatedError: they see nobody.
         """
         record = self._records.newest(theirs)
         if record is None or not self._is_stale(record) or peer not in (None, record.given):
             return ""
         try:
-            theirs.connect(_to(record.asked, theirs.family))
+            return CONNECTED if self._led_anew(theirs, record) else self._unchanged(theirs, record)
         except ConnectionRefusedError:
             return LEFT  # nobody serves any more
-        except OSError as error:
-            if self._records.newest(theirs) == record:
-                raise NotTranslatedError from error
+
+    def _unchanged(self, theirs: socket.socket, record: Record) -> str:
+        """Its record is the same after a connect: its backend was chosen again, or no hook ran."""
+        at_work = self._at_work()
+        if at_work and not self._is_stale(record):  # it serves again
+            return ""
+        if at_work and self._led_anew(theirs, record):  # the hooks had just been put back
+            return CONNECTED
+        theirs.connect(_to(record.given, theirs.family))
+        raise BeyondHooksError if at_work else NotTranslatedError
+
+    def _led_anew(self, theirs: socket.socket, record: Record) -> bool:
+        """Connect a socket to what it asked for; say whether it has another record now."""
+        try:
+            theirs.connect(_to(record.asked, theirs.family))
+        except ConnectionRefusedError:
             raise
-        if self._records.newest(theirs) == record:
-            theirs.connect(_to(record.given, theirs.family))
-            raise NotTranslatedError
-        return CONNECTED
+        except OSError:
+            if self._records.newest(theirs) != record:
+                raise
+        return self._records.newest(theirs) != record
 
     def _destroyed(self, live: Live) -> str:
         for place in self._places:

@@ -34,6 +34,10 @@ class Served:
         """Close the maps."""
         self._opened.close()
 
+    def forget(self) -> None:
+        """Look anew from now on."""
+        self._known.clear()
+
     def backends(self, asked: Backend, protocol: int) -> frozenset[Backend]:
         """Give who serves an address and port: its own frontend, else the NodePort."""
         frontend = Frontend(asked.address, asked.port, protocol)

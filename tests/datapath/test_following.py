@@ -317,7 +317,7 @@ def test_without_hooks_nobody_is_moved(sandbox: Sandbox, datapath: NodeDatapath,
     detach_pinned(datapath.pins.links / "connect4")
     with (
         closing(Records(datapath.pins.maps)) as records,
-        closing(Mover(records, lambda _: True, done)) as mover,
+        closing(Mover(records, lambda _: True, done, lambda: False)) as mover,
         pytest.raises(NotTranslatedError),
     ):
         mover.move(records.slots())
@@ -325,6 +325,66 @@ def test_without_hooks_nobody_is_moved(sandbox: Sandbox, datapath: NodeDatapath,
     first, second = result(job)
     assert first == second
     assert not done
+
+
+def test_a_backend_that_serves_again_before_its_socket_is_moved_keeps_it(
+    sandbox: Sandbox, datapath: NodeDatapath, tmp_path: Path
+) -> None:
+    """Tables change while a pass is made. It is no sign that hooks do not work."""
+    datapath.tables.apply(web((OLD4,), (OLD6,)))
+    gone = [True, True, False]  # at the beginning of the pass, before the connect, after it
+
+    job, done = sandbox.start(asked_twice(tmp_path)), Counter[str]()
+    wait_for(tmp_path, "asked")
+    with (
+        closing(Records(datapath.pins.maps)) as records,
+        closing(Mover(records, lambda _: gone.pop(0), done, lambda: True)) as mover,
+    ):
+        mover.move({cookie: record for cookie, record in records.slots().items() if gone.pop(0)})
+    (tmp_path / "moved").touch()
+    first, second = result(job)
+    assert first == second
+    assert not done
+    assert not gone
+
+
+def test_a_socket_that_outlives_the_hooks_cgroup_is_closed_and_holds_up_nobody(
+    sandbox: Sandbox, agent: AgentUnderTest
+) -> None:
+    """The node's cgroup was made anew: hooks are on the new one, and sockets of the old one cannot be moved."""
+    cgroup = sandbox.base / "again"
+    cgroup.mkdir()
+
+    def ask() -> list[object]:
+        asking = []
+        for number, then in enumerate(("gone", "moved")):
+            (cgroup / "cgroup.procs").write_text("0")
+            asking.append(client(SERVICE4))
+            (sandbox.base / "cgroup.procs").write_text("0")
+            first = facts(asking[-1])[0]
+            assert first == OLD4
+            (agent.home / f"asked {number}").touch()
+            wait_for(agent, then)
+        return [unreachable(asking[0]), facts(asking[1])[0]]
+
+    agent.configure(cgroup=str(cgroup))
+    agent.write("web.yaml", node("w1", NODE4), service("web", SERVICE4, SERVICE6))
+    backends(agent, 1, OLD4, OLD6)
+    agent.start()
+    job = sandbox.start(ask)
+    wait_for(agent, "asked 0")
+    cgroup.rmdir()
+    agent.until(lambda status: "gone" in str(status["problems"]))
+    cgroup.mkdir()
+    agent.until(lambda status: not status["problems"])
+    (agent.home / "gone").touch()
+    wait_for(agent, "asked 1")
+    backends(agent, 2, NEW4, NEW6)
+    moved(agent, connected=1, destroyed=1, left=0)
+    (agent.home / "moved").touch()
+    assert result(job) == ["ECONNABORTED", NEW4]
+    agent.stop()
+    cgroup.rmdir()
 
 
 def test_moved_sockets_are_no_load(sandbox: Sandbox, serving: AgentUnderTest) -> None:
