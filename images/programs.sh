@@ -20,12 +20,11 @@ log=$kubernetes/build.log
 main() {
     mkdir -p "$bin"
     exec 9>"$kubernetes/lock"
-    flock 9 # two builds at once would only do the same work twice
     # shellcheck disable=SC2086 # one word a program
     [ $# != 0 ] || set -- $programs
     for program in "$@"; do
         describe "$program"
-        is_built || build
+        is_built || build_once
     done
     echo "$bin"
 }
@@ -51,6 +50,12 @@ describe() {
 
 is_built() {
     [ -x "$bin/$program" ] && [ "$key" = "$(cat "$kubernetes/keys/$program" 2>/dev/null)" ]
+}
+
+build_once() { # two builds at once would only do the same work twice; what is there waits for nobody's build
+    flock 9
+    is_built || build
+    flock -u 9
 }
 
 build() {

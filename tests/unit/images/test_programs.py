@@ -1,5 +1,6 @@
 """images/programs.sh beside a Go that only writes down what it was asked."""
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -65,6 +66,7 @@ class Machine:
             env={"PATH": path, "SOCKLB_CACHE": str(self.folder / "cache")},
             capture_output=True,
             text=True,
+            timeout=60,
             check=False,
         )
 
@@ -117,6 +119,13 @@ def test_what_is_there_is_not_built_again_until_its_module_changes(machine: Mach
         sums.write("another line\n")
     assert "Building etcd" in machine.run("etcd", "kind").stderr
     assert [line.partition(": ")[0].rpartition("/")[2] for line in machine.builds()] == ["etcd", "kind", "etcd"]
+
+
+def test_what_is_there_waits_for_nobody_elses_build(machine: Machine) -> None:
+    machine.run("etcd")
+    with (machine.bin.parent / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert machine.run("etcd").stdout == f"{machine.bin}\n"
 
 
 def test_a_failed_build_shows_its_last_lines_and_leaves_the_old_program(machine: Machine) -> None:
