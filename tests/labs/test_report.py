@@ -1,5 +1,6 @@
 """The report of lab 01, from a real run: in a real browser, by tshark, and while the lab runs."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from labs.engine.capture import read
+from labs.engine.language import CHINESE
 from labs.engine.model import load
 from labs.engine.places import ROOT
 from tests.labs.command import STATE, lab
@@ -20,6 +22,7 @@ from tests.support.cluster import Cluster
 from tests.support.tshark import tshark
 
 REPORT = STATE.parent / "report"
+CHARACTER = re.compile("[\u4e00-\u9fff]")
 PICTURES = ROOT / "build" / "report"  # docs/pictures has two of them
 HANDSHAKE = "01-socket-lb.the-handshake-is-with-the-backend-pod"
 
@@ -63,6 +66,22 @@ def test_the_page_has_every_step_true_and_the_service_only_before(reported: str,
     names = page.value(f"{pair}.map(one => one.querySelector('svg title').textContent)")
     assert "NodePort w2" in names[0]
     assert "pod web-" in names[1]
+
+
+def test_in_chinese_every_claim_of_the_english_run_is_chinese(reported: str, browser: Browser) -> None:
+    try:
+        done = lab("report", "01", "--lang", CHINESE)
+        page = browser.open(done.stdout.removeprefix("已写入：").strip())
+    finally:
+        lab("report", "01")
+    page.value(f"document.getElementById({HANDSHAKE!r}).scrollIntoView()")
+    page.picture(PICTURES / "chinese.png")
+    told = page.value("[...document.querySelectorAll('h1, h2, h3, .claims li > span:nth-child(2)')]"
+                      ".map(one => one.textContent)")  # fmt: skip
+    assert len(told) > 38, "the claims alone"
+    assert [text for text in told if not CHARACTER.search(text)] == []
+    assert (page.said, violations(page)) == ([], [])
+    assert without_a_gap(headings(page))
 
 
 def test_tshark_reads_each_capture_with_service_and_pod_named(reported: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from labs.engine.cluster import Cluster
 from labs.engine.ladder import FOLD
+from labs.engine.language import gettext as _
 from labs.engine.packet import Packet
 from labs.engine.report.who import Kind, Who, what, who
 
@@ -61,9 +62,13 @@ class Ladder:
     def told(self) -> str:
         """The drawing in a sentence, for who does not see it."""
         names = ", ".join(f"{column.called} {column.name}".strip() for column in self.columns)
-        more = f"; {self.left_out} more are not drawn" if self.left_out else ""
-        count = "1 packet" if len(self.arrows) == 1 else f"{len(self.arrows)} packets"
-        return f"{count} between {names}{more}."
+        count = _("1 packet") if len(self.arrows) == 1 else _("{count} packets").format(count=len(self.arrows))
+        told = (
+            _("{packets} between {names}; {left} more are not drawn.")
+            if self.left_out
+            else _("{packets} between {names}.")
+        )
+        return told.format(packets=count, names=names, left=self.left_out)
 
 
 def ladder(packets: Sequence[Packet], cluster: Cluster, fold: int = FOLD) -> Ladder:
@@ -101,10 +106,15 @@ def _arrow(packet: Packet, cluster: Cluster, columns: dict[tuple[str, Kind], Col
         ms=f"{(packet.time - began) * 1000:.2f}",
         source=source.port,
         target=target.port,
-        what=what(packet).replace(" bytes", " B"),
+        what=sized(packet),
         carried=_carried(packet.inner, cluster) if packet.inner else "",
         to_service=Kind.SERVICE in (source.kind, target.kind),
     )
+
+
+def sized(packet: Packet) -> str:
+    """Return what a packet is, in few letters of no language."""
+    return what(packet).replace(" bytes", " B")
 
 
 def _carried(packet: Packet, cluster: Cluster) -> str:

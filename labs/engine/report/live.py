@@ -10,9 +10,11 @@ can read it through a browser.
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import copy_context
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 from labs.engine.errors import CannotRunError, LabError
 from labs.engine.report.page import Report
@@ -26,7 +28,11 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, report: Report, port: int) -> None:
         self.report = report
+        self._context = copy_context()  # with the language that was chosen: a thread begins without
         super().__init__((HOST, port), Handler)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        self._context.copy().run(super().process_request_thread, request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

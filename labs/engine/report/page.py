@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from labs.engine.errors import BrokenCaptureError
 from labs.engine.evidence import Evidence
+from labs.engine.language import chosen, gettext, told
 from labs.engine.model import Lab
 from labs.engine.pcap import open_capture
 from labs.engine.report.pcapng import annotated
@@ -42,7 +43,9 @@ class Report:
         state = self.state()
         stories = [tell_lab(lab, self._evidence(lab)) for lab in self._labs]
         page = _environment().get_template("page.html.j2")
-        return page.render(labs=stories, inventory=self._folder.name, state=state, nonce=nonce, **_TOLD)
+        return page.render(
+            labs=stories, inventory=self._folder.name, state=state, nonce=nonce, language=chosen(), **_TOLD
+        )
 
     def captures(self) -> Iterator[tuple[str, bytes]]:
         for lab in self._labs:
@@ -101,4 +104,11 @@ def _step_prose(markdown: str) -> Markup:
     return _prose(markdown, 3, (*_DRAWN, "console"))
 
 
-_TOLD = {"prose": _prose, "step_prose": _step_prose, "topology": topology, "ports": ports}  # what the templates call
+_TOLD = {  # what the templates call
+    "_": gettext,
+    "told": told,
+    "prose": _prose,
+    "step_prose": _step_prose,
+    "topology": topology,
+    "ports": ports,
+}

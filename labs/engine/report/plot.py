@@ -6,6 +6,7 @@ The thin line goes from the 5th to the 95th percentile, the thick one over the m
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from labs.engine.language import told
 from labs.engine.latency import Latencies
 
 WIDTH, LEFT, RIGHT, ROW = 640.0, 16.0, 24.0, 58.0
@@ -36,7 +37,7 @@ def plot(measured: Latencies) -> Plot:
     scale = (WIDTH - LEFT - RIGHT) / (longest or 1.0)
     rows = [_row(name, samples, 20 + ROW * at, scale) for at, (name, samples) in enumerate(by_name.items())]
     ticks = [(LEFT + value * scale, f"{value:g}") for value in _round_values(longest or 1.0)]
-    return Plot(measured.what, rows, ticks, 20 + ROW * len(rows) + 40)
+    return Plot(told(measured.what), rows, ticks, 20 + ROW * len(rows) + 40)
 
 
 def percentile(ordered: Sequence[float], part: int) -> float:
@@ -49,7 +50,7 @@ def percentile(ordered: Sequence[float], part: int) -> float:
 
 def _row(name: str, samples: Sequence[float], y: float, scale: float) -> Row:
     values = {part: percentile(samples, part) for part in (5, 25, 50, 75, 95)}
-    return Row(name, len(samples), y, values, {part: LEFT + value * scale for part, value in values.items()})
+    return Row(told(name), len(samples), y, values, {part: LEFT + value * scale for part, value in values.items()})
 
 
 def _round_values(longest: float) -> list[float]:

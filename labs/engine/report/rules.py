@@ -7,29 +7,24 @@ What it does not know stays as it is written, so that nothing is left out.
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from labs.engine.cluster import Cluster
+from labs.engine.language import gettext as _
 from labs.engine.packet import Endpoint
 from labs.engine.report.who import who
 from labs.engine.rules import Rule
 
-_DOES = {
-    "ACCEPT": "let them pass",
-    "DROP": "drop them",
-    "REJECT": "refuse them",
-    "RETURN": "go back to the chain before",
-    "MASQUERADE": "their source becomes this node's address",
-    "MARK": "mark them",
-}
 _SILENT = ("-m", "--comment", "--mode", "--random-fully")  # what they say is said by another option
+_MARKS = ("--set-xmark", "--or-mark", "--set-mark", "--xor-mark")
+_OF_TARGET = ("--to-destination", "--to-source", *_MARKS)
 _WITHOUT_VALUE = ("--random-fully", "--rcheck", "--reap", "--set", "!")
 
 
 def in_words(rule: Rule, cluster: Cluster) -> str:
     options = _options(rule.text)
     about = [_condition(name, value, cluster) for name, value in options]
-    return f"{_packets(options)}{''.join(about)}: {_deed(options, cluster)}"
+    return _("{packets}: {deed}").format(packets=_packets(options) + "".join(about), deed=_deed(options, cluster))
 
 
 def _options(text: str) -> list[tuple[str, str]]:
@@ -48,29 +43,47 @@ def _options(text: str) -> list[tuple[str, str]]:
 
 def _packets(options: Sequence[tuple[str, str]]) -> str:
     protocol = dict(options).get("-p", "")
-    return f"{protocol.upper()} packets" if protocol else "packets"
+    return _("{protocol} packets").format(protocol=protocol.upper()) if protocol else _("packets")
 
 
 def _condition(name: str, value: str, cluster: Cluster) -> str:
     if name in (*_SILENT, "-p", "-j", "-g", *_OF_TARGET):
         return ""
     plain, negated = name.removeprefix("! "), name.startswith("! ")
-    known = _CONDITIONS.get(plain)
-    said = known(value, cluster) if known else f"with {plain} {value}".strip()
-    return f" not {said}" if negated else f"{',' if plain.startswith('--dport') else ''} {said}"
+    known = _conditions().get(plain, _("with {option}"))
+    said = known.format(value=_named(plain, value, cluster), option=f"{plain} {value}".strip())
+    if negated:
+        return _(" not {condition}").format(condition=said)
+    return (_(", {condition}") if plain == "--dport" else _(" {condition}")).format(condition=said)
+
+
+def _named(option: str, value: str, cluster: Cluster) -> str:
+    if option == "--probability":
+        return f"{float(value) * 100:.0f}"
+    return _network(value, cluster) if option in ("-d", "-s") else value
 
 
 def _deed(options: Sequence[tuple[str, str]], cluster: Cluster) -> str:
     given = dict(options)
     target = given.get("-j") or given.get("-g", "")
     if target == "DNAT":
-        return f"their target becomes {_end(given.get('--to-destination', ''), cluster)}"
+        return _("their target becomes {end}").format(end=_end(given.get("--to-destination", ""), cluster))
     if target == "SNAT":
-        return f"their source becomes {_end(given.get('--to-source', ''), cluster)}"
+        return _("their source becomes {end}").format(end=_end(given.get("--to-source", ""), cluster))
     if target == "MARK":
-        mark = next((f" {value}" for name, value in options if name in _MARKS), "")
-        return f"mark them{mark}"
-    return _DOES.get(target) or (f"go on in {target}" if target else "only counted")
+        mark = next((value for name, value in options if name in _MARKS), "")
+        return _("mark them {mark}").format(mark=mark).strip()
+    return _does().get(target) or (_("go on in {chain}").format(chain=target) if target else _("only counted"))
+
+
+def _does() -> dict[str, str]:
+    return {
+        "ACCEPT": _("let them pass"),
+        "DROP": _("drop them"),
+        "REJECT": _("refuse them"),
+        "RETURN": _("go back to the chain before"),
+        "MASQUERADE": _("their source becomes this node's address"),
+    }
 
 
 def _network(value: str, cluster: Cluster) -> str:
@@ -86,22 +99,17 @@ def _end(value: str, cluster: Cluster) -> str:
     return f"{end.name}{end.port} ({value})"
 
 
-def _chance(value: str, _: Cluster) -> str:
-    return f"drawn with a chance of {float(value) * 100:.0f} in 100"
-
-
-_MARKS = ("--set-xmark", "--or-mark", "--set-mark", "--xor-mark")
-_OF_TARGET = ("--to-destination", "--to-source", *_MARKS)
-_CONDITIONS: dict[str, Callable[[str, Cluster], str]] = {
-    "-d": lambda value, cluster: f"to {_network(value, cluster)}",
-    "-s": lambda value, cluster: f"from {_network(value, cluster)}",
-    "-i": lambda value, _: f"that come in by {value}",
-    "-o": lambda value, _: f"that go out by {value}",
-    "--dport": lambda value, _: f"port {value}",
-    "--sport": lambda value, _: f"from port {value}",
-    "--probability": _chance,
-    "--dst-type": lambda value, _: f"to an address of type {value}",
-    "--src-type": lambda value, _: f"from an address of type {value}",
-    "--mark": lambda value, _: f"marked {value}",
-    "--ctstate": lambda value, _: f"of connections in state {value}",
-}
+def _conditions() -> dict[str, str]:
+    return {
+        "-d": _("to {value}"),
+        "-s": _("from {value}"),
+        "-i": _("that come in by {value}"),
+        "-o": _("that go out by {value}"),
+        "--dport": _("port {value}"),
+        "--sport": _("from port {value}"),
+        "--probability": _("drawn with a chance of {value} in 100"),
+        "--dst-type": _("to an address of type {value}"),
+        "--src-type": _("from an address of type {value}"),
+        "--mark": _("marked {value}"),
+        "--ctstate": _("of connections in state {value}"),
+    }

@@ -21,15 +21,15 @@ from labs.engine.errors import BrokenCaptureError
 from labs.engine.evidence import Evidence, Seen
 from labs.engine.ladder import Names
 from labs.engine.ladder import name as name_of
+from labs.engine.language import gettext as _
 from labs.engine.latency import Latencies
 from labs.engine.model import Lab, Step
 from labs.engine.packet import Packet
 from labs.engine.places import Output
 from labs.engine.prose import Section
-from labs.engine.report.arrows import Ladder, ladder
+from labs.engine.report.arrows import Ladder, ladder, sized
 from labs.engine.report.plot import Plot, plot
 from labs.engine.report.rules import in_words
-from labs.engine.report.who import what
 from labs.engine.rules import Rule
 
 PASSED = "Passed"  # the fact that has the rules that a packet passed
@@ -192,7 +192,9 @@ def _picture(lab: Lab, step: Step, name: str, evidence: Evidence) -> Picture:
     capture, trouble = _read(evidence.of(step.key), name)
     packets: Sequence[Packet] = capture.packets if capture else ()
     return Picture(
-        title=f"step {section.number}, {kept['interface']} of {kept['place']} ({name})",
+        title=_("step {number}, {interface} of {place} ({name})").format(
+            number=section.number, interface=kept["interface"], place=kept["place"], name=name
+        ),
         command=kept["command"],
         file=pcapng_name(lab, step, name),
         trouble=trouble,
@@ -215,13 +217,14 @@ def _rows(packets: Sequence[Packet], cluster: Cluster) -> Iterator[PacketRow]:
     names = cluster.names()
     for packet in packets[:ROWS]:
         ms = f"{(packet.time - packets[0].time) * 1000:.2f}"
-        inside = f", carries {_ends(packet.inner, names)} {packet.inner.note}" if packet.inner else ""
+        inside = _carried(packet.inner, names) if packet.inner else ""
         source, target = name_of(packet.source, names), name_of(packet.target, names)
-        yield PacketRow(ms, source, target, f"{what(packet)}{inside}")
+        yield PacketRow(ms, source, target, f"{sized(packet)}{inside}")
 
 
-def _ends(packet: Packet, names: Names) -> str:
-    return f"{name_of(packet.source, names)} → {name_of(packet.target, names)}"
+def _carried(packet: Packet, names: Names) -> str:
+    ends = f"{name_of(packet.source, names)} → {name_of(packet.target, names)}"
+    return ", " + _("carries {packet}").format(packet=f"{ends} {packet.note}".strip())
 
 
 def _rules(fact: Any) -> Iterator[Rule]:

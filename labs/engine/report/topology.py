@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labs.engine.cluster import Cluster, Node, Pod, Service
+from labs.engine.language import gettext as _
 
 NODE, GAP, POD, HEAD, GUTTER = 212.0, 16.0, 46.0, 48.0, 44.0
 SERVICE, SERVICE_HEIGHT, BUS = 170.0, 62.0, 9.0
@@ -71,7 +72,7 @@ def ports(service: Service) -> list[str]:
 
 
 def _service(service: Service, at: int) -> Box:
-    lines = [service.addresses[0] if service.addresses else "without an address", *ports(service)[:1]]
+    lines = [service.addresses[0] if service.addresses else _("without an address"), *ports(service)[:1]]
     return Box(service.name, lines, (SERVICE + GAP) * at + 1, 1, SERVICE, SERVICE_HEIGHT)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from labs.engine.cluster import Cluster, Pod
+from labs.engine.language import gettext as _
 from labs.engine.packet import Endpoint, Packet
 
 
@@ -26,7 +27,7 @@ class Who:
     name: str  # without the port
     kind: Kind
     told: str
-    called: str = ""  # what it is, in two words
+    called: str = ""  # what it is, in two words of the reader's language
 
     @property
     def port(self) -> str:
@@ -52,7 +53,9 @@ def tell(packet: Packet, cluster: Cluster) -> str:
 def _service(end: Endpoint, cluster: Cluster) -> Who | None:
     for service in cluster.services.values():
         if end.address in service.addresses:
-            return Who(end, f"svc/{service.name}", Kind.SERVICE, f"Service {service.name} ({end})", "Service address")
+            return Who(
+                end, f"svc/{service.name}", Kind.SERVICE, f"Service {service.name} ({end})", _("Service address")
+            )
     return None
 
 
@@ -69,14 +72,14 @@ def _pod(end: Endpoint, cluster: Cluster) -> Who | None:
     for pod in cluster.pods.values():
         if end.address in pod.addresses:
             told = f"pod {pod.name}{_serving(pod, cluster)} at node {pod.node} ({end})"
-            return Who(end, pod.name, Kind.POD, told, "pod")
+            return Who(end, pod.name, Kind.POD, told, _("pod"))
     return None
 
 
 def _machine(end: Endpoint, cluster: Cluster) -> Who | None:
     for machine in cluster.nodes.values():
         if end.address in machine.addresses:
-            return Who(end, machine.name, Kind.NODE, f"node {machine.name} ({end})", "node")
+            return Who(end, machine.name, Kind.NODE, f"node {machine.name} ({end})", _("node"))
     for machine in cluster.others.values():
         if end.address in machine.addresses:
             return Who(end, machine.name, Kind.OTHER, f"{machine.name} ({end})")

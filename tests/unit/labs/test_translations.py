@@ -94,8 +94,13 @@ def test_a_paragraph_in_chinese_is_one_line(name: str) -> None:
     assert re.findall(r"[^\n]*[\u4e00-\u9fff，。；]\n(?![-|<#\n])[^\n]+", prose.replace("</summary>\n", "")) == []
 
 
+def of_template(file: Path) -> list[str]:
+    return re.findall(r'_\("([^"]*)"\)', file.read_text())
+
+
 def test_every_message_of_the_engine_is_in_the_catalogue_and_no_other() -> None:
     said = {message for file in sorted((LABS / "engine").rglob("*.py")) for message in messages(file)}
+    said |= {message for file in sorted((LABS / "engine").rglob("*.j2")) for message in of_template(file)}
     assert said == {*entries("labs")}
 
 

@@ -36,7 +36,9 @@ const renew = (fresh) => {
 
 const show = (step) => {
   const heading = step.querySelector("h3");
-  status.textContent = `Now: ${heading.firstChild.textContent.trim()}: ${step.dataset.verdict}`;
+  const verdict = heading.querySelector(".verdict").lastChild.textContent.trim();
+  const named = { step: heading.firstChild.textContent.trim(), verdict };
+  status.textContent = status.dataset.now.replace(/\{(\w+)\}/g, (_, name) => named[name]);
   if (!document.getElementById("follow").checked) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   step.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
@@ -56,8 +58,7 @@ const look = async () => {
   } catch (error) {
     troubled = true;
     // No answer at all is a TypeError; an answer that says what is wrong comes again, or is better the next time.
-    const ended = error instanceof TypeError ? "lab report --live has ended" : "the evidence cannot be read now";
-    status.textContent = `${ended}; this is what it showed last.`;
+    status.textContent = error instanceof TypeError ? status.dataset.ended : status.dataset.unreadable;
   }
   setTimeout(look, 1000);
 };
