@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 FOLDER = Path(__file__).parent
 DEFAULT = "local"
-MODULES = {"__init__", "hosts", "reach"}  # Python in this folder that is no inventory
+MODULES = {"__init__", "hosts", "place", "reach", "testinfra_host"}  # Python in this folder that is no inventory
 Entry = str | tuple[str, dict[str, Any]]
 
 
@@ -122,20 +122,6 @@ def load(inventory: Path) -> Inventory:
 def short_name(host: AnyHost) -> str:
     """`@netns/w1` -> `w1`, as the node calls itself."""
     return host.name.rsplit("/", 1)[-1]
-
-
-def testinfra_spec(host: AnyHost) -> str:
-    """What testinfra.get_host() takes to reach this host."""
-    kind, _, name = host.name.partition("/")
-    match kind:
-        case "@netns":
-            return f"netns://{name}"
-        case "@docker" | "@kind":
-            return f"docker://{name}"
-        case "@local":
-            return "local://"
-        case _:
-            return f"ssh://{host.data.get('ssh_hostname') or name or kind}"
 
 
 def _values(file: Path) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import shlex
 import subprocess
 import tempfile
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
-from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.command import FunctionCommand, QuoteString, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.api.util import get_file_io
@@ -36,6 +37,14 @@ class EnteringConnector(BaseConnector):
     @abstractmethod
     def enter(self) -> list[str]:
         """Give what to put before a command so that it runs on the host."""
+
+    @abstractmethod
+    def removal(self) -> Iterator[FunctionCommand]:
+        """Yield what removes the host, nothing where nothing is there. It runs on this machine: entering would make it.
+
+        Raises:
+            NodeError: it must not be removed.
+        """
 
     def _entered(self, command: StringCommand, arguments: Any) -> list[str]:
         enter = self.enter()

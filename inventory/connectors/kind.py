@@ -7,6 +7,7 @@ docker answers: deploys/teardown.py must not make the cluster that it removes.
 from collections.abc import Iterator
 from typing import Any
 
+from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
@@ -71,6 +72,13 @@ class KindConnector(EnteringConnector):
         if error := self.outcomes[name]:
             raise ClusterError(self._said_once(error))
         return ["docker", "exec", "--interactive", self.node]
+
+    @override
+    def removal(self) -> Iterator[FunctionCommand]:
+        """A kind cluster is removed as a whole, by its control plane."""
+        name = self.data["kind_cluster"]
+        if self.host == self.state.inventory.get_group("control_plane")[0] and kind_cluster.removable(name):
+            yield FunctionCommand(kind_cluster.remove, (name,), {})
 
     def _said_once(self, error: ClusterError) -> str:
         text = str(error)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import ConnectError, InventoryError
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
@@ -56,6 +57,26 @@ class NetnsConnector(EnteringConnector):
     def enter(self) -> list[str]:
         container.ensure(self.node, self.data["addresses"])
         return enter_argv(self.node)
+
+    @override
+    def removal(self) -> Iterator[FunctionCommand]:
+        strays = self._strays()
+        if container.remains(self.node) or strays:
+            for node in (*strays, self.node):
+                yield FunctionCommand(container.remove, (node,), {})
+
+    def _strays(self) -> list[str]:
+        """Return the nodes that are there and in no inventory: with a whole cluster goes what was made beside it.
+
+        One host of it removes them, the first. With a part of it (`--limit`, or a host that was typed) nobody does.
+        """
+        every = self.state.inventory
+        ours = [one for one in every if one.name.startswith(PREFIX)]
+        whole = self.host.groups and len(every.get_active_hosts()) == len(every)
+        if self.host not in ours[:1] or not whole:
+            return []
+        names = {one.name for one in ours} | set(known())
+        return [node for node in container.nodes() if PREFIX + node not in names]
 
 
 def addresses_of(host: str) -> list[str]:

@@ -20,7 +20,7 @@ from labs.engine.errors import CannotRunError
 from labs.engine.evidence import Seen
 from labs.engine.language import gettext as _
 from labs.engine.language import told
-from labs.engine.places import Command, Output, at
+from labs.engine.places import Command, Output, ask, at
 from labs.engine.scenario import Scenario
 from labs.engine.screen import Screen
 from labs.engine.target import Target
@@ -55,7 +55,7 @@ class Env:
 
     def ask(self, command: Command) -> Output:
         """Do the same, not shown."""
-        return self.target.place(command.place).run(command)
+        return ask(self.target.place(command.place), command)
 
     def record(self, fact: object) -> None:
         """Keep a dataclass: a check reads it as seen[Type]."""

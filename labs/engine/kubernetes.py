@@ -12,10 +12,11 @@ from typing import Any
 from inventory.connectors.host import NodeError
 from inventory.connectors.outside import inside_pod
 from inventory.hosts import Inventory
+from inventory.place import Entry, Place
 from labs.engine.cluster import Cluster, Node, Pod
 from labs.engine.errors import CannotRunError
 from labs.engine.objects import service_of
-from labs.engine.places import Output, Place, Way, at
+from labs.engine.places import Output, ask, at
 from labs.engine.target import Document, machine_of, machines, unknown
 
 KUBECTL = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf")
@@ -58,8 +59,8 @@ class KubernetesTarget:
         real = pod.itself or pod.name
         enter = (*KUBECTL, "exec", "--stdin", real, "--")
         at_terminal = (*KUBECTL, "exec", "--stdin", "--tty", real, "--")
-        unhooked = Way(self._hosts[pod.node], inside_pod(pod.uid), hooked=False)
-        return Place(name, Way(self._hosts[self._control], enter, at_terminal=at_terminal), unhooked)
+        unhooked = Entry(self._hosts[pod.node], inside_pod(pod.uid), hooked=False)
+        return Place(name, Entry(self._hosts[self._control], enter, at_terminal=at_terminal), unhooked)
 
     def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
         """Where a pod is left out, the Services select by a label that the other pods get."""
@@ -103,7 +104,7 @@ class KubernetesTarget:
     def _ask(self, node: str, *words: str, given: str = "") -> Output:
         command = at(node, *words, seconds=60)
         try:
-            done = self.place(node).run(command, given)
+            done = ask(self.place(node), command, given)
         except NodeError as error:
             raise CannotRunError(str(error)) from error
         if done.exit:

@@ -14,10 +14,11 @@ import yaml
 
 from inventory.connectors.host import NodeError
 from inventory.hosts import Host, Inventory
+from inventory.place import Place, pod_by_hand
 from labs.engine.cluster import V4, V6, Cluster, Node, Pod, Port, Service, plain
 from labs.engine.errors import CannotRunError, LabError
 from labs.engine.objects import service_of
-from labs.engine.places import Command, Output, Place, Way, at
+from labs.engine.places import Command, Output, ask, at
 from labs.engine.target import Document, machine_of, machines, unknown
 
 FOLDER = "/etc/socklb/manifests"
@@ -54,9 +55,9 @@ class LocalTarget:
             return found
         for host in self._nodes.values():
             if name in host.data.get("pods", {}):
-                return _pod(name, host)
+                return pod_by_hand(name, host)
         if name in self.cluster.pods:
-            return _pod(name, self._nodes[self.cluster.pods[name].node])
+            return pod_by_hand(name, self._nodes[self.cluster.pods[name].node])
         raise unknown(name, self._inventory, self.cluster)
 
     def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
@@ -83,18 +84,13 @@ class LocalTarget:
 
     def _ask(self, command: Command, failed: str = "") -> Output:
         try:
-            done = self.place(command.place).run(command)
+            done = ask(self.place(command.place), command)
         except NodeError as error:
             raise CannotRunError(str(error)) from error
         if done.exit:
             failed = failed or f"exit status {done.exit} on node {command.place}"
             raise CannotRunError(f"{failed}:\n  $ {done.typed}\n  {done.err.strip()}")
         return done
-
-
-def _pod(name: str, host: Host) -> Place:
-    enter = ("pod", "exec", name)
-    return Place(name, Way(host, (*enter, "--")), Way(host, (*enter, "--unhooked", "--"), hooked=False))
 
 
 def _node(name: str, host: Host) -> Node:

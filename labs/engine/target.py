@@ -2,7 +2,7 @@
 
     target = open_target()
     target.cluster                         a snapshot: nodes, pods, Services (labs.engine.cluster)
-    target.place("client").run(at("client", "curl", ...))
+    ask(target.place("client"), at("client", "curl", ...))
     target.apply("lab-05", documents)      Kubernetes objects, as a lab brings them; target.remove("lab-05")
 
 Where a kubelet makes the pods, they and the Services come from the cluster's API (labs.engine.kubernetes); on the local
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from inventory import hosts
 from inventory.hosts import Host, Inventory
+from inventory.place import Place, machine
 from labs.engine.cluster import Cluster
 from labs.engine.errors import LabError
-from labs.engine.places import Place, machine
 
 Document = Mapping[str, Any]  # a Kubernetes object
 

@@ -5,12 +5,10 @@ from collections.abc import Generator, Mapping, Sequence
 
 from pyinfra.api.command import FunctionCommand, StringCommand
 from pyinfra.api.operation import operation
-from pyinfra.context import host, inventory
+from pyinfra.context import host
 
-from inventory.connectors import container, kind, kind_cluster, netns
-from inventory.connectors.netns import PREFIX
-from inventory.hosts import short_name
-from roles.kubectl import cluster
+from inventory.connectors.entering import EnteringConnector
+from inventory.connectors.host import NodeError
 from roles.node.facts import Names, Routes, Sysctls
 from roles.operations import failure
 
@@ -50,43 +48,16 @@ def routes(wanted: Mapping[str, str], unwanted: Sequence[str] = ()) -> Generator
 
 @operation()
 def removed() -> Generator[FunctionCommand | StringCommand, None, None]:
-    """Remove a node of the local cluster, whole or half made; with the last one goes all that they shared.
-
-    A kind cluster is removed as a whole, by its control plane. It runs on this machine, for no command may enter the
-    node: entering would make it.
-    """
-    strays = _strays()
-    if host.name.startswith(kind.PREFIX):
-        yield from _kind_removed(host.data.kind_cluster)
-    elif not host.name.startswith(PREFIX):
-        yield failure(f"{host.name}: only nodes of the local cluster ({PREFIX}…) and of kind can be removed so far")
-    elif container.remains(short_name(host)) or strays:
-        for node in (*strays, short_name(host)):
-            yield FunctionCommand(container.remove, (node,), {})
-    else:
-        host.noop("nothing is there")
-
-
-def _strays() -> list[str]:
-    """The nodes that are there and in no inventory: with a whole cluster goes what was made beside it.
-
-    One host of it removes them, the first. With a part of it (`--limit`, or a host that was typed) nobody does.
-    """
-    ours = [one for one in inventory if one.name.startswith(PREFIX)]
-    whole = host.groups and len(inventory.get_active_hosts()) == len(inventory)
-    if host not in ours[:1] or not whole:
-        return []
-    known = {one.name for one in ours} | set(netns.known())
-    return [node for node in container.nodes() if PREFIX + node not in known]
-
-
-def _kind_removed(name: str) -> Generator[FunctionCommand | StringCommand, None, None]:
+    """Remove a node, whole or half made; with the last one goes all that they shared. How says its connector."""
+    connector = host.connector
+    if not isinstance(connector, EnteringConnector):
+        yield failure(f"{host.name}: only nodes of the local cluster (@netns/…) and of kind can be removed so far")
+        return
     try:
-        removable = host == cluster() and kind_cluster.removable(name)
-    except kind_cluster.ClusterError as error:
+        removal = [*connector.removal()]
+    except NodeError as error:
         yield failure(str(error))
         return
-    if removable:
-        yield FunctionCommand(kind_cluster.remove, (name,), {})
-    else:
+    yield from removal
+    if not removal:
         host.noop("nothing is there, or it goes with the cluster")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from inventory.place import Place
 from labs.engine.capture import read, recording, tcpdump, until_stdin_ends
-from tests.support.cluster import Cluster, Place, deploy
+from tests.support.cluster import Cluster, deploy
 from tests.support.waiting import until
 
 LEFT_OUT, CONTROL = "client", "dns-1"
@@ -66,7 +67,7 @@ def test_a_datagram_of_the_pod_that_is_left_out_is_answered_by_the_service(clust
 @pytest.fixture
 def process(cluster: Cluster, w1: Place) -> Iterator[None]:
     """A process in the pod that is left out; it ends with its standard input."""
-    argv = cluster.pod(LEFT_OUT).argv(["sh", "-c", "echo there; exec cat"])
+    argv = cluster.pod(LEFT_OUT).argv("sh", "-c", "echo there; exec cat")
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as there:
         assert there.stdin
         assert there.stdout

@@ -16,7 +16,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", ["cp", "w1", "w2"])
 def test_everything_that_is_tried_on_a_node_works(cluster: Cluster, name: str) -> None:
-    done = cluster.node(name).run(["socklb", "check", "--json"])
+    done = cluster.node(name).run("socklb", "check", "--json")
     found = json.loads(done.stdout)
     assert [row for row in found if row["verdict"] == "failed"] == []
     assert done.returncode == 0

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Place
+from tests.support.cluster import Cluster
 
 PORT = 31900
 FILE = "/etc/socklb/manifests/health-check.yaml"
@@ -47,7 +48,7 @@ def served(cluster: Cluster) -> Iterator[Cluster]:
 
 def put(cluster: Cluster, policy: str) -> None:
     for name in NODES:
-        done = cluster.node(name).run(["sh", "-c", f"cat >{FILE}.new && mv {FILE}.new {FILE}"], given=manifests(policy))
+        done = cluster.node(name).run("sh", "-c", f"cat >{FILE}.new && mv {FILE}.new {FILE}", given=manifests(policy))
         assert done.returncode == 0, done.stderr
 
 

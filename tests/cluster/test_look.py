@@ -31,7 +31,7 @@ def test_a_connection_meets_what_was_explained(cluster: Cluster, who: str, targe
     told = json.loads(
         node.output("socklb", "explain", target, "--json", *(("--from", "/pods/web-1") if who == "pod" else ()))
     )
-    met = asks.run(["curl", "-gs", "--max-time", "5", f"http://{target}/"])
+    met = asks.run("curl", "-gs", "--max-time", "5", f"http://{target}/")
     assert told["verdict"] == {0: "translated", REFUSED: "refused"}[met.returncode]
     if told["verdict"] == "translated":
         assert told["service"] == "default/web"
@@ -48,11 +48,11 @@ def test_every_node_gives_a_whole_report(cluster: Cluster) -> None:
     for name, node in cluster.nodes.items():
         report = f"/run/socklb/{name}.tar.gz"
         try:
-            told = node.run(["socklb", "bugreport", "--output", report])
+            told = node.run("socklb", "bugreport", "--output", report)
             assert told.returncode == 0, told.stderr
             assert {line for line in told.stderr.splitlines() if "flows.json" not in line} == set()
             inside = node.output("tar", "-xzOf", report, "--wildcards", "*/services.json", "*/log/socklb.log")
             assert "default/web" in inside
             assert "in sync" in inside
         finally:
-            node.run(["rm", "-f", report])
+            node.run("rm", "-f", report)

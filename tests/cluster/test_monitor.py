@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Place
+from tests.support.cluster import Cluster
 
 WAIT = 20.0
 
@@ -15,7 +16,7 @@ WAIT = 20.0
 @contextmanager
 def monitor(node: Place, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Watch from when the heading is there, or, as JSON, from when the agent says so."""
-    argv = node.argv(["socklb", "monitor", *arguments])
+    argv = node.argv("socklb", "monitor", *arguments)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -55,9 +56,7 @@ def test_a_process_of_a_node_in_a_container_has_the_number_that_it_has_there(clu
     with monitor(node, "--service", "web", "--hook", "connect", "--count", "1") as process:
         assert process.stdout is not None
         process.stdout.readline()
-        asking = subprocess.Popen(
-            cluster.pod("client").argv(["python3", "-uc", asks]), stdout=subprocess.PIPE, text=True
-        )
+        asking = subprocess.Popen(cluster.pod("client").argv("python3", "-uc", asks), stdout=subprocess.PIPE, text=True)
         with asking:
             line = process.communicate(timeout=WAIT)[0]
             asking.kill()
@@ -70,7 +69,7 @@ def test_what_a_node_refuses_is_seen_with_the_reason(cluster: Cluster) -> None:
     node, client = cluster.node("w1"), cluster.pod("client")
     with monitor(node, "--verdict", "refused", "--json", "--count", "1", "--since", "0") as process:
         for _ in range(100):
-            if client.run(["curl", "-s", "--max-time", "5", "http://10.96.0.10:81/"]).returncode != 7:
+            if client.run("curl", "-s", "--max-time", "5", "http://10.96.0.10:81/").returncode != 7:
                 raise AssertionError("curl was not refused")
             if process.poll() is not None:
                 break

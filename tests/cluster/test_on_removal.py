@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Place
+from tests.support.cluster import Cluster
 from tests.support.manifests import Endpoint, Manifests, documents, port
 from tests.support.netexec import end, serve
 from tests.support.outside import NODES

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Entry, Place
+from tests.support.cluster import Cluster
 from tests.support.netexec import Request, ask
 from tests.support.outside import EMPTY, LOCAL, NODES, OUTSIDE, SHOWN, SHOWN_IPS, shown, way_out
 
@@ -70,7 +71,7 @@ def test_outside_is_refused_where_there_are_no_endpoints(outside: Place, kind: s
 
 @pytest.mark.parametrize("name", NODES)
 def test_a_client_outside_is_played_by_check(cluster: Cluster, name: str) -> None:
-    done = cluster.node(name).run(["socklb", "check", "--json"])
+    done = cluster.node(name).run("socklb", "check", "--json")
     found = [row for row in json.loads(done.stdout) if row["check"] in {"packet path", "from outside"}]
     assert {(row["check"], row["verdict"]) for row in found} == {("packet path", "passed"), ("from outside", "passed")}
     assert {row["subject"].rpartition(" at ")[2] for row in found[1:]} == {"eth0"}
@@ -124,11 +125,12 @@ def nested(cluster: Cluster) -> Iterator[Place]:
     try:
         for step in steps:
             node.output("sh", "-c", step)
-        yield Place(node.host, enter_unhooked=("nsenter", "--net=/run/netns/nested", "--"))
+        inside = Entry(node.entry.host, ("nsenter", "--net=/run/netns/nested", "--"), hooked=False)
+        yield Place("nested", inside, inside)
     finally:
-        node.run(["ip", "netns", "delete", "nested"])
+        node.run("ip", "netns", "delete", "nested")
         for address in NESTED:
-            node.run(["ip", "route", "delete", address])
+            node.run("ip", "route", "delete", address)
 
 
 @FAMILIES

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import Cluster, Place, deploy
+from inventory.place import Place
+from tests.support.cluster import Cluster, deploy
 from tests.support.netexec import Request, ask
 from tests.support.outside import NODES, SHOWN, SHOWN_IPS, shown, way_out
 from tests.support.waiting import until
@@ -65,7 +66,7 @@ def path(node: Place) -> dict[str, Any]:
 def load(outside: Place, address: str) -> Iterator[list[tuple[int, list[str]]]]:
     """Keep a client outside asking for a NodePort; fill the list at the end."""
     results: list[tuple[int, list[str]]] = []
-    argv = outside.argv(["python3", "-Ic", LOAD, address, str(SHOWN), STOP])
+    argv = outside.argv("python3", "-Ic", LOAD, address, str(SHOWN), STOP)
     job = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         yield results
@@ -187,4 +188,4 @@ def restart(node: Place) -> None:
     node.output("sh", "-c", f"{daemon} --stop --retry TERM/5/KILL/2")
     start = f"{daemon} --start --background --make-pidfile --output /var/log/socklb.log"
     node.output("sh", "-c", f"{start} --startas /usr/local/bin/socklb -- agent")
-    until(lambda: json.loads(node.run(["socklb", "status", "--json"]).stdout or "{}").get("synced", False))
+    until(lambda: json.loads(node.run("socklb", "status", "--json").stdout or "{}").get("synced", False))

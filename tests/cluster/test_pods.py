@@ -54,7 +54,7 @@ def test_an_unhooked_command_is_in_the_pods_network_but_in_no_cgroup_of_the_node
 
 
 def test_a_command_in_an_unknown_pod_names_the_pods_there_are(cluster: Cluster) -> None:
-    done = cluster.node("w1").run(["pod", "exec", "clinet", "--", "true"])
+    done = cluster.node("w1").run("pod", "exec", "clinet", "--", "true")
     assert done.returncode == 1
     assert done.stderr == "pod exec: no pod 'clinet' here. Valid: client, dns-1, web-1\n"
 
@@ -67,7 +67,7 @@ def test_the_callers_environment_does_not_reach_into_a_node(cluster: Cluster, mo
 
 def test_ending_the_local_command_ends_the_one_in_the_pod(cluster: Cluster) -> None:
     node = cluster.node("w1")
-    sleeping = subprocess.Popen(cluster.pod("client").argv(["sleep", "98765"]))
+    sleeping = subprocess.Popen(cluster.pod("client").argv("sleep", "98765"))
     wait_until(lambda: "98765" in node.output("ps", "-e", "-o", "args"))
     sleeping.terminate()
     sleeping.wait(5)

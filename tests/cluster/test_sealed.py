@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.support.cluster import Cluster, HostSettings, Place
+from inventory.place import Place
+from tests.support.cluster import Cluster, HostSettings
 
 PLACES = ["cp", "w1", "w2", "outside"]
 
@@ -28,7 +29,7 @@ def test_a_node_has_no_default_route(node: Place) -> None:
 
 def test_a_node_has_no_route_to_the_host_or_beyond(node: Place) -> None:
     for address in [*host_addresses(), "192.0.2.77", "198.51.100.1", "2001:db8::1"]:
-        done = node.run(["ip", "route", "get", address])
+        done = node.run("ip", "route", "get", address)
         assert done.returncode != 0, f"{address}: {done.stdout}"
 
 
@@ -37,14 +38,14 @@ def test_the_control_a_node_has_routes_to_the_other_nodes(node: Place) -> None:
 
 
 def test_outside_has_no_route_to_pods(cluster: Cluster) -> None:
-    done = cluster.node("outside").run(["ip", "route", "get", cluster.addresses("web-1")[0]])
+    done = cluster.node("outside").run("ip", "route", "get", cluster.addresses("web-1")[0])
     assert done.returncode != 0
 
 
 def test_a_node_cannot_change_a_sysctl_of_the_host(node: Place) -> None:
-    done = node.run(["sysctl", "-w", "kernel.panic=7"])
+    done = node.run("sysctl", "-w", "kernel.panic=7")
     assert done.returncode != 0
-    assert node.run(["sysctl", "-w", "net.ipv4.ip_default_ttl=64"]).returncode == 0
+    assert node.run("sysctl", "-w", "net.ipv4.ip_default_ttl=64").returncode == 0
 
 
 @pytest.mark.usefixtures("cluster")

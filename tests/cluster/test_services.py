@@ -7,8 +7,9 @@ import json
 
 import pytest
 
+from inventory.place import Place
 from tests.support import workers
-from tests.support.cluster import Cluster, Place
+from tests.support.cluster import Cluster
 
 WEB = {"web-1", "web-2", "web-3"}
 CLUSTER_IPS = ["10.96.0.10", "[fd00:10:96::a]", "[::ffff:10.96.0.10]"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import ROOT, Cluster, Place, deploy
+from inventory.place import Place
+from tests.support.cluster import ROOT, Cluster, deploy
 
 CLIENT = """
 import json, os, socket, sys, time

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import ROOT, Cluster, Place, deploy
+from inventory.place import Place
+from tests.support.cluster import ROOT, Cluster, deploy
 from tests.support.conformance import behaviours, table, upstream
 from tests.support.manifests import port
 from tests.support.netexec import Asking, Request, ask, ask_at_once, end, start
@@ -413,7 +414,7 @@ def test_internal_traffic_policy(world: World, family: str, kind: str, from_host
 
 def health(world: World, place: Place, node: str) -> str:
     url = f"http://{world.node(node, 'IPv4')}:{HEALTH_PORT}/"
-    return place.run(["curl", "-s", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}", url]).stdout
+    return place.run("curl", "-s", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}", url).stdout
 
 
 @upstream("service.go", "should fail health check node port if there are only terminating endpoints")
@@ -573,7 +574,7 @@ def test_a_segment_out_of_the_window_ends_no_connection(world: World, client: Pl
     world.serve(world.endpoints["e2e-2"], type="NodePort", ports=ports, externalTrafficPolicy="Local")
     for injected, result in (("data", "held"), ("reset", "ECONNRESET")):
         boom = start(world.pods["e2e-2"], INVALID_SERVER, injected, "9100")
-        done = place.run(["python3", "-Ic", INVALID_CLIENT, address, str(number)], hooked=way != "packet")
+        done = place.run("python3", "-Ic", INVALID_CLIENT, address, str(number), hooked=way != "packet")
         end(boom)
         assert done.stdout.strip() == result, done.stderr
 

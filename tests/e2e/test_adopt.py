@@ -17,12 +17,13 @@ from inventory.connectors import kind_cluster
 from inventory.connectors.kind_cluster import Wanted
 from inventory.group_data.kind import kind_cluster as name
 from inventory.group_data.kind import kind_image, kind_workers, pod_cidrs, service_cidrs, tools_image
+from inventory.place import Place
 from roles.kubectl import Nodes
 from roles.kubernetes.facts import KUBE_PROXY_BACKUP
 from roles.pods.operations import conflist
 from tests.support.cluster import ROOT, changes
 from tests.support.hammer import hammering
-from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, Place, deploy
+from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy
 
 OPERATIONS = ROOT / "docs" / "operations.md"
 SYSTEM = ("--namespace", "kube-system")

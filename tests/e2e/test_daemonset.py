@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from inventory.group_data.kind import pod_cidrs, services
+from inventory.place import Place
 from tests.support.cluster import ROOT
 from tests.support.hammer import hammering
-from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, Place
+from tests.support.kubernetes import SEALED_DOCKER, Kubernetes
 
 ADDRESS, PORT = services["web"]["addresses"][0], 80
 SYSTEM = ("--namespace", "kube-system")

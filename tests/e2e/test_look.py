@@ -38,7 +38,7 @@ def test_a_monitor_names_pod_and_backend_of_a_connect(kubernetes: Kubernetes) ->
     backends = {pod["status"]["podIP"] for pod in kubernetes.pods("app=web")}
     (client, *_) = kubernetes.pods("app=client", f"--field-selector=spec.nodeName={node}")
     words = ("socklb", "monitor", "--service", "web", "--hook", "connect", "--count", "1")
-    with subprocess.Popen([*kubernetes.nodes[node].enter, *words], stdout=subprocess.PIPE, text=True) as monitor:
+    with kubernetes.nodes[node].stream(*words) as monitor:
         assert monitor.stdout
         assert monitor.stdout.readline().startswith("TIME")  # it watches
         kubernetes.pod_on(node).output("curl", "-sS", "--max-time", "5", f"http://{WEB}/")
@@ -56,9 +56,7 @@ def test_a_connected_resolver_follows_its_service_through_a_rolling_update(kuber
     pod = kubernetes.pod_on(node)
     (client, *_) = kubernetes.pods("app=client", f"--field-selector=spec.nodeName={node}")
     before = {one["status"]["podIP"] for one in kubernetes.pods("app=dns")}
-    with subprocess.Popen(
-        [*pod.enter, "python3", "-c", RESOLVER, DNS, stop], stdout=subprocess.PIPE, text=True
-    ) as resolver:
+    with pod.stream("python3", "-c", RESOLVER, DNS, stop) as resolver:
         try:
             assert resolver.stdout
             assert resolver.stdout.readline() == "ready\n"

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from inventory.group_data.kind import services, tools_image
-from tests.support.kubernetes import Kubernetes, Place
+from inventory.place import Place
+from tests.support.kubernetes import Kubernetes
 
 NAMES = ("socklb-control-plane", "socklb-worker", "socklb-worker2")
 HOST_CLIENT = {

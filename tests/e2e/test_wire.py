@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.kubernetes import Kubernetes, Place
+from inventory.place import Place
+from tests.support.kubernetes import Kubernetes
 
 WATCH = "echo $$ >/tmp/tcpdump.pid; exec timeout 60 tcpdump -i eth0 -nn -l --immediate-mode tcp"
 PACKET = re.compile(r"IP6? (\S+)\.(\d+) > (\S+)\.(\d+): Flags \[([^\]]+)\]")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.cluster import Place
+from inventory.place import Place
 
 EARLIER = "/usr/local/sbin"  # in every node's PATH before the real ones
 
@@ -14,7 +14,7 @@ def impostor(node: Place, program: str, script: str) -> Iterator[None]:
     real = node.output("sh", "-c", f"command -v {program}")
     file = f"{EARLIER}/{program}"
     text = f"#!/bin/sh\nREAL={real}\n{script}\n"
-    assert node.run(["sh", "-c", f"cat > {file} && chmod +x {file}"], given=text).returncode == 0
+    assert node.run("sh", "-c", f"cat > {file} && chmod +x {file}", given=text).returncode == 0
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ ls /run/netns /run /dev && ls /etc | grep -E "baseline|cni|flannel|kube|socklb";
 def state(cluster: Cluster) -> dict[str, str]:
     """Return it of every node: configuration, manifests, files of labs, rules, routes, pods, and what serves."""
     nodes = cluster.nodes | {"outside": cluster.node("outside")}
-    seen = {name: node.run(["sh", "-c", LOOK]).stdout for name, node in nodes.items()}
+    seen = {name: node.run("sh", "-c", LOOK).stdout for name, node in nodes.items()}
     for name, node in cluster.nodes.items():
         status = json.loads(node.output("socklb", "status", "--json"))
         hooks = [hook["name"] for hook in status["hooks"] if hook["effective"]]

@@ -25,7 +25,7 @@ while not select.select([sys.stdin], [], [], 0.002)[0]:
 @pytest.fixture
 def forgetful(cluster: Cluster) -> Iterator[None]:
     """The client's node remembers no client."""
-    words = cluster.node("w1").argv(["python3", "-c", FORGETS])
+    words = cluster.node("w1").argv("python3", "-c", FORGETS)
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"

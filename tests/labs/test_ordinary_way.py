@@ -28,8 +28,8 @@ def before(cluster: Cluster) -> Iterator[dict[str, str]]:
 def test_a_deploy_that_was_cut_off_is_finished_by_the_next_command(cluster: Cluster, before: dict[str, str]) -> None:
     node = cluster.node("cp")
     begun = ("test", "-e", "/run/baseline/etcd.pid")
-    kill_in_the_middle("run", "02", "--step", "1", begun=lambda: node.run([*begun]).returncode == 0, limit=LIMIT)
-    assert cluster.node("w1").run(["test", "-e", "/run/baseline/kube-proxy.pid"]).returncode, "it is half made"
+    kill_in_the_middle("run", "02", "--step", "1", begun=lambda: node.run(*begun).returncode == 0, limit=LIMIT)
+    assert cluster.node("w1").run("test", "-e", "/run/baseline/kube-proxy.pid").returncode, "it is half made"
     done = lab("run", "02", "--step", "2")
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labs.engine.model import load
-from labs.engine.places import TOO_SLOW, at
+from labs.engine.places import TOO_SLOW, ask, at
 from labs.engine.target import find_place
 from tests.labs.command import cases, lab
 from tests.labs.impostor import impostor
@@ -85,7 +85,7 @@ def test_a_pod_that_does_not_serve_is_missed(cluster: Cluster) -> None:
 
 
 def test_a_command_that_does_not_end_is_ended_and_judged(cluster: Cluster) -> None:
-    done = find_place("client").run(at("client", "sleep", "3", seconds=0.5))
+    done = ask(find_place("client"), at("client", "sleep", "3", seconds=0.5))
     assert (done.exit, done.err) == (TOO_SLOW, "this did not end within 0.5 s")
 
 

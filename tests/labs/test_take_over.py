@@ -25,7 +25,7 @@ def test_after_a_kill_in_the_middle_every_claim_holds_and_afterwards_all_is_as_b
     before = state(cluster)
     node = cluster.node("w1")
     begun = ("test", "-e", "/tmp/lab-stream.pid")
-    kill_in_the_middle("run", "11", begun=lambda: node.run([*begun]).returncode == 0, limit=LIMIT)
-    assert cluster.node("w1").run(["test", "-e", "/run/baseline/kube-proxy"]).returncode == 0, "it has begun"
+    kill_in_the_middle("run", "11", begun=lambda: node.run(*begun).returncode == 0, limit=LIMIT)
+    assert cluster.node("w1").run("test", "-e", "/run/baseline/kube-proxy").returncode == 0, "it has begun"
     run_whole("11")
     until(lambda: state(cluster) == before)

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from inventory.place import Place
 from tests.labs.command import lab, run_whole
 from tests.labs.state import state
-from tests.support.cluster import Cluster, Place, deploy
+from tests.support.cluster import Cluster, deploy
 
 END_AGENT = "kill $(cat /run/socklb/agent.pid) && while socklb status >/dev/null; do sleep 0.1; done"
 # Without CAP_SYS_PTRACE it may not have another process's socket, and cannot move it.
@@ -22,7 +23,7 @@ def node(cluster: Cluster) -> Iterator[Place]:
     """Give the client's node. Its agent is ended, and runs again afterwards as it should."""
     w1 = cluster.node("w1")
     yield w1
-    w1.run(["sh", "-c", END_AGENT])
+    w1.run("sh", "-c", END_AGENT)
     deploy("agent")
     lab("reset", "04")
 

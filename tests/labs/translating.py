@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.cluster import Place
+from inventory.place import Place
 
 FROM_PODS = "ip saddr 10.244.1.0/24 tcp dport 8080"
 

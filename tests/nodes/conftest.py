@@ -9,12 +9,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import testinfra
 from testinfra.host import Host as Node
 
-import inventory.connectors.testinfra_netns  # noqa: F401 - makes testinfra know netns://
 from inventory import hosts
 from inventory.hosts import Host
+from inventory.testinfra_host import testinfra_host
 from tests.support.cluster import Cluster, deploy
 
 DEFAULT = "local"
@@ -67,4 +66,4 @@ def cluster_is_there(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def node(machine: Host, cluster_is_there: None) -> Node:
-    return testinfra.get_host(hosts.testinfra_spec(machine))
+    return testinfra_host(machine)

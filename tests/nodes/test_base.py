@@ -1,11 +1,11 @@
 """roles/base and roles/node."""
 
 import pytest
-import testinfra
 from pyinfra.api.host import Host
 from testinfra.host import Host as Node
 
 from inventory import hosts
+from inventory.testinfra_host import testinfra_host
 from roles.node import plain_addresses, pod_routes
 
 
@@ -20,7 +20,7 @@ def test_the_machine_goes_by_its_name_in_the_inventory(node: Node, machine: Host
 
 def test_every_machine_is_known_by_name(node: Node, machine: Host) -> None:
     for other in machine.inventory:
-        there = testinfra.get_host(hosts.testinfra_spec(other)).check_output("ip -brief address")
+        there = testinfra_host(other).check_output("ip -brief address")
         address = node.check_output(f"getent ahosts {hosts.short_name(other)}").split()[0]
         assert f" {address}/" in there
 

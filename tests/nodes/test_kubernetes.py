@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-import testinfra
 import yaml
 from pyinfra.api.host import Host
 from testinfra.host import Host as Node
 
 from inventory import hosts
+from inventory.testinfra_host import testinfra_host
 from roles.agent.facts import KUBECONFIG
 from roles.kubectl import KUBECTL, Nodes
 from roles.pods.operations import CONFLIST
@@ -19,9 +19,7 @@ pytestmark = pytest.mark.group("kubernetes")
 
 def cluster(machine: Host, arguments: str) -> Any:
     control_plane = machine.inventory.get_group("control_plane")[0]
-    return json.loads(
-        testinfra.get_host(hosts.testinfra_spec(control_plane)).check_output(f"{KUBECTL} {arguments} -o json")
-    )
+    return json.loads(testinfra_host(control_plane).check_output(f"{KUBECTL} {arguments} -o json"))
 
 
 def nodes(machine: Host) -> Any:

@@ -1,7 +1,7 @@
 """The local cluster in tests: build it through pyinfra, run commands in its nodes and pods, look at what it left.
 
-cluster.node("w1").run(["ip", "route"]).stdout
-cluster.pod("client").run(["curl", "-s", url], hooked=False)      # outside the hooks' cgroup: the control
+cluster.node("w1").run("ip", "route").stdout
+cluster.pod("client").run("curl", "-s", url, hooked=False)      # outside the hooks' cgroup: the control
 """
 
 import ctypes
@@ -14,43 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inventory import hosts, reach
+from inventory import hosts
 from inventory.connectors import cgroup, container
-from inventory.hosts import Host
+from inventory.place import Place, Text, machine, pod_by_hand
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 30.0  # seconds for one command
-Text = subprocess.CompletedProcess[str]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A node or a pod. A failed command is no error here: the test judges its exit status."""
-
-    host: Host
-    enter: tuple[str, ...] = ()
-    enter_unhooked: tuple[str, ...] = ()
-
-    def argv(self, command: list[str], hooked: bool = True) -> list[str]:
-        """The local command line, for tests that start something in the background."""
-        enter = self.enter if hooked else self.enter_unhooked
-        return reach.argv(self.host, *enter, *command, hooked=hooked)
-
-    def run(self, command: list[str], hooked: bool = True, timeout: float = LIMIT, given: str | None = None) -> Text:
-        return subprocess.run(
-            self.argv(command, hooked),
-            input=given or "",
-            text=True,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    def output(self, *command: str, hooked: bool = True) -> str:
-        """What a command that must succeed said, without the last newline."""
-        done = self.run(list(command), hooked)
-        assert done.returncode == 0, f"exit code {done.returncode} from {command}: {done.stderr}"
-        return done.stdout.rstrip("\n")
 
 
 class Cluster:
@@ -60,7 +28,7 @@ class Cluster:
     @property
     def nodes(self) -> dict[str, Place]:
         """The nodes proper, without the machine outside."""
-        return {hosts.short_name(host): Place(host) for host in self.hosts.get_group("nodes")}
+        return {hosts.short_name(host): machine(hosts.short_name(host), host) for host in self.hosts.get_group("nodes")}
 
     @property
     def pods(self) -> dict[str, Place]:
@@ -68,15 +36,15 @@ class Cluster:
 
     def node(self, name: str) -> Place:
         (found,) = [host for host in self.hosts if hosts.short_name(host) == name]
-        return Place(found)
+        return machine(name, found)
 
     def pod(self, name: str) -> Place:
         (found,) = [host for host in self.hosts.get_group("nodes") if name in host.data.pods]
-        return Place(found, ("pod", "exec", name, "--"), ("pod", "exec", name, "--unhooked", "--"))
+        return pod_by_hand(name, found)
 
     def addresses(self, pod: str) -> list[str]:
         """The pod's addresses, IPv4 before IPv6."""
-        listed = json.loads(Place(self.pod(pod).host).output("pod", "list", "--json"))
+        listed = json.loads(machine(pod, self.pod(pod).entry.host).output("pod", "list", "--json"))
         return next(entry["addresses"] for entry in listed if entry["name"] == pod)
 
     def exists(self) -> bool:

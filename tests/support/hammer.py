@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from tests.support.kubernetes import Place
+from inventory.place import Place
 
 CLIENTS = 8
 STOP = "/tmp/hammer.stop"

@@ -7,45 +7,22 @@ with kubernetes.objects(DAEMON_SET): …
 
 import contextlib
 import json
-import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from inventory import hosts, reach
+from inventory import hosts
 from inventory.connectors.kind_cluster import LABEL, MARK, docker
 from inventory.group_data.kind import kind_image
+from inventory.place import Entry, Place, Text, machine
 from tests.support.cluster import ROOT, pyinfra
 
-LIMIT = 60.0  # seconds for one command
 ROLLOUT = 180  # what kubectl waits for at most
 SEALED_DOCKER = ROOT / "images" / "sealed-docker.sh"
 KUBECTL = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
-Text = subprocess.CompletedProcess[str]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where commands run: a node, a pod, a cgroup of a node."""
-
-    enter: tuple[str, ...]
-
-    def argv(self, *command: str) -> list[str]:
-        return [*self.enter, *command]
-
-    def run(self, *command: str, timeout: float = LIMIT, given: str = "") -> Text:
-        return subprocess.run(
-            self.argv(*command), input=given, capture_output=True, text=True, timeout=timeout, check=False
-        )
-
-    def output(self, *command: str, given: str = "", timeout: float = LIMIT) -> str:
-        done = self.run(*command, given=given, timeout=timeout)
-        assert done.returncode == 0, f"exit code {done.returncode} from {shlex.join(command)}: {done.stderr}"
-        return done.stdout.strip()
 
 
 class Kubernetes:
@@ -53,7 +30,8 @@ class Kubernetes:
 
     def __init__(self) -> None:
         inventory = hosts.load(hosts.path("kind"))
-        self.nodes = {hosts.short_name(host): Place(tuple(reach.argv(host))) for host in inventory.get_group("nodes")}
+        found = {hosts.short_name(host): host for host in inventory.get_group("nodes")}
+        self.nodes = {name: machine(name, host) for name, host in found.items()}
         self.control_plane = self.nodes[hosts.short_name(inventory.get_group("control_plane")[0])]
 
     @property
@@ -67,7 +45,8 @@ class Kubernetes:
         return json.loads(self.kubectl("get", *words, "--output", "json"))
 
     def pod(self, name: str, namespace: str = "default") -> Place:
-        return Place((*self.control_plane.enter, *KUBECTL, "exec", "-i", "-n", namespace, name, "--"))
+        enter = (*KUBECTL, "exec", "-i", "-n", namespace, name, "--")
+        return Place(name, Entry(self.control_plane.entry.host, enter))
 
     def pods(self, selector: str, *more: str) -> list[Any]:
         """The pods that are not about to go, oldest first."""
@@ -82,7 +61,7 @@ class Kubernetes:
         """A process of the node in the cgroup of a systemd unit, such as kubelet.service."""
         mount = self.nodes[node].output("sh", "-c", "findmnt -n -o TARGET -t cgroup2 | head -n 1")
         join = f'echo 0 >{mount}/system.slice/{unit}/cgroup.procs && exec "$@"'
-        return Place((*self.nodes[node].enter, "sh", "-c", join, "sh"))
+        return Place(f"{unit} of {node}", Entry(self.nodes[node].entry.host, ("sh", "-c", join, "sh")))
 
     def addresses(self, node: str) -> list[str]:
         """The node's addresses, IPv4 before IPv6."""

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from inventory.place import Place
 from tests.support import workers
-from tests.support.cluster import Cluster, Place
+from tests.support.cluster import Cluster
 
 FOLDER = "/etc/socklb/manifests"
 FAMILIES = {"IPv4": ".", "IPv6": ":"}

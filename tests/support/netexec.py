@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
+from inventory.place import Place
 from tests.support import workers
-from tests.support.cluster import Place
 
 How = Literal["in turn", "until silence", "at once"]
 
@@ -147,7 +147,7 @@ class Asking:
 
     def __init__(self, place: Place, request: Request) -> None:
         """Come back when it had its first answer."""
-        argv = place.argv(["python3", "-Ic", AGAIN_AND_AGAIN])
+        argv = place.argv("python3", "-Ic", AGAIN_AND_AGAIN)
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._told = b""
         assert self._process.stdin
@@ -182,7 +182,7 @@ def serve(place: Place, name: str, addresses: Iterable[str], ports: Iterable[int
 
 def start(place: Place, program: str, *words: str) -> "subprocess.Popen[str]":
     """Start a Python script that says `ready`, and come back then."""
-    process = subprocess.Popen(place.argv(["python3", "-Ic", program, *words]), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(place.argv("python3", "-Ic", program, *words), stdout=subprocess.PIPE, text=True)
     assert process.stdout
     said = process.stdout.readline()
     if said != "ready\n":

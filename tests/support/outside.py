@@ -9,7 +9,8 @@ SHOWN and LOCAL are NodePorts for TCP and UDP, with externalTrafficPolicy Cluste
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Place
+from tests.support.cluster import Cluster
 from tests.support.manifests import Endpoint, Manifests, documents, port
 from tests.support.netexec import end, serve
 
@@ -57,4 +58,4 @@ def way_out(node: Place) -> Iterator[None]:
         yield
     finally:
         for destination, _ in routes:
-            node.run(["ip", "route", "delete", destination])
+            node.run("ip", "route", "delete", destination)

@@ -14,7 +14,7 @@ import select
 import subprocess
 from typing import Any
 
-from tests.support.cluster import Place
+from inventory.place import Place
 
 PATIENCE = 120  # seconds for one answer
 LOOP = """
@@ -38,7 +38,7 @@ def answer(place: Place, program: str, question: Any, hooked: bool = True) -> An
     Raises:
         RuntimeError: it ended instead of answering, or did not answer in time.
     """
-    argv = tuple(place.argv(["python3", "-Ic", program + LOOP], hooked))
+    argv = tuple(place.argv("python3", "-Ic", program + LOOP, hooked=hooked))
     line = json.dumps(question)
     told = _tell(argv, line) or _tell(argv, line)  # its pod or node may have gone and come since the last question
     if not told:

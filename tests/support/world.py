@@ -11,7 +11,8 @@ from collections.abc import Generator, Mapping, Sequence
 from ipaddress import ip_interface
 from typing import Any
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Place, pod_by_hand
+from tests.support.cluster import Cluster
 from tests.support.manifests import Endpoint, Manifests, documents, port
 from tests.support.netexec import Request, ask, end, serve
 
@@ -35,7 +36,9 @@ class World:
         self.manifests = Manifests(cluster, "upstream.yaml")
         self.outside = cluster.node("outside")
         self.nodes = cluster.nodes
-        self.pods = {name: _pod(cluster.node(node), name) for name, node in (SERVERS | CLIENTS).items()}
+        self.pods = {
+            name: pod_by_hand(name, cluster.node(node).entry.host) for name, node in (SERVERS | CLIENTS).items()
+        }
         self.node_addresses = {name: _addresses(place) for name, place in self.nodes.items()}
         self.pod_addresses = {
             pod["name"]: pod["addresses"]
@@ -108,9 +111,5 @@ def built(cluster: Cluster) -> Generator[World]:
         yield world
 
 
-def _pod(node: Place, name: str) -> Place:
-    return Place(node.host, ("pod", "exec", name, "--"), ("pod", "exec", name, "--unhooked", "--"))
-
-
 def _addresses(node: Place) -> list[str]:
-    return [str(ip_interface(address).ip) for address in node.host.data.addresses]
+    return [str(ip_interface(address).ip) for address in node.entry.host.data.addresses]

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyinfra.api.inventory import Inventory as PyinfrasInventory
 
 from inventory import hosts
 from inventory.hosts import Host, Inventory, UnknownInventoryError
@@ -72,22 +71,6 @@ def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:
     assert [data.all, data.workers, data.mine] == [True, True, True]
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"),
-    [
-        ("@netns/w1", "netns://w1"),
-        ("@docker/lab-worker", "docker://lab-worker"),
-        ("@kind/socklb-worker", "docker://socklb-worker"),
-        ("@local", "local://"),
-        ("node-1.example.com", "ssh://node-1.example.com"),
-        ("@ssh/node-1.example.com", "ssh://node-1.example.com"),
-    ],
-)
-def test_testinfra_reaches_a_host_by(name: str, spec: str) -> None:
-    assert hosts.testinfra_spec(the_host(Inventory({"nodes": [name]}, {}), name)) == spec
-    assert hosts.testinfra_spec(PyinfrasInventory(([name], {})).get_host(name)) == spec
-
-
 def test_the_environment_chooses_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOCKLB_INVENTORY", raising=False)
     assert hosts.path() == LOCAL
@@ -115,7 +98,7 @@ def test_data_that_nobody_gave_names_the_host() -> None:
 
 def test_reading_an_inventory_does_not_import_pyinfra() -> None:
     """It costs 0.9 s of CPU, and every `lab` command would pay it."""
-    loading = "from inventory import hosts, reach; hosts.load(hosts.path('local'))"
+    loading = "from inventory import hosts, place; hosts.load(hosts.path('local'))"
     code = f"import sys; {loading}; print('pyinfra' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

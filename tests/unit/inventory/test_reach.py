@@ -16,7 +16,15 @@ def host(name: str, **data: Any) -> Host:
     return found
 
 
-SSH_DATA = {"ssh_hostname": "192.0.2.7", "ssh_port": 2222, "ssh_user": "admin", "ssh_key": "/keys/id"}
+SSH_DATA = {
+    "ssh_hostname": "192.0.2.7",
+    "ssh_port": 2222,
+    "ssh_user": "admin",
+    "ssh_key": "/keys/id",
+    "ssh_known_hosts_file": "/keys/known",
+    "ssh_strict_host_key_checking": "yes",
+    "_sudo": True,
+}
 
 
 @pytest.mark.parametrize(
@@ -33,11 +41,15 @@ SSH_DATA = {"ssh_hostname": "192.0.2.7", "ssh_port": 2222, "ssh_user": "admin", 
             ["docker", "exec", "--interactive", "socklb-worker", "echo", "a b"],
             id="kind",
         ),
-        pytest.param(host("node-1"), ["ssh", "node-1", "--", "echo 'a b'"], id="plain name"),
-        pytest.param(host("@ssh/node-1"), ["ssh", "node-1", "--", "echo 'a b'"], id="ssh"),
+        pytest.param(host("node-1"), ["ssh", "-o", "BatchMode=yes", "node-1", "--", "echo 'a b'"], id="plain name"),
+        pytest.param(host("@ssh/node-1"), ["ssh", "-o", "BatchMode=yes", "node-1", "--", "echo 'a b'"], id="ssh"),
         pytest.param(
             host("node-1", **SSH_DATA),
-            ["ssh", "-p", "2222", "-i", "/keys/id", "-l", "admin", "192.0.2.7", "--", "echo 'a b'"],
+            [
+                *("ssh", "-p", "2222", "-i", "/keys/id", "-l", "admin"),
+                *("-o", "UserKnownHostsFile=/keys/known", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"),
+                *("192.0.2.7", "--", "sudo -n -- echo 'a b'"),
+            ],
             id="ssh with data",
         ),
     ],

@@ -1,0 +1,33 @@
+"""How commands get to a host, one module a connector: its `argv()` is the only thing that labs and tests need of it.
+
+Which module it is for which prefix says inventory/reach.py; what stands on top of it is `inventory.place.Place`.
+No module here imports pyinfra, which costs 0.9 s.
+"""
+
+from typing import Protocol
+
+from inventory.hosts import AnyHost
+
+
+class NotSupportedError(Exception):
+    """This kind of host cannot do what was asked of it."""
+
+
+class Way(Protocol):
+    @staticmethod
+    def argv(host: AnyHost, *command: str, hooked: bool, terminal: bool) -> list[str]:
+        """Return the local command line that runs `command` on the host; `terminal`: for who sits at one.
+
+        With hooked=False it runs outside the node's cgroup, where no BPF program of the node's is asked.
+
+        Raises:
+            NotSupportedError: hosts of this kind have no outside.
+        """
+        ...
+
+
+def no_outside(host: AnyHost) -> NotSupportedError:
+    return NotSupportedError(
+        f"{host.name}: no command can run outside the node's cgroup. Only nodes on this machine (@netns, @kind) "
+        "lie in a cgroup that one can be outside of. Next: SOCKLB_INVENTORY=local"
+    )

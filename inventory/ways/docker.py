@@ -1,0 +1,12 @@
+"""Into a container, such as a node of kind: by docker."""
+
+from inventory.hosts import AnyHost, short_name
+
+
+def argv(host: AnyHost, *command: str, hooked: bool, terminal: bool) -> list[str]:
+    name = short_name(host)
+    if hooked:
+        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), name, *command]
+    from inventory.connectors.outside import outside_argv  # noqa: PLC0415 - it costs, and few ask for it
+
+    return [*outside_argv(name), *command]
