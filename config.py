@@ -28,12 +28,18 @@ def chosen_inventory(folder: Path) -> Path:
 def accept_a_folder() -> None:
     # Not at the top: the command line patches the standard library, and tests import this file without it.
     from pyinfra_cli import inventory as cli_inventory  # noqa: PLC0415
+    from pyinfra_cli.exceptions import UnexpectedExternalError  # noqa: PLC0415
 
     from_file = cli_inventory.make_inventory_from_files
 
     def make_inventory_from_files(filename: str, *args: Any, **kwargs: Any) -> Any:
         path = Path(filename)
-        return from_file(str(chosen_inventory(path)) if path.is_dir() else filename, *args, **kwargs)
+        try:
+            return from_file(str(chosen_inventory(path)) if path.is_dir() else filename, *args, **kwargs)
+        except UnexpectedExternalError as error:
+            if isinstance(error.exception, hosts.InventoryError):  # a line, and no traceback
+                raise PyinfraError(f"{filename}: {error.exception}") from None
+            raise
 
     cli_inventory.make_inventory_from_files = make_inventory_from_files
 

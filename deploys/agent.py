@@ -1,11 +1,26 @@
-"""Brings the agent of every node to the bundle in build/agent.tar: what `make build` made of the present source.
+"""Brings the agent of every node to the bundle in build/: what `make build` made of the present source.
 
 pyinfra inventory deploys/agent.py
+
+Where the nodes are those of a real cluster it goes host by host: the next one waits until this one serves, by what
+`socklb check` finds. If one does not, the others keep the agent that they have.
 """
 
 from pyinfra.context import host
+from pyinfra.context import inventory as hosts
 
+from inventory.hosts import short_name
 from roles.agent import agent
+from roles.agent.operations import check, gate
 
-if "nodes" in host.groups:
-    agent()
+nodes = hosts.get_group("nodes")
+
+if "kubernetes" not in host.groups:
+    if host in nodes:
+        agent()
+else:
+    for node in host.loop(nodes):
+        if host == node:
+            agent()
+            check(name="It serves")
+        gate(name=f"{short_name(node)} serves", node=node.name)

@@ -1,6 +1,7 @@
 """Builds the cluster: nodes, pods with real servers, the Services as YAML, and the agent that serves them.
 
 pyinfra inventory deploys/cluster.py
+pyinfra inventory/bare_metal.py deploys/cluster.py      of machines over SSH: docs/bare-metal.md
 """
 
 from pyinfra.context import host
@@ -8,15 +9,34 @@ from pyinfra.context import host
 from roles.agent import agent
 from roles.base import base
 from roles.baseline import baseline_gone
+from roles.container_runtime import container_runtime
+from roles.control_plane import control_plane
+from roles.kubectl import cluster
 from roles.kubernetes import kubernetes, ready
+from roles.kubernetes_packages import kubernetes_packages
+from roles.machine import GROUP, machine
 from roles.node import node
 from roles.operations import barrier
 from roles.pods import pods
+from roles.preflight import preflight
+from roles.worker import worker
 from roles.workload import workload
 
 is_node = "nodes" in host.groups
 in_kubernetes = "kubernetes" in host.groups
 
+if GROUP in host.groups:
+    preflight()
+    barrier(name="Every machine may be changed")
+    machine()
+    container_runtime()
+    kubernetes_packages()
+    if host == cluster():
+        control_plane()
+    barrier(name="The control plane serves")
+    if host != cluster():
+        worker()
+    barrier(name="Every machine is a Node")
 base()
 if is_node and not in_kubernetes:
     baseline_gone()

@@ -20,7 +20,11 @@ MODULES = {"__init__", "hosts", "place", "reach", "testinfra_host"}  # Python in
 Entry = str | tuple[str, dict[str, Any]]
 
 
-class UnknownInventoryError(Exception):
+class InventoryError(Exception):
+    """An inventory is not there, or cannot be what it says."""
+
+
+class UnknownInventoryError(InventoryError):
     """There is no inventory of this name."""
 
 
@@ -96,16 +100,18 @@ class Inventory:
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    return sorted({file.stem for file in folder.glob("*.py")} - MODULES)
+    return sorted({file.stem for file in folder.glob("*.py") if "." not in file.stem} - MODULES)  # .example.py: to copy
 
 
 def path(name: str | None = None, folder: Path = FOLDER) -> Path:
-    """The file of this inventory; without a name, of the one that SOCKLB_INVENTORY says.
+    """The file of this inventory; without a name, of the one that SOCKLB_INVENTORY says. It may be a path, too.
 
     Raises:
         UnknownInventoryError: there is none.
     """
     said = name or os.environ.get("SOCKLB_INVENTORY") or DEFAULT
+    if said.endswith(".py") and Path(said).is_file():
+        return Path(said)
     if said not in names(folder):
         what = f"'{said}'" if name else f"SOCKLB_INVENTORY={said}"
         raise UnknownInventoryError(f"{what}: no such inventory in {folder.name}/. Valid: {', '.join(names(folder))}")

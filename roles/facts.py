@@ -34,6 +34,43 @@ class FileDigests(FactBase[dict[str, str]]):
         return {path: digest for digest, path in (line.split(maxsplit=1) for line in output)}
 
 
+class Text(FactBase[str]):
+    """The text of a file, empty if it is not there."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self, path: str) -> str:
+        return f"cat {shlex.quote(path)} 2>/dev/null || true"
+
+
+class Pythons(FactBase[list[str]]):
+    """Which of these interpreters start, each a program and the version that it must be of: `python3.13 3.13`."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, interpreters: list[str]) -> str:
+        asks = '"$p" -S -E -c \'import sys; print("%d.%d" % sys.version_info[:2])\' 2>/dev/null'
+        tries = f'while read -r p version; do [ "$({asks})" != "$version" ] || echo "$p $version"; done'
+        return f"printf '%s\\n' {shlex.join(interpreters)} | {tries}; true"
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+class Suite(FactBase[str]):
+    """The distribution's code name, such as bookworm."""
+
+    def command(self) -> str:
+        return ". /etc/os-release && echo $VERSION_CODENAME"
+
+    def process(self, output: list[str]) -> str:
+        return output[0]
+
+
 class Init(FactBase[str]):
     """The name of PID 1: `systemd`, or `tini` in a node of the local cluster."""
 

@@ -15,7 +15,10 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.context import inventory as hosts
 
-KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+ADMIN = "/etc/kubernetes/admin.conf"
+KUBECTL = f"kubectl --kubeconfig {ADMIN}"
+# Before a fact of a cluster: while a deploy is prepared there may be none yet.
+IF_ANY = f"[ ! -e {ADMIN} ] ||"
 FOLDER = "/etc/socklb/kubernetes"  # what was applied
 
 
@@ -40,10 +43,10 @@ class Nodes(FactBase[dict[str, KubernetesNode]]):
         return {}
 
     def command(self) -> str:
-        return f"{KUBECTL} get nodes --output json"
+        return f"{IF_ANY} {KUBECTL} get nodes --output json"
 
     def process(self, output: list[str]) -> dict[str, KubernetesNode]:
-        nodes: list[Any] = json.loads("".join(output))["items"]
+        nodes: list[Any] = json.loads("".join(output) or '{"items": []}')["items"]
         return {
             node["metadata"]["name"]: {
                 "addresses": [

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 
 from inventory.connectors.host import NodeError
-from inventory.hosts import UnknownInventoryError
+from inventory.hosts import InventoryError
 from inventory.reach import NotSupportedError
 from labs.engine.errors import LabError
 from labs.engine.language import LANGUAGES, choose, told
@@ -50,7 +50,7 @@ def _run(typed: list[str]) -> int:
         return _module(options.verb).run(options)
     except LabError as error:
         return fail("lab", told(str(error)), error.exit_code)
-    except UnknownInventoryError as error:
+    except InventoryError as error:
         return fail("lab", told(str(error)), USAGE)
     except (NodeError, NotSupportedError) as error:
         return fail("lab", told(str(error)), CANNOT_RUN)

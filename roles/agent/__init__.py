@@ -19,7 +19,6 @@ from roles.workload import MANIFESTS
 
 HERE = Path(__file__).parent
 FEW_FLOWS = 1 << 14  # all nodes share one machine's memory: 10 MB each, instead of 80
-BUNDLE = HERE.parents[1] / "build" / "agent.tar"
 PACKAGES = {
     "python3": "python3",
     "ip": "iproute2",
@@ -34,7 +33,7 @@ def agent(packet_path: bool = True) -> None:
     if "kubernetes" in host.groups:
         tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
         account(name="Account at the Kubernetes API")
-    bundle(name="Bundle", tar=str(host.data.get("bundle") or BUNDLE))
+    bundle(name="Bundle", said=host.data.get("bundle"))
     put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings(packet_path))})
     if systemd:
         put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})

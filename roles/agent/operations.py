@@ -2,7 +2,7 @@
 
 import base64
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from inventory.hosts import short_name
+from roles.agent.bundles import Bundle, available, bundles
 from roles.agent.facts import (
     HOME,
     KUBECONFIG,
@@ -25,6 +26,7 @@ from roles.agent.facts import (
     runs,
     synced,
 )
+from roles.facts import Pythons
 from roles.kubectl import Nodes, cluster
 from roles.kubernetes.facts import Account, AgentAccount
 from roles.operations import failure, write_files
@@ -34,10 +36,18 @@ ENDS = "--retry TERM/5/KILL/2"
 
 
 @operation()
-def bundle(tar: str) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Unpack the bundle where another one is there or none. The new folder replaces the old one once it is whole."""
-    if not Path(tar).is_file():
-        yield failure(f"{tar} is missing. Next: make build")
+def bundle(said: str | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
+    """Unpack the bundle for this host's Python, or the one that is said, where another one is there or none.
+
+    The new folder replaces the old one once it is whole.
+    """
+    tar = said or fitting(bundles())
+    if not tar or not Path(tar).is_file():
+        known = f"there is one for {', '.join(available())}" if available() else "there is none"
+        yield failure(
+            f"{short_name(host)}: no bundle of the agent for its Python; {known}. Next: make build, or for another "
+            "version of Python setup/build-agent.sh 3.13"
+        )
         return
     digest = sha256(Path(tar).read_bytes()).hexdigest()
     if host.get_fact(BundleDigest) == digest:
@@ -49,6 +59,13 @@ def bundle(tar: str) -> Generator[StringCommand | FileUploadCommand, None, None]
     yield StringCommand(f"tar -xf {sent} -C {new} && rm {sent} && echo {digest} >{new}/.bundle")
     yield StringCommand(f"if [ -e {HOME} ]; then mv {HOME} {old}; fi && mv {new} {HOME} && rm -rf {old}")
     yield StringCommand(f"ln -sfn {PROGRAM} /usr/local/bin/socklb")
+
+
+def fitting(known: Sequence[Bundle]) -> str | None:
+    """Return the first bundle whose launcher would find its Python on this host."""
+    tries = {f"{p} {one.version}": one for one in known for p in (one.interpreter, f"python{one.version}", "python3")}
+    starts = host.get_fact(Pythons, interpreters=list(tries)) if tries else []
+    return next((str(one.tar) for one in known if one in [tries[line] for line in starts]), None)
 
 
 @operation()
@@ -95,6 +112,13 @@ def service(systemd: bool) -> Generator[StringCommand, None, None]:
 def check() -> Generator[StringCommand, None, None]:
     """Fail where `socklb check` does, with what it says."""
     yield StringCommand(f"{PROGRAM} check")
+
+
+@operation()
+def gate(node: str) -> Generator[StringCommand, None, None]:
+    """Go no further if that host has failed: call it on all hosts."""
+    if node in {failed.name for failed in host.state.failed_hosts}:
+        yield failure(f"{node} does not serve with its new agent, see above: this one keeps its own. Next: mend {node}")
 
 
 def _restart_unit() -> str:

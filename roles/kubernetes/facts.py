@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pyinfra.api.facts import FactBase
 
-from roles.kubectl import FOLDER, KUBECTL
+from roles.kubectl import FOLDER, IF_ANY, KUBECTL
 
 SECRET = "--namespace kube-system secret/socklb-token"
 # A kubelet may read its own Node, so every node can be asked about itself.
@@ -33,7 +33,7 @@ class AgentAccount(FactBase[Account | None]):
         return None
 
     def command(self) -> str:
-        return f"{KUBECTL} get {SECRET} --ignore-not-found --output json"
+        return f"{IF_ANY} {KUBECTL} get {SECRET} --ignore-not-found --output json"
 
     def process(self, output: list[str]) -> Account | None:
         secret: dict[str, Any] = json.loads("".join(output) or "{}")
@@ -84,7 +84,7 @@ class KubeProxy(FactBase[bool]):
         return False
 
     def command(self) -> str:
-        return f"{KUBECTL} get {KUBE_PROXY} --ignore-not-found --output name"
+        return f"{IF_ANY} {KUBECTL} get {KUBE_PROXY} --ignore-not-found --output name"
 
     def process(self, output: list[str]) -> bool:
         return bool(output)

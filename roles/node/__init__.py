@@ -1,7 +1,7 @@
 """Makes a machine a node: the others by name, forwarding, and native routes to the pods of the other nodes (no tunnel).
 
 The machine itself, in the local cluster a container-like node, comes from the inventory's connector. A node of
-Kubernetes is known by name already, and its routes are the agent's: Nodes come and go.
+kind is known by name already, and the routes of Kubernetes' nodes are the agent's: Nodes come and go.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 def node(native: Collection[int] = (4, 6)) -> None:
     """Have native routes in these address families. In another one somebody else leads to the other nodes' pods."""
     kubernetes = "kubernetes" in host.groups
-    if not kubernetes:
+    if not kubernetes or "machines" in host.groups:
         lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
         names(name="The machines by name", lines=lines)
     if "nodes" in host.groups:

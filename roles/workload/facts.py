@@ -24,14 +24,3 @@ class Serving(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return output
-
-
-class Text(FactBase[str]):
-    """The text of a file, empty if it is not there."""
-
-    @staticmethod
-    def default() -> str:
-        return ""
-
-    def command(self, path: str) -> str:
-        return f"cat {shlex.quote(path)} 2>/dev/null || true"

@@ -10,9 +10,10 @@ from pyinfra.context import host
 from pyinfra.context import inventory as hosts
 
 from inventory.hosts import short_name
+from roles.facts import Text
 from roles.operations import write_files
 from roles.pods.facts import Pods
-from roles.workload.facts import FOLDER, Serving, Text
+from roles.workload.facts import FOLDER, Serving
 from roles.workload.slices import Endpoint, endpoint_slices
 
 # Both become daemons once they listen: when the command is back, they serve.

@@ -1,0 +1,59 @@
+"""containerd as a kubelet wants it: CRI, cgroups by systemd, the sandbox image; and what the kernel must forward.
+
+Where machines have no internet its packages and the images come from a folder: offline.py.
+"""
+
+import io
+from pathlib import Path
+from typing import cast
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+from pyinfra.facts.deb import DebPackages
+from pyinfra.operations import apt, files, server, systemd
+
+from roles.container_runtime.offline import folder_of_packages, image_archive, offline
+from roles.machine.paths import SYSCTLS
+
+HERE = Path(__file__).parent
+CONFIG = "/etc/containerd/config.toml"
+# `apt-get install` finds each of them in Debian and in Ubuntu.
+PACKAGES = ["containerd", "containernetworking-plugins", "iptables", "nftables", "conntrack", "ethtool", "socat"]
+MODULES = "overlay\nbr_netfilter\n"
+
+
+@deploy("container runtime")
+def container_runtime() -> None:
+    _kernel()
+    if folder := offline():
+        folder_of_packages(folder)
+    else:
+        apt.update(name="What packages there are", _if=_packages_are_missing)
+    apt.packages(name="containerd and what kubelet calls", packages=PACKAGES, no_recommends=True)
+    config = files.template(
+        name="containerd's configuration",
+        src=str(HERE / "templates" / "containerd.toml.j2"),
+        dest=CONFIG,
+        lowers_oom_scores=host.data.lowers_oom_scores,
+    )
+    systemd.service(name="containerd with it", service="containerd", restarted=True, _if=config.did_change)
+    systemd.service(name="containerd runs", service="containerd", running=True, enabled=True)
+    if folder:
+        image_archive(folder, "node")
+
+
+def _packages_are_missing() -> bool:
+    return not {*PACKAGES} <= {*host.get_fact(DebPackages)}
+
+
+def _kernel() -> None:
+    modules = files.put(name="Modules at every start", src=io.StringIO(MODULES), dest="/etc/modules-load.d/socklb.conf")
+    server.shell(name="Modules now", commands=["modprobe -a overlay br_netfilter || true"], _if=modules.did_change)
+    for key in cast("list[str]", host.loop([*SYSCTLS])):
+        server.sysctl(
+            name=f"{key} = {SYSCTLS[key]}",
+            key=key,
+            value=int(SYSCTLS[key]),
+            persist=True,
+            persist_file="/etc/sysctl.d/99-socklb.conf",
+        )

@@ -1,0 +1,92 @@
+"""A folder for machines without internet: what images/offline.sh makes, or the same by hand. SHA256SUMS guards it.
+
+packages/SUITE/{Packages,*.deb}     for apt, by the distribution's code name
+images/{node,control-plane}.tar     for containerd
+programs/{kubelet,kubeadm,kubectl}
+"""
+
+import hashlib
+import io
+from collections.abc import Generator
+from functools import cache
+from pathlib import Path
+
+from pyinfra.api.command import FileUploadCommand, StringCommand
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.operations import files, server
+
+from inventory.machines.checks import SOURCES
+from roles.facts import Suite, Text
+from roles.machine.paths import STATE
+
+PACKAGES = f"{STATE}/packages"
+LIST = "/etc/apt/sources.list.d/socklb.list"
+# Only this source: others may be out of reach, which would take apt a minute, and would lose what it knows of them.
+UPDATE = f"apt-get update -q -o Dir::Etc::sourcelist={LIST} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
+
+
+def offline() -> Path | None:
+    """Return the folder that this host gets everything from, if it gets it from one."""
+    said = str(host.data.source)
+    return None if said in SOURCES else Path(said).expanduser()
+
+
+def folder_of_packages(folder: Path) -> None:
+    suite = host.get_fact(Suite)
+    verified(folder, f"packages/{suite}")
+    sent = files.sync(name="Packages", src=str(folder / "packages" / suite), dest=PACKAGES)
+    source = files.put(
+        name="Their folder as a source", src=io.StringIO(f"deb [trusted=yes] file:{PACKAGES} ./\n"), dest=LIST
+    )
+    server.shell(name="apt knows them", commands=[UPDATE], _if=lambda: sent.did_change() or source.did_change())
+
+
+@operation()
+def image_imported(tar: str, digest: str) -> Generator[StringCommand | FileUploadCommand, None, None]:
+    """Bring the images of an archive into containerd. The archive does not stay: a mark says that it was there."""
+    name = Path(tar).name
+    mark, sent = f"{STATE}/images/{name}", f"{STATE}/{name}"
+    if host.get_fact(Text, path=mark).strip() == digest:
+        host.noop(f"the images of {name} are there")
+        return
+    yield StringCommand(f"mkdir -p {STATE}/images")
+    yield FileUploadCommand(tar, sent)
+    yield StringCommand(f"ctr --namespace k8s.io images import {sent} >/dev/null && rm {sent} && echo {digest} >{mark}")
+
+
+def image_archive(folder: Path, name: str) -> None:
+    (digest,) = verified(folder, f"images/{name}.tar").values()
+    image_imported(name=f"Images: {name}", tar=str(folder / "images" / f"{name}.tar"), digest=digest)
+
+
+@cache
+def verified(folder: Path, below: str) -> dict[str, str]:
+    """Return the digests of the files at this path or below it, which were compared.
+
+    Raises:
+        OperationError: one is away, or is not what SHA256SUMS says.
+    """
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = {path.lstrip("*"): digest for digest, path in (line.split(maxsplit=1) for line in lines)}
+    found = {path: digest for path, digest in sums.items() if path == below or path.startswith(f"{below}/")}
+    if not found:
+        raise OperationError(
+            f"{folder / below}: SHA256SUMS names no such file. Next: images/offline.sh, or another source"
+        )
+    for path, digest in found.items():
+        if _digest(folder / path) != digest:
+            raise OperationError(
+                f"{folder / path} is not what SHA256SUMS says; nothing was sent. Next: copy the folder anew, then "
+                f"cd {folder} && sha256sum --check SHA256SUMS"
+            )
+    return found
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise OperationError(f"{file}: {error.strerror}. Next: copy the folder anew") from None

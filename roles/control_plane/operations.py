@@ -1,0 +1,56 @@
+"""kubeadm as operations: done once, begun anew after an attempt that was cut off, never on a cluster that serves."""
+
+import shlex
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from roles.control_plane.facts import BEGUN, ApiAnswers, Release, Stage
+from roles.kubectl import KUBECTL
+from roles.templates import render
+
+HERE = Path(__file__).parent
+RESET = "kubeadm reset --force --cleanup-tmp-dir"
+LOG = "/var/log/socklb-kubeadm.log"
+PATIENCE = 120  # seconds for an API server after a reboot
+
+
+@operation()
+def initialised(values: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
+    """Make a control plane, or wait for the one that is there."""
+    stage = host.get_fact(Stage)
+    if stage == "done":
+        if host.get_fact(ApiAnswers):
+            host.noop("the API server answers")
+        else:
+            yield StringCommand(_until_it_answers())
+        return
+    if stage == "begun":
+        yield StringCommand(f"{RESET} >{LOG} 2>&1")
+    # Only now: on a bare machine there is no kubeadm before the operations above have run.
+    version = host.get_fact(Release)
+    config = render(HERE, "init.yaml", version=version, **values)
+    yield from kubeadm("init --skip-phases addon/kube-proxy --skip-token-print", config)
+
+
+def kubeadm(words: str, config: str) -> Generator[StringCommand, None, None]:
+    """Yield what runs kubeadm with a configuration that may hold a token: by standard input, in no process list."""
+    file = "/run/socklb/kubeadm.yaml"
+    yield StringCommand(f"mkdir -p /run/socklb && umask 077 && cat >{file} && touch {BEGUN}", _stdin=config)
+    run = f"kubeadm {words} --config {file} >{LOG} 2>&1"
+    failed = f"{{ rm -f {file}; echo 'kubeadm failed; the end of {LOG}:' >&2; tail -n 20 {LOG} >&2; exit 1; }}"
+    yield StringCommand(f"{run} || {failed}")
+    yield StringCommand(f"rm -f {file} {BEGUN}")
+
+
+def _until_it_answers() -> str:
+    told = shlex.quote(
+        f"the API server of this machine did not answer in {PATIENCE} s. Next: journalctl -u kubelet -n 50, and "
+        "crictl ps -a or ctr --namespace k8s.io containers list"
+    )
+    ask = f"{KUBECTL} get --raw /readyz >/dev/null 2>&1"
+    return f"for i in $(seq {PATIENCE}); do {ask} && exit 0; sleep 1; done; echo {told} >&2; exit 1"

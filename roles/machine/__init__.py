@@ -1,0 +1,26 @@
+"""A machine over SSH before and after: what it was like is recorded, and teardown puts it back."""
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+from pyinfra.context import inventory as hosts
+
+from roles.kubectl import cluster
+from roles.machine.operations import left_the_cluster, put_back, recorded
+from roles.operations import barrier
+
+GROUP = "machines"  # of the inventory: hosts that are reached by SSH and made into nodes by these roles
+
+
+@deploy("machine")
+def machine() -> None:
+    recorded(name="What the machine is like")
+
+
+@deploy("machine")
+def machine_gone() -> None:
+    """Put this machine back. Workers that go while the cluster stays are drained first, and their Nodes removed."""
+    going = [one for one in hosts.get_group(GROUP) if one in hosts.get_active_hosts()]
+    if cluster() not in going:
+        left_the_cluster(name="Drained, and its Node removed")
+    barrier(name="No Node of a machine that goes is left")
+    put_back(name="The machine as it was", keep=host.data.keep)

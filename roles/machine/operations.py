@@ -1,0 +1,56 @@
+"""A machine as it was: recorded before the first change, put back by teardown. What runs there is shell alone."""
+
+import shlex
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.facts.files import Directory
+
+from inventory.hosts import short_name
+from roles.kubectl import KUBECTL, Nodes, cluster
+from roles.machine.paths import BEFORE, FILES, FOLDERS, STATE, SYSCTLS
+
+SCRIPTS = Path(__file__).parent / "files"
+DRAIN = "--ignore-daemonsets --delete-emptydir-data --force --timeout=120s"
+
+
+@operation()
+def recorded() -> Generator[StringCommand, None, None]:
+    """Record what the machine is like, if no earlier run has."""
+    if host.get_fact(Directory, path=BEFORE):
+        host.noop("what it was like is recorded")
+    else:
+        yield _script("record.sh", STATE, *(" ".join(one) for one in (FILES, FOLDERS, SYSCTLS)))
+
+
+@operation()
+def put_back(keep: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Put the machine back; `keep` are folders whose data stays."""
+    if host.get_fact(Directory, path=BEFORE):
+        yield _script("put-back.sh", STATE, " ".join(keep))
+    else:
+        host.noop("no role was here")
+
+
+@operation()
+def left_the_cluster() -> Generator[FunctionCommand, None, None]:
+    """Drain this worker and remove its Node. The control plane does it, which is no part of `--limit w1`."""
+    if short_name(host) in cluster().get_fact(Nodes):
+        yield FunctionCommand(_leave, (short_name(host),), {})
+    else:
+        host.noop("the cluster has no such Node")
+
+
+def _leave(node: str) -> None:
+    for words in (f"drain {shlex.quote(node)} {DRAIN}", f"delete node {shlex.quote(node)}"):
+        root = {"_sudo": cluster().data.get("_sudo", False)}
+        done, output = cluster().run_shell_command(StringCommand(f"{KUBECTL} {words}"), **root)
+        if not done:
+            raise OSError(f"kubectl {words}: {output.output}. Next: the same by hand, or kubectl delete node {node}")
+
+
+def _script(name: str, *arguments: str) -> StringCommand:
+    return StringCommand(shlex.join(["sh", "-c", (SCRIPTS / name).read_text(), name, *arguments]))

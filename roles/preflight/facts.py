@@ -1,0 +1,50 @@
+"""What a machine over SSH is like before anything is changed."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import TypedDict
+
+from pyinfra.api.facts import FactBase
+
+LOOK = Path(__file__).parent / "files" / "look.sh"
+
+
+class Seen(TypedDict):
+    """What look.sh said, each key with all its values, and by how many seconds the machine's clock is ahead of ours."""
+
+    said: dict[str, list[str]]
+    ahead: float
+
+
+class Machine(FactBase[Seen]):
+    """All that preflight judges, in one command."""
+
+    def command(self) -> str:
+        return f"sh -c {shlex.quote(LOOK.read_text())}"
+
+    def process(self, output: list[str]) -> Seen:
+        return seen(output, now=time.time())
+
+
+class SudoRefuses(FactBase[str]):
+    """What sudo says where it does not make the user root without a word; empty where it does."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        return "sudo -n true 2>&1 || true"
+
+    def process(self, output: list[str]) -> str:
+        return " ".join(output).strip()
+
+
+def seen(output: list[str], now: float) -> Seen:
+    said: dict[str, list[str]] = {}
+    for line in output:
+        key, _, value = line.partition("\t")
+        if value:
+            said.setdefault(key, []).append(value)
+    return {"said": said, "ahead": float(said.get("time", [str(now)])[0]) - now}
