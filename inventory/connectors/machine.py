@@ -44,6 +44,23 @@ class MachineConnector(SSHConnector):
         except ConnectError as error:
             raise ConnectError(f"{error}. Next: {self.remedy(str(error))}") from None
         self._notice_silence()
+        if self.host.data.get("_sudo"):
+            self._become_root(self.host.data.get("_sudo_password"))
+
+    def _become_root(self, password: str | None) -> None:
+        """Try once: pyinfra would ask a terminal for a password, which a deploy need not have."""
+        assert self.client
+        given, said, errors = self.client.exec_command("sudo -S -k -p '' true" if password else "sudo -n true")
+        if password:
+            given.write(f"{password}\n")
+        given.channel.shutdown_write()
+        if said.channel.recv_exit_status():
+            reason = " ".join(errors.read().decode(errors="replace").split()).removeprefix("sudo: ")
+            user = self.data["ssh_user"] or "root"
+            raise ConnectError(
+                f"sudo refuses: {reason}. Next: the line `{user} ALL=(ALL) NOPASSWD: ALL` in a file of /etc/sudoers.d "
+                "there, or sudo_password in the inventory"
+            )
 
     def remedy(self, said: str) -> str:
         data = self.data

@@ -21,7 +21,8 @@ def names(lines: Sequence[str]) -> Generator[StringCommand, None, None]:
         return
     ours = "".join(f"{line}{Names.mark}\n" for line in lines)
     others = f"others=$(grep -v '{Names.mark}$' /etc/hosts)"
-    yield StringCommand(f"{others}; printf '%s\\n%s' \"$others\" {shlex.quote(ours)} >/etc/hosts")
+    # Ours come first: Debian's own line has a machine's name for 127.0.1.1, where no other machine reaches it.
+    yield StringCommand(f"{others}; printf '%s%s\\n' {shlex.quote(ours)} \"$others\" >/etc/hosts")
 
 
 @operation()

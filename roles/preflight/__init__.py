@@ -19,28 +19,21 @@ from roles.preflight.operations import looked, nothing_is_fatal
 
 @deploy("preflight")
 def preflight() -> None:
-    _may_be_root()
     _control_plane_is_there()
-    looked[host.name] = Machine(
+    if seen := host.get_fact(facts.Machine):  # one that does not answer has failed already
+        looked[host.name] = _machine(seen)
+    nothing_is_fatal(name="Nothing stands in the way")
+
+
+def _machine(seen: facts.Seen) -> Machine:
+    return Machine(
         short_name(host),
-        host.get_fact(facts.Machine),
+        seen,
         host.data.addresses,
         host in hosts.get_group("control_plane"),
         [*host.data.pod_cidrs, *host.data.service_cidrs],
         available(),
     )
-    nothing_is_fatal(name="Nothing stands in the way")
-
-
-def _may_be_root() -> None:
-    """Raises OperationError: nothing can be done there, nor even looked at."""
-    if not host.data.get("_sudo") or host.data.get("_sudo_password"):
-        return
-    if said := host.get_fact(facts.SudoRefuses, _sudo=False):
-        raise OperationError(
-            f"{short_name(host)}: sudo refuses: {said}. Next: a line in /etc/sudoers.d there, "
-            f"`{host.data.get('ssh_user')} ALL=(ALL) NOPASSWD: ALL`; or sudo_password in the inventory"
-        )
 
 
 def _control_plane_is_there() -> None:

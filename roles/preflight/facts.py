@@ -27,20 +27,6 @@ class Machine(FactBase[Seen]):
         return seen(output, now=time.time())
 
 
-class SudoRefuses(FactBase[str]):
-    """What sudo says where it does not make the user root without a word; empty where it does."""
-
-    @staticmethod
-    def default() -> str:
-        return ""
-
-    def command(self) -> str:
-        return "sudo -n true 2>&1 || true"
-
-    def process(self, output: list[str]) -> str:
-        return " ".join(output).strip()
-
-
 def seen(output: list[str], now: float) -> Seen:
     said: dict[str, list[str]] = {}
     for line in output:
