@@ -1,17 +1,30 @@
-"""Machines of our own making, reached by SSH: one docker for the whole session."""
+"""Machines of our own making, reached by SSH: one docker and one cluster for the whole session.
+
+The cluster is one whose first runs were killed: every test that follows is also one of what the last run made of it.
+SOCKLB_KEEP=1 keeps it at the end; the next session begins from nothing all the same.
+"""
 
 import os
+import random
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.support import sealed
+from tests.support.bare_metal import BareMetal
 from tests.support.cluster import HostSettings
+from tests.support.kubernetes import Kubernetes
 from tests.support.machines import Machines
-from tests.support.sealed import docker, remains, run
+from tests.support.sealed import ROOT, docker, output, remains, run
+from tests.support.snapshot import Snapshot, snapshot
 
+CONTROL_PLANE, WORKERS = "cp", ["w1", "w2"]
+KILLS = int(os.environ.get("SOCKLB_KILLS", "10"))
+KILLED_WITHIN = (4.0, 25.0)  # seconds; a whole run takes four times as long
 KILLED = """
 import os, signal
 from tests.support.machines import Machine, Machines
@@ -39,8 +52,49 @@ def left_half_made(settings_before: HostSettings) -> str:
 
 @pytest.fixture(scope="session")
 def machines(left_half_made: str) -> Iterator[Machines]:
-    with Machines() as them:
-        yield them
-    assert remains() == []
-    sealed.stop()
-    assert remains() == []
+    them = Machines().__enter__()
+    yield them
+    if not os.environ.get("SOCKLB_KEEP"):
+        them.__exit__(None, None, None)
+        assert remains() == []
+        sealed.stop()
+        assert remains() == []
+
+
+@pytest.fixture(scope="session")
+def source() -> Path:
+    """The folder that the machines get everything from."""
+    return Path(output(ROOT / "images" / "offline.sh", timeout=900))
+
+
+@pytest.fixture(scope="session")
+def metal(machines: Machines, source: Path, tmp_path_factory: pytest.TempPathFactory) -> BareMetal:
+    """Three bare machines, and an inventory that says what they are to be."""
+    machines.start(cp=12, w1=12, w2=13)
+    metal = BareMetal(machines, tmp_path_factory.mktemp("inventory"), source)
+    metal.write([CONTROL_PLANE], WORKERS)
+    return metal
+
+
+@pytest.fixture(scope="session")
+def bare(metal: BareMetal) -> Mapping[str, Snapshot]:
+    """What the machines are like before any deploy."""
+    return {name: snapshot(machine) for name, machine in metal.machines.items() if name in (CONTROL_PLANE, *WORKERS)}
+
+
+@pytest.fixture(scope="session")
+def cut_off(metal: BareMetal, bare: Mapping[str, Snapshot]) -> list[float]:
+    """The seconds after which runs were killed, one after the other, each with what the one before left."""
+    chance = random.Random(os.environ.get("SOCKLB_SEED") or time.time_ns())
+    moments = [chance.uniform(*KILLED_WITHIN) for _ in range(KILLS)]
+    for moment in moments:
+        with metal.start("cluster") as process:
+            time.sleep(moment)
+            os.killpg(process.pid, signal.SIGKILL)
+    return moments
+
+
+@pytest.fixture(scope="session")
+def cluster(metal: BareMetal, cut_off: list[float]) -> Kubernetes:
+    metal.deploy("cluster")
+    return metal.kubernetes()

@@ -27,6 +27,7 @@ from tests.support.waiting import until
 
 FOLDER = sealed.RUN / "ssh"  # goes with the docker
 KEY, KNOWN_HOSTS, CONFIG = FOLDER / "key", FOLDER / "known_hosts", FOLDER / "config"
+EMPTY = FOLDER / "empty"  # for who must not read a configuration of the user's own
 NETWORK = "machines"
 SUBNETS = ("172.31.7.0/24", "fd00:172:31:7::/64")
 USER = "admin"
@@ -113,6 +114,7 @@ class Machines(Mapping[str, Machine]):
             sealed.start()
             stack.enter_context(sealed.entered())
             FOLDER.mkdir(mode=0o700)
+            EMPTY.touch()
             output("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f", KEY)
             subnets = [word for subnet in SUBNETS for word in ("--subnet", subnet)]
             docker("network", "create", "--ipv6", *subnets, NETWORK)
