@@ -4,9 +4,7 @@ It bears the name of the session's cluster and takes its place: this file runs b
 Both modes of kube-proxy have the same cluster: between them it goes back to its kube-proxy, as docs/operations.md says.
 """
 
-import contextlib
 import json
-import re
 import subprocess
 from collections.abc import Iterator
 
@@ -17,25 +15,13 @@ from inventory.connectors import kind_cluster
 from inventory.connectors.kind_cluster import Wanted
 from inventory.group_data.kind import kind_cluster as name
 from inventory.group_data.kind import kind_image, kind_workers, pod_cidrs, service_cidrs, tools_image
-from inventory.place import Place
-from roles.kubectl import Nodes
 from roles.kubernetes.facts import KUBE_PROXY_BACKUP
-from roles.pods.operations import conflist
-from tests.support.cluster import ROOT, changes
+from tests.support.cluster import changes
 from tests.support.hammer import hammering
 from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy
+from tests.support.takeover import KUBE_PROXYS, RULES, kept_connection, remove_socklb, their_network
 
-OPERATIONS = ROOT / "docs" / "operations.md"
 SYSTEM = ("--namespace", "kube-system")
-RULES = "{ iptables-save; ip6tables-save; nft list tables; } 2>/dev/null"
-# Keeps one connection: a request for each line that it reads.
-KEPT = """
-import http.client, sys
-connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=10)
-for line in sys.stdin:
-    connection.request("GET", "/hostname")
-    print(connection.getresponse().read().decode(), connection.sock.getsockname()[1], flush=True)
-"""
 
 
 def kind_create(mode: str) -> None:
@@ -46,18 +32,6 @@ def kind_create(mode: str) -> None:
         del node["extraMounts"]
     command = [kind_cluster.kind_program(), "create", "cluster", "--image", kind_image, "--config", "-"]
     subprocess.run(command, input=yaml.safe_dump(config), text=True, check=True)
-
-
-def their_network(kubernetes: Kubernetes) -> None:
-    nodes = Nodes().process([json.dumps(kubernetes.get("nodes"))])
-    for node, place in kubernetes.nodes.items():
-        text = conflist(nodes[node]["pod_cidrs"])
-        place.output("sh", "-c", "mkdir -p /etc/cni/net.d && cat >/etc/cni/net.d/10-theirs.conflist", given=text)
-        for other, found in nodes.items():
-            for cidr, gateway in zip(found["pod_cidrs"], found["addresses"], strict=True):
-                if other != node:
-                    place.output("ip", "route", "add", cidr, "via", gateway)
-    kubernetes.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
 
 
 @pytest.fixture(scope="module")
@@ -92,32 +66,7 @@ def goes_back(kubernetes: Kubernetes, mode: str) -> None:
     kubernetes.apply(config)
     kubernetes.kubectl("create", "--filename", KUBE_PROXY_BACKUP)
     kubernetes.rolled_out("daemonset/kube-proxy", *SYSTEM)
-    (remove,) = re.findall(r"^## Remove\n\n```sh\n(.+?)```", OPERATIONS.read_text(), re.MULTILINE | re.DOTALL)
-    for place in kubernetes.nodes.values():
-        place.output("sh", "-euc", remove)
-        assert place.run("sh", "-c", "ls -d /opt/socklb /etc/socklb /sys/fs/bpf/socklb").stdout == ""
-
-
-class KeptConnection:
-    """A connection that is older than the hooks: kube-proxy's translation carries it."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def ask(self) -> str:
-        """The server's name and the client's own port."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
-
-
-@contextlib.contextmanager
-def kept_connection(pod: Place, address: str) -> Iterator[KeptConnection]:
-    argv = pod.argv("python3", "-c", KEPT, address, "80")
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield KeptConnection(process)
+    remove_socklb(kubernetes)
 
 
 def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(theirs: Kubernetes) -> None:
@@ -137,7 +86,7 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
     assert sum(load.served.values()) > 100
     assert not theirs.get("daemonsets", *SYSTEM)["items"]
     for place in theirs.nodes.values():
-        assert not place.run("sh", "-c", f"{RULES} | grep -E 'KUBE-SERVICES|KUBE-SVC|kube-proxy'").stdout
+        assert not place.run("sh", "-c", KUBE_PROXYS).stdout
         status = json.loads(place.output("socklb", "status", "--json"))
         assert status["synced"]
         assert all(hook["effective"] for hook in status["hooks"])
