@@ -84,6 +84,8 @@ e2e: ready  ## run only the tests that need a kind cluster, which they make and 
 e2e-ssh: ready  ## run the tests that provision machines over SSH, which they make and remove (docs/bare-metal.md)
 	@setup/packages.sh setup/apt-kind.txt
 	@images/offline.sh >/dev/null
+	@setup/build-agent.sh 3.11
+	@setup/build-agent.sh 3.13
 	@pytest tests/e2e_ssh $(PYTEST_ARGS)
 
 e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cluster (docs/e2e-upstream.md)

@@ -18,6 +18,8 @@ images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 python=$(dirname "$images")/.venv/bin/python
 folder=$cache/offline-${version#v}
 work=$folder.partial
+on_machines='kubelet kubeadm kubectl'
+in_images='pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns agnhost'
 
 main() {
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a root shell made by `su` has none of them
@@ -25,7 +27,8 @@ main() {
     [ -x "$python" ] || fail "$python is missing. Run: make setup"
     exec 9>"$cache/offline.lock"
     flock 9
-    programs=$("$images/programs.sh")
+    # shellcheck disable=SC2086 # one word a program
+    programs=$("$images/programs.sh" $on_machines $in_images)
     recipe=$(cd "$images" && cat offline.sh root.sh names.sh archive.py images.toml machine/*.txt tools/packages.txt \
         programs/*/go.sum | sha256sum)
     [ "$recipe" = "$(cat "$folder/.recipe" 2>/dev/null)" ] || make >&2
@@ -39,7 +42,7 @@ make() {
     trap 'rm -rf "$work" "$work.root"' EXIT
     trap 'exit 130' INT TERM
     mkdir -p "$work/programs" "$work/images"
-    for program in kubelet kubeadm kubectl; do
+    for program in $on_machines; do
         install -m 755 "$programs/$program" "$work/programs/"
     done
     tools_layer=$("$images/root.sh" tools)
