@@ -65,7 +65,7 @@ install_for_it() { # PYTHON ARGUMENT...
 
 # Two seconds of each node's and each pod's first start. Where there is no Python of that version, nodes do it themselves.
 compile_what_the_agent_imports() {
-    command -v "$interpreter" >/dev/null || return 0
+    "$interpreter" -c "" 2>/dev/null || return 0 # pyenv has a command for each version, and some do not run
     lib=$PWD/$agent/lib
     env -u PYTHONDONTWRITEBYTECODE PYTHONPATH="$lib" "$interpreter" -P -s -c \
         'import socklb.cli, socklb.agent, socklb.api.cluster'

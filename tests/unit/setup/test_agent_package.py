@@ -67,6 +67,18 @@ def test_another_python_gets_an_archive_of_its_own_with_what_was_compiled_for_it
     assert not (checkout / "build/agent.tar").exists()
 
 
+def test_a_command_of_that_pythons_name_that_does_not_run_is_as_none(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = checkout / "shims/python3.14"  # as pyenv has it for versions that are not in use
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+    build(checkout, "3.14")
+    assert not list(checkout.glob("build/agent-3.14/lib/socklb/__pycache__"))
+
+
 def test_without_the_objects_it_says_what_to_run(checkout: Path) -> None:
     (checkout / "socklb/datapath/socklb.bpf.o").unlink()
     done = subprocess.run(
