@@ -49,6 +49,14 @@ def test_they_reach_one_another_and_nothing_else(machine: Machine, plain: Machin
     assert "unreachable" in route.stderr
 
 
+def test_no_two_are_taken_for_one(machines: Machines, machine: Machine) -> None:
+    machines.start(**{f"second{machine.debian}": machine.debian})
+    second = machines[f"second{machine.debian}"]
+    for identity in ("/etc/machine-id", "/sys/class/net/eth0/address", "/etc/ssh/ssh_host_ed25519_key.pub"):
+        assert second.output("cat", identity) != machine.output("cat", identity)
+    machines.remove(second.name)
+
+
 @pytest.mark.parametrize("how", ["reboot", "power_cut"])
 def test_after_a_reboot_it_has_its_address_its_files_and_its_keys(how: str, machine: Machine) -> None:
     before = machine.output("sha256sum", "/etc/hosts", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key")
