@@ -26,10 +26,10 @@ KUBECTL = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
 
 
 class Kubernetes:
-    """The cluster of inventory/kind.py."""
+    """The cluster of inventory/kind.py, or of another inventory by its name or file."""
 
-    def __init__(self) -> None:
-        inventory = hosts.load(hosts.path("kind"))
+    def __init__(self, name: str = "kind") -> None:
+        inventory = hosts.load(hosts.path(name))
         found = {hosts.short_name(host): host for host in inventory.get_group("nodes")}
         self.nodes = {name: machine(name, host) for name, host in found.items()}
         self.control_plane = self.nodes[hosts.short_name(inventory.get_group("control_plane")[0])]

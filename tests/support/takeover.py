@@ -5,8 +5,8 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from typing import Protocol
 
+from inventory.place import Place
 from roles.kubectl import Nodes
 from roles.pods.operations import conflist
 from tests.support.cluster import ROOT
@@ -23,10 +23,6 @@ for line in sys.stdin:
     connection.request("GET", "/hostname")
     print(connection.getresponse().read().decode(), connection.sock.getsockname()[1], flush=True)
 """
-
-
-class Pod(Protocol):
-    def argv(self, *command: str) -> list[str]: ...
 
 
 def their_network(kubernetes: Kubernetes) -> None:
@@ -66,7 +62,7 @@ class KeptConnection:
 
 
 @contextlib.contextmanager
-def kept_connection(pod: Pod, address: str) -> Iterator[KeptConnection]:
+def kept_connection(pod: Place, address: str) -> Iterator[KeptConnection]:
     argv = pod.argv("python3", "-c", KEPT, address, "80")
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield KeptConnection(process)
