@@ -1,7 +1,9 @@
 # `make` prints the targets. Whatever a target needs, it installs or builds first; a second run finds it done.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help doctor setup ready build lab lab-kind test e2e e2e-ssh e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
+SECONDS ?= 600
+SEED ?= 1
+.PHONY: help doctor setup ready build lab lab-kind test chaos e2e e2e-ssh e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -95,6 +97,10 @@ e2e-upstream: ready  ## run Kubernetes' own e2e tests of Services on the kind cl
 kernels: ready  ## boot Debian's kernels 5.10, 6.1, 6.12 and the newest under QEMU, and try hooks, packet path and agent on each
 	@setup/packages.sh setup/apt-kernels.txt
 	@python -m tests.kernels.run
+
+chaos: ready  ## walk over faults under load, with an oracle: SECONDS and SEED choose how long and which (docs/chaos.md)
+	@images/programs.sh kube-apiserver etcd kubectl >/dev/null
+	@python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh

@@ -21,6 +21,10 @@ PROGRAMS = ("kube-apiserver", "kube-controller-manager", "etcd", "kubectl")
 
 @pytest.fixture(scope="session")
 def programs() -> Path:
+    return control_plane_programs()
+
+
+def control_plane_programs() -> Path:
     """KUBEBUILDER_ASSETS if it is set; else they are built from their Go modules, once: some 5 minutes."""
     if given := os.environ.get("KUBEBUILDER_ASSETS"):
         return Path(given)

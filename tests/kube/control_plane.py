@@ -64,6 +64,11 @@ class ControlPlane:
             )
         self._until_ready(program)
 
+    @property
+    def pids(self) -> list[int]:
+        """Those of its processes that were started and not ended."""
+        return [process.pid for process in list(self._running.values())]
+
     def kill(self, program: str, number: signal.Signals = signal.SIGKILL) -> None:
         """End one of the three and wait for its end."""
         process = self._running.pop(program)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -12,12 +13,14 @@ from typing import Self
 class Wire:
     """Listens on an address of its own and passes all on to a port of 127.0.0.1."""
 
-    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        self._goal = ("127.0.0.1", port)
+    def __init__(self, port: int, address: str = "127.0.0.1", *, listener: socket.socket | None = None) -> None:
+        """Listen at an address, or with a socket of `listen`, which may be another network namespace's."""
+        self.port = port  # of 127.0.0.1: where new connections lead
+        self.delay = 0.0  # seconds by which whatever is sent is late
         self._passing = threading.Event()
         self._passing.set()
         self._ends: list[socket.socket] = []
-        self._listener = socket.create_server((address, 0))
+        self._listener = listener or self.listen(address)
         self.server = f"https://{address}:{self._listener.getsockname()[1]}"
         self.accepted = 0
         self._refuses = False
@@ -33,6 +36,11 @@ class Wire:
         self._listener.close()
         self._passing.set()
         self._hang_up()
+
+    @staticmethod
+    def listen(address: str = "127.0.0.1") -> socket.socket:
+        """Give a socket that listens, of the namespace in which this is called."""
+        return socket.create_server((address, 0))
 
     def cut(self) -> None:
         """Break all connections, and each new one at once."""
@@ -64,7 +72,7 @@ class Wire:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._goal)
+                server = socket.create_connection(("127.0.0.1", self.port))
             except OSError:
                 client.close()
                 continue
@@ -76,6 +84,7 @@ class Wire:
         with source, suppress(OSError):
             while data := source.recv(1 << 16):
                 self._passing.wait()
+                time.sleep(self.delay)
                 goal.sendall(data)
         _shut(goal)
 

@@ -1,0 +1,75 @@
+"""`make chaos`: a walk of SECONDS by SEED.
+
+    python -m tests.chaos --seconds 600 --seed 1
+    python -m tests.chaos --only "agent killed" --only "hooks detached"
+
+A failed walk keeps its history in build/chaos-SEED/, with a page timeline.html. Exit code 1: a violation was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos import timeline
+from tests.chaos.faults import FAULTS
+from tests.chaos.rig import ROOT
+from tests.chaos.walk import Walk, walk_once
+from tests.kube.conftest import control_plane_programs
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], help="a fault by its name; may be repeated")
+    asked = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleared away
+    faulthandler.register(signal.SIGUSR1)
+    home = Path(tempfile.mkdtemp(prefix="socklb-chaos-"))
+    try:
+        return walk(home, asked.seconds, asked.seed, tuple(asked.only))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def walk(home: Path, seconds: float, seed: int, only: tuple[str, ...]) -> int:
+    known = [FAULTS[name] for name in only]
+    with (home / "walk.jsonl").open("w") as log:
+        tell = timeline.writer(log, loud=True)
+        walked = walk_once(control_plane_programs(), home, seed, tell, lambda it: it.run(seconds, known))
+    print(summary(walked, seed))
+    if walked.outcome.violations:
+        keep(home, ROOT / "build" / f"chaos-{seed}")
+    return 1 if walked.outcome.violations else 0
+
+
+def summary(walked: Walk, seed: int) -> str:
+    out, oracle, memory = walked.outcome, walked.oracle, walked.memory
+    slopes = ", ".join(f"{slope:+.2f}" for slope in memory.slopes()) or "no life was long enough"
+    lines = [
+        f"seed {seed}: {out.faults.total()} faults in {out.steps} steps, {walked.churn.changes} changes of endpoints",
+        f"{oracle.connects} connects and datagrams, {oracle.excused} failed while a fault excused it",
+        f"slowest to be well again: {out.slowest:.1f} s after {out.slowest_after}",
+        f"memory: {memory.most:.0f} MB at most; growth in MB a minute of long lives: {slopes}",
+        *(f"{out.faults[name]:6}  {name}" for name in sorted(FAULTS)),
+        f"{len(out.violations)} violations",
+    ]
+    return "\n".join(lines)
+
+
+def keep(home: Path, to: Path) -> None:
+    shutil.rmtree(to, ignore_errors=True)
+    to.mkdir(parents=True)
+    for file in [*home.glob("*.jsonl"), *home.glob("*.log"), *home.glob("*.err")]:
+        shutil.copy(file, to)
+    print(f"the history is in {to}, and {timeline.write(to)} shows it")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

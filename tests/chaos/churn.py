@@ -1,0 +1,99 @@
+"""Changes the Services' endpoints all the time, and hears what the agent reports applied: the oracle's knowledge.
+
+with Churn(rig, seed).at_work() as churn:
+    churn.rate = 200.0          # changes a second, as far as the API server keeps up
+    churn.history.versions[Asked(3, "4")].last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import urllib3
+
+from socklb import control
+from socklb.errors import SocklbError
+from tests.chaos.history import History, Versions
+from tests.chaos.rig import Rig
+from tests.chaos.services import ALL, Asked, endpoints
+from tests.kube.shapes import SLICES
+
+HEAR = 0.05  # seconds between two questions for what is applied
+EMPTY = 0.05  # of all versions
+WRITERS = 4  # each changes slices of its own
+
+
+class Churn:
+    """See the module."""
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        self._rig, self._seed = rig, seed
+        self._stop = threading.Event()
+        self.rate = 10.0
+        self.changes = 0
+        self.history = History({asked: Versions() for asked in ALL})
+        for asked, versions in self.history.versions.items():
+            versions.sent(0.0, frozenset(asked.backends))
+            versions.created(1)
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[Churn]:
+        """Change and hear while the block runs."""
+        self._hear()
+        with ThreadPoolExecutor(WRITERS + 1) as pool:
+            jobs = [pool.submit(self._write, number) for number in range(WRITERS)] + [pool.submit(self._listen)]
+            try:
+                yield self
+            finally:
+                self._stop.set()
+        for job in jobs:
+            job.result()
+
+    def _write(self, number: int) -> None:
+        chance = random.Random(f"{self._seed} {number}")
+        mine = ALL[number::WRITERS]
+        while not self._stop.is_set():
+            began = time.monotonic()
+            if self.rate:
+                self._change(chance.choice(mine), chance)
+            pause = WRITERS / self.rate if self.rate else 0.1
+            self._stop.wait(max(0.0, pause - (time.monotonic() - began)))
+
+    def _change(self, asked: Asked, chance: random.Random) -> None:
+        some = () if chance.random() < EMPTY else chance.sample(asked.backends, chance.randint(1, 4))
+        versions = self.history.versions[asked]
+        versions.sent(time.monotonic(), frozenset(some))
+        found = self._patch(f"{SLICES}/{asked.slice}", {"endpoints": endpoints(tuple(some))})
+        if found:
+            versions.created(found["metadata"]["generation"])
+            self.changes += 1
+
+    def _patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Try until the API server has it; nothing if the walk ends before."""
+        while True:
+            try:
+                return self._rig.plane.patch(path, body)
+            except (RuntimeError, urllib3.exceptions.HTTPError):
+                if self._stop.wait(0.5):
+                    return {}
+
+    def _listen(self) -> None:
+        while not self._stop.wait(HEAR):
+            self._hear()
+
+    def _hear(self) -> None:
+        try:
+            applied = control.ask(self._rig.agent.socket, "objects")
+        except (SocklbError, OSError, ValueError):
+            return
+        now = time.monotonic()
+        for asked, versions in self.history.versions.items():
+            generation = (applied or {}).get(f"EndpointSlice/default/{asked.slice}")
+            if isinstance(generation, int):
+                versions.reported(generation, now)

@@ -1,0 +1,79 @@
+"""Faults of the agent's process and of what it stands on."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+from random import Random
+
+from tests.chaos.faults import Undo, fault
+from tests.chaos.rig import Rig
+
+GONE = "no agent runs"
+
+
+@fault("agent", named=GONE, weight=2)
+def agent_killed(rig: Rig, chance: Random) -> Undo:
+    rig.agent.kill()
+    return rig.launch
+
+
+@fault("agent", named=GONE)
+def agent_stopped_by_its_service(rig: Rig, chance: Random) -> Undo:
+    rig.agent.stop()
+    return rig.launch
+
+
+@fault("agent", named="did not answer")
+def agent_frozen(rig: Rig, chance: Random) -> Undo:
+    rig.agent.send(signal.SIGSTOP)
+    return lambda: rig.agent.send(signal.SIGCONT)
+
+
+@fault("agent", holds=False)
+def agent_killed_again_and_again(rig: Rig, chance: Random) -> None:
+    """Also in the middle of its start."""
+    for _ in range(chance.randint(2, 4)):
+        rig.agent.kill()
+        rig.launch()
+        time.sleep(chance.uniform(0, 1.5))
+
+
+@fault(holds=False)
+def a_second_agent(rig: Rig, chance: Random) -> None:
+    """It says that there is another one, and ends."""
+    command = [*rig.agent.around, *rig.agent.command("agent")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1, done
+    assert "another agent serves this node" in done.stderr, done.stderr
+
+
+@fault("agent")
+def no_memory_for_the_agent(rig: Rig, chance: Random) -> Undo:
+    """It may have what it has, and a little more. It may end, and is started anew then as a service is."""
+    pid = rig.pid
+    size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + chance.choice((0, 1 << 16, 1 << 20)), resource.RLIM_INFINITY))
+
+    def undo() -> None:
+        if rig.agent.alive:
+            resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        else:
+            rig.launch()
+
+    return undo
+
+
+@fault()
+def disk_full_under_the_log(rig: Rig, chance: Random) -> Undo:
+    filling = rig.agent.log_file.with_name("filling")
+    subprocess.run(["dd", "if=/dev/zero", f"of={filling}", "bs=64k"], capture_output=True, check=False)
+    return filling.unlink
+
+
+@fault("agent", holds=False)
+def control_socket_removed(rig: Rig, chance: Random) -> None:
+    rig.agent.socket.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""Faults of what the agent follows: the API server, its store, and the way to it. Services go on as they were known."""
+
+from __future__ import annotations
+
+import contextlib
+from random import Random
+
+from tests.chaos import services
+from tests.chaos.faults import Undo, fault
+from tests.chaos.refusing import refusing
+from tests.chaos.rig import Rig
+from tests.kube.shapes import SERVICES, SLICES
+
+AWAY = "out of reach|cannot be followed"
+# After some failures in two minutes the agent waits for up to 30 s before it asks again, as all clients of the API do.
+PATIENT = 50.0
+FULL = "no room in the tables"
+
+
+@fault("agent", named=AWAY, weight=0.5, within=PATIENT)
+def api_server_killed(rig: Rig, chance: Random) -> Undo:
+    rig.plane.kill("kube-apiserver")
+    return lambda: rig.plane.start("kube-apiserver")
+
+
+@fault("agent", weight=0.5, within=PATIENT)
+def etcd_killed(rig: Rig, chance: Random) -> Undo:
+    rig.plane.kill("etcd")
+    return lambda: rig.plane.start("etcd")
+
+
+@fault("agent", named=AWAY, within=PATIENT)
+def api_server_unreachable(rig: Rig, chance: Random) -> Undo:
+    rig.wire.cut()
+    return rig.wire.mend
+
+
+@fault("agent", within=PATIENT)
+def way_to_the_api_server_dead(rig: Rig, chance: Random) -> Undo:
+    """Nobody is told; a watch may be silent, so that this is found late."""
+    rig.wire.stall()
+
+    def undo() -> None:
+        rig.wire.mend()
+        rig.wire.cut()
+        rig.wire.mend()
+
+    return undo
+
+
+@fault("agent", within=PATIENT)
+def api_server_slow(rig: Rig, chance: Random) -> Undo:
+    rig.wire.delay = chance.uniform(0.05, 0.5)
+    return lambda: setattr(rig.wire, "delay", 0.0)
+
+
+@fault("agent", named=AWAY, within=PATIENT)
+def api_server_answers_errors(rig: Rig, chance: Random) -> Undo:
+    code = chance.choice((401, 403, 404, 410, 429, 500, 503))
+    undo = contextlib.ExitStack()
+    rig.wire.port = undo.enter_context(refusing(rig.plane.ca.parent, code))
+    rig.wire.cut()
+    rig.wire.mend()
+
+    def mend() -> None:
+        rig.wire.port = rig.plane.port
+        rig.wire.cut()
+        rig.wire.mend()
+        undo.close()
+
+    return mend
+
+
+@fault(named=FULL)
+def table_of_frontends_full(rig: Rig, chance: Random) -> Undo:
+    """By one Service of very many ports."""
+    many = [{"name": f"p{number}", "port": number, "targetPort": 1} for number in range(1, 1000)]
+    return _flood(rig, many, ("10.244.3.1",))
+
+
+@fault(named=FULL)
+def table_of_backends_full(rig: Rig, chance: Random) -> Undo:
+    """By some Services of very many endpoints."""
+    one = [{"name": "p", "port": 80, "targetPort": 1}]
+    return _flood(rig, one, tuple(f"10.244.{3 + number // 250}.{1 + number % 250}" for number in range(900)), 3)
+
+
+def _flood(rig: Rig, ports: list[dict[str, object]], addresses: tuple[str, ...], copies: int = 1) -> Undo:
+    names = [f"flood-{number}" for number in range(copies)]
+    targets = [{"name": port["name"], "port": port["targetPort"]} for port in ports[:100]]
+    for name in names:
+        rig.plane.create(SERVICES, {"metadata": {"name": name}, "spec": {"ports": ports}})
+        meta = {"name": name, "labels": {"kubernetes.io/service-name": name}}
+        slice_ = {"metadata": meta, "addressType": "IPv4", "ports": targets, "endpoints": services.endpoints(addresses)}
+        rig.plane.create(SLICES, slice_)
+
+    def undo() -> None:
+        for name in names:
+            rig.plane.delete(f"{SERVICES}/{name}")
+            rig.plane.delete(f"{SLICES}/{name}")
+
+    return undo

@@ -1,0 +1,78 @@
+"""Answers at many addresses with the address that was reached. Run as a script in a pod: `python server.py ADDRESS…`.
+
+TCP, and MPTCP for who asks for it: a line with the address, then an echo of whatever comes. UDP: the address and what
+was sent; a DNS query gets it as a TXT record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import sys
+
+PORT = 8080
+MPTCP = 262
+PLAIN = b"?"  # a datagram that begins so is no DNS query
+TXT, INTERNET, TTL = b"\0\x10", b"\0\x01", b"\0\0\0\0"
+
+
+def listen(selector: selectors.DefaultSelector, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for kind, protocol in ((socket.SOCK_STREAM, MPTCP), (socket.SOCK_DGRAM, 0)):
+        server = socket.socket(family, kind, protocol)
+        server.setblocking(False)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.SOL_IP, 15, 1)  # IP_FREEBIND: the device may be away for a while
+        server.bind((address, PORT))
+        if kind == socket.SOCK_STREAM:
+            server.listen(1024)
+            selector.register(server, selectors.EVENT_READ, (accept, address.encode()))
+        else:
+            selector.register(server, selectors.EVENT_READ, (answer, address.encode()))
+
+
+def accept(selector: selectors.DefaultSelector, server: socket.socket, name: bytes) -> None:
+    connection, _ = server.accept()
+    connection.setblocking(False)
+    connection.sendall(name + b"\n")
+    selector.register(connection, selectors.EVENT_READ, (echo, name))
+
+
+def echo(selector: selectors.DefaultSelector, connection: socket.socket, _: bytes) -> None:
+    data = b""
+    with contextlib.suppress(OSError):
+        data = connection.recv(4096)
+        connection.sendall(data)
+    if not data:
+        selector.unregister(connection)
+        connection.close()
+
+
+def answer(_: selectors.DefaultSelector, server: socket.socket, name: bytes) -> None:
+    data, client = server.recvfrom(512)
+    server.sendto(name + b" " + data if data.startswith(PLAIN) else dns(data, name), client)
+
+
+def dns(query: bytes, name: bytes) -> bytes:
+    """Answer a query of one question (RFC 1035, 4.1): the question once more, and one TXT record."""
+    question = query[12 : query.index(b"\0", 12) + 5]
+    header = query[:2] + b"\x84\x00" + b"\0\1\0\1\0\0\0\0"
+    text = bytes([len(name)]) + name
+    return header + question + b"\xc0\x0c" + TXT + INTERNET + TTL + len(text).to_bytes(2) + text
+
+
+def main(addresses: list[str]) -> None:
+    selector = selectors.DefaultSelector()
+    for address in addresses:
+        listen(selector, address)
+    print("ready", flush=True)
+    while True:
+        for key, _ in selector.select():
+            do, name = key.data
+            with contextlib.suppress(OSError):  # of a client that did not wait
+                do(selector, key.fileobj, name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
