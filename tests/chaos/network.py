@@ -22,9 +22,10 @@ class Roomy(Network):
 
     def plug_in(self, pod: str, address: str, address6: str, mac: str = "") -> None:
         """Give a pod its device, and the ways by it. mac: of an earlier one, which the neighbours know."""
-        self._link(pod, f"{address}/24", f"{address6}/64")
-        if mac:
-            self.run(pod, "ip", "link", "set", "dev", "eth0", "address", mac)
+        ours = ("address", mac) if mac else ()
+        peer = ("peer", "name", "eth0", *ours, "netns", self.of(pod))
+        self.run("node", "ip", "link", "add", "name", pod, "type", "veth", *peer)
+        self._address(pod, "eth0", f"{address}/24", f"{address6}/64")
         self.run("node", "ip", "link", "set", "dev", pod, "master", "cni0", "up")
         self.run("node", "ip", "link", "set", "dev", pod, "type", "bridge_slave", "hairpin", "on")
         self.run(pod, "ip", "route", "replace", "default", "via", "10.244.1.1")
