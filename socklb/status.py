@@ -19,7 +19,7 @@ import msgspec
 from socklb import __version__, catalog, control, report
 from socklb.catalog import Entry
 from socklb.config import Config
-from socklb.datapath import hooks, left_out, mounts, view
+from socklb.datapath import hooks, left_out, mounts, older, view
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.health.alarms import alarms
@@ -29,6 +29,10 @@ from socklb.serving import ANY4, ANY6, Frontend, Serving, endpoint_text, fronten
 from socklb.sockets.pods import Pods
 
 Row = dict[str, Any]
+OTHER_VERSION = (
+    "another version serves, whose tables this one cannot read: {}; next: socklb agent, which takes over without a gap,"
+    " or that version's own socklb status"
+)
 
 
 def without_agent(config: Config) -> Report:
@@ -53,8 +57,14 @@ def without_agent(config: Config) -> Report:
         ),
     )
     found.alarms = alarms(found)
-    found.problems = [report.ProblemFacts("", 0, "", alarm.message) for alarm in found.alarms]
+    texts = [*(alarm.message for alarm in found.alarms), *_other_versions(pins)]
+    found.problems = [report.ProblemFacts("", 0, "", text) for text in texts]
     return found
+
+
+def _other_versions(pins: Pins) -> list[str]:
+    """Name those whose hooks or programs are attached: what they serve, only they can read."""
+    return [OTHER_VERSION.format(folder) for folder in pins.older if older.serves(folder)]
 
 
 def _left_out(pins: Pins, cgroup: Path) -> list[report.LeftOutFacts]:
@@ -72,7 +82,7 @@ def _packet_path(config: Config) -> report.PacketFacts:
     from socklb.tc.seen import seen  # noqa: PLC0415  (where an agent runs it is not asked)
 
     try:
-        return msgspec.structs.replace(seen(Pins(Path(config.bpffs))), host_routing=config.host_routing)
+        return seen(Pins(Path(config.bpffs)))
     except (SocklbError, OSError) as error:
         return report.PacketFacts(True, error=str(error))
 

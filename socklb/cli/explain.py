@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     output.say(f"{frontend_text(arguments.asked)}, asked for by {found.asker.text}\n")
     output.columns([("AT", "TABLE", "KEY", "FOUND"), *found.steps])
     output.say(f"\n{found.sentence}")
+    if found.host_routing:
+        output.say(found.host_routing)
     _say_differences(found)
     return 0
 
@@ -66,6 +68,7 @@ def _document(wanted: Frontend, found: Explanation) -> dict[str, Any]:
         "chosen": verdict.chosen,
         "service": found.service or None,
         "sentence": found.sentence,
+        "host_routing": found.host_routing or None,
         "differences": found.differences,
     }
 

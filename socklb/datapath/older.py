@@ -21,9 +21,14 @@ READERS = ("sock_release", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6
 RECORDS = "sockets"
 
 
+def serves(folder: Path) -> bool:
+    """Say whether more than readers is attached, as before it is retired."""
+    return any(pin.name not in READERS for pin in _links(folder))
+
+
 def retire(folder: Path) -> None:
     """Detach everything but the readers, and unpin the tables but the one that says how many sockets are left."""
-    for pin in (*(folder / "links").glob("*"), *(folder / "tc" / "links").glob("*")):
+    for pin in _links(folder):
         if pin.name not in READERS:
             link = libbpf.get_pinned(pin)
             try:
@@ -47,3 +52,7 @@ def is_unused(folder: Path) -> bool:
         return True
     with closing(RowTable(pin.parent, pin.name, pinned_shape(pin).value_size)) as table:
         return table.count_words() == 0
+
+
+def _links(folder: Path) -> list[Path]:
+    return [*(folder / "links").glob("*"), *(folder / "tc" / "links").glob("*")]

@@ -9,6 +9,7 @@ as the API wants them, the agent says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from socklb import desired
 from socklb.config import Config
 from socklb.datapath import hooks
+from socklb.datapath.hooks import Hook
 from socklb.datapath.pins import Pins
 from socklb.desired import Desired
 from socklb.errors import SocklbError
@@ -24,9 +26,11 @@ from socklb.explain.asker import Asker
 from socklb.explain.by_hooks import at_any_address, by_hooks, destination, is_loopback
 from socklb.explain.by_packets import by_packets
 from socklb.explain.differences import differences
+from socklb.explain.handed_on import handed_on
 from socklb.explain.sentence import sentence
 from socklb.explain.tables import KernelTables
 from socklb.explain.trail import PASSED, Step, Trail, Verdict
+from socklb.report import DeviceFacts, PacketFacts
 from socklb.serving import Frontend, frontend_text
 from socklb.status import find_cgroup, names_of_frontends
 from socklb.tc.rtnetlink import way_to
@@ -35,7 +39,8 @@ from socklb.tc.seen import seen
 
 @dataclass
 class Explanation:
-    """See the module. service: who has it, as far as known; differences: None: no agent could be asked."""
+    """See the module. service: who has it, as far as known; differences: None: no agent could be asked; host_routing:
+    what that means for the packet, empty: it is off."""
 
     asker: Asker
     steps: list[Step]
@@ -43,6 +48,7 @@ class Explanation:
     service: str
     sentence: str
     differences: list[str] | None
+    host_routing: str
 
 
 def explain(config: Config, asked: Frontend, who: str) -> Explanation:
@@ -56,20 +62,37 @@ def explain(config: Config, asked: Frontend, who: str) -> Explanation:
         raise SocklbError("no tables on this node", value=config.bpffs, hint="socklb agent")
     asking, trail = asker.find(who, cgroup), Trail()
     with closing(KernelTables(pins)) as tables:
-        verdict = decide(tables, pins, cgroup, asked, asking, trail)
+        verdict, routed = decide(tables, pins, cgroup, asked, asking, trail)
         holder, wanted = _desired(config, tables, destination(asked))
         found = None if wanted is None else list(differences(tables, holder, wanted))
     service = wanted.service if wanted else names_of_frontends(config).get(frontend_text(holder), "")
-    return Explanation(asking, trail.steps, verdict, service, sentence(asked, verdict, service, wanted), found)
+    said = sentence(asked, verdict, service, wanted)
+    return Explanation(asking, trail.steps, verdict, service, said, found, routed)
 
 
-def decide(tables: KernelTables, pins: Pins, cgroup: Path, asked: Frontend, asking: Asker, trail: Trail) -> Verdict:
-    """Walk through the hooks and, for what they let pass, through the packet path."""
+def decide(
+    tables: KernelTables, pins: Pins, cgroup: Path, asked: Frontend, asking: Asker, trail: Trail
+) -> tuple[Verdict, str]:
+    """Walk through the hooks and, for what they let pass, through the packet path; then say what host routing does."""
+    path = seen(pins) if tables.packets else PacketFacts()
+    attached = () if asking.outside else hooks.inspect(cgroup, pins.links)
+    verdict = _verdict(tables, path.devices, attached, asked, asking, trail)
+    routed = handed_on(tables, verdict, destination(asked), asking, trail, way_to) if path.host_routing else ""
+    return verdict, routed
+
+
+def _verdict(
+    tables: KernelTables,
+    devices: list[DeviceFacts],
+    attached: Sequence[Hook],
+    asked: Frontend,
+    asking: Asker,
+    trail: Trail,
+) -> Verdict:
     if not asking.outside:
-        verdict = by_hooks(tables, hooks.inspect(cgroup, pins.links), asked, asking, trail)
+        verdict = by_hooks(tables, attached, asked, asking, trail)
         if verdict.outcome != PASSED or not tables.packets:
             return verdict
-    devices = seen(pins).devices if tables.packets else []
     return by_packets(tables, devices, asked, asking, trail, way_to)
 
 

@@ -8,18 +8,16 @@ Read beside their one writer: what two programs see a moment apart may differ to
 
 from __future__ import annotations
 
-import ctypes as ct
 import os
 import socket
 import time
 from contextlib import ExitStack, closing
 from typing import NamedTuple, TypeVar
 
-from socklb.datapath import layout, libbpf, view
+from socklb.datapath import constants, layout, libbpf, view
 from socklb.datapath.kernel import Kernel
-from socklb.datapath.libbpf import U32
 from socklb.datapath.links import pinned_info
-from socklb.datapath.maps import HashTable, PinnedMap, RowTable, TrieTable, map_info
+from socklb.datapath.maps import HashTable, PinnedMap, RowTable, TrieTable
 from socklb.datapath.pins import Pins
 from socklb.serving import Backend, Frontend, Serving
 from socklb.tc import layout as tc
@@ -68,6 +66,7 @@ class KernelTables:
             self.packets = (pins.tc_maps / "pod_devices").exists()
             if self.packets:
                 self._pod_devices = keep(HashTable(pins.tc_maps, "pod_devices", tc.IFINDEX.size, 1))
+                self._ways = keep(HashTable(pins.tc_maps, "ways", tc.IFINDEX.size, 1))
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -137,26 +136,17 @@ class KernelTables:
         """Say whether packets of pods are served at a device."""
         return self.packets and self._pod_devices.find(tc.IFINDEX.pack(ifindex)) is not None
 
+    def handed_on_at(self, ifindex: int) -> int | None:
+        """Say how host routing hands packets on at a device: TO_NEIGHBOUR or INTO_POD; None: not at all."""
+        found = self._ways.find(tc.IFINDEX.pack(ifindex)) if self.packets else None
+        return found[0] if found else None
+
 
 def _facts_of(program: int) -> Kernel:
-    """Read the constants of a program: they stand in a map of its own."""
+    """Read the constants of a program."""
     descriptor = int(libbpf.call(f"open program {program}", "bpf_prog_get_fd_by_id", program))
     try:
-        numbers = libbpf.maps_of_program(descriptor)
+        known = constants.read(descriptor)
     finally:
         os.close(descriptor)
-    for number in numbers:
-        descriptor = int(libbpf.call(f"open map {number}", "bpf_map_get_fd_by_id", U32(number)))
-        try:
-            info = map_info(descriptor, str(number))
-            if info.name.endswith(b".rodata"):
-                return Kernel(*layout.KERNEL_FACTS.unpack_from(_first(descriptor, info.value_size)))
-        finally:
-            os.close(descriptor)
-    return Kernel()
-
-
-def _first(descriptor: int, size: int) -> bytes:
-    value = ct.create_string_buffer(size)
-    libbpf.call("read constants", "bpf_map_lookup_elem", descriptor, layout.ROW_INDEX.pack(0), value)
-    return bytes(value.raw)
+    return Kernel(*layout.KERNEL_FACTS.unpack_from(known)) if known else Kernel()

@@ -17,13 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import libbpf
+from socklb.datapath import features, libbpf
 from socklb.datapath.layout import SERVICE_MAPS
 from socklb.datapath.maps import is_pinned, pinned_shape
 from socklb.errors import SocklbError
 from socklb.tc import layout
 from socklb.tc.places import L3
 
+# Each for kernels with atomic compare-and-swap in programs, and for those without.
 OBJECT_FILES = ("packets.bpf.o", "packets-5.10.bpf.o")
 L3_FILES = ("packets-l3.bpf.o", "packets-l3-5.10.bpf.o")  # for devices without an Ethernet header
 NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out", "routed_in")
@@ -74,37 +75,33 @@ class Programs:
         host_routing: bool = False,
         l3: bool = False,
     ) -> Programs:
-        """Load the best object that the kernel takes. Maps pinned in both folders are taken over, others pinned there.
+        """Load the object for this kernel. Maps pinned in both folders are taken over, others pinned there.
 
         max_flows: a power of two. A table that is pinned keeps its size, for flows go on in it.
         host_routing: see the configuration. Without it the programs have no instruction for it.
         l3: whether for devices without an Ethernet header.
 
         Raises:
-            BpfError: the kernel takes none; the last refusal.
+            BpfError: the kernel refuses it.
             SocklbError: not a power of two.
         """
         if max_flows < 1 or max_flows & (max_flows - 1):
             raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 131072")
-        files = L3_FILES if l3 else OBJECT_FILES
-        for name in files:
-            obj = libbpf.Object.open(objects / name)
-            try:
-                _forget_others(obj, own)
-                max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
-                _size(obj, shared, max_flows)
-                obj.resize_maps({layout.KNOWN_WAYS: layout.MAX_KNOWN_WAYS if host_routing else 1})
-                obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1, host_routing))
-                obj.pin_maps(shared, SERVICE_MAPS)
-                obj.pin_maps(own, layout.MAPS)
-                obj.load()
-            except libbpf.BpfError:
-                obj.close()
-                if name == files[-1]:
-                    raise
-                continue
-            return cls(obj, own, max_flows, L3 if l3 else "")
-        raise AssertionError
+        lacks = features.COMPARE_AND_SWAP in features.missing()
+        obj = libbpf.Object.open(objects / (L3_FILES if l3 else OBJECT_FILES)[lacks])
+        try:
+            _forget_others(obj, own)
+            max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
+            _size(obj, shared, max_flows)
+            obj.resize_maps({layout.KNOWN_WAYS: layout.MAX_KNOWN_WAYS if host_routing else 1})
+            obj.set_constants(layout.PACKET_FACTS.pack(max_flows - 1, host_routing))
+            obj.pin_maps(shared, SERVICE_MAPS)
+            obj.pin_maps(own, layout.MAPS)
+            obj.load()
+        except BaseException:
+            obj.close()
+            raise
+        return cls(obj, own, max_flows, L3 if l3 else "")
 
     def __enter__(self) -> Self:
         return self

@@ -5,9 +5,11 @@ facts = seen(pins)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from contextlib import closing
 
+from socklb.datapath import constants
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.report import DeviceFacts, PacketFacts
@@ -17,6 +19,7 @@ from socklb.tc.clsact import Clsact
 from socklb.tc.devices import without_ethernet
 from socklb.tc.links import devices
 from socklb.tc.places import Attacher, places
+from socklb.tc.played import program_at
 from socklb.tc.rtnetlink import name_of
 from socklb.tc.tcx import Tcx
 
@@ -32,7 +35,8 @@ def seen(pins: Pins) -> PacketFacts:
     with closing(by):
         l3 = without_ethernet(rtnetlink.read())
         found = [_device(by, *item, l3) for item in _known(pins).items()]
-    return PacketFacts(True, bool(found), bool(found) and not any(device.trouble for device in found), devices=found)
+    whole = bool(found) and not any(device.trouble for device in found)
+    return PacketFacts(True, bool(found), whole, devices=found, host_routing=any(map(_hands_on, found)))
 
 
 def _known(pins: Pins) -> dict[int, list[str]]:
@@ -45,6 +49,18 @@ def _known(pins: Pins) -> dict[int, list[str]]:
             for key, value in table.items()
             if layout.IFINDEX.unpack(key)[0] != layout.ANY_UPLINK
         }
+
+
+def _hands_on(device: DeviceFacts) -> bool:
+    """Say whether the program there was loaded for host routing."""
+    program = program_at(device.ifindex)
+    if program is None:
+        return False
+    try:
+        known = constants.read(program)
+    finally:
+        os.close(program)
+    return bool(known and layout.PACKET_FACTS.unpack_from(known)[1])
 
 
 def _device(by: Attacher, ifindex: int, addresses: list[str], l3: Collection[int]) -> DeviceFacts:

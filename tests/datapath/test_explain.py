@@ -153,7 +153,7 @@ def compare(sandbox: Sandbox, pins: Pins, questions: list[Question]) -> list[tup
         me = asker.find("", sandbox.cgroup)
         for ip, port, protocol in questions:
             asked = Frontend(pack_address(ip), port, protocol)
-            verdict = decide(tables, pins, sandbox.cgroup, asked, me, Trail())
+            verdict, _ = decide(tables, pins, sandbox.cgroup, asked, me, Trail())
             found.append((verdict, ask(ip, port, protocol)))
     return found
 

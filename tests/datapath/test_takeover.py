@@ -94,6 +94,19 @@ def test_sockets_of_before_see_the_service_until_they_close(
     assert [path.name for path in pins.root.iterdir()] == [pins.maps.parent.name]
 
 
+def test_without_an_agent_another_version_that_serves_is_named(agent: AgentUnderTest, before: LiveSockets) -> None:
+    pins = Pins(agent.bpffs)
+    earlier = pins.root / "v1"
+    pins.maps.parent.rename(earlier)
+    assert f"another version serves, whose tables this one cannot read: {earlier}" in agent.run("status").stdout
+    serve_web(agent)
+    agent.start()
+    agent.stop()
+    assert earlier.is_dir()
+    assert "another version" not in agent.run("status").stdout, "it is there for its open sockets alone"
+    before.what_they_see()
+
+
 def test_tables_of_another_size_are_taken_over_under_load(
     sandbox: Sandbox, bpffs: Path, objects: Path, before: LiveSockets
 ) -> None:

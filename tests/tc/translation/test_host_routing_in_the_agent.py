@@ -15,8 +15,12 @@ from msgspec import structs
 from socklb.config import Config
 from socklb.datapath.pins import Pins
 from socklb.datapath.tables import Tables
+from socklb.explain.asker import Asker
+from socklb.explain.explanation import decide
+from socklb.explain.tables import KernelTables
+from socklb.explain.trail import Trail
 from socklb.networks import flags_of
-from socklb.serving import ANY4, Difference, Frontend
+from socklb.serving import ANY4, Difference, Frontend, pack_address
 from socklb.tc import links, passed_by
 from socklb.tc import path as tc_path
 from socklb.tc.path import TcPath
@@ -130,6 +134,47 @@ def test_pods_are_handed_their_packets_while_it_is_configured(
     served(past=True)  # without an agent
     run(network, without, lambda: served(past=False))
     assert {pin.name.partition("-")[0] for pin in pins.tc_links.iterdir()}.isdisjoint({"routed_in"})
+
+
+def test_it_is_explained_what_becomes_of_a_packet(network: Network, pins: Pins, objects: Path, ask: Ask) -> None:
+    """As the count of what the stack forwards has it."""
+    bridged = not isinstance(network, RoutedNetwork)
+    devices = {name: network.output("node", "cat", f"/sys/class/net/{name}/ifindex") for name in ("a", "b")}
+    client = Asker("outside", outside=True, addresses=(pack_address(CLIENT),))
+    pod = Asker("a", addresses=(pack_address(PODS["a"]),), devices=(int(devices["a"]),))
+    into, on = "at cni0" if bridged else "into the pod at a", "to the neighbour at eth0, past netfilter"
+    into = f"to the neighbour {into}" if bridged else into
+    asked = [
+        (client, ("client", NODE, 32000), into),
+        (client, ("client", NODE, 32001), on),
+        (pod, ("a", PODS["far"], 8080), on),
+    ]
+
+    def explained(asker: Asker, address: str, port: int) -> tuple[str, set[str]]:
+        trail = Trail()
+        with network.inside("node"), closing(KernelTables(pins)) as tables:
+            _, text = decide(tables, pins, Path("/nowhere"), frontend(address, port), asker, trail)
+        return text, {step.table for step in trail.steps if step.at == "host_routing"}
+
+    def story() -> None:
+        for asker, words, said in asked:
+            ask(*words)
+            with forwarding(network) as seen:
+                ask(*words)
+            text, tables = explained(asker, *words[1:])
+            assert (seen, tables) == ([0], {"ways"})
+            assert said in text
+        assert "nothing is routed" in explained(pod, PODS["b"], 8080)[0] or not bridged
+        assert explained(client, CLIENT, 80)[0].endswith("the node's stack sends it by eth0")
+        assert "goes nowhere" in explained(client, SERVICE, 81)[0]
+        network.run("node", "ip", "rule", "add", "dport", "53", "lookup", "main")
+        wait(lambda: "the node's stack sends it by eth0" in explained(client, NODE, 32001)[0])
+        network.run("node", "ip", "rule", "delete", "dport", "53")
+
+    run(network, TcPath(CONFIG, pins, objects), story)
+    without = TcPath(structs.replace(CONFIG, host_routing=False), pins, objects)
+    run(network, without, lambda: None)
+    assert explained(*asked[0][:1], *asked[0][1][1:]) == ("", set())
 
 
 def test_devices_of_pods_are_followed(network: Network, pins: Pins, objects: Path, ask: Ask) -> None:

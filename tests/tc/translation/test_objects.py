@@ -68,7 +68,7 @@ def test_the_verifier_takes_every_object_and_walks_no_far_way(
 ) -> None:
     only = tmp_path / "objects"
     only.mkdir()
-    for name in (*OBJECT_FILES, *L3_FILES):  # a file that the kernel refuses is passed over
+    for name in (*OBJECT_FILES, *L3_FILES):  # which of them is loaded depends on the kernel
         (only / name).write_bytes((objects / file).read_bytes())
     with (
         mounted_bpffs(tmp_path / "bpffs") as bpffs,
@@ -77,6 +77,17 @@ def test_the_verifier_takes_every_object_and_walks_no_far_way(
         walked = {name: _verified_instructions(programs.fd(name)) for name in programs.by_name}
     assert min(walked.values()) > 0
     assert {name: count for name, count in walked.items() if count > MOST} == {}
+
+
+def test_what_the_verifier_refuses_is_told_and_no_other_object_taken(objects: Path, tmp_path: Path) -> None:
+    """Not even one that it would take: on a kernel that has what the first needs, a refusal is a fault."""
+    only = tmp_path / "objects"
+    only.mkdir()
+    first, second = ((objects / name).read_bytes() for name in OBJECT_FILES)
+    (only / OBJECT_FILES[0]).write_bytes(first.replace(b"GPL\0", b"BSD\0"))  # may not call the helpers that it calls
+    (only / OBJECT_FILES[1]).write_bytes(second)
+    with mounted_bpffs(tmp_path / "bpffs") as bpffs, pytest.raises(libbpf.BpfError, match="GPL"):
+        Programs.load(only, bpffs, bpffs, 64)
 
 
 def test_no_way_of_calls_takes_nearly_all_of_the_stack(objects: Path) -> None:
