@@ -97,6 +97,14 @@ static __always_inline struct address stand_in(const struct packet *p)
 	return is_unspecified(&node) ? p->tuple.destination : node;
 }
 
+/* BY_LO, where the agent serves the node's own processes at lo: see lo.py; else 0. */
+static __always_inline __u8 by_lo(void)
+{
+	__u32 lo = LO;
+
+	return bpf_map_lookup_elem(&pod_devices, &lo) ? BY_LO : 0;
+}
+
 /* Whom the backend is to see, where its answer would not come back to the client by this node. 0: it cannot be served. */
 static __always_inline int plan_source(struct __sk_buff *skb, const struct packet *p, int met, int outside,
 				       struct plan *plan)
@@ -112,14 +120,14 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 	if (met == AT_POD_IN && networks_of(&p->tuple.source) & (POD_NETWORK | NATIVE_NETWORK))
 		return 1;
 	if (met == AT_UPLINK_OUT && bpf_map_lookup_elem(&own_addrs, &plan->backend)) {
-		plan->flags = REFLECTED | FROM_NODE;
-		plan->node = p->tuple.destination;
+		plan->flags = REFLECTED | FROM_NODE | by_lo();
+		plan->node = plan->flags & BY_LO ? p->tuple.source : p->tuple.destination;
 		return 1;
 	}
 	device = route(skb, 0);
 	uplink = outside ? NULL : bpf_map_lookup_elem(&uplinks, &device);
 	if (met == AT_UPLINK_OUT) {
-		plan->flags = FROM_NODE;
+		plan->flags = skb->ifindex == LO ? FROM_NODE | BY_LO : FROM_NODE;
 		plan->device = device;
 		/* Its answer would be nobody's to the node, which would reset the connection. The process asks again when
 		 * the device has the programs.

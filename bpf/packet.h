@@ -20,6 +20,7 @@
 #define ETHERNET 1 /* 0: for devices whose packets begin with the IP header, such as tunnels */
 #endif
 #define L3 (ETHERNET ? ETH_HLEN : 0)
+#define LO 1 /* in every network namespace */
 #define MAX_L4 256 /* no L4 header begins behind this byte */
 #define MAX_EXTENSIONS 6
 #define MORE_FRAGMENTS 0x2000

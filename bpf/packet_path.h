@@ -12,6 +12,18 @@ static __always_inline int turn_back(struct __sk_buff *skb, int to_node)
 	return swap_macs(skb) ? DROP : bpf_redirect(skb->ifindex, to_node ? BPF_F_INGRESS : 0);
 }
 
+/* Have this node receive a packet whose source is an address of its own: it believes that at lo alone. */
+static __always_inline int receive_by_lo(struct __sk_buff *skb)
+{
+	struct ethhdr head = { .h_proto = skb->protocol }; /* lo's address is zeros */
+
+	if (skb->ifindex == LO)
+		return LEAVE; /* it is on its way there */
+	if (!ETHERNET && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return DROP;
+	return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0) ? DROP : bpf_redirect(LO, BPF_F_INGRESS);
+}
+
 /* Change a packet as its flow says, and have it go on. */
 static __noinline int translate_packet(struct __sk_buff *skb, const struct packet *p, const struct flow *flow,
 				       __u32 kind)
@@ -25,6 +37,8 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 		return DROP;
 	if (!(flags & (REFLECTED | FROM_NODE)))
 		return LEAVE;
+	if (flags & BY_LO && (kind || flags & REFLECTED))
+		return receive_by_lo(skb);
 	if (flags & REFLECTED)
 		return turn_back(skb, flags & FROM_NODE);
 	return kind ? LEAVE : send_by(skb, device);

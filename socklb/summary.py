@@ -25,6 +25,8 @@ from socklb.report import (
 )
 from socklb.served import goes_on, packets_by, served_by
 
+OWN = "the node's own processes"  # whom programs at lo are for
+
 
 def text(found: Report, *, verbose: bool = False) -> str:
     """Give the lines."""
@@ -138,7 +140,13 @@ def _details(found: Report) -> Iterator[str]:
         )
     if found.packet_path.devices:
         yield "\nPacket path:"
-        yield from aligned([_device(device) for device in found.packet_path.devices], "  ")
+        devices = found.packet_path.devices
+        lo = (
+            []
+            if any(device.name == "lo" for device in devices)
+            else [("lo", "-", OWN, "not served: no socket is left out")]
+        )
+        yield from aligned([*map(_device, devices), *lo], "  ")
         yield from aligned([(name, str(count)) for name, count in found.packet_path.counters.items()], "  ")
     if found.left_out:
         yield "\nLeft out by the hooks:"
@@ -154,7 +162,13 @@ def _filled(table: TableFacts) -> str:
 
 
 def _device(device: DeviceFacts) -> tuple[str, str, str, str]:
-    addresses = "towards pods" if device.of_pods else ", ".join(device.addresses) or "no address"
+    addresses = (
+        OWN
+        if device.name == "lo"
+        else "towards pods"
+        if device.of_pods
+        else ", ".join(device.addresses) or "no address"
+    )
     return device.name, device.by, addresses, f"NOT SERVED: {device.trouble}" if device.trouble else "attached"
 
 

@@ -16,7 +16,9 @@ from socklb.explain.tables import KernelTables, Row
 from socklb.explain.trail import AT_RANDOM, DROPPED, LESS_LOADED, PASSED, REFUSED, TRANSLATED, UNKNOWN, Trail, Verdict
 from socklb.report import DeviceFacts
 from socklb.serving import FROM_OUTSIDE, Backend, Frontend, address_text, frontend_text
+from socklb.tc.lo import WHERE
 from socklb.tc.rtnetlink import Way, name_of
+from socklb.tc.tcx import LO
 
 ANOTHER_NODES = "it is another node's address, which serves its NodePorts itself"
 KINDS = {POD_NETWORK: "pods", NATIVE_NETWORK: "reached natively", SERVICE_NETWORK: "Services"}
@@ -114,13 +116,18 @@ class _Packet:
         told = "this machine" if way.stays else name_of(way.device) if way.device else "no route"
         self._trail.step("routes", address_text(asked.address), told)
         if way.stays:
-            return self._trail.end(PASSED, "it stays on this machine, where no device has our programs")
+            return self._not_at_lo()
         if not way.device:
             return self._trail.end(PASSED, "there is no route to it")
         device = self._devices.get(way.device)
         if device is None or not _runs(device, "uplink_out"):
             return self._trail.end(PASSED, f"it leaves by {name_of(way.device)}, where none of our programs runs")
         return None
+
+    def _not_at_lo(self) -> Verdict | None:
+        served = self._tables.serves_pods_at(LO)
+        self._trail.step("pod_devices", "lo", "there" if served else "not there")
+        return None if served else self._trail.end(PASSED, f"it stays on this machine, at {WHERE}")
 
     def _is_from_pod(self, like: bytes) -> bool:
         address = self._asker.address(like)

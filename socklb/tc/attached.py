@@ -1,5 +1,5 @@
-"""Our programs at the node's devices: at its uplinks, at those towards pods whose sockets no hook sees, and
-with host routing at all those towards pods.
+"""Our programs at the node's devices: at its uplinks, at those towards pods whose sockets no hook sees, at lo where
+processes of the node may be so, and with host routing at all devices towards pods.
 
 attached = Attached(programs, pins, patterns, load_l3, networks)
 attached.follow()               # at first, and when devices, addresses or routes changed
@@ -25,8 +25,10 @@ from socklb.serving import address_text
 from socklb.tc import devices, layout, rtnetlink
 from socklb.tc.devices import Uplink
 from socklb.tc.links import Links
+from socklb.tc.lo import Lo, give_back
 from socklb.tc.places import L3, POD, UPLINK, Place, places
 from socklb.tc.tables import DeviceTable
+from socklb.tc.tcx import LO
 
 NONE = 'no uplink is found: nothing from outside is served; next: name them, as in uplinks = ["eth0"]'
 BY_PORT = "with routes that depend on ports host_routing hands nothing on; next: see them by: ip rule; ip -6 rule"
@@ -48,6 +50,7 @@ class Attached:
         *,
         host_routing: bool = False,
         all_pods: bool = False,
+        at_lo: bool = False,
     ) -> None:
         """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on.
 
@@ -55,10 +58,12 @@ class Attached:
         networks: of pods.
         host_routing: whether packets to and from them are handed on where they come in.
         all_pods: whether no hook sees pods' sockets, so that every pod needs programs at its device.
+        at_lo: whether processes of the node that no hook sees are served at its own addresses.
         """
         self._pins, self._patterns, self._all_pods = pins, patterns, all_pods
         self._of_pods, self._networks = networks, networks if host_routing else ()
         self._programs, self._load_l3 = dict(programs), load_l3
+        self._lo = Lo(pins.tc) if at_lo else None
         self._l3: set[int] = set()  # devices without an Ethernet header
         self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
         self._by_port = False  # whether routes depend on ports
@@ -137,6 +142,8 @@ class Attached:
         by_wrong = {"changed": [f"table {name}" for name in self._changed]} if self._changed else dict[str, list[str]]()
         for place, text in self._taken.items():
             by_wrong.setdefault(text, []).append(f"{place.program} at {self._name(place.ifindex)}")
+        if self._lo and self._lo.keep():
+            by_wrong.setdefault("changed", []).append("accept_local of lo")
         self._taken, self._changed = {}, set()
         return "; ".join(f"{text}: {', '.join(sorted(where))}" for text, where in by_wrong.items())
 
@@ -150,7 +157,7 @@ class Attached:
         """The uplinks, and the devices of pods, as the kernel has our programs there now. Any thread may ask."""
         with self._lock:
             found, lacking = dict(self._found), self._links.lacking(self._wanted)
-            pods = _still_there(self._pods | self._routed.keys())
+            pods = [*_still_there(self._pods | self._routed.keys()), *self._at_lo]
         wrong: dict[int, list[str]] = {}
         for place, text in lacking.items():
             wrong.setdefault(place.ifindex, []).append(f"{place.program} is {text}")
@@ -171,8 +178,12 @@ class Attached:
     @property
     def _wanted(self) -> list[Place]:
         pods, routed = _still_there(self._pods), _still_there(self._routed.keys() - self._pods)
-        wanted = places(self._found, pods, routed, self._l3)
+        wanted = [*places(self._found, pods, routed, self._l3), *(Place(UPLINK[0], lo) for lo in self._at_lo)]
         return [place for place in wanted if place.program in self._programs]
+
+    @property
+    def _at_lo(self) -> list[int]:
+        return [LO] if self._lo else []
 
     def _without_programs(self) -> Iterator[str]:
         """Have the programs for all devices; say what stays without."""
@@ -185,11 +196,15 @@ class Attached:
             yield f"{', '.join(map(self._name, lacking))} is not served, for it has no Ethernet header: {error}"
 
     def _keep(self) -> None:
+        if self._lo:
+            self._lo.keep()
+        else:
+            give_back(self._pins.tc)
         uplinks = {i: layout.UPLINK.pack(uplink.ipv4, uplink.ipv6) for i, uplink in self._found.items()}
         some = [next(filter(any, addresses), layout.NOBODY) for addresses in self._addresses()]
         wanted = {
             "uplinks": {**uplinks, layout.ANY_UPLINK: layout.UPLINK.pack(*some)},
-            "pod_devices": dict.fromkeys(self._pods | self._bridges, PRESENT),
+            "pod_devices": dict.fromkeys([*self._pods, *self._bridges, *self._at_lo], PRESENT),
             "ways": {device: bytes([way]) for device, way in self._at_ways()},
         }
         self._changed |= {name for name, elements in wanted.items() if self._tables[name].bring(elements)}

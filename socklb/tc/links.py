@@ -14,7 +14,7 @@ from pathlib import Path
 
 from socklb.datapath.libbpf import Program
 from socklb.errors import SocklbError
-from socklb.tc import rtnetlink, tcx
+from socklb.tc import lo, rtnetlink, tcx
 from socklb.tc.clsact import Clsact
 from socklb.tc.places import Attacher, Place
 from socklb.tc.tcx import Tcx
@@ -79,6 +79,7 @@ def remove(pins: Path) -> int:
             by.take_away(place)
         by.close()
         count += len(found)
+    lo.give_back(pins.parent)
     return count
 
 

@@ -40,6 +40,7 @@ from socklb.supervise import of_thread
 from socklb.tc import links
 from socklb.tc.attached import Attached
 from socklb.tc.events import Unhooked
+from socklb.tc.lo import may_be_needed
 from socklb.tc.passed_by import PassedBy
 from socklb.tc.programs import Programs
 from socklb.tc.resets import IsGone, reset_flows
@@ -260,6 +261,7 @@ class TcPath:
                 self._networks,
                 host_routing=config.host_routing,
                 all_pods=not config.pod_sockets,
+                at_lo=may_be_needed(config),
             )
             attached = stack.enter_context(closing(served))
             self._loaded = stack.pop_all()

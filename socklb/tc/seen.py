@@ -18,10 +18,10 @@ from socklb.tc import layout, rtnetlink, tcx
 from socklb.tc.clsact import Clsact
 from socklb.tc.devices import without_ethernet
 from socklb.tc.links import devices
-from socklb.tc.places import Attacher, places
+from socklb.tc.places import UPLINK, Attacher, Place, places
 from socklb.tc.played import program_at
 from socklb.tc.rtnetlink import name_of
-from socklb.tc.tcx import Tcx
+from socklb.tc.tcx import LO, Tcx
 
 
 def seen(pins: Pins) -> PacketFacts:
@@ -35,7 +35,9 @@ def seen(pins: Pins) -> PacketFacts:
     with closing(by):
         l3 = without_ethernet(rtnetlink.read())
         found = [_device(by, *item, l3) for item in _known(pins).items()]
-    whole = bool(found) and not any(device.trouble for device in found)
+        whole = bool(found) and not any(device.trouble for device in found)
+        if found and by.runs(Place(UPLINK[0], LO)):
+            found.append(DeviceFacts(name_of(LO), LO, by.name, of_pods=True))
     return PacketFacts(True, bool(found), whole, devices=found, host_routing=any(map(_hands_on, found)))
 
 

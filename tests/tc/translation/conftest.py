@@ -101,6 +101,23 @@ class Node:
                 devices.delete([index])
                 self.detach(device)
 
+    @contextmanager
+    def node_at_lo(self) -> Generator[None]:
+        """Have the node's own processes served at its own addresses while the block runs, as the agent does that."""
+        lo, accept = tc.IFINDEX.pack(self.index_of("lo")), "net.ipv4.conf.lo.accept_local"
+        words = ("bpf", "da", "object-pinned", str(self._pins / "programs" / "uplink_out"))
+        with closing(HashTable(self.maps, "pod_devices", tc.IFINDEX.size, 1)) as devices:
+            self.network.run("node", "tc", "qdisc", "add", "dev", "lo", "clsact")
+            self.network.run("node", "tc", "filter", "add", "dev", "lo", "egress", *words)
+            self.network.run("node", "sysctl", "-q", "-w", f"{accept}=1")
+            devices.put([(lo, b"\1")])
+            try:
+                yield
+            finally:
+                devices.delete([lo])
+                self.network.run("node", "sysctl", "-q", "-w", f"{accept}=0")
+                self.detach("lo")
+
     def index_of(self, device: str) -> int:
         return int(self.network.output("node", "cat", f"/sys/class/net/{device}/ifindex"))
 

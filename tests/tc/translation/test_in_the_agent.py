@@ -25,6 +25,10 @@ from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes
 from socklb.datapath.tables import Tables
 from socklb.datapath.view import Fill
+from socklb.explain.asker import Asker
+from socklb.explain.explanation import decide
+from socklb.explain.tables import KernelTables
+from socklb.explain.trail import Trail
 from socklb.networks import flags_of
 from socklb.serving import ANY4, Addresses, Difference, Frontend, pack_address
 from socklb.tc import layout, links, played
@@ -104,6 +108,46 @@ def served(ask: Ask) -> list[list[str]]:
         *(("a", SERVICE, 80), ("a", "10.96.0.11", 80), ("a", "10.96.77.7", 80)),
     )
     return [ask(*one) for one in asked]
+
+
+def test_processes_of_the_node_that_are_left_out_are_served_at_its_own_addresses(
+    network: Network, pins: Pins, ask: Ask, objects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tc_path, "EVERY", 0.2)
+    accept = ("sysctl", "-n", "net.ipv4.conf.lo.accept_local")
+    config = structs.replace(CONFIG, bypass_cgroups=("left/out",))
+    path, without = TcPath(config, pins, objects), TcPath(CONFIG, pins, objects)
+
+    def at_lo() -> bool:
+        return any(device.name == "lo" and not device.trouble for device in path.facts.devices)
+
+    def explained() -> str:
+        trail, asker = Trail(), Asker("left out", here=True, addresses=(pack_address(NODE),))
+        with network.inside("node"), closing(KernelTables(pins)) as tables:
+            verdict, _ = decide(tables, pins, Path("/nowhere"), frontend(NODE, 32001), asker, trail)
+        return f"{verdict.outcome} {verdict.why}"
+
+    def story() -> None:
+        assert at_lo()
+        assert ask("node", NODE, 32001, times=3) == [f"far {NODE}"] * 3
+        assert ask("node", NODE, 32000)[0] in {f"a {NODE}", "TIMEOUT"}  # the first packet waits for a's programs
+        wait(lambda: ask("node", NODE, 32000) == [f"a {NODE}"])
+        assert explained() == "translated "
+        for number, damage in enumerate((("sysctl", "-w", f"{accept[2]}=0"), ("true",)), start=1):
+            network.run("node", *damage)
+            if damage == ("true",):
+                detach_pinned(pins.tc_links / "uplink_out-1")
+            wait(lambda number=number: path.facts.damages == number)
+            assert "lo" in path.facts.damage
+            assert at_lo()
+            assert ask("node", NODE, 32001) == [f"far {NODE}"]
+
+    run(network, path, story)
+    assert ask("node", NODE, 32001) == [f"far {NODE}"], "without an agent"
+    run(network, without, lambda: None)
+    assert ask("node", NODE, 32001) == ["ECONNREFUSED"], "the control"
+    assert network.output("node", *accept) == "0"
+    assert "it stays on this machine, at lo, which is served where" in explained()
 
 
 ALL = [[f"a {CLIENT}"], [f"far {NODE}"], ["b 10.244.1.2"], ["ECONNREFUSED"], ["ECONNREFUSED"]]

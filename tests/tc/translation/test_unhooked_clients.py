@@ -208,6 +208,70 @@ def test_a_process_of_the_node_reaches_a_server_of_the_node(
     assert len(node.index()) == 6
 
 
+@pytest.fixture
+def by_lo(node: Node) -> Iterator[None]:
+    """As the agent has it where processes are out of the hooks' sight."""
+    with node.node_at_lo():
+        yield
+
+
+@pytest.mark.usefixtures("server_of_the_node", "by_lo")
+@KINDS
+@pytest.mark.parametrize(("address", "here"), [(SERVICE, NODE), (SERVICE6, NODE6)])
+def test_with_lo_a_server_of_the_node_sees_the_process_that_asks(
+    node: Node, ask: Ask, address: str, here: str, kind: str, protocol: int
+) -> None:
+    """And so can answer if it is hooked: nobody serves the port of a Service that it would answer to."""
+    node.sync({frontend(address, 80, protocol): Serving((Backend(pack_address(here), 8080),))})
+    assert ask("node", address, 80, kind, 3) == [f"node {here}"] * 3
+
+
+@KINDS
+@pytest.mark.parametrize("here", [NODE, NODE6])
+def test_without_lo_the_nodes_own_address_is_asked_as_it_is(
+    node: Node, ask: Ask, here: str, kind: str, protocol: int
+) -> None:
+    node.sync({Frontend(ANY6 if ":" in here else ANY4, 32000, protocol): serving("far", six=":" in here)})
+    assert ask("node", here, 32000, kind) == ["ECONNREFUSED"]
+
+
+@pytest.mark.usefixtures("server_of_the_node", "by_lo")
+@KINDS
+@pytest.mark.parametrize("here", [NODE, NODE6])
+@pytest.mark.parametrize("exact", [False, True], ids=["a NodePort", "an external address"])
+def test_with_lo_a_process_of_the_node_is_served_at_the_nodes_own_address(
+    node: Node, ask: Ask, here: str, kind: str, protocol: int, *, exact: bool
+) -> None:
+    six = ":" in here
+    anywhere = ANY6 if six else ANY4
+    asked = Frontend(pack_address(here) if exact else anywhere, 32000, protocol)
+    its_own = Backend(pack_address(here), 8080)
+    node.sync({asked: Serving((*serving("b", "far", six=six).backends, its_own))})
+    with node.pods_at("cni0"):
+        answers = ask("node", here, 32000, kind, 40)
+    assert set(answers) == {f"b {here}", f"far {here}", f"node {here}"}
+
+
+@pytest.mark.usefixtures("by_lo")
+@KINDS
+@pytest.mark.parametrize("here", [NODE, NODE6])
+def test_with_lo_a_process_of_the_node_is_refused_at_its_own_address(
+    node: Node, ask: Ask, here: str, kind: str, protocol: int
+) -> None:
+    node.sync({Frontend(ANY6 if ":" in here else ANY4, 32000, protocol): serving()})
+    assert ask("node", here, 32000, kind) == ["ECONNREFUSED"]
+    assert node.counters()["refused"] > 0
+
+
+@pytest.mark.usefixtures("server_of_the_node", "by_lo")
+@KINDS
+@pytest.mark.parametrize("here", [NODE, NODE6])
+def test_with_lo_what_is_nobodys_passes(node: Node, ask: Ask, here: str, kind: str, protocol: int) -> None:
+    node.sync({Frontend(ANY6 if ":" in here else ANY4, 32000, protocol): serving("far", six=":" in here)})
+    assert ask("node", here, 8080, kind) == [f"node {here}"]
+    assert node.flows() == []
+
+
 @KINDS
 @ADDRESSES
 def test_a_process_of_the_node_is_refused(node: Node, ask: Ask, address: str, kind: str, protocol: int) -> None:
