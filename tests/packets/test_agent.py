@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from socklb.tc import links
 from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.sandbox import mounted_bpffs, remove_cgroup
 from tests.packets.network import NODE, NODE6, POD_CIDRS, PODS, PODS6, Network, with_servers
-from tests.packets.programs import asking
+from tests.packets.programs import SERVER, asking
 
-SERVICE, SERVICE6, EMPTY, UNKNOWN = "10.96.0.10", "fd00:10:96::a", "10.96.0.11", "10.96.77.7"
+SERVICE, SERVICE6, EMPTY, OWN = "10.96.0.10", "fd00:10:96::a", "10.96.0.11", "10.96.0.12"
 NODE_PORT = 32000
 SPREAD = {"a", "b", "far"}
 FEW = 5  # asks, each with its own choice of a backend
@@ -26,6 +27,8 @@ MANIFESTS = (
     endpoint_slice("web-4", *PODS.values()),
     endpoint_slice("web-6", *PODS6.values()),
     service("empty", EMPTY),
+    service("own", OWN),
+    endpoint_slice("own-4", NODE),
 )
 
 
@@ -116,6 +119,28 @@ def test_what_nobody_serves_is_refused(served: Served, address: str, port: int, 
     assert served.asked("a", address, port, hooked=hooked) == {"ECONNREFUSED"}
 
 
+@pytest.mark.parametrize(("address", "kind"), [(NODE, "tcp"), (NODE6, "udp")])
+def test_a_process_of_the_node_that_no_hook_sees_is_served_at_the_nodes_own_address(
+    served: Served, address: str, kind: str
+) -> None:
+    """The first packet to a pod of this node waits for programs at its device."""
+    before = served.flows_begun()
+    assert SPREAD >= served.asked("node", address, NODE_PORT, kind) - {"TIMEOUT"} > set()
+    assert served.flows_begun() > before
+
+
+def test_a_hooked_server_of_the_node_answers_a_process_that_no_hook_sees(served: Served) -> None:
+    argv = [*served.of_node("node"), sys.executable, "-c", SERVER, "node", NODE]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            assert b"ready" in server.stdout.readline()
+            for kind in ("udp", "tcp"):
+                assert served.network.output("node", *asking(OWN, 80, kind)) == f"node {NODE}"
+        finally:
+            server.kill()
+
+
 def test_what_the_kernel_lacks_is_said(served: Served) -> None:
     status = served.agent.status()
     assert status is not None
@@ -136,6 +161,7 @@ def test_cleanup_leaves_nothing(served: Served) -> None:
     served.agent.stop()
     served.output("node", *served.agent.command("cleanup"))
     assert not Pins(served.agent.bpffs).root.exists()
+    assert served.network.output("node", "sysctl", "-n", "net.ipv4.conf.lo.accept_local") == "0"
     assert "clsact" not in served.network.output("node", "tc", "qdisc", "show")
     assert SPREAD.isdisjoint(served.asked("a", SERVICE, hooked=True, times=1))
     assert SPREAD.isdisjoint(served.asked("client", NODE, NODE_PORT, times=1))
