@@ -1,6 +1,7 @@
 """What is asked of a kernel, inside the emulated machine. As each part ends, its result is a line of JSON.
 
-    python -m tests.kernels.inside
+    python -m tests.kernels.inside                  what every kernel is asked
+    python -m tests.kernels.inside WORDS            tests of your choice, as pytest takes them
 
 A test may be skipped for a feature that the kernel has not, and for nothing else.
 """
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -66,9 +67,12 @@ class Facts(msgspec.Struct):
     attached_by: str
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     os.chdir(ROOT)
     subprocess.run(["modprobe", "--all", "veth", "bridge", "br_netfilter"], check=False)
+    if words:
+        tell("part", tests("asked", *words))
+        return
     tell("facts", facts())
     variant = VARIANTS[features.object_for(features.missing())]
     others = " and ".join(f"not {other}]" for other in VARIANTS.values() if other != variant)
@@ -155,4 +159,4 @@ def outcome(name: str, report: str) -> Part:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,6 +2,8 @@
 
     python -m tests.kernels.run                     all of SUITES
     python -m tests.kernels.run bookworm-security   one
+    python -m tests.kernels.run bookworm-security --tests tests/kernels/test_uplinks.py -k Bond
+                                                    other tests there, as pytest takes them
 
 Everything that was printed is in build/log/kernel-SUITE.log. The verdicts are a table, whose lines docs/kernels.md must
 have: one that it has not is a failure, as a failed test is. Suites that only report fail in neither way.
@@ -29,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "kernels.md"
 PARTS = ("doctor", "sockets", "packets", "agent")
 SECONDS = 900.0  # of a machine, which takes 150
+SECONDS_BY_HAND = 3600.0
+TESTS = "--tests"
 HEAD = f"| suite | Linux | hooks | packet path | attached by | {' | '.join(PARTS)} |"
 
 
@@ -99,6 +103,9 @@ def _verdict(part: Part | None) -> str:
 
 
 def main(names: Sequence[str]) -> int:
+    if TESTS in names:
+        at = names.index(TESTS)
+        return by_hand(names[:at], names[at + 1 :])
     document = DOCUMENT.read_text()
     troubles: list[str] = []
     rows = [HEAD]
@@ -124,6 +131,21 @@ def main(names: Sequence[str]) -> int:
         troubles += [f"{suite.name}: {one}" for one in found if suite.gates]
     print("\n", *rows, "", *troubles, sep="\n")
     return 1 if troubles else 0
+
+
+def by_hand(suites: Sequence[str], words: Sequence[str]) -> int:
+    """Run tests of somebody's choice on the kernels of these suites; give 1 unless all passed."""
+    failures: list[str] = []
+    for suite in suites:
+        run = booted(Kernel(fetched(suite)), ROOT / "build" / "log" / f"kernel-{suite}-by-hand.log", words)
+        asked = run.parts.get("asked", Part("asked", failed={"all": f"no result, exit code {run.exit_code}"}))
+        print(
+            f"{suite}: {asked.passed} passed, {len(asked.skipped)} skipped, {run.seconds:.0f} s",
+            *asked.failed,
+            sep="\n    ",
+        )
+        failures += asked.failed
+    return 1 if failures else 0
 
 
 def tried(suite: str) -> Run:
@@ -152,13 +174,13 @@ def fetched(suite: str) -> Path:
     return Path(done.stdout.strip())
 
 
-def booted(kernel: Kernel, log: Path) -> Run:
-    """Run everything on a kernel."""
+def booted(kernel: Kernel, log: Path, tests: Sequence[str] = ()) -> Run:
+    """Run everything on a kernel, or some tests."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "tests.kernels.inside"]
+    words = [sys.executable, "-m", "tests.kernels.inside", *tests]
     command = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
     began, run = time.monotonic(), Run()
-    with log.open("w") as file, Machine(kernel, command, seconds=SECONDS) as machine:
+    with log.open("w") as file, Machine(kernel, command, seconds=SECONDS_BY_HAND if tests else SECONDS) as machine:
         for line in machine.lines():
             print(line, file=file, flush=True)
             run.read(line)

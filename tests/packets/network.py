@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from socklb.serving import Addresses, pack_address
-from tests.packets.programs import SERVER
+from tests.packets.programs import PATIENCE, SERVER
 
 CLIENT, NODE, OTHER_NODE = "172.31.0.9", "172.31.0.2", "172.31.0.3"
 CLIENT6, NODE6 = "fd00:31::9", "fd00:31::2"
@@ -44,13 +44,15 @@ def ip(*words: str) -> None:
 class Network:
     """The namespaces, and what runs in them."""
 
+    places = ("node", "client", *PODS)
+
     def __init__(self, name: str) -> None:
         self.name = name
         self._running: list[subprocess.Popen[bytes]] = []
 
     def build(self) -> None:
         """Make it. What fails half way is removed by `remove` too."""
-        for place in ("node", "client", *PODS):
+        for place in self.places:
             ip("netns", "add", self.of(place))
             self.run(place, "sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0")  # addresses work at once
             self.run(place, "ip", "link", "set", "lo", "up")
@@ -85,11 +87,14 @@ class Network:
         self.run("node", "sysctl", "-q", "-w", *redirects)
         self._address("far", "lo", PODS["far"] + "/32", PODS6["far"] + "/128")
 
-    def _link(self, place: str, *addresses: str) -> None:
-        self.run(
-            "node", "ip", "link", "add", "name", place, "type", "veth", "peer", "name", "eth0", "netns", self.of(place)
-        )
+    def _link(self, place: str, *addresses: str, at: str = "node") -> None:
+        self._cable(at, place, place, "eth0")
         self._address(place, "eth0", *addresses)
+
+    def _cable(self, place: str, device: str, other: str, its: str) -> None:
+        """Join two places by a veth."""
+        ends = ("name", device, "type", "veth", "peer", "name", its, "netns", self.of(other))
+        self.run(place, "ip", "link", "add", *ends)
 
     def _address(self, place: str, link: str, *addresses: str) -> None:
         for address in addresses:
@@ -114,7 +119,9 @@ class Network:
         return ["ip", "netns", "exec", self.of(place), *command]
 
     def run(self, place: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.argv(place, *command), capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            self.argv(place, *command), capture_output=True, text=True, timeout=15 * PATIENCE, check=False
+        )
         assert not check or done.returncode == 0, f"{place}: {command}: {done.stdout}{done.stderr}"
         return done
 
@@ -151,7 +158,7 @@ class Network:
         for process in self._running:
             process.kill()
             process.communicate()
-        for place in ("client", *PODS, "node"):
+        for place in reversed(self.places):
             subprocess.run(["ip", "netns", "delete", self.of(place)], check=False, capture_output=True)
 
 

@@ -3,7 +3,7 @@
 import lzma
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,36 @@ def test_a_suite_that_cannot_be_had_is_told_loudly_and_fails_unless_it_only_repo
     monkeypatch.setattr(run, "tried", tried)
     assert main([]) == (1 if suite.gates else 0)
     assert f"!!! {suite.name}: NOT TRIED: no kernel of this suite" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "line"),
+    [
+        (Part("asked", 2), 0, "bookworm-security: 2 passed, 0 skipped"),
+        (Part("asked", 1, failed={"a::b": "why"}), 1, "a::b"),
+        (None, 1, "all"),
+    ],
+)
+def test_tests_of_ones_choice_run_on_a_suites_kernel(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    part: Part | None,
+    code: int,
+    line: str,
+) -> None:
+    asked: list[str] = []
+
+    def booted(_kernel: Kernel, _log: Path, words: Sequence[str]) -> Run:
+        asked.extend(words)
+        return Run(parts={"asked": part} if part else {})
+
+    monkeypatch.setattr(run, "fetched", lambda _suite: tmp_path)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(run, "booted", booted)
+    unpacked(tmp_path)
+    assert main(["bookworm-security", "--tests", "tests/tc", "-k", "one"]) == code
+    assert asked == ["tests/tc", "-k", "one"]
+    assert line in capsys.readouterr().out
 
 
 def test_without_qemu_the_reason_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
