@@ -83,7 +83,7 @@ e2e: ready  ## run only the tests that need a kind cluster, which they make and 
 	@images/programs.sh >/dev/null
 	@pytest tests/e2e $(PYTEST_ARGS)
 
-e2e-ssh: ready  ## run the tests that provision machines over SSH, which they make and remove (docs/bare-metal.md)
+e2e-ssh: ready  ## run the tests that provision machines over SSH, which they make and remove (docs/bare-metal-tests.md)
 	@setup/packages.sh setup/apt-kind.txt
 	@images/offline.sh >/dev/null
 	@setup/build-agent.sh 3.11

@@ -21,6 +21,9 @@ main() {
     [ -x "$python" ] || fail "$python is missing. Run: make setup"
     docker version >/dev/null ||
         fail "no docker answers. Start one, or: images/sealed-docker.sh start; eval \"\$(images/sealed-docker.sh env)\""
+    mkdir -p "$cache"
+    exec 9>"$cache/machine.lock"
+    flock 9 # the work folder is one
     [ $# != 0 ] || set -- 12 13
     for number in "$@"; do
         case $number in
@@ -39,7 +42,7 @@ make() { # NUMBER of the Debian of $suite
     [ "$recipe" != "$(docker image inspect --format "$label" "$image" 2>/dev/null)" ] || return 0
     old=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
     layer=$("$images/root.sh" machine "$suite")
-    work=$cache/machine.partial
+    work=$cache/machine-$1.partial
     rm -rf "$work"
     mkdir -p "$work/root"
     trap 'rm -rf "$work"' EXIT

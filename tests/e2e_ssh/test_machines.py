@@ -98,4 +98,6 @@ def test_this_machines_own_settings_are_as_before(plain: Machines, settings_befo
 
 
 def test_what_a_killed_session_left_is_gone(left_half_made: str, plain: Machines) -> None:
+    if not left_half_made:
+        pytest.skip("the machines were kept")
     assert left_half_made not in docker("ps", "--all", "--no-trunc", "--quiet")

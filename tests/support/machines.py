@@ -13,6 +13,7 @@ They are containers. What those cannot show: a kernel of each machine's own, dev
 """
 
 import contextlib
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from tests.support.waiting import until
 FOLDER = sealed.RUN / "ssh"  # goes with the docker
 KEY, KNOWN_HOSTS, CONFIG = FOLDER / "key", FOLDER / "known_hosts", FOLDER / "config"
 EMPTY = FOLDER / "empty"  # for who must not read a configuration of the user's own
+STATE = FOLDER / "machines.json"  # for a session that goes on with those of an earlier one
 NETWORK = "machines"
 SUBNETS = ("172.31.7.0/24", "fd00:172:31:7::/64")
 USER = "admin"
@@ -107,6 +109,16 @@ class Machines(Mapping[str, Machine]):
         self._made = 0
         self._stack = contextlib.ExitStack()
 
+    def find(self) -> Self:
+        """Take those that a kept session left, instead of starting any."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sealed.entered())
+            for name, debian, addresses, port in json.loads(STATE.read_text()):
+                self._machines[name] = Machine(name, debian, tuple(addresses), port)
+            self._made = len(self._machines) + 50
+            self._stack = stack.pop_all()
+        return self
+
     def __enter__(self) -> Self:
         sealed.stop()
         with contextlib.ExitStack() as stack:
@@ -168,6 +180,7 @@ class Machines(Mapping[str, Machine]):
             for machine in self.values()
         ]
         CONFIG.write_text("".join([*hosts, common]))
+        STATE.write_text(json.dumps([[one.name, one.debian, one.addresses, one.port] for one in self.values()]))
 
 
 def create(machine: Machine) -> None:
