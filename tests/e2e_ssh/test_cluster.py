@@ -1,6 +1,7 @@
 """deploys/cluster.py on bare machines over SSH, and what the cluster then does."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -58,8 +59,10 @@ def test_every_node_is_as_the_roles_say(metal: BareMetal, cluster: Kubernetes) -
     assert "skipped" not in done.stdout
 
 
-@pytest.mark.parametrize("lab", ["01", "06"])
-def test_every_claim_of_a_lab_holds_on_machines(lab: str, metal: BareMetal, cluster: Kubernetes, tmp_path: str) -> None:
-    done = metal.project("lab", "run", lab, "--ci", "--junit", f"{tmp_path}/junit.xml")
+@pytest.mark.parametrize("lab", ["01", "04"])  # 06 is for the local cluster: it edits the file that nodes read
+def test_every_claim_of_a_lab_holds_on_machines(
+    lab: str, metal: BareMetal, cluster: Kubernetes, tmp_path: Path
+) -> None:
+    done = metal.project("lab", "run", lab, "--ci", "--junit", str(tmp_path / "junit.xml"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(cases(tmp_path / "junit.xml")) > 5  # type: ignore[operator]
+    assert len(cases(tmp_path / "junit.xml")) > 5
