@@ -93,6 +93,11 @@ class Machine:
     def wait_for_systemd(self) -> None:
         until(lambda: self.console("systemctl", "is-system-running").stdout == "running\n", 120, pause=0.2)
 
+    def in_config(self) -> str:
+        """As ssh_config(5) has it. A port 22 that is said makes pyinfra look for a bastion's key as [ADDRESS]:22."""
+        port = f"  Port {self.port}\n" if self.port != 22 else ""
+        return f"Host {self.name} {self.addresses[0]}\n  HostName {self.addresses[0]}\n{port}"
+
     def host_key(self) -> str:
         """As known_hosts has it: sshd(8)."""
         key = "/etc/ssh/ssh_host_ed25519_key.pub"
@@ -175,10 +180,7 @@ class Machines(Mapping[str, Machine]):
             f"Host *\n  User {USER}\n  IdentityFile {KEY}\n  IdentitiesOnly yes\n  BatchMode yes\n"
             f"  UserKnownHostsFile {KNOWN_HOSTS}\n  StrictHostKeyChecking yes\n  ConnectTimeout 5\n"
         )
-        hosts = [
-            f"Host {machine.name} {machine.addresses[0]}\n  HostName {machine.addresses[0]}\n  Port {machine.port}\n"
-            for machine in self.values()
-        ]
+        hosts = [machine.in_config() for machine in self.values()]
         CONFIG.write_text("".join([*hosts, common]))
         STATE.write_text(json.dumps([[one.name, one.debian, one.addresses, one.port] for one in self.values()]))
 
