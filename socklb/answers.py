@@ -37,6 +37,7 @@ class Answers:
         """Answer until cancelled, or until somebody takes the socket away."""
         _make_way(self._path)
         server = await asyncio.start_unix_server(self._take, self._path)
+        self._path.chmod(0o600)  # whatever the umask is: a pod's may be none
         try:
             identity = self._path.stat().st_ino
             while self._path.stat().st_ino == identity:  # noqa: ASYNC110 - nobody tells when a file goes
