@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 SECONDS ?= 600
 SEED ?= 1
-.PHONY: help doctor setup ready build lab lab-kind test chaos e2e e2e-ssh e2e-upstream kernels lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab lab-kind test chaos e2e e2e-ssh e2e-upstream kernels release lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -73,6 +73,7 @@ kind-teardown: setup  ## remove the kind cluster
 # Ubuntu has no browser as a package: there the tests that need one skip.
 test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, e2e
 	@setup/packages.sh setup/apt-kind.txt
+	@setup/packages.sh setup/apt-monitoring.txt
 	-@setup/packages.sh setup/apt-browser.txt
 	@setup/kernel-headers.sh
 	@images/programs.sh >/dev/null
@@ -101,6 +102,9 @@ kernels: ready  ## boot Debian's kernels 5.10, 6.1, 6.12 and the newest under QE
 chaos: ready  ## walk over faults under load, with an oracle: SECONDS and SEED choose how long and which (docs/chaos.md)
 	@images/programs.sh kube-apiserver etcd kubectl >/dev/null
 	@python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+
+release: ready  ## make what a release consists of, into build/release/: packages, agents for nodes, checksums
+	@python setup/release.py
 
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh

@@ -5,6 +5,7 @@
 #
 #   build-agent.sh          for the Python of .venv
 #   build-agent.sh 3.11     for nodes with another one: build/agent-3.11.tar
+#   build-agent.sh 3.11 arm64   and of another architecture, or amd64: build/agent-3.11-arm64.tar
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ main() {
         [ -f $object ] || fail "$object is missing. Run: make build"
     done
     python=$(.venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.executable))')
-    agent=build/agent${1:+-$1}
+    agent=build/agent${1:+-$1}${2:+-$2}
     key=$( (echo "$python" && input_files | sort | xargs cat && input_files | sort) | sha256sum)
     if [ -f "$agent.tar" ] && [ "$key" = "$(cat "$agent.key" 2>/dev/null)" ]; then
         exit 0
@@ -28,9 +29,15 @@ input_files() {
     ls README.md LICENSE bpf/LICENSE pyproject.toml uv.lock setup/build-agent.sh setup/launcher.sh
 }
 
-pack() { # FOLDER PYTHON [VERSION]: PYTHON installs, for its own version or for another
+pack() { # FOLDER PYTHON [VERSION [ARCHITECTURE]]: PYTHON installs, for its own version or for another
     agent=$1
     version=${3:-$("$2" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
+    case ${4:-} in
+        amd64) platform=x86_64-manylinux_2_28 ;;
+        arm64) platform=aarch64-manylinux_2_28 ;;
+        '') platform= ;;
+        *) fail "no wheels are known for $4; there are amd64 and arm64" ;;
+    esac
     rm -rf "$agent" build/wheel "$agent.tar"
     mkdir -p "$agent/bin"
     uv build --quiet --wheel --out-dir build/wheel
@@ -60,11 +67,14 @@ pack() { # FOLDER PYTHON [VERSION]: PYTHON installs, for its own version or for 
 install_for_it() { # PYTHON ARGUMENT...
     installer=$1
     shift
-    uv pip install --quiet --python "$installer" --python-version "$version" --only-binary :all: --target "$agent/lib" "$@"
+    uv pip install --quiet --python "$installer" --python-version "$version" ${platform:+--python-platform "$platform"} \
+        --only-binary :all: --target "$agent/lib" "$@"
 }
 
-# Two seconds of each node's and each pod's first start. Where there is no Python of that version, nodes do it themselves.
+# Two seconds of each node's and each pod's first start. Where there is no Python of that version, and for a named
+# architecture, nodes do it themselves.
 compile_what_the_agent_imports() {
+    [ -z "$platform" ] || return 0
     "$interpreter" -c "" 2>/dev/null || return 0 # pyenv has a command for each version, and some do not run
     lib=$PWD/$agent/lib
     env -u PYTHONDONTWRITEBYTECODE PYTHONPATH="$lib" "$interpreter" -P -s -c \

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.cluster import Cluster, Place
+from inventory.place import Place
+from tests.support.cluster import Cluster
 from tests.support.monitoring import PANELS, RULES, asked, expressions, metrics_in
 
 AGENT, PROMETHEUS = "127.0.0.1:10249", "127.0.0.1:19090"
@@ -43,7 +44,7 @@ def prometheus(w1: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     words = [f"--{name}={value}" for name, value in (options | {"web.listen-address": PROMETHEUS}).items()]
     log = tmp_path_factory.mktemp("prometheus") / "log"
     with log.open("w") as out:
-        process = subprocess.Popen(w1.argv(["prometheus", *words]), stdout=out, stderr=out)
+        process = subprocess.Popen(w1.argv("prometheus", *words), stdout=out, stderr=out)
     try:
         wait_for_two_scrapes(w1, log)
         yield w1
@@ -54,7 +55,7 @@ def prometheus(w1: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def put(w1: Place, file: str, content: object) -> None:
-    w1.run(["tee", file], given=yaml.safe_dump(content))
+    w1.run("tee", file, given=yaml.safe_dump(content))
 
 
 def wait_for_two_scrapes(w1: Place, log: Path) -> None:
@@ -68,7 +69,7 @@ def wait_for_two_scrapes(w1: Place, log: Path) -> None:
 def answer(w1: Place, expression: str) -> list[dict[str, Any]]:
     """Ask Prometheus; give nothing while it does not answer."""
     url = f"http://{PROMETHEUS}/api/v1/query"
-    said = w1.run(["curl", "-sf", "--max-time", "10", url, "--data-urlencode", f"query={expression}"]).stdout
+    said = w1.run("curl", "-sf", "--max-time", "10", url, "--data-urlencode", f"query={expression}").stdout
     if not said:
         return []
     found = json.loads(said)

@@ -1,0 +1,119 @@
+"""Makes what a release consists of, into build/release/: `make release`, after `make build`.
+
+| file | what |
+|---|---|
+| socklb-V-py3-none-any.whl, socklb-V.tar.gz | the Python package, and its source; both with the eBPF objects |
+| socklb-agent-V-pythonP-A.tar.gz | what a node unpacks below /opt/socklb, for its Python and its architecture |
+| socklb-V.cdx.json, LICENSES.txt | what is in them: CycloneDX, and the licence of each |
+| SHA256SUMS | of all of them |
+
+One commit gives the same bytes each time. It signs and publishes nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.parser import HeaderParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "build" / "release"
+PYTHONS = ("3.11", "3.13")  # Debian 12's and 13's
+ARCHITECTURES = ("amd64", "arm64")
+NAMESPACE = uuid.UUID("6f1d64a8-5d4c-4f0e-9a39-8c1f0b8f3a10")  # of our bills of material; any constant will do
+
+
+def main() -> None:
+    version = run(sys.executable, "-c", "import socklb; print(socklb.__version__)").strip()
+    os.environ["SOURCE_DATE_EPOCH"] = str(date_of_the_commit())
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    say("Building the Python package")
+    uv("build", "--sdist", "--wheel", "--out-dir", FOLDER)
+    (FOLDER / ".gitignore").unlink(missing_ok=True)
+    for python in PYTHONS:
+        for architecture in ARCHITECTURES:
+            pack(version, python, architecture)
+    licences = dict(licences_of(ROOT / "build" / f"agent-{PYTHONS[0]}-{ARCHITECTURES[0]}" / "lib"))
+    lines = (f"{name} {of}: {licence}\n" for (name, of), licence in sorted(licences.items()))
+    (FOLDER / "LICENSES.txt").write_text("".join(lines))
+    (FOLDER / f"socklb-{version}.cdx.json").write_text(bill_of_materials(version, licences))
+    (FOLDER / "SHA256SUMS").write_text("".join(checksums()))
+    say(f"{len(list(FOLDER.iterdir()))} files in {FOLDER.relative_to(ROOT)}")
+
+
+def date_of_the_commit() -> int:
+    """Give it in seconds since 1970; without git, that of the changelog's file."""
+    done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else int((ROOT / "CHANGELOG.md").stat().st_mtime)
+
+
+def pack(version: str, python: str, architecture: str) -> None:
+    """Make the archive for nodes with this Python and architecture."""
+    run("sh", "setup/build-agent.sh", python, architecture)
+    packed = ROOT / "build" / f"agent-{python}-{architecture}.tar"
+    target = FOLDER / f"socklb-agent-{version}-python{python}-{architecture}.tar.gz"
+    with packed.open("rb") as tar, target.open("wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=0) as zipped:
+        shutil.copyfileobj(tar, zipped)
+
+
+def licences_of(lib: Path) -> Iterator[tuple[tuple[str, str], str]]:
+    """Give the licence of each package by its name and version, as the package says it."""
+
+    def normal(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    for metadata in sorted(lib.glob("*.dist-info/METADATA")):
+        said = HeaderParser().parsestr(metadata.read_text())
+        classified = (line.split(" :: ") for line in said.get_all("Classifier", ()))
+        names = ", ".join(name for kind, *_, name in classified if kind == "License")
+        licence = said["License-Expression"] or names or said["License"] or "not said"
+        yield (normal(said["Name"]), said["Version"]), licence
+
+
+def bill_of_materials(version: str, licences: dict[tuple[str, str], str]) -> str:
+    """Give uv's CycloneDX document with licences, and with a time and number that the commit decides."""
+    words = ("export", "--locked", "--no-default-groups", "--prune", "aiohttp", "--prune", "aiohttp-retry")
+    found = json.loads(uv(*words, "--format", "cyclonedx1.5"))
+    for component in found["components"]:
+        licence = licences[component["name"], component["version"]]
+        component["licenses"] = [{"license": {"name": licence}}]
+    found["metadata"]["component"]["version"] = version
+    found["metadata"]["timestamp"] = datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC).isoformat()
+    found["serialNumber"] = f"urn:uuid:{uuid.uuid5(NAMESPACE, json.dumps(found['components']) + version)}"
+    return json.dumps(found, indent=1) + "\n"
+
+
+def checksums() -> Iterator[str]:
+    for file in sorted(FOLDER.iterdir()):
+        yield f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+
+
+def uv(*words: object) -> str:
+    return run("setup/python.sh", "uv", *words, "--quiet")
+
+
+def run(*words: object) -> str:
+    """Run a command of the checkout; end with what it said if it fails."""
+    done = subprocess.run([str(word) for word in words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"setup/release.py: this failed, with exit code {done.returncode}: {' '.join(map(str, words))}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

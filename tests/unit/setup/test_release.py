@@ -1,0 +1,101 @@
+"""`make release`: what is published, the same bytes each time, and complete."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from socklb import __version__
+from socklb.datapath.node import OBJECT_FILES
+
+ROOT = Path(__file__).parents[3]
+PACKED = ("setup", "socklb", "bpf", "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "pyproject.toml", "uv.lock")
+MACHINES = {"amd64": 62, "arm64": 183}  # EM_X86_64 and EM_AARCH64 of elf.h
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout without git in which a release was made twice; the first one's checksums are beside the second."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in PACKED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, checkout / name)
+    for name in (".venv", ".tools"):
+        if (ROOT / name).exists():
+            (checkout / name).symlink_to(ROOT / name)
+    make(checkout)
+    sums = checkout / "build/release/SHA256SUMS"
+    sums.rename(checkout / "first")
+    shutil.rmtree(checkout / "build")
+    for file in checkout.joinpath("socklb").rglob("*.py"):
+        file.touch()
+    make(checkout)
+    return checkout
+
+
+def make(checkout: Path) -> None:
+    argv = [sys.executable, checkout / "setup/release.py"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_has_the_same_bytes_each_time_and_says_which(release: Path) -> None:
+    folder = release / "build/release"
+    text = (folder / "SHA256SUMS").read_text()
+    assert text == (release / "first").read_text()
+    said = {name: digest for digest, name in map(str.split, text.splitlines())}
+    assert said == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.iterdir()
+        if file.name != "SHA256SUMS"
+    }
+    assert len(said) == 8
+
+
+def test_wheel_and_source_have_the_programs_for_the_kernel(release: Path) -> None:
+    objects = {f"socklb/datapath/{name}" for name in OBJECT_FILES}
+    folder = release / "build/release"
+    with zipfile.ZipFile(folder / f"socklb-{__version__}-py3-none-any.whl") as wheel:
+        assert objects <= set(wheel.namelist())
+    with tarfile.open(folder / f"socklb-{__version__}.tar.gz") as source:
+        names = {name.partition("/")[2] for name in source.getnames()}
+    assert objects | {"bpf/types.h", "bpf/LICENSE", "LICENSE"} <= names
+    assert not {name for name in names if re.match(r"build|tests|\\.", name)}
+
+
+@pytest.mark.parametrize("architecture", MACHINES)
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_what_nodes_unpack_is_for_their_python_and_architecture(release: Path, python: str, architecture: str) -> None:
+    packed = release / f"build/release/socklb-agent-{__version__}-python{python}-{architecture}.tar.gz"
+    with tarfile.open(packed) as agent:
+        native = [name for name in agent.getnames() if name.endswith(".so")]
+        machines = {machine_of(agent, name) for name in native}
+        launcher = agent.extractfile("bin/socklb")
+        assert launcher is not None
+        assert f"python{python}" in launcher.read().decode()
+    assert machines == {MACHINES[architecture]}
+    version = python.replace(".", "")
+    assert {re.search(r"cpython-(\d+)", name)[1] for name in native if "cpython" in name} == {version}  # type: ignore[index]
+
+
+def machine_of(archive: tarfile.TarFile, name: str) -> int:
+    """Give e_machine of an ELF file."""
+    file = archive.extractfile(name)
+    assert file is not None
+    return int.from_bytes(file.read(20)[18:], "little")
+
+
+def test_the_bill_of_materials_names_what_is_in_it_with_its_licence(release: Path) -> None:
+    bill = json.loads((release / f"build/release/socklb-{__version__}.cdx.json").read_text())
+    named = {f"{one['name']} {one['version']}: {one['licenses'][0]['license']['name']}" for one in bill["components"]}
+    lines = (release / "build/release/LICENSES.txt").read_text().splitlines()
+    assert named == {line for line in lines if not line.startswith("socklb ")}
+    assert not [line for line in lines if line.endswith("not said")]
+    assert f"socklb {__version__}: Apache-2.0 AND GPL-2.0-only" in lines
