@@ -55,7 +55,7 @@ def put(cluster: Cluster, policy: str) -> None:
 def ask(outside: Place, url: str) -> str:
     """Give the status as curl has it, 000 where nobody listens; asked again while the change is on its way."""
     asked = ["curl", "-gs", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}", url]
-    return outside.run(asked).stdout
+    return outside.run(*asked).stdout
 
 
 def answers(cluster: Cluster, expected: dict[str, str]) -> dict[str, str]:
