@@ -34,8 +34,9 @@ NETWORK = "machines"
 SUBNETS = ("172.31.7.0/24", "fd00:172:31:7::/64")
 USER = "admin"
 PRIVILEGED = "--privileged --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cgroupns=private"
-# Without the sysctl docker leaves IPv6 off. /var is a volume: no overlay on an overlay.
-CONTAINER = f"{PRIVILEGED} --sysctl net.ipv6.conf.all.disable_ipv6=0 --tmpfs /tmp --tmpfs /run --volume /var"
+# Without the sysctl docker leaves IPv6 off. pyinfra runs sudo's askpass from /tmp, as on a plain Debian it can.
+# /var is a volume: no overlay on an overlay.
+CONTAINER = f"{PRIVILEGED} --sysctl net.ipv6.conf.all.disable_ipv6=0 --tmpfs /tmp:exec --tmpfs /run --volume /var"
 MODULES = "--volume /lib/modules:/lib/modules:ro"
 
 
