@@ -66,7 +66,7 @@ class BareMetal:
     def argv(self, deploy: str, *words: str) -> list[str]:
         """The command as typed in the project's folder."""
         pyinfra = str(Path(sys.executable).with_name("pyinfra"))
-        return [pyinfra, "-y", "--json", "--fail-percent", "0", *words, str(self.file), f"deploys/{deploy}.py"]
+        return [pyinfra, "-y", "--json", *words, str(self.file), f"deploys/{deploy}.py"]
 
     def run(self, deploy: str, *words: str) -> Text:
         """Run it, whatever comes of it."""
