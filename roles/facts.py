@@ -45,6 +45,34 @@ class Text(FactBase[str]):
         return f"cat {shlex.quote(path)} 2>/dev/null || true"
 
 
+class Newer(FactBase[bool]):
+    """Whether a file is there and newer than another one, or the other is not there."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self, path: str, than: str) -> str:
+        return f"[ {shlex.quote(path)} -nt {shlex.quote(than)} ] && echo yes || true"
+
+    def process(self, output: list[str]) -> bool:
+        return output == ["yes"]
+
+
+class DpkgIsCutOff(FactBase[bool]):
+    """Whether an installation was cut off: apt refuses to do anything until it is finished."""
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self) -> str:
+        return "{ dpkg --audit; ls /var/lib/dpkg/updates; } | head -n 1"
+
+    def process(self, output: list[str]) -> bool:
+        return bool(output)
+
+
 class Pythons(FactBase[list[str]]):
     """Which of these interpreters start, each a program and the version that it must be of: `python3.13 3.13`."""
 

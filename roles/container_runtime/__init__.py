@@ -5,7 +5,6 @@ Where machines have no internet its packages and the images come from a folder: 
 
 import io
 from pathlib import Path
-from typing import cast
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
@@ -13,10 +12,13 @@ from pyinfra.facts.deb import DebPackages
 from pyinfra.operations import apt, files, server, systemd
 
 from roles.container_runtime.offline import folder_of_packages, image_archive, offline
+from roles.facts import DpkgIsCutOff, Newer
 from roles.machine.paths import SYSCTLS
+from roles.node.operations import sysctls
 
 HERE = Path(__file__).parent
 CONFIG = "/etc/containerd/config.toml"
+SOCKET = "/run/containerd/containerd.sock"
 # `apt-get install` finds each of them in Debian and in Ubuntu.
 PACKAGES = ["containerd", "containernetworking-plugins", "iptables", "nftables", "conntrack", "ethtool", "socat"]
 MODULES = "overlay\nbr_netfilter\n"
@@ -29,17 +31,32 @@ def container_runtime() -> None:
         folder_of_packages(folder)
     else:
         apt.update(name="What packages there are", _if=_packages_are_missing)
-    apt.packages(name="containerd and what kubelet calls", packages=PACKAGES, no_recommends=True)
-    config = files.template(
+    server.shell(
+        name="An installation that was cut off",
+        commands=["flock --timeout 120 /var/lib/dpkg/lock-frontend dpkg --configure -a"],
+        _if=lambda: host.get_fact(DpkgIsCutOff),
+    )
+    apt.packages(
+        name="containerd and what kubelet calls",
+        packages=PACKAGES,
+        no_recommends=True,
+        extra_install_args="-o DPkg::Lock::Timeout=120",  # of an apt that a run which was cut off has left at work
+    )
+    files.template(
         name="containerd's configuration",
         src=str(HERE / "templates" / "containerd.toml.j2"),
         dest=CONFIG,
         lowers_oom_scores=host.data.lowers_oom_scores,
     )
-    systemd.service(name="containerd with it", service="containerd", restarted=True, _if=config.did_change)
+    systemd.service(name="containerd with it", service="containerd", restarted=True, _if=_is_older)
     systemd.service(name="containerd runs", service="containerd", running=True, enabled=True)
     if folder:
         image_archive(folder, "node")
+
+
+def _is_older() -> bool:
+    """Whether containerd was started before its configuration was written; it makes its socket when it starts."""
+    return host.get_fact(Newer, path=CONFIG, than=SOCKET)
 
 
 def _packages_are_missing() -> bool:
@@ -49,11 +66,6 @@ def _packages_are_missing() -> bool:
 def _kernel() -> None:
     modules = files.put(name="Modules at every start", src=io.StringIO(MODULES), dest="/etc/modules-load.d/socklb.conf")
     server.shell(name="Modules now", commands=["modprobe -a overlay br_netfilter || true"], _if=modules.did_change)
-    for key in cast("list[str]", host.loop([*SYSCTLS])):
-        server.sysctl(
-            name=f"{key} = {SYSCTLS[key]}",
-            key=key,
-            value=int(SYSCTLS[key]),
-            persist=True,
-            persist_file="/etc/sysctl.d/99-socklb.conf",
-        )
+    settings = "".join(f"{key} = {value}\n" for key, value in SYSCTLS.items())
+    files.put(name="Forwarding at every start", src=io.StringIO(settings), dest="/etc/sysctl.d/99-socklb.conf")
+    sysctls(name="Forwarding now", values=SYSCTLS)

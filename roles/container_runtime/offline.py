@@ -7,6 +7,7 @@ programs/{kubelet,kubeadm,kubectl}
 
 import hashlib
 import io
+import os
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -18,10 +19,11 @@ from pyinfra.context import host
 from pyinfra.operations import files, server
 
 from inventory.machines.checks import SOURCES
-from roles.facts import Suite, Text
+from roles.facts import Newer, Suite, Text
 from roles.machine.paths import STATE
 
 PACKAGES = f"{STATE}/packages"
+KNOWN = f"{STATE}/packages-known"  # when apt read them
 LIST = "/etc/apt/sources.list.d/socklb.list"
 # Only this source: others may be out of reach, which would take apt a minute, and would lose what it knows of them.
 UPDATE = f"apt-get update -q -o Dir::Etc::sourcelist={LIST} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
@@ -36,22 +38,26 @@ def offline() -> Path | None:
 def folder_of_packages(folder: Path) -> None:
     suite = host.get_fact(Suite)
     verified(folder, f"packages/{suite}")
-    sent = files.sync(name="Packages", src=str(folder / "packages" / suite), dest=PACKAGES)
-    source = files.put(
-        name="Their folder as a source", src=io.StringIO(f"deb [trusted=yes] file:{PACKAGES} ./\n"), dest=LIST
+    files.sync(name="Packages", src=str(folder / "packages" / suite), dest=PACKAGES)
+    files.put(name="Their folder as a source", src=io.StringIO(f"deb [trusted=yes] file:{PACKAGES} ./\n"), dest=LIST)
+    # By their times and not by what this run changed: the one before may have been cut off in between.
+    server.shell(
+        name="apt knows them",
+        commands=[f"{UPDATE} && touch {KNOWN}"],
+        _if=lambda: any(host.get_fact(Newer, path=path, than=KNOWN) for path in (f"{PACKAGES}/Packages", LIST)),
     )
-    server.shell(name="apt knows them", commands=[UPDATE], _if=lambda: sent.did_change() or source.did_change())
 
 
 @operation()
 def image_imported(tar: str, digest: str) -> Generator[StringCommand | FileUploadCommand, None, None]:
     """Bring the images of an archive into containerd. The archive does not stay: a mark says that it was there."""
     name = Path(tar).name
-    mark, sent = f"{STATE}/images/{name}", f"{STATE}/{name}"
+    # A name of this run's own: what a run that was cut off has started may still be at work, and removes its file.
+    mark, sent = f"{STATE}/images/{name}", f"{STATE}/{name}.{os.getpid()}"
     if host.get_fact(Text, path=mark).strip() == digest:
         host.noop(f"the images of {name} are there")
         return
-    yield StringCommand(f"mkdir -p {STATE}/images")
+    yield StringCommand(f"mkdir -p {STATE}/images && rm -f {STATE}/{name}.*")
     yield FileUploadCommand(tar, sent)
     yield StringCommand(f"ctr --namespace k8s.io images import {sent} >/dev/null && rm {sent} && echo {digest} >{mark}")
 

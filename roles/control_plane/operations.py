@@ -14,7 +14,8 @@ from roles.kubectl import KUBECTL
 from roles.templates import render
 
 HERE = Path(__file__).parent
-RESET = "kubeadm reset --force --cleanup-tmp-dir"
+# First whatever kubeadm a run that was cut off has left at work.
+RESET = "{ pkill -x kubeadm && sleep 1; kubeadm reset --force --cleanup-tmp-dir; }"
 LOG = "/var/log/socklb-kubeadm.log"
 PATIENCE = 120  # seconds for an API server after a reboot
 

@@ -50,6 +50,7 @@ rules_gone() {
 }
 
 packages_gone() {
+    dpkg --configure -a >/dev/null 2>&1 # an installation that was cut off
     dpkg-query --show --showformat '${db:Status-Abbrev}\t${binary:Package}\n' | sed -n 's/^.. *\t//p' | sort | comm -23 - "$before/packages" |
         DEBIAN_FRONTEND=noninteractive xargs --no-run-if-empty apt-get purge --yes --quiet=2 >/dev/null || fail "apt-get purge failed"
     rm -f /var/lib/apt/lists/*_var_lib_socklb_*
