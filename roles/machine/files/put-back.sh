@@ -59,7 +59,8 @@ packages_gone() {
 files_back() {
     xargs --no-run-if-empty rm -rf <"$before/absent"
     grep -vxF "$(printf '%s\n' $keep)" "$before/absent-folders" | xargs --no-run-if-empty rm -rf
-    cp --archive --remove-destination "$before/files/." /
+    # The files alone: the folders around them are there, and the record's own is for root only.
+    tar -C "$before/files" -cf - . | tar -C / -xpf - --no-overwrite-dir
 }
 
 sysctls_back() {
