@@ -73,10 +73,21 @@ def parse_other(text: str, language: str, english: Prose) -> Prose:
 
 
 def paragraphs(markdown: str) -> list[str]:
-    """The paragraphs of a piece of prose, each on one line; a list item is a paragraph, a block of code is left out."""
+    """The paragraphs of a piece of prose, each on one line; a block of code is left out.
+
+    A list item is a paragraph, and so is a row of a table: `- cell · heading: cell`.
+    """
     without_code = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
-    blocks = re.split(r"\n\s*\n|\n(?=- )", without_code)
+    as_items = re.sub(r"(?:^\|.*\n?)+", lambda found: _rows(found[0]), without_code, flags=re.MULTILINE)
+    blocks = re.split(r"\n\s*\n|\n(?=- )", as_items)
     return [" ".join(block.split()) for block in blocks if block.strip()]
+
+
+def _rows(table: str) -> str:
+    """Return a table as a list; what a column is about is said in each item."""
+    heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+    items = ([row[0], *(f"{about}: {cell}" for about, cell in zip(heading[1:], row[1:], strict=True))] for row in rows)
+    return "".join(f"- {' · '.join(item)}\n" for item in items)
 
 
 def _section(number: int, title: str, body: str) -> Section:

@@ -16,14 +16,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> int:
     screen, opened = Screen(), progress.read_open()
-    for name in available():
-        session = open_lab(name)
+    sessions = {name: open_lab(name) for name in available()}
+    width = max(map(len, sessions))
+    longest = max(len(session.lab.steps) for session in sessions.values())
+    for name, session in sessions.items():
         steps = session.lab.steps
         done = sum(session.evidence.of(step.key).is_done for step in steps)
         at = _(" (open)") if opened and opened.lab == name else ""
         bar = "■" * done + "□" * (len(steps) - done)
-        progressed = _("{minutes:>3} min  {bar:<10} {done} of {count} steps done")
-        told = progressed.format(minutes=session.lab.minutes, bar=bar, done=done, count=len(steps))
-        screen.line(f"{name:<18} {told}{at}")
-        screen.line(f"{'':<18} {session.lab.prose.title}", "dim")
+        progressed = _("{minutes:>2} min  {bar} {done} of {count} steps done")
+        told = progressed.format(minutes=session.lab.minutes, bar=bar.ljust(longest), done=done, count=len(steps))
+        screen.line(f"{name:<{width}} {told}{at}")
+        screen.line(f"{'':<{width}} {session.lab.prose.title}", "dim")
     return 0

@@ -161,6 +161,14 @@ def test_a_report_that_has_no_folder_is_told_before_anything_is_done(
     assert not (tmp_path / "no").exists()
 
 
+def test_the_list_of_labs_stands_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--lang", "en"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for mark in (" min ", " of "):
+        assert len({line.index(mark) for line in lines[::2]}) == 1
+    assert {len(line) - len(line.lstrip()) for line in lines[1::2]} == {lines[0].index("15 min")}
+
+
 def test_a_reader_that_has_seen_enough_ends_nothing() -> None:
     code = "import sys; from labs.engine.cli import main; sys.exit(main(['list']))"
     with subprocess.Popen(

@@ -64,6 +64,22 @@ def test_paragraphs_are_single_lines_and_leave_code_out() -> None:
     ]
 
 
+def test_the_rows_of_a_table_are_items_that_say_what_each_cell_is_about() -> None:
+    table = (
+        "Two ask:\n\n| who | asks | translated by |\n|---|---|---|\n| a pod | x | a hook |\n| outside | y | w2 |\n\n."
+    )
+    assert paragraphs(table) == [
+        "Two ask:",
+        "- a pod · asks: x · translated by: a hook",
+        "- outside · asks: y · translated by: w2",
+        ".",
+    ]
+
+
+def test_the_corner_of_a_table_may_be_empty() -> None:
+    assert paragraphs("| | when |\n|---|---|\n| socket | before |") == ["- socket · when: before"]
+
+
 FOLDED = """\
 # Lab
 
