@@ -10,7 +10,7 @@ from labs.engine.places import Command, Output, at
 from labs.engine.scenario import CURL, MANY, Scenario
 
 WHOAMI, PORT = Path(__file__).with_name("whoami.py").read_text(), 8081
-KIOSK, TABLE, PAST = "kiosk", "guard", "/tmp/lab-host-routing.toml"
+KIOSK, TABLE = "kiosk", "guard"
 CHAIN = f"add table inet {TABLE}; add chain inet {TABLE} forward {{ type filter hook forward priority 0; }}"
 
 
@@ -61,7 +61,7 @@ def whole_again(env: Env) -> None:
     for place in (neighbour(env.on), outside(env.on)):
         env.stop("whoami", place)
     for node in (env.on.client_node, env.on.asked):
-        env.ask(at(node, "sh", "-c", f"nft delete table inet {TABLE}; conntrack -F; rm -f {PAST}"))
+        env.ask(at(node, "sh", "-c", f"nft delete table inet {TABLE}; conntrack -F"))
     agents.serve_again(env)
 
 
@@ -93,8 +93,6 @@ def past_the_firewall(env: Env) -> None:
     """
     servers(env)
     node = env.on.asked
-    env.ask(at(node, "sh", "-c", f"sed 's/^host_routing.*/host_routing = true/' /etc/socklb/socklb.toml >{PAST}"))
     env.ask(kiosk(env.on))
     env.run(firewall(env.on))
-    for command in agents.restarted(node, agents.PROGRAM, "--config", PAST):
-        env.ask(command)
+    agents.restart_with(env, node, "host_routing = true")

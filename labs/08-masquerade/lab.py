@@ -141,7 +141,7 @@ back = lab.step("Without host routing the firewall counts again", before=g.past_
 
 @back.act
 def take_it_back(on: Scenario) -> Commands:
-    yield from agents.restarted(on.asked)
+    yield from agents.restarted(on, on.asked)
     yield g.kiosk(on)
     yield at(on.asked, "nft", "list", "table", "inet", g.TABLE)
 

@@ -123,7 +123,7 @@ caught = lab.step("Without the packet path nobody catches them", before=u.withou
 
 @caught.act
 def have_the_packet_path(on: Scenario) -> Commands:
-    yield from agents.restarted(on.client_node)
+    yield from agents.restarted(on, on.client_node)
     yield u.vm_asks(on)
     yield u.raw_asks(on)
 

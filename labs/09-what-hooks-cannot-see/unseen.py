@@ -10,7 +10,7 @@ from labs.engine.places import Command, at
 from labs.engine.scenario import CURL, DNS, WEB, Scenario
 
 RAW = Path(__file__).with_name("raw.py")
-VM, VM_ADDRESS, CONFIG = "lab-vm", "192.168.77.2", "/tmp/lab-09.toml"
+VM, VM_ADDRESS = "lab-vm", "192.168.77.2"
 FORWARDING = "/tmp/lab-09-forwarding"  # as it was
 # $1 is the pod, $2 its address.
 BUILD = f"""
@@ -31,7 +31,7 @@ ip route delete {VM_ADDRESS}
 ip netns exec "$1" ip link delete vm
 ip netns delete {VM}
 [ ! -s {FORWARDING} ] || ip netns exec "$1" sysctl -qw net.ipv4.ip_forward=$(cat {FORWARDING})
-rm -f {FORWARDING} {CONFIG}
+rm -f {FORWARDING}
 """
 
 
@@ -66,23 +66,15 @@ def by_the_hook(env: Env) -> None:
 def leave_out(env: Env) -> None:
     """Have the agent of the client's node leave the client out."""
     whole_again(env)
-    start_with(env, f'bypass_cgroups = ["pods/{env.on.client}"]')
+    agents.restart_with(env, env.on.client_node, f'bypass_cgroups = ["pods/{env.on.client}"]')
     env.until("the pod is left out", lambda: cgroup(env.on) in env.ask(status(env.on)).out)
 
 
 def without_packet_path(env: Env) -> None:
     machine(env)
-    start_with(env, "packet_path = false")
+    agents.restart_with(env, env.on.client_node, "packet_path = false")
     vm, raw, hooked = (env.run(one) for one in (vm_asks(env.on), raw_asks(env.on), env.on.curl(env.on.cluster_ip())))
     env.record(Without(vm.exit, raw.exit, hooked.out.strip()))
-
-
-def start_with(env: Env, line: str) -> None:
-    """Have the agent of the client's node run with one line of its configuration changed."""
-    node, key = env.on.client_node, line.split(maxsplit=1)[0]
-    env.ask(at(node, "sh", "-c", f"sed 's|^{key} =.*|{line}|' /etc/socklb/socklb.toml >{CONFIG}"))
-    for command in agents.restarted(node, agents.PROGRAM, "--config", CONFIG):
-        env.ask(command)
 
 
 def cgroup(on: Scenario) -> str:

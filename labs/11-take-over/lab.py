@@ -55,7 +55,7 @@ beside = lab.step("The agent comes beside it", builds_on=[ordinary], before=t.go
 @beside.act
 def start_agents(on: Scenario) -> Commands:
     for node in on.nodes:
-        yield agents.start(node)
+        yield agents.start(on, node)
         yield agents.synced(node)
 
 
@@ -75,7 +75,7 @@ packets = lab.step("Packets too", builds_on=[ordinary, beside], before=t.goes_on
 def serve_packets(on: Scenario) -> Commands:
     yield from t.each_node(on, "sed", "-i", "s/^packet_path = false/packet_path = true/", t.CONFIG)
     for node in on.nodes:
-        yield from agents.restarted(node)
+        yield from agents.restarted(on, node)
 
 
 @packets.check

@@ -96,7 +96,7 @@ def kube_proxy_alone(env: Env) -> None:
         deploy("baseline", env.screen)
     for node in env.on.nodes:
         env.ask(at(node, "sh", "-c", f"ln -sf $(readlink /proc/$(cat {PIDFILE})/exe) {PROXY}"))
-        env.ask(agents.stop(node))
+        env.ask(agents.stop(env.on, node))
         env.ask(at(node, "sed", "-i", "s/^packet_path = .*/packet_path = false/", CONFIG))
         env.ask(at(node, "socklb", "cleanup"))
         if (applied := env.ask(at(node, "sh", "-c", APPLY))).exit:

@@ -13,8 +13,8 @@ from labs.engine.scenario import CURL, Scenario
 FOREIGN = Path(__file__).with_name("foreign.py")
 CGROUP, PINS = "/sys/fs/cgroup", "/sys/fs/bpf/socklb/v3"
 MANIFESTS, AWAY = "/etc/socklb/manifests", "/etc/socklb/away"
-SPOILED, SMALL = f"{MANIFESTS}/lab-spoiled.yaml", "/tmp/lab-small.toml"
-MEND = f"[ ! -d {AWAY} ] || mv {AWAY} {MANIFESTS}; rm -f {SPOILED} {SMALL}"
+SPOILED = f"{MANIFESTS}/lab-spoiled.yaml"
+MEND = f"[ ! -d {AWAY} ] || mv {AWAY} {MANIFESTS}; rm -f {SPOILED}"
 BAD = """apiVersion: v1
 kind: Service
 metadata: {name: spoiled, namespace: default}
@@ -53,7 +53,7 @@ def attach_foreign_program(env: Env) -> None:
     node = env.on.client_node
     _without_agent(env, node, "socklb cleanup")
     env.ask(foreign(env.on, "attach"))
-    env.ask(agents.start(node))
+    env.ask(agents.start(env.on, node))
     env.ask(agents.synced(node))
 
 
@@ -65,10 +65,8 @@ def write_bad_manifest(env: Env) -> None:
 def leave_no_room(env: Env) -> None:
     """Start an agent whose tables hold two frontends. Tables that are there already would stay larger."""
     node = env.on.client_node
-    config = f"{{ echo max_frontends = 2; cat /etc/socklb/socklb.toml; }} >{SMALL}"
-    _without_agent(env, node, f"socklb cleanup; {config}")
-    env.ask(agents.start(node, agents.PROGRAM, "--config", SMALL))
-    env.ask(agents.synced(node))
+    _without_agent(env, node, "socklb cleanup")
+    agents.restart_with(env, node, "max_frontends = 2")
     _ask(env, all_ways(env.on))
 
 
@@ -80,8 +78,8 @@ def until_status_says(node: str, text: str) -> Command:
     return at(node, "sh", "-c", f'until socklb status | grep "{text}"; do sleep 0.5; done', seconds=20)
 
 
-def start(node: str, then: str) -> Commands:
-    yield agents.start(node)
+def start(on: Scenario, node: str, then: str) -> Commands:
+    yield agents.start(on, node)
     yield until_status_says(node, then)
 
 
@@ -102,7 +100,7 @@ def from_outside(on: Scenario) -> Command:
 def _without_agent(env: Env, node: str, script: str) -> None:
     """Begin with everything whole, and break a node whose agent is not there to mend it."""
     whole_again(env)
-    env.ask(agents.kill(node))
+    env.ask(agents.kill(env.on, node))
     env.ask(at(node, "sh", "-c", f"while socklb status >/dev/null; do sleep 0.1; done; {script}"))
 
 

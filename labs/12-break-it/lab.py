@@ -36,7 +36,7 @@ unhooked = lab.step("The hooks are gone", before=b.remove_hooks, captures=at_the
 @unhooked.act
 def have_hooks(on: Scenario) -> Commands:
     yield b.status(on.client_node)
-    yield from b.start(on.client_node, "11 of 11 attached")
+    yield from b.start(on, on.client_node, "11 of 11 attached")
     yield on.curl(on.cluster_ip())
 
 
@@ -59,7 +59,7 @@ no_path = lab.step(
 @no_path.act
 def have_packet_path(on: Scenario) -> Commands:
     yield b.status(on.asked)
-    yield from b.start(on.asked, "there and whole")
+    yield from b.start(on, on.asked, "there and whole")
     yield b.from_outside(on)
 
 
@@ -150,8 +150,8 @@ full = lab.step("A table is full", before=b.leave_no_room, observe=look_at_agent
 def make_room(on: Scenario) -> Commands:
     yield b.status(on.client_node)
     yield at(on.client_node, "socklb", "service", "list", "web")
-    yield agents.stop(on.client_node)
-    yield from b.start(on.client_node, "in sync")
+    yield agents.stop(on, on.client_node)
+    yield from b.start(on, on.client_node, "in sync")
     yield b.all_ways(on)
 
 

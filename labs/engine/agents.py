@@ -3,8 +3,8 @@
     lab.step(..., observe=look_at_agents)         records Agents
     yield from seen[Agents].serve()               in a check: a claim for each node
 
-On nodes without systemd a lab may also end agents and start them (kill, stop, start, synced), and serve_again() in its
-reset() has every node's own agent run.
+A lab may also end agents and start others (kill, stop, start, synced), and serve_again() in its reset() has each node's
+own agent run. How, is the node's affair: systemd keeps it, or nobody does.
 """
 
 import json
@@ -15,16 +15,18 @@ from typing import Any
 from labs.engine.claims import Claim, true
 from labs.engine.env import Env
 from labs.engine.places import Command, Output, at
+from labs.engine.scenario import Scenario
 
 PROGRAM, PIDFILE, LOG = "/usr/local/bin/socklb", "/run/socklb/agent.pid", "/var/log/socklb.log"
+UNIT, OTHER_UNIT = "socklb-agent", "socklb-agent-of-lab"  # where systemd keeps it: the deployed one, or another
 NEXT = "/opt/socklb-next"
 NEXT_PROGRAM = f"{NEXT}/bin/socklb"
+CONFIG, OTHER_CONFIG = "/etc/socklb/socklb.toml", "/tmp/lab-socklb.toml"
 _MAKE_NEXT = f"""
 rm -rf {NEXT} && mkdir -p {NEXT}/lib && cp -a /opt/socklb/bin {NEXT} && ln -s /opt/socklb/lib/* {NEXT}/lib
 rm {NEXT}/lib/socklb && cp -a /opt/socklb/lib/socklb {NEXT}/lib && rm -rf {NEXT}/lib/socklb/__pycache__
 sed -i 's/^__version__ = .*/__version__ = "next"/' {NEXT}/lib/socklb/__init__.py
 """
-_IS_DEPLOYED = f"tr '\\0' ' ' </proc/$(cat {PIDFILE})/cmdline | grep -q ' /opt/socklb/lib/bin/socklb agent $'"
 HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6")
 
 
@@ -76,18 +78,29 @@ def _look(env: Env) -> tuple[dict[str, str], dict[str, list[str]], dict[str, lis
     return running, lacking, programs
 
 
-def kill(node: str) -> Command:
+def kill(on: Scenario, node: str) -> Command:
     """End the agent as the kernel does that wants its memory: it gets to do nothing more."""
+    if _by_systemd(on, node):  # which would start it again, unless it is told
+        return at(node, "sh", "-c", f"systemctl kill --signal=KILL {UNIT}; systemctl stop {UNIT}")
     return at(node, "sh", "-c", f"kill -9 $(cat {PIDFILE})")
 
 
-def stop(node: str) -> Command:
+def stop(on: Scenario, node: str) -> Command:
+    if _by_systemd(on, node):
+        return at(node, "systemctl", "stop", f"{UNIT}*")
     return at(node, "start-stop-daemon", "--stop", "--pidfile", PIDFILE, "--retry", "5")
 
 
-def start(node: str, program: str = PROGRAM, *options: str) -> Command:
+def start(on: Scenario, node: str, program: str = PROGRAM, *options: str) -> Command:
+    if _by_systemd(on, node):
+        other = ("systemd-run", "--quiet", "--collect", f"--unit={OTHER_UNIT}", program, *options, "agent")
+        return at(node, *(("systemctl", "start", UNIT) if (program, options) == (PROGRAM, ()) else other))
     daemon = ("start-stop-daemon", "--start", "--background", "--make-pidfile", "--pidfile", PIDFILE)
     return at(node, *daemon, "--output", LOG, "--startas", program, "--", *options, "agent")
+
+
+def _by_systemd(on: Scenario, node: str) -> bool:
+    return on.cluster.nodes[node].systemd
 
 
 def synced(node: str) -> Command:
@@ -95,11 +108,20 @@ def synced(node: str) -> Command:
     return at(node, "socklb", "status", "--wait", "20", seconds=30)
 
 
-def restarted(node: str, program: str = PROGRAM, *options: str) -> Generator[Command, Output, None]:
+def restarted(on: Scenario, node: str, program: str = PROGRAM, *options: str) -> Generator[Command, Output, None]:
     """Have another agent in the place of the one that runs, and wait until it serves."""
-    yield stop(node)
-    yield start(node, program, *options)
+    yield stop(on, node)
+    yield start(on, node, program, *options)
     yield synced(node)
+
+
+def restart_with(env: Env, node: str, line: str) -> None:
+    """Have the agent of a node run with one line of its configuration changed, or one more, until serve_again()."""
+    key = line.split(maxsplit=1)[0]
+    script = f"{{ echo '{line}'; grep -v '^{key} ' {CONFIG}; }} >{OTHER_CONFIG}"
+    env.ask(at(node, "sh", "-c", script))
+    for command in restarted(env.on, node, PROGRAM, "--config", OTHER_CONFIG):
+        env.ask(command)
 
 
 def make_next_version(env: Env) -> None:
@@ -110,12 +132,19 @@ def make_next_version(env: Env) -> None:
 
 def serve_again(env: Env) -> None:
     """Have the deployed agent run on every node, in the place of another one or of none, and wait until all serve."""
-    stopped = [node for node in env.on.nodes if env.ask(at(node, "sh", "-c", _IS_DEPLOYED)).exit]
+    stopped = [node for node in env.on.nodes if env.ask(at(node, "sh", "-c", _is_deployed(env.on, node))).exit]
     for node in stopped:
-        env.ask(stop(node))
-        env.ask(start(node))
-        env.ask(at(node, "rm", "-rf", NEXT))
+        env.ask(stop(env.on, node))
+        env.ask(start(env.on, node))
+        env.ask(at(node, "rm", "-rf", NEXT, OTHER_CONFIG))
     env.until("every node serves whole", lambda: not any(_look(env)[1].values()))
+
+
+def _is_deployed(on: Scenario, node: str) -> str:
+    """Return a command that succeeds if the deployed agent runs there, as it was deployed."""
+    if _by_systemd(on, node):
+        return f"systemctl is-active --quiet {UNIT}"
+    return f"tr '\\0' ' ' </proc/$(cat {PIDFILE})/cmdline | grep -q ' /opt/socklb/lib/bin/socklb agent $'"
 
 
 def _status(done: Output) -> dict[str, Any]:

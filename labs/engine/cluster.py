@@ -26,6 +26,7 @@ class Node:
     name: str
     addresses: tuple[str, ...]
     interface: str = "eth0"  # the one with its addresses: towards the other nodes
+    systemd: bool = False  # keeps its agent
 
     def address(self, family: int = V4) -> str:
         return of_family(self.addresses, family)
@@ -91,6 +92,7 @@ class Cluster:
     pods: dict[str, Pod] = field(default_factory=dict[str, Pod])
     services: dict[str, Service] = field(default_factory=dict[str, Service])
     others: dict[str, Node] = field(default_factory=dict[str, Node])  # machines that are no nodes: the client outside
+    control_plane: str = ""  # the node where kubectl finds the API and an administrator's rights; "" without an API
 
     def serving(self, service: str) -> list[Pod]:
         """Return the pods that stand behind a Service."""

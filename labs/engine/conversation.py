@@ -28,6 +28,12 @@ class Conversation(NamedTuple):
         return text.decode(errors="replace").strip()
 
     @property
+    def silent(self) -> bool:
+        """Whether it came about and nobody said anything: as a kubelet's probe, which only connects."""
+        came_about = any(packet.source == self.server for packet in self.packets)
+        return came_about and not any(packet.payload for packet in self.packets)
+
+    @property
     def handshake(self) -> list[tuple[str, Endpoint]]:
         """The flags of the first three packets, and who sent each."""
         return [(packet.note, packet.source) for packet in self.packets[:3]]

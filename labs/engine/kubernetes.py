@@ -2,7 +2,7 @@
 
 Pods of the workload have names of a kubelet's there. A lab knows them as on every other inventory, in the order of the
 nodes, workers first: `client` and `web-1` on the first worker, `client-2` on the second. What a lab applies has a label
-by which it is removed.
+by which it is removed. No controller gives Services of type LoadBalancer their addresses here: the lab does.
 """
 
 import json
@@ -15,11 +15,11 @@ from inventory.hosts import Inventory
 from inventory.place import Entry, Place
 from labs.engine.cluster import Cluster, Node, Pod
 from labs.engine.errors import CannotRunError
-from labs.engine.objects import service_of
-from labs.engine.places import Output, ask, at
+from labs.engine.objects import balanced, first_number, service_of
+from labs.engine.places import KUBECTL, Output, ask, at
 from labs.engine.target import Document, machine_of, machines, unknown
 
-KUBECTL = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf")
+LINKS = ("ip", "-json", "address", "show", "up", "scope", "global")
 KINDS = ("client", "web", "dns")  # of the workload's pods, by their label `app`
 OF_LAB = "socklb.io/lab"  # label of what a lab applied
 SERVES = "socklb.io/lab-serves"  # label of pods, where one of them is left out
@@ -47,7 +47,8 @@ class KubernetesTarget:
         pods = {pod.name: pod for pod in pods_of(by_kind["Pod"], self._order)}
         services = [service_of(item) for item in by_kind["Service"] if item["spec"].get("selector")]
         known = {service.name: service for service in services}
-        self._cluster = Cluster(self._name, nodes, pods, known, self._others(nodes))
+        others = {other.name: other for other in self._others(nodes)}
+        self._cluster = Cluster(self._name, nodes, pods, known, others, self._control)
         return self._cluster
 
     def place(self, name: str) -> Place:
@@ -69,6 +70,11 @@ class KubernetesTarget:
         objects = [_labelled(document, name, chosen=bool(without)) for document in documents]
         given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self._kubectl("apply", "--filename", "-", given=given)
+        for number, document in enumerate(documents, start=first_number(name)):
+            if document["spec"].get("type") == "LoadBalancer":
+                status = json.dumps({"status": balanced(number)})
+                words = ("--subresource", "status", "--type", "merge", "--patch", status)
+                self._kubectl("patch", "service", document["metadata"]["name"], *words)
         self.read()
 
     def remove(self, name: str) -> None:
@@ -87,16 +93,17 @@ class KubernetesTarget:
             listed = item["status"]["addresses"]
             addresses = tuple(one["address"] for one in listed if one["type"] == "InternalIP")
             if name in self._hosts:
-                yield Node(name, addresses, self._interface(name, addresses[0]))
+                found = interfaces(self._ask(name, *LINKS).out).items()
+                yield Node(name, addresses, next(link for link, has in found if addresses[0] in has), systemd=True)
 
-    def _interface(self, node: str, address: str) -> str:
-        """Return the interface that has the node's address."""
-        links = json.loads(self._ask(node, "ip", "-j", "address").out)
-        return next(link["ifname"] for link in links if address in [one.get("local") for one in link["addr_info"]])
-
-    def _others(self, nodes: Collection[str]) -> dict[str, Node]:
-        others = {name: host for name, host in machines(self._inventory).items() if name not in nodes}
-        return {name: Node(name, tuple(host.data.get("addresses", ()))) for name, host in others.items()}
+    def _others(self, nodes: Collection[str]) -> Iterator[Node]:
+        """Yield the machines that are no nodes. One that is not there is left out: most labs do without."""
+        for name in machines(self._inventory):
+            if name in nodes:
+                continue
+            said = ask(self.place(name), at(name, *LINKS))
+            for interface, addresses in interfaces(said.out).items() if said.exit == 0 else ():
+                yield Node(name, addresses, interface)
 
     def _kubectl(self, *words: str, given: str = "") -> Output:
         return self._ask(self._control, *KUBECTL, *words, given=given)
@@ -113,6 +120,11 @@ class KubernetesTarget:
                 f"  $ {done.typed}\n  {done.err.strip()}\nNext: make kind, with DOCKER_HOST as then"
             )
         return done
+
+
+def interfaces(said: str) -> dict[str, tuple[str, ...]]:
+    """Return the interfaces with their addresses, from what `ip` said. Of one without any it says `{}`."""
+    return {link["ifname"]: tuple(one["local"] for one in link["addr_info"]) for link in json.loads(said) if link}
 
 
 def pods_of(items: Iterable[Mapping[str, Any]], order: Sequence[str]) -> Iterator[Pod]:

@@ -89,4 +89,10 @@ def who(line: str) -> str:
 
 
 def _read(env: Env, places: Iterable[str]) -> dict[str, list[str]]:
-    return {place: env.ask(at(place, "cat", LOG)).out.splitlines() for place in places}
+    """Return the lines of each place, in which a pod has the name that it has here."""
+    return {place: [_named(env, line) for line in env.ask(at(place, "cat", LOG)).out.splitlines()] for place in places}
+
+
+def _named(env: Env, line: str) -> str:
+    when, gap, said = line.partition(" ")
+    return f"{when}{gap}{env.on.pod_called(said)}"

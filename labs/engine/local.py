@@ -5,7 +5,6 @@ a Service its addresses, its NodePorts and its EndpointSlices: here they are mad
 """
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -17,7 +16,7 @@ from inventory.hosts import Host, Inventory
 from inventory.place import Place, pod_by_hand
 from labs.engine.cluster import V4, V6, Cluster, Node, Pod, Port, Service, plain
 from labs.engine.errors import CannotRunError, LabError
-from labs.engine.objects import service_of
+from labs.engine.objects import balanced, first_number, service_of
 from labs.engine.places import Command, Output, ask, at
 from labs.engine.target import Document, machine_of, machines, unknown
 
@@ -115,8 +114,7 @@ def whole(
     name: str, documents: Sequence[Document], cluster: Cluster, without: Collection[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Return the objects as an API server would keep them, with the slices that its controllers would add."""
-    lab = int(re.sub(r"\D", "", name) or 0)
-    number = count(lab * 20)
+    number = count(first_number(name))
     for document in documents:
         if document["kind"] == "EndpointSlice":
             yield {**document}
@@ -141,15 +139,11 @@ def _with_addresses(document: Document, number: Iterator[int]) -> dict[str, Any]
         ports = [{"nodePort": FIRST_NODE_PORT + at + 5 * i, **port} for i, port in enumerate(ports)]
     metadata = {"namespace": "default", **document["metadata"]}
     found: dict[str, Any] = {**document, "apiVersion": "v1", "metadata": metadata, "spec": {**spec, "ports": ports}}
-    return {**found, **_balanced(found["spec"], at)} if spec["type"] == "LoadBalancer" else found
-
-
-def _balanced(spec: dict[str, Any], at: int) -> dict[str, Any]:
-    """Return what a load balancer's controller would write, with addresses out of those for documents."""
+    if spec["type"] != "LoadBalancer":
+        return found
     if spec.get("externalTrafficPolicy") == "Local":
-        spec = {**spec, "healthCheckNodePort": FIRST_HEALTH_PORT + at}
-    ingress = [{"ip": f"203.0.113.{at + 1}"}, {"ip": f"2001:db8::1:{at:x}"}]
-    return {"spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}
+        found["spec"]["healthCheckNodePort"] = FIRST_HEALTH_PORT + at
+    return {**found, "status": balanced(at)}
 
 
 def _slice(service: Service, family: int, cluster: Cluster, without: Collection[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from inventory.place import Place
 from labs.engine.errors import CannotRunError
 
 ROOT = Path(__file__).resolve().parents[2]
+KUBECTL = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf")  # at a control plane
 LIMIT = 10.0  # seconds; what takes longer says so
 TOO_SLOW = 124
 

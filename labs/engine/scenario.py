@@ -16,7 +16,7 @@ from labs.engine.capture import Look
 from labs.engine.cluster import V4, Cluster, Service
 from labs.engine.errors import CannotRunError
 from labs.engine.packet import Endpoint
-from labs.engine.places import Command, at
+from labs.engine.places import KUBECTL, LIMIT, Command, at
 
 WEB, DNS, EMPTY = "web", "dns", "empty"
 CURL = ("curl", "-s", "--max-time", "2")
@@ -108,6 +108,10 @@ class Scenario:
 
     def curl(self, to: Endpoint, *more: str, place: str = "", hooked: bool = True) -> Command:
         return at(place or self.client, *CURL, *more, f"http://{to}/", hooked=hooked)
+
+    def kubectl(self, *words: str, seconds: float = LIMIT) -> Command:
+        """Ask the cluster's API as its administrator, where there is one (`cluster.control_plane`)."""
+        return at(self.cluster.control_plane, *KUBECTL, *words, seconds=seconds)
 
     def at_pod(self, name: str = "pod", pod: str = "", expression: str = ANYTHING, fold: int = 12) -> Look:
         """Look at a pod's own interface: what the application's requests look like on the wire."""

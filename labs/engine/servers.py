@@ -1,20 +1,63 @@
-"""The servers in the pods of the local cluster, which are ended and started without a kubelet.
+"""The servers in the pods of `web`: how one dies, how one leaves in order, and how all serve again.
 
-yield servers.end("web-2")                     in an act: it dies, and no EndpointSlice says so
-servers.serve_again(env)                       in reset(): every pod of `web` has its server
+    yield servers.end(on, "web-2")                         in an act: it dies, and no EndpointSlice says so
+    yield from servers.not_ready(on, FILE, "web-2")        the EndpointSlices say so
+    yield from servers.leave(on, FILE, "web-2", "shop")    it leaves in order
+    servers.serve_again(env)                               in reset(): every pod of `web` has its server
+
+Where a kubelet runs, it and the cluster's controllers write what EndpointSlices say, and a pod that is deleted is
+followed by another one. On the local cluster the reader does, in the file in which nodes read the lab's objects.
 """
 
 from labs.engine.env import Env
+from labs.engine.model import Commands
 from labs.engine.places import Command, at
-from labs.engine.scenario import WEB
+from labs.engine.scenario import WEB, Scenario
+
+CONFIG = "/run/web.conf"  # of a server in a pod of Kubernetes
+_WRITTEN = f"sed s/NAME/$HOSTNAME/g /etc/socklb/workload/web.conf >{CONFIG}"
+_READ = f"nginx -c {CONFIG} -s reload"
+_UNREADY, _TERMINATING = "s/ready: true/ready: false/", "s/terminating: false/terminating: true/"
 
 
-def end(pod: str) -> Command:
+def end(on: Scenario, pod: str) -> Command:
+    """End a server; where a kubelet would start it again at once, have it listen no more."""
+    if on.cluster.control_plane:
+        return at(pod, "sh", "-c", f"sed -i /listen/d {CONFIG} && {_READ}")
     return at(pod, "sh", "-c", f"kill $(cat /run/socklb/{pod}.pid)")
 
 
+def not_ready(on: Scenario, file: str, pod: str) -> Commands:
+    """Have the EndpointSlices say that the pod is not ready; where it is probed, wait for that."""
+    if on.cluster.control_plane:
+        name = on.cluster.pods[pod].itself
+        yield on.kubectl("wait", "--for=condition=Ready=false", f"pod/{name}", "--timeout=20s", seconds=30)
+    else:
+        yield from _say(on, file, pod, _UNREADY)
+
+
+def leave(on: Scenario, file: str, pod: str, service: str) -> Commands:
+    """Have the EndpointSlices of a Service say that the pod is leaving, and end it then."""
+    if on.cluster.control_plane:
+        yield on.kubectl("delete", "pod", on.cluster.pods[pod].itself, seconds=60)
+    else:
+        yield from _say(on, file, pod, f"{_UNREADY}; {_TERMINATING}")
+        yield at(on.asked, "socklb", "service", "list", service)
+        yield end(on, pod)
+
+
 def serve_again(env: Env) -> None:
-    for pod in env.on.cluster.serving(WEB):
-        runs = at(pod.name, "sh", "-c", f"kill -0 $(cat /run/socklb/{pod.name}.pid)")
-        if env.ask(runs).exit:
+    for pod in env.target.read().serving(WEB):
+        if pod.itself:
+            env.ask(at(pod.name, "sh", "-c", f"grep -q listen {CONFIG} || {{ {_WRITTEN} && {_READ}; }}"))
+        elif env.ask(at(pod.name, "sh", "-c", f"kill -0 $(cat /run/socklb/{pod.name}.pid)")).exit:
             env.ask(at(pod.name, "nginx", "-c", f"/etc/socklb/workload/{pod.name}.conf"))
+    if env.on.cluster.control_plane:
+        env.ask(env.on.kubectl("rollout", "status", f"deployment/{WEB}", "--timeout=60s", seconds=70))
+        env.target.read()
+
+
+def _say(on: Scenario, file: str, pod: str, edit: str) -> Commands:
+    """Have the EndpointSlice for IPv4 say something else of a pod, on every node."""
+    for node in on.nodes:
+        yield at(node, "sed", "-i", f"/- {on.address(pod)}$/,/terminating/ {{ {edit} }}", file)

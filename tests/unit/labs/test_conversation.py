@@ -45,3 +45,11 @@ def test_answered_demands_that_who_is_asked_on_the_wire_is_who_answers() -> None
     assert answered(capture(), on, must).verdict is Verdict.FALSE
     assert answered(capture(*right), on, must, at_least=2).verdict is Verdict.FALSE
     assert answered(capture(*right, dropped=1), on, must).verdict is Verdict.DOUBT
+
+
+def test_a_probe_that_only_connects_is_silent_and_one_who_asks_or_is_not_answered_is_none() -> None:
+    syn, accepted, asked, _ = exchange(CLIENT, WEB_2, HTTP)
+    probe = (syn, accepted, packet(CLIENT, WEB_2, "ACK"))
+    assert [one.silent for one in conversations(probe)] == [True]
+    assert [one.silent for one in conversations((*probe, asked))] == [False]
+    assert [one.silent for one in conversations((syn, syn))] == [False]

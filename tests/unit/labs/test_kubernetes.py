@@ -1,9 +1,10 @@
 """What the API says of pods and Services, as a lab knows them."""
 
+import json
 from typing import Any
 
-from labs.engine.kubernetes import pods_of
-from labs.engine.objects import service_of
+from labs.engine.kubernetes import interfaces, pods_of
+from labs.engine.objects import balanced, first_number, service_of
 
 ORDER = ("worker", "worker2", "control-plane")
 
@@ -62,3 +63,15 @@ def test_a_service_has_the_pods_of_its_selector_and_ports_as_defaulted() -> None
 def test_a_headless_service_has_no_address() -> None:
     spec = {"selector": {"app": "web"}, "clusterIPs": ["None"]}
     assert service_of({"metadata": {"name": "shop"}, "spec": spec}).addresses == ()
+
+
+def test_a_service_of_type_load_balancer_has_the_same_addresses_on_every_inventory() -> None:
+    spec = {"selector": {"app": "web"}, "clusterIPs": ["10.96.0.10"]}
+    status = balanced(first_number("lab-07") + 1)
+    service = service_of({"metadata": {"name": "direct"}, "spec": spec, "status": status})
+    assert service.balancers == ("203.0.113.142", "2001:db8::1:8d")
+
+
+def test_an_interface_without_such_an_address_is_left_out() -> None:
+    eth0 = {"ifname": "eth0", "addr_info": [{"local": "172.18.0.5"}, {"local": "fc00::5"}]}
+    assert interfaces(json.dumps([{}, eth0])) == {"eth0": ("172.18.0.5", "fc00::5")}
