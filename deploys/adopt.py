@@ -13,10 +13,15 @@ from roles.agent import agent
 from roles.kubernetes import account, dependants, kube_proxy_gone
 from roles.operations import barrier
 
+is_node = "nodes" in host.groups
+
 account()
 barrier(name="The agent has its account")
-agent()
+if is_node:
+    agent()
 barrier(name="Every agent serves")
-dependants()
-if host.data.get("kube_proxy") == "remove":
+if is_node:
+    dependants()
+barrier(name="It is told what depends on kube-proxy")
+if is_node and host.data.get("kube_proxy") == "remove":
     kube_proxy_gone()

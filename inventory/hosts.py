@@ -130,6 +130,11 @@ def short_name(host: AnyHost) -> str:
     return host.name.rsplit("/", 1)[-1]
 
 
+def container_of(host: AnyHost) -> str:
+    """Return the container that is a host of docker or kind: it is called like the host, or as its data says."""
+    return host.data.get("container") or short_name(host)
+
+
 def _values(file: Path) -> dict[str, Any]:
     return {name: value for name, value in runpy.run_path(str(file)).items() if not name.startswith("_")}
 

@@ -1,5 +1,7 @@
 """A real Kubernetes on this machine: the nodes of a kind cluster, which the first command on one of them makes.
 
+`outside` is a client that is no node: a container beside them, which the first command on it makes.
+
 Its name and how many workers it has: inventory/group_data/kind.py.
 pyinfra inventory/kind.py deploys/cluster.py
 """
@@ -16,3 +18,4 @@ control_plane = [f"@kind/{_data.kind_cluster}-control-plane"]
 workers = [_worker(number) for number in range(1, _data.kind_workers + 1)]
 nodes = control_plane + workers
 kubernetes = nodes  # they run a kubelet: pods and Services come from the API
+outside = [("@kind/outside", {"container": f"{_data.kind_cluster}-outside"})]

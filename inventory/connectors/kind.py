@@ -4,7 +4,8 @@ pyinfra's own @docker would take a name without a container for an image, and pu
 docker answers: deploys/teardown.py must not make the cluster that it removes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from pyinfra.api.command import FunctionCommand
@@ -12,16 +13,18 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
 
-from inventory.connectors import kind_cluster
+from inventory.connectors import kind_cluster, kind_outside
 from inventory.connectors.entering import EnteringConnector
 from inventory.connectors.host import lock
 from inventory.connectors.kind_cluster import ClusterError, Wanted
+from inventory.hosts import container_of
 
 PREFIX = "@kind/"
 
 
 class KindData(TypedDict):
     kind_cluster: str
+    container: str
     kind_image: str
     kind_workers: int
     kind_api_port: int
@@ -37,6 +40,7 @@ class KindConnector(EnteringConnector):
     data_cls = KindData
     data_meta = {  # noqa: RUF012
         "kind_cluster": DataMeta("name of the cluster"),
+        "container": DataMeta("the container, where it is not called like the host: of a machine that is no node", ""),
         "kind_image": DataMeta("image of its nodes; must be in docker"),
         "kind_workers": DataMeta("how many workers it has", 2),
         "kind_api_port": DataMeta("the API server's port on this machine; 0: any that is free", 0),
@@ -64,20 +68,28 @@ class KindConnector(EnteringConnector):
 
     @override
     def enter(self) -> list[str]:
-        name = self.data["kind_cluster"]
+        wanted, adopt = self._wanted(), self.data["adopt"] == "yes"
+        self._once(wanted.name, partial(kind_cluster.ensure, wanted, adopt))
+        if beside := self.data["container"]:
+            self._once(beside, partial(kind_outside.ensure, beside, wanted))
+        return ["docker", "exec", "--interactive", container_of(self.host)]
+
+    def _once(self, name: str, ensure: Callable[[], None]) -> None:
         if name not in self.outcomes:
             with lock():  # the other nodes' greenlets wait here, and find what came of it
                 if name not in self.outcomes:
-                    self.outcomes[name] = self._ensured()
+                    self.outcomes[name] = self._outcome(ensure)
         if error := self.outcomes[name]:
             raise ClusterError(self._said_once(error))
-        return ["docker", "exec", "--interactive", self.node]
 
     @override
     def removal(self) -> Iterator[FunctionCommand]:
-        """A kind cluster is removed as a whole, by its control plane."""
-        name = self.data["kind_cluster"]
-        if self.host == self.state.inventory.get_group("control_plane")[0] and kind_cluster.removable(name):
+        """A kind cluster is removed as a whole, by its control plane; what stands beside it by itself."""
+        name, beside = self.data["kind_cluster"], self.data["container"]
+        if beside:
+            if kind_outside.removable(beside):
+                yield FunctionCommand(kind_outside.remove, (beside,), {})
+        elif self.host == self.state.inventory.get_group("control_plane")[0] and kind_cluster.removable(name):
             yield FunctionCommand(kind_cluster.remove, (name,), {})
 
     def _said_once(self, error: ClusterError) -> str:
@@ -87,9 +99,9 @@ class KindConnector(EnteringConnector):
         self.told.add(text)
         return text
 
-    def _ensured(self) -> ClusterError | None:
+    def _outcome(self, ensure: Callable[[], None]) -> ClusterError | None:
         try:
-            kind_cluster.ensure(self._wanted(), adopt=self.data["adopt"] == "yes")
+            ensure()
         except ClusterError as error:
             return error
         return None

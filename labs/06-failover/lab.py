@@ -13,7 +13,6 @@ from labs.engine.env import Env
 from labs.engine.evidence import Seen
 from labs.engine.load import LOG, Load, look_at_load
 from labs.engine.model import Commands, Lab
-from labs.engine.needs import inventories
 from labs.engine.packet import Endpoint
 from labs.engine.places import at
 from labs.engine.scenario import Scenario
@@ -21,7 +20,7 @@ from labs.engine.stage import serve
 
 SHOP = "shop"
 FILE = "/etc/socklb/manifests/lab-06.yaml"  # where each node of the local cluster reads the Service of objects.yaml
-lab = Lab(minutes=15, needs=[inventories("local", because="on kind it has not been tried")])
+lab = Lab(minutes=15)
 
 
 def asked(on: Scenario) -> dict[str, Endpoint]:

@@ -1,10 +1,10 @@
-"""The tools that a person needs on every node to look at the network."""
+"""The tools that a person needs on every machine to look at the network, and labs to ask questions."""
 
 from pyinfra.api.deploy import deploy
 
 from roles.operations import tools
 
-PACKAGES = {"tcpdump": "tcpdump", "ping": "iputils-ping", "netstat": "net-tools", "curl": "curl"}
+PACKAGES = {"tcpdump": "tcpdump", "ping": "iputils-ping", "netstat": "net-tools", "curl": "curl", "python3": "python3"}
 
 
 @deploy("base")

@@ -1,7 +1,7 @@
 """Makes a machine a node: the others by name, forwarding, and native routes to the pods of the other nodes (no tunnel).
 
-The machine itself, in the local cluster a container-like node, comes from the inventory's connector. A node of
-kind is known by name already, and the routes of Kubernetes' nodes are the agent's: Nodes come and go.
+The machine itself, in the local cluster a container-like node, comes from the inventory's connector. On kind it is
+known by name already, and the routes of nodes of Kubernetes are the agent's: Nodes come and go.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from pyinfra.context import host
 from pyinfra.context import inventory as hosts
 
 from inventory.hosts import short_name
-from roles.node.operations import names, routes, sysctls
+from roles.node.operations import names, no_way_out, routes, sysctls
 
 FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 
@@ -22,9 +22,11 @@ FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 def node(native: Collection[int] = (4, 6)) -> None:
     """Have native routes in these address families. In another one somebody else leads to the other nodes' pods."""
     kubernetes = "kubernetes" in host.groups
-    if not kubernetes or "machines" in host.groups:
+    if "kubernetes" not in hosts.groups or "machines" in host.groups:
         lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
         names(name="The machines by name", lines=lines)
+    if host.data.get("container"):
+        no_way_out(name="No route but to the nodes")
     if "nodes" in host.groups:
         sysctls(name="Forward packets", values=FORWARD)
     if "nodes" in host.groups and not kubernetes:

@@ -37,6 +37,23 @@ class Sysctls(FactBase[dict[str, str]]):
         return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in output)}
 
 
+class DefaultRoutes(FactBase[list[str]]):
+    """The address families, as options of `ip`, that have a default route."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def requires_command(self) -> str:
+        return "ip"
+
+    def command(self) -> str:
+        return 'for family in -4 -6; do ip $family route show default | sed -n "1s/.*/$family/p"; done'
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
 class Routes(FactBase[dict[str, str]]):
     """Routes through a gateway, destination to gateway, IPv4 and IPv6."""
 

@@ -9,7 +9,7 @@ from pyinfra.context import host
 
 from inventory.connectors.entering import EnteringConnector
 from inventory.connectors.host import NodeError
-from roles.node.facts import Names, Routes, Sysctls
+from roles.node.facts import DefaultRoutes, Names, Routes, Sysctls
 from roles.operations import failure
 
 
@@ -45,6 +45,15 @@ def routes(wanted: Mapping[str, str], unwanted: Sequence[str] = ()) -> Generator
         yield StringCommand(" && ".join(wrong))
     else:
         host.noop("routes are as wanted")
+
+
+@operation()
+def no_way_out() -> Generator[StringCommand, None, None]:
+    """Make sure that nothing leads to where no other route does."""
+    if families := host.get_fact(DefaultRoutes):
+        yield StringCommand(" && ".join(f"ip {family} route delete default" for family in families))
+    else:
+        host.noop("no default route")
 
 
 @operation()

@@ -59,6 +59,8 @@ def test_the_kind_inventory_names_the_nodes_as_kind_does() -> None:
     for group in ("nodes", "kubernetes"):
         assert [hosts.short_name(host) for host in inventory.get_group(group)] == names
     assert [hosts.short_name(host) for host in inventory.get_group("workers")] == names[1:]
+    (outside,) = inventory.get_group("outside")
+    assert (hosts.short_name(outside), hosts.container_of(outside)) == ("outside", "socklb-outside")
 
 
 def test_the_group_named_like_the_file_wins(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_docker_that_does_not_answer_is_told_once_and_not_for_every_node(tmp_p
     done = pyinfra("inventory/kind.py", "deploys/cluster.py", "-y", PATH=f"{tmp_path}:/usr/bin:/bin")
     assert done.returncode != 0
     assert done.stderr.count("Cannot connect to the Docker daemon. Next: start docker, or set DOCKER_HOST") == 1
-    assert done.stderr.count("as above") == 2
+    assert done.stderr.count("as above") == 3
     assert "Traceback" not in done.stderr
 
 

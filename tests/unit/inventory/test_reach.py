@@ -41,6 +41,11 @@ SSH_DATA = {
             ["docker", "exec", "--interactive", "socklb-worker", "echo", "a b"],
             id="kind",
         ),
+        pytest.param(
+            host("@kind/outside", container="socklb-outside"),
+            ["docker", "exec", "--interactive", "socklb-outside", "echo", "a b"],
+            id="beside kind",
+        ),
         pytest.param(host("node-1"), ["ssh", "-o", "BatchMode=yes", "node-1", "--", "echo 'a b'"], id="plain name"),
         pytest.param(host("@ssh/node-1"), ["ssh", "-o", "BatchMode=yes", "node-1", "--", "echo 'a b'"], id="ssh"),
         pytest.param(

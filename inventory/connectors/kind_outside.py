@@ -1,0 +1,60 @@
+"""A client outside of a kind cluster: a container on the cluster's network that is no node, of the nodes' image.
+
+    ensure("socklb-outside", Wanted("socklb", …))    make it, or start it
+    remove("socklb-outside")                         also with nothing there
+
+What leads out of the network besides, docker's own route, the deploys take away (roles/node).
+"""
+
+import sys
+
+from inventory.connectors import host
+from inventory.connectors.kind_cluster import ClusterError, Wanted, docker
+
+MARK = "socklb.outside"  # a label of ours: a container without it is somebody else's
+
+
+def ensure(name: str, wanted: Wanted) -> None:
+    """Make sure that it runs, beside a cluster that is there. The caller holds host.lock().
+
+    Raises:
+        ClusterError: it cannot be made, or the name is taken by a container of somebody else.
+    """
+    if not _is_there(name):
+        print(f"Making {name}, a client outside of the cluster", file=sys.stderr)
+        docker("run", "--detach", "--pull=never", "--name", name, *_as_a_machine(wanted), wanted.image, "infinity")
+    docker("container", "start", name)
+
+
+def removable(name: str) -> bool:
+    """Say whether remove() has anything to do.
+
+    Raises:
+        ClusterError: it is somebody else's.
+    """
+    return _is_there(name)
+
+
+def remove(name: str) -> None:
+    with host.lock():
+        if removable(name):
+            docker("container", "rm", "--force", "--volumes", name)
+
+
+def _as_a_machine(wanted: Wanted) -> list[str]:
+    """It may set its own routes, and does nothing by itself."""
+    each_network = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
+    network, *_ = docker("container", "inspect", "--format", each_network, wanted.control_plane).split()
+    does = ("--hostname", "outside", "--network-alias", "outside", "--cap-add", "NET_ADMIN", "--entrypoint", "sleep")
+    return ["--label", f"{MARK}={wanted.name}", "--network", network, *does]
+
+
+def _is_there(name: str) -> bool:
+    named = ("container", "ls", "--all", "--quiet", "--filter", f"name=^{name}$")
+    there, ours = docker(*named).strip(), docker(*named, "--filter", f"label={MARK}").strip()
+    if there != ours:
+        raise ClusterError(
+            f"the container {name} was made by somebody else. Next: remove it (docker rm --force {name}), or choose "
+            "another name for the cluster in inventory/group_data/kind.py"
+        )
+    return bool(there)
