@@ -1,9 +1,10 @@
-"""Makes the local cluster an ordinary one: flannel's UDP tunnel between the nodes, kube-proxy's iptables for Services.
+"""Makes the cluster an ordinary one: flannel's UDP tunnel between the nodes, kube-proxy's iptables for Services.
 
 pyinfra inventory deploys/baseline.py
+pyinfra inventory/kind.py deploys/baseline.py
 
 The agent stays beside them for what processes of the node's cgroup ask; whatever is asked outside of it goes the
-ordinary way. `pyinfra inventory deploys/cluster.py` removes all of it again.
+ordinary way. deploys/cluster.py, on the same inventory, removes all of it again.
 """
 
 from pyinfra.api.exceptions import OperationError
@@ -12,23 +13,29 @@ from pyinfra.context import host
 from roles.agent import agent
 from roles.base import base
 from roles.baseline import MTU, applications, control_plane, flannel, kube_proxy, objects
+from roles.kubernetes import kubernetes, ready
+from roles.machine import GROUP
 from roles.node import node
 from roles.operations import barrier
 from roles.pods import pods
 from roles.workload import workload
 
 is_node = "nodes" in host.groups
+in_kubernetes = "kubernetes" in host.groups
 
-if "kubernetes" in host.groups:
+if GROUP in host.groups:
     raise OperationError(
-        f"{host.name} has a kubelet, and its cluster a network of its own; only the local cluster is made an ordinary "
-        "one. Next: pyinfra inventory/local.py deploys/baseline.py"
+        f"{host.name} is a machine of its own; only the local cluster and kind's are made ordinary ones. "
+        "Next: pyinfra inventory/local.py deploys/baseline.py"
     )
-
 base()
 node(native=(6,))  # IPv4 goes through the tunnel
-if is_node:
+if in_kubernetes:
+    kubernetes()
+elif is_node:
     control_plane()
+barrier(name="There is an API server")
+if is_node:
     pods(mtu=MTU)
 barrier(name="Every pod has its addresses")
 if is_node:
@@ -39,4 +46,7 @@ if is_node:
     flannel()
     kube_proxy()
     applications()
-    agent(packet_path=False)
+    agent(packet_path=False, node_routes=False)
+barrier(name="Every agent serves")
+if in_kubernetes:
+    ready()

@@ -38,7 +38,7 @@ if GROUP in host.groups:
         worker()
     barrier(name="Every machine is a Node")
 base()
-if is_node and not in_kubernetes:
+if is_node:
     baseline_gone()
 node()
 if in_kubernetes:

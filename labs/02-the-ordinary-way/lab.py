@@ -10,7 +10,7 @@ from labs.engine.capture import Look
 from labs.engine.conntrack import Remembered, listing, look_at_connection_tracking
 from labs.engine.evidence import Seen
 from labs.engine.model import Commands, Lab
-from labs.engine.needs import inventories, third_node, unhooked
+from labs.engine.needs import third_node, unhooked
 from labs.engine.packet import Endpoint
 from labs.engine.places import at
 from labs.engine.rules import Passed, follow_the_jumps, hop, read_the_counters
@@ -18,8 +18,7 @@ from labs.engine.scenario import WEB, Scenario, at_the_pod
 from labs.engine.two_ways import answering, ask_until, connection, connections, copies, ends, same
 
 TUNNEL, UDP = "flannel0", 8285  # flannel's interface, and the port of its UDP backend
-NO_OTHER = "deploys/baseline.py makes the ordinary cluster there alone"
-lab = Lab(minutes=25, deploy="baseline", needs=[inventories("local", because=NO_OTHER), unhooked])
+lab = Lab(minutes=25, deploy="baseline", needs=[unhooked])
 
 parts = lab.step("Who does what")
 

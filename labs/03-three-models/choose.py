@@ -1,6 +1,6 @@
 """A client that needs nobody to translate: it reads the EndpointSlices of a Service and picks a pod itself.
 
-python3 - web < choose.py        {"known": 3, "chosen": "10.244.2.3:8080", "answer": "web-2"}
+python3 - 172.18.0.2:6443 web < choose.py        {"known": 3, "chosen": "10.244.2.3:8080", "answer": "web-2"}
 """
 
 import base64
@@ -11,18 +11,26 @@ import ssl
 import sys
 from pathlib import Path
 
-ACCOUNT = Path("/etc/baseline/client.kubeconfig")  # a kubeconfig as JSON
+OF_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where a kubelet has made the pod
+OF_NODE = Path("/etc/baseline/client.kubeconfig")  # elsewhere: a kubeconfig as JSON
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3D"
 
 
-def endpoints(service: str) -> list[tuple[str, int]]:
+def account() -> tuple[str, str]:
+    """Return the token by which this pod is known to the API server, and the certificate by which it knows that."""
+    if OF_POD.exists():
+        return (OF_POD / "token").read_text(), (OF_POD / "ca.crt").read_text()
+    found = json.loads(OF_NODE.read_text())
+    authority: str = found["clusters"][0]["cluster"]["certificate-authority-data"]
+    return found["users"][0]["user"]["token"], base64.b64decode(authority).decode()
+
+
+def endpoints(api: str, service: str) -> list[tuple[str, int]]:
     """Return where the pods of a Service listen that are ready, as the API server knows it now."""
-    account = json.loads(ACCOUNT.read_text())
-    cluster, user = account["clusters"][0]["cluster"], account["users"][0]["user"]
-    trusted = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    address = cluster["server"].removeprefix("https://")
-    server = http.client.HTTPSConnection(address, timeout=2, context=trusted)
-    server.request("GET", SLICES + service, headers={"Authorization": f"Bearer {user['token']}"})
+    token, authority = account()
+    trusted = ssl.create_default_context(cadata=authority)
+    server = http.client.HTTPSConnection(api, timeout=2, context=trusted)
+    server.request("GET", SLICES + service, headers={"Authorization": f"Bearer {token}"})
     answer = server.getresponse()
     if answer.status != http.client.OK:
         sys.exit(f"choose.py: the API server says {answer.status} {answer.reason}")
@@ -43,6 +51,6 @@ def ask(address: str, port: int) -> str:
     return pod.getresponse().read().decode().strip()
 
 
-known = endpoints(sys.argv[1])
+known = endpoints(sys.argv[1], sys.argv[2])
 address, port = random.choice(known)
 print(json.dumps({"known": len(known), "chosen": f"{address}:{port}", "answer": ask(address, port)}))

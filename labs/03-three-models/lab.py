@@ -11,7 +11,7 @@ from labs.engine.env import Env
 from labs.engine.errors import NothingRecordedError
 from labs.engine.evidence import Seen
 from labs.engine.model import Commands, Lab
-from labs.engine.needs import inventories, unhooked
+from labs.engine.needs import unhooked
 from labs.engine.packet import Endpoint
 from labs.engine.places import Command, at
 from labs.engine.rules import Passed, follow_the_jumps, read_the_counters
@@ -20,8 +20,7 @@ from labs.engine.scenario import WEB, Scenario, at_the_pod
 HERE = Path(__file__).parent
 CYCLES = 600
 API = 6443
-NO_OTHER = "deploys/baseline.py makes a cluster with both ways there alone"
-lab = Lab(minutes=15, deploy="baseline", needs=[inventories("local", because=NO_OTHER), unhooked])
+lab = Lab(minutes=15, deploy="baseline", needs=[unhooked])
 
 
 def look(env: Env) -> None:
@@ -53,7 +52,7 @@ client = lab.step("Client-side: the application", [server], before=read_the_coun
 
 @client.act
 def ask_the_api_and_then_a_pod(on: Scenario) -> Commands:
-    yield at(on.client, "python3", "-", WEB, hooked=False, stdin=HERE / "choose.py")
+    yield at(on.client, "python3", "-", str(api(on)), WEB, hooked=False, stdin=HERE / "choose.py")
 
 
 @client.check
@@ -61,8 +60,7 @@ def the_application_chooses(seen: Seen) -> Iterator[c.Claim]:
     chosen = json.loads(seen.said("python3").out or "{}")
     yield from nobody_translates(seen)
     yield c.equal("application: it knows every pod", chosen.get("known"), len(seen.on.backends()))
-    api = Endpoint(seen.on.address(seen.on.nodes[0]), API)
-    yield c.sees(seen.capture("pod"), api, "and for that it must ask the API, with an account of its own")
+    yield c.sees(seen.capture("pod"), api(seen.on), "and for that it must ask the API, with an account of its own")
 
 
 hook = lab.step("Socket: the kernel, once", [server], before=read_the_counters, captures=at_the_pod, observe=look)
@@ -101,6 +99,11 @@ def figures_of_both(seen: Seen) -> Iterator[c.Claim]:
         complete = (found.get("answered"), len(connects)) == (CYCLES, len(seen.on.backends()))
         must = f"{who}: connect() and request, times those to the pod itself, of {CYCLES} answered by every pod"
         yield c.true(must, complete, told or "no figures")
+
+
+def api(on: Scenario) -> Endpoint:
+    """Return where the API server listens: on the control plane, which is the first of the nodes."""
+    return Endpoint(on.address(on.nodes[0]), API)
 
 
 def ask(on: Scenario, *, hooked: bool = True) -> Command:

@@ -12,17 +12,18 @@ from labs.engine.agents import Agents
 from labs.engine.evidence import Seen
 from labs.engine.load import FAILED, LOG, Load
 from labs.engine.model import Commands, Lab
-from labs.engine.needs import client_outside, inventories
+from labs.engine.needs import client_outside
 from labs.engine.places import at
 from labs.engine.scenario import WEB, Scenario
 
+from . import kube_proxy
 from . import takeover as t
 from .takeover import Counted, Streams
 
 RULES = ("sh", "-c", "iptables-save 2>/dev/null | grep KUBE-SVC | wc -l")
 GONE = ("sh", "-c", f'while socklb status | grep -q "{t.LEFT}"; do sleep 1; done; socklb status')
 TRACKING = ("sh", "-c", "iptables-save --table nat 2>/dev/null | grep MASQUERADE")
-lab = Lab(minutes=20, deploy="baseline", needs=[inventories("local", because=t.NO_OTHER), client_outside])
+lab = Lab(minutes=20, deploy="baseline", needs=[client_outside])
 lab.reset(t.all_ends)
 
 
@@ -73,7 +74,7 @@ packets = lab.step("Packets too", builds_on=[ordinary, beside], before=t.goes_on
 
 @packets.act
 def serve_packets(on: Scenario) -> Commands:
-    yield from t.each_node(on, "sed", "-i", "s/^packet_path = false/packet_path = true/", t.CONFIG)
+    yield from kube_proxy.each_node(on, "sed", "-i", "s/^packet_path = false/packet_path = true/", t.CONFIG)
     for node in on.nodes:
         yield from agents.restarted(on, node)
 
@@ -91,8 +92,8 @@ stopped = lab.step("kube-proxy stops", builds_on=[ordinary, packets], before=t.g
 
 @stopped.act
 def stop_kube_proxy(on: Scenario) -> Commands:
-    yield from t.each_node(on, "start-stop-daemon", "--stop", "--pidfile", t.PIDFILE, "--retry", "5")
-    yield from t.each_node(on, *RULES)
+    yield from kube_proxy.stop(on)
+    yield from kube_proxy.each_node(on, *RULES)
     yield at(on.client_node, "socklb", "status")
 
 
@@ -110,8 +111,8 @@ removed = lab.step("Its rules are removed", builds_on=[ordinary, stopped], befor
 
 @removed.act
 def remove_rules(on: Scenario) -> Commands:
-    yield from t.each_node(on, t.PROXY, "--cleanup")
-    yield from t.each_node(on, *RULES)
+    yield from kube_proxy.remove_rules(on)
+    yield from kube_proxy.each_node(on, *RULES)
     yield at(on.client_node, *GONE, seconds=30)
     yield at(on.client_node, *TRACKING)
     yield from t.entries(on)

@@ -18,7 +18,8 @@ from labs.engine.rules import grown, read_rules
 from labs.engine.scenario import EMPTY, WEB, Scenario
 from labs.engine.stage import deploy
 
-NO_OTHER = "deploys/baseline.py makes a cluster with kube-proxy and the agent there alone"
+from . import kube_proxy
+
 STREAM, STREAM_LOG = (
     "stream",
     "/tmp/lab-stream.log",
@@ -27,10 +28,6 @@ NEWER, NEWER_LOG = "newer-stream", "/tmp/lab-newer-stream.log"
 PROGRAM = Path(__file__).with_name("stream.py").read_text()
 CONFIG = "/etc/socklb/socklb.toml"
 LEFT = "kube-proxy left rules"
-PROXY, PIDFILE = "/run/baseline/kube-proxy", "/run/baseline/kube-proxy.pid"
-HEALTHY = ("curl", "-fs", "http://127.0.0.1:10356/healthz")
-ADMIN, OBJECTS = "/etc/baseline/admin.kubeconfig", "/etc/socklb/manifests/lab-11.yaml"
-APPLY = f"[ ! -e {ADMIN} ] || $(dirname $(readlink {PROXY}))/kubectl --kubeconfig {ADMIN} apply --filename {OBJECTS}"
 
 
 @dataclass(frozen=True)
@@ -92,15 +89,13 @@ def translating(on: Scenario) -> dict[str, str]:
 def kube_proxy_alone(env: Env) -> None:
     """Begin with no agent and no hook, a load and streams that kube-proxy carries."""
     all_ends(env)
-    if any(env.ask(at(node, *HEALTHY)).exit for node in env.on.nodes):  # an earlier attempt has taken it over
+    if not kube_proxy.serves(env):  # an earlier attempt has taken it over
         deploy("baseline", env.screen)
     for node in env.on.nodes:
-        env.ask(at(node, "sh", "-c", f"ln -sf $(readlink /proc/$(cat {PIDFILE})/exe) {PROXY}"))
         env.ask(agents.stop(env.on, node))
         env.ask(at(node, "sed", "-i", "s/^packet_path = .*/packet_path = false/", CONFIG))
         env.ask(at(node, "socklb", "cleanup"))
-        if (applied := env.ask(at(node, "sh", "-c", APPLY))).exit:
-            raise CannotRunError(f"kube-proxy cannot be told of the Service {STREAM}: {applied.err.strip()}")
+        kube_proxy.knows_the_services(env, node)
     _see_what_fails(env)
     load.start(env, asked(env.on), env.on.backends())
     for pod, end in env.on.backends(STREAM).items():
@@ -204,11 +199,6 @@ def _endpoint(text: str) -> Endpoint:
 
 def _server(pod: str) -> str:
     return f"stream-server-{pod}"
-
-
-def each_node(on: Scenario, *words: str) -> Commands:
-    for node in on.nodes:
-        yield at(node, *words)
 
 
 def entries(on: Scenario) -> Commands:

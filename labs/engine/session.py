@@ -4,7 +4,7 @@ from labs.engine.env import Env
 from labs.engine.evidence import Evidence
 from labs.engine.language import chosen
 from labs.engine.language import gettext as _
-from labs.engine.model import Lab, Step, load
+from labs.engine.model import CLUSTER, Lab, Step, load
 from labs.engine.progress import state_folder
 from labs.engine.screen import Screen
 from labs.engine.stage import prepare, restore
@@ -30,10 +30,13 @@ class Session:
         prepare(self.lab, self.env())
         self.evidence.snapshot(self.target.cluster)
 
-    def restore(self) -> None:
-        """Bring the cluster to where it was. A cluster that is not there is told of before anything is forgotten."""
+    def restore(self, deploy: str | None = CLUSTER) -> None:
+        """Bring the cluster to where it was. A cluster that is not there is told of before anything is forgotten.
+
+        What the lab's deploy made goes, is made whole (`deploy` is the lab's own), or stays as it is (None).
+        """
         self.target.read()
-        restore(self.lab, self.env())
+        restore(self.lab, self.env(), deploy)
 
     def introduce(self) -> None:
         """Say what the lab is about."""

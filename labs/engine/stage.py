@@ -85,15 +85,15 @@ def _documents(lab: Lab) -> list[Document]:
     return [document for document in yaml.safe_load_all(lab.objects.read_text()) if document]
 
 
-def restore(lab: Lab, env: Env) -> None:
-    """Undo what the lab did, may have left, or brought along."""
+def restore(lab: Lab, env: Env, deploy: str | None = CLUSTER) -> None:
+    """Undo what the lab did, may have left, or brought along; None: the deploy that it asked for stays."""
     for function in lab.undo:
         function(env)
     if lab.objects.exists():
         env.target.remove(f"lab-{lab.number}")
         _until_forgotten(lab, env)
-    if lab.deploy != CLUSTER and deployed() in (lab.deploy, UNFINISHED):
-        _to(CLUSTER, env)
+    if deploy and lab.deploy != CLUSTER and deployed() in (lab.deploy, UNFINISHED):
+        _to(deploy, env)
 
 
 def _to(name: str, env: Env) -> None:

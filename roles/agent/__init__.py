@@ -9,6 +9,7 @@ from pyinfra.context import inventory as hosts
 from inventory.hosts import short_name
 from roles.agent.facts import CONFIG, KUBECONFIG, PROGRAM, UNIT
 from roles.agent.operations import LOG, account, bundle, service
+from roles.baseline.facts import There
 from roles.facts import Init
 from roles.kubectl import cluster
 from roles.kubernetes.facts import KubeProxy
@@ -27,23 +28,23 @@ PACKAGES = {
 
 
 @deploy("agent")
-def agent(packet_path: bool = True) -> None:
-    """The agent. On a node without a kubelet the packet path is left out where kube-proxy has that part."""
+def agent(packet_path: bool = True, node_routes: bool = True) -> None:
+    """The agent. Without packet path or routes to the other nodes' pods somebody else has that part."""
     systemd = host.get_fact(Init) == "systemd"
     if "kubernetes" in host.groups:
         tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
         account(name="Account at the Kubernetes API")
     bundle(name="Bundle", said=host.data.get("bundle"))
-    put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings(packet_path))})
+    put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings(packet_path, node_routes))})
     if systemd:
         put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})
     service(name="Service", systemd=systemd)
 
 
-def settings(packet_path: bool = True) -> dict[str, object]:
+def settings(packet_path: bool = True, node_routes: bool = True) -> dict[str, object]:
     """What the template needs: this node, its source, and the networks of the whole cluster."""
     if "kubernetes" in host.groups:
-        return _common() | _of_kubernetes()
+        return _common() | _of_kubernetes(packet_path, node_routes)
     cidrs = {cidr for node in hosts.get_group("nodes") for cidr in node.data.pod_cidrs}
     source = {"manifests": MANIFESTS, "max_flows": FEW_FLOWS}
     return _common() | {"source": source, "pod_cidrs": sorted(cidrs), "packet_path": packet_path}
@@ -60,12 +61,13 @@ def _common() -> dict[str, object]:
     }
 
 
-def _of_kubernetes() -> dict[str, object]:
+def _of_kubernetes(packet_path: bool, node_routes: bool) -> dict[str, object]:
     """Where somebody else's network plugin or kube-proxy is at work, its part is left to it."""
     own_network = not host.get_fact(OtherNetworks)
-    kube_proxy = cluster().get_fact(KubeProxy) and host.data.get("kube_proxy") != "remove"
+    goes = host.data.get("kube_proxy") == "remove" or cluster().get_fact(There)  # deploys/cluster.py removes that one
+    kube_proxy = cluster().get_fact(KubeProxy) and not goes
     return {
-        "source": {"kubeconfig": KUBECONFIG, "node_routes": own_network},
+        "source": {"kubeconfig": KUBECONFIG, "node_routes": own_network and node_routes},
         "pod_cidrs": sorted(host.data.pod_cidrs) if own_network else [],
-        "packet_path": not kube_proxy,
+        "packet_path": packet_path and not kube_proxy,
     }

@@ -1,7 +1,7 @@
-"""The ordinary way, on nodes without a kubelet: flannel with its UDP backend, and kube-proxy with iptables.
+"""The ordinary way: flannel with its UDP backend, and kube-proxy with iptables.
 
-Both follow a real API server, which runs beside etcd on the control plane's machine. It has the Nodes, Services and
-EndpointSlices that the role `workload` wrote, so kube-proxy serves what the agent serves.
+Both follow a real API server. Where there is no kubelet, it runs beside etcd on the control plane's machine, with the
+Nodes, Services and EndpointSlices that the role `workload` wrote, so kube-proxy serves what the agent serves.
 """
 
 import subprocess
@@ -12,9 +12,11 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from inventory.hosts import short_name
-from roles.baseline.facts import AUTHORITY, HOME, RUN
+from roles.baseline.facts import AUTHORITY, HOME, RUN, KubeadmVersion, There
+from roles.baseline.in_kubernetes import FLANNELD, certified, ipv6_routes, kube_proxy_installed, program
 from roles.baseline.operations import Process, account, gone, key, objects_applied, processes, tun_device
-from roles.kubectl import cluster
+from roles.kubectl import applied, cluster
+from roles.kubernetes import kube_proxy_gone
 from roles.node import plain_addresses
 from roles.operations import put_files
 from roles.templates import render
@@ -27,6 +29,8 @@ ETCD, PEERS = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
 KEY, TOKENS, RBAC = f"{HOME}/sa.key", f"{HOME}/tokens.csv", f"{HOME}/rbac.yaml"
 NETWORK, CONFIG = f"{HOME}/net-conf.json", f"{HOME}/kube-proxy.yaml"
 ADMIN, FLANNEL, PROXY = (f"{HOME}/{user}.kubeconfig" for user in ("admin", "flannel", "kube-proxy"))
+KUBEADM = f"{HOME}/kubeadm.yaml"
+CLIENT, PODS = ("User", "client"), ("Group", "system:serviceaccounts:default")
 OBJECTS = (RBAC, *(f"{MANIFESTS}/{name}.yaml" for name in ("nodes", "services", "endpointslices")))
 
 
@@ -42,25 +46,45 @@ def control_plane() -> None:
 
 @deploy("objects")
 def objects() -> None:
-    """Bring what the role `workload` wrote to the API server. The Nodes must be there before kube-proxy and flannel."""
+    """Bring what the role `workload` wrote to the API server. The Nodes must be there before kube-proxy and flannel.
+
+    In Kubernetes they are there.
+    """
     if host != cluster():
         return
+    if "kubernetes" in host.groups:
+        values = {"version": host.get_fact(KubeadmVersion), "pods": host.data.pod_cidrs}
+        config = render(HERE, "kubeadm.yaml", services=host.data.service_cidrs, **values)
+        put_files(name="For kubeadm, and rights", files={KUBEADM: config, RBAC: render(HERE, "rbac.yaml", client=PODS)})
+        applied(name="Rights", path=RBAC)
+        return
     account(name="Administrator's account", path=ADMIN, user="admin")
-    put_files(name="Rights", files={RBAC: render(HERE, "rbac.yaml")})
+    put_files(name="Rights", files={RBAC: render(HERE, "rbac.yaml", client=CLIENT)})
     objects_applied(name="Objects", kubectl=f"{_program('kubectl')} --kubeconfig {ADMIN}", files=OBJECTS)
 
 
 @deploy("flannel")
 def flannel() -> None:
-    cidr = host.data.cluster_cidrs[0]  # its UDP backend knows IPv4 alone
-    account(name="Account", path=FLANNEL, user="flannel")
+    in_kubernetes = "kubernetes" in host.groups
+    cidr, *_ = host.data.pod_cidrs if in_kubernetes else host.data.cluster_cidrs  # its UDP backend knows IPv4 alone
+    if in_kubernetes:
+        program(name="The program flanneld", source=_program("flanneld"), path=FLANNELD)
+        ipv6_routes(name="IPv6 routes to the other nodes' pods, none of IPv4")
+        certified(name="Account", path=FLANNEL, user="flannel", config=KUBEADM)
+    else:
+        account(name="Account", path=FLANNEL, user="flannel")
     put_files(name="Configuration", files={NETWORK: render(HERE, "net-conf.json", cidr=cidr)})
     tun_device(name="/dev/net/tun")
-    processes(name="flanneld", wanted=[_flanneld()])
+    processes(name="flanneld", wanted=[_flanneld(FLANNELD if in_kubernetes else _program("flanneld"))])
 
 
 @deploy("kube-proxy")
 def kube_proxy() -> None:
+    """Where a kubelet runs, as kubeadm installs it."""
+    if "kubernetes" in host.groups:
+        if host == cluster():
+            kube_proxy_installed(name="kube-proxy", config=KUBEADM)
+        return
     text = render(HERE, "kube-proxy.yaml", node=short_name(host), account=PROXY, cidrs=host.data.cluster_cidrs)
     account(name="Account", path=PROXY, user="kube-proxy")
     put_files(name="Configuration", files={CONFIG: text})
@@ -69,13 +93,20 @@ def kube_proxy() -> None:
 
 @deploy("applications")
 def applications() -> None:
-    """Give those that read EndpointSlices themselves an account, which pods see as a file of their node."""
-    account(name="Account", path=f"{HOME}/client.kubeconfig", user="client")
+    """Give those that read EndpointSlices themselves an account, which pods see as a file of their node.
+
+    In Kubernetes each pod has one.
+    """
+    if "kubernetes" not in host.groups:
+        account(name="Account", path=f"{HOME}/client.kubeconfig", user="client")
 
 
 @deploy("baseline gone")
 def baseline_gone() -> None:
-    gone(name="No kube-proxy and no flannel of ours")
+    in_kubernetes = "kubernetes" in host.groups
+    if in_kubernetes and cluster().get_fact(There):
+        kube_proxy_gone()
+    gone(name="No kube-proxy and no flannel of ours", in_kubernetes=in_kubernetes)
 
 
 def _etcd() -> Process:
@@ -106,9 +137,9 @@ def _api_server() -> Process:
     return Process("kube-apiserver", words, ready=ready, reads=(KEY, TOKENS))
 
 
-def _flanneld() -> Process:
+def _flanneld(program: str) -> Process:
     words = (
-        _program("flanneld"),
+        program,
         "--kube-subnet-mgr",
         f"--kubeconfig-file={FLANNEL}",
         f"--net-config-path={NETWORK}",
@@ -130,12 +161,12 @@ def _kube_proxy() -> Process:
 
 
 def _program(name: str) -> str:
-    return f"{_programs()}/{name}"
+    return f"{_built(('flanneld',) if 'kubernetes' in host.groups else PROGRAMS)}/{name}"
 
 
 @cache
-def _programs() -> str:
-    """The folder of the programs, which are built where they are not there; a node sees it at the same path."""
+def _built(programs: tuple[str, ...]) -> str:
+    """Return the folder of these, built where they are not there; a local node sees it at the same path."""
     build = HERE.parents[1] / "images" / "programs.sh"
-    done = subprocess.run([build, *PROGRAMS], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([build, *programs], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()

@@ -7,6 +7,7 @@ from shlex import quote
 from pyinfra.api.facts import FactBase
 
 HOME = "/etc/baseline"
+OPT = "/opt/baseline"  # programs, on nodes that do not see this machine's
 RUN = "/run/baseline"
 AUTHORITY = f"{RUN}/certificates/apiserver.crt"  # the API server signs its own certificate
 APPLIED = f"{RUN}/applied"  # digests of the files whose objects the API server has
@@ -55,3 +56,31 @@ class Authority(FactBase[str]):
 
     def process(self, output: list[str]) -> str:
         return b64encode("".join(f"{line}\n" for line in output).encode()).decode()
+
+
+class KubeadmVersion(FactBase[str]):
+    """The version of kubeadm, such as v1.34.4."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        return "kubeadm version --output short"
+
+    def process(self, output: list[str]) -> str:
+        return output[0]
+
+
+class Certified(FactBase[str]):
+    """A kubeconfig by which the API server knows this user; each time another one, empty without the configuration."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self, user: str, config: str) -> str:
+        return f"[ ! -e {config} ] || kubeadm kubeconfig user --client-name {quote(user)} --config {config}"
+
+    def process(self, output: list[str]) -> str:
+        return "".join(f"{line}\n" for line in output)

@@ -9,17 +9,17 @@ from pyinfra.api.command import FileUploadCommand, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from roles.baseline.facts import APPLIED, HOME, RUN, Authority, Holding, There
-from roles.kubectl import cluster
+from roles.baseline.facts import APPLIED, HOME, OPT, RUN, Authority, Holding, There
+from roles.kubectl import KUBECTL, cluster
 from roles.node import plain_addresses
 from roles.operations import write_files
 from roles.templates import render
 
-# Chains and rules of kube-proxy and flannel leave, whoever else has rules keeps them; a table that is empty then goes.
+# These chains and rules leave, whoever else has rules keeps them; a table that is empty then goes.
 RULES_GONE = """\
 for family in ip:iptables ip6:ip6tables; do
     tables=${family#*:}
-    $tables-save 2>/dev/null | grep -vE 'KUBE-|FLANNEL-' | $tables-restore
+    $tables-save 2>/dev/null | grep -vE "$0" | $tables-restore
     for table in raw mangle nat filter; do
         $tables-save -t $table 2>/dev/null | grep -q ^-A || nft delete table "${family%:*}" $table 2>/dev/null || true
     done
@@ -117,13 +117,16 @@ def objects_applied(kubectl: str, files: Sequence[str]) -> Generator[StringComma
 
 
 @operation()
-def gone() -> Generator[StringCommand, None, None]:
-    """Remove the processes and all that they and their set-up made here."""
+def gone(in_kubernetes: bool) -> Generator[StringCommand, None, None]:
+    """Remove the processes and all that they and their set-up made here. A kubelet has rules like kube-proxy's own."""
     if not host.get_fact(There):
         host.noop("nothing of them is there")
         return
     ended = " && ".join(_stop(name) for name in ("flanneld", "kube-proxy", "kube-apiserver", "etcd"))
     yield StringCommand(ended)
-    yield StringCommand("sh", "-c", shlex.quote(RULES_GONE))
+    yield StringCommand("sh", "-c", shlex.quote(RULES_GONE), "FLANNEL-" if in_kubernetes else "'KUBE-|FLANNEL-'")
     yield StringCommand("conntrack -F 2>/dev/null")
-    yield StringCommand(f"rm -rf {HOME} {RUN} /run/flannel /run/xtables.lock /dev/net")
+    if in_kubernetes and host == cluster():
+        yield StringCommand(f"{KUBECTL} delete --ignore-not-found --filename {HOME}/rbac.yaml")
+    devices = "" if in_kubernetes else "/run/xtables.lock /dev/net"
+    yield StringCommand(f"rm -rf {HOME} {RUN} {OPT} /run/flannel {devices}")

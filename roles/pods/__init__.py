@@ -20,7 +20,7 @@ PACKAGES = {"bridge": "containernetworking-plugins", "host-local": "containernet
 @deploy("pods")
 def pods(mtu: int | None = None) -> None:
     if "kubernetes" in host.groups:
-        cni_network(name="CNI configuration")
+        cni_network(name="CNI configuration", mtu=mtu)
         return
     tools(name="CNI plugins", packages=PACKAGES)
     put_files(name="The command pod", files={"/usr/local/bin/pod": POD.read_text()}, mode="755")

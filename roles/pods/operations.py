@@ -32,22 +32,25 @@ def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]
 
 
 @operation()
-def cni_network() -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Give the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node. Another stays."""
+def cni_network(mtu: int | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
+    """Give the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node. Another stays.
+
+    Pods that are there keep the MTU that they have; their node tells them where a packet must be smaller.
+    """
     if others := host.get_fact(OtherNetworks):
         host.noop(f"the network is that of {', '.join(others)}")
         return
     nodes = cluster().get_fact(Nodes)
     name = short_name(host)
     if name in nodes and nodes[name]["pod_cidrs"]:
-        yield from write_files({CONFLIST: conflist(nodes[name]["pod_cidrs"])})
+        yield from write_files({CONFLIST: conflist(nodes[name]["pod_cidrs"], mtu)})
     else:
         yield failure(f"the cluster has no Node {name} with pod CIDRs. Next: kubectl describe node {name}")
 
 
-def conflist(pod_cidrs: Sequence[str]) -> str:
+def conflist(pod_cidrs: Sequence[str], mtu: int | None = None) -> str:
     """Point to point, for kind's own image has no bridge plugin. No masquerading: that is the agent's."""
-    plugin = {
+    plugin: dict[str, object] = {
         "type": "ptp",
         "ipMasq": False,
         "ipam": {
@@ -57,4 +60,5 @@ def conflist(pod_cidrs: Sequence[str]) -> str:
             "ranges": [[{"subnet": cidr}] for cidr in pod_cidrs],
         },
     }
+    plugin |= {"mtu": mtu} if mtu else {}
     return json.dumps({"cniVersion": "0.4.0", "name": "socklb", "plugins": [plugin]}, indent=2) + "\n"

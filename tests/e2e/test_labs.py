@@ -1,6 +1,7 @@
 """The labs on kind: the same files, with places, addresses and pods from the cluster's own API."""
 
 import io
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,10 +50,32 @@ def test_every_claim_of_the_first_lab_holds_and_no_step_is_skipped(tmp_path: Pat
     assert len(before) == len(load("01").steps)
 
 
-@pytest.mark.parametrize("number", ["04", "05", "10"])
+@pytest.mark.parametrize("number", ["04", "05", "06", "07", "10"])
 def test_every_claim_of_the_other_labs_for_kind_holds(number: str) -> None:
     done = lab("run", number, "--ci")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Skipped" not in done.stdout
+
+
+def test_the_labs_of_the_ordinary_way_share_their_cluster_and_leave_nothing_of_it(kubernetes: Kubernetes) -> None:
+    done = lab("run", "02", "03", "11", "--ci", limit=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Skipped" not in done.stdout
+    assert "kube-proxy" not in kubernetes.kubectl("get", "daemonsets", "--all-namespaces", "--output", "name")
+    for place in kubernetes.nodes.values():
+        left = "iptables-save | grep -E 'KUBE-S|FLANNEL'; ip link show flannel0; ls -d /etc/baseline /opt/baseline"
+        assert place.run("sh", "-c", f"{{ {left}; }} 2>/dev/null").stdout == ""
+        assert "proto 83" in place.output("ip", "-4", "route")
+
+
+def test_the_client_outside_reaches_the_nodes_and_nothing_else(kubernetes: Kubernetes) -> None:
+    def at_outside(*words: str) -> subprocess.CompletedProcess[str]:
+        return lab("exec", "outside", "--", *words)
+
+    for family, node in zip(("-4", "-6"), kubernetes.addresses("socklb-worker"), strict=True):
+        assert "default" not in at_outside("ip", family, "route").stdout
+        assert at_outside("ping", "-c", "1", "-W", "2", node).returncode == 0
+    assert "unreachable" in at_outside("ping", "-c", "1", "-W", "2", "192.0.2.1").stderr.lower()
 
 
 def test_by_hand_it_is_done_in_shells_of_pods_and_nodes() -> None:

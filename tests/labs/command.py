@@ -14,14 +14,14 @@ from labs.engine.places import ROOT
 STATE = ROOT / ".lab" / "local" / "01-socket-lb"
 
 
-def lab(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def lab(*words: str, given: str = "", limit: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("lab"), *words],
         cwd=ROOT,
         input=given,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit,
         check=False,
     )
 

@@ -1,4 +1,4 @@
-"""lab run NAME: every step with its evidence and its verdict, without a question asked.
+"""lab run NAME...: every step with its evidence and its verdict, without a question asked.
 
 NAME is a lab's number, its folder's name, or `all`. With --ci each step must also have been false before it was done.
 Exit status: 0 all true, 1 a claim is false, 2 usage, 3 nothing could run, 4 the evidence is in doubt, 130 interrupted.
@@ -6,13 +6,14 @@ Exit status: 0 all true, 1 a claim is false, 2 usage, 3 nothing could run, 4 the
 
 import argparse
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from labs.engine import junit
 from labs.engine.claims import Claim, Verdict
 from labs.engine.errors import LabError
 from labs.engine.language import gettext as _
-from labs.engine.model import Step, available
+from labs.engine.model import CLUSTER, Step, available
 from labs.engine.runner import Result, exit_code, run_step, with_controls
 from labs.engine.screen import Screen
 from labs.engine.session import Session, open_lab
@@ -21,40 +22,44 @@ ALL = "all"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lab", metavar="NAME", help="its number, its folder's name, or all")
+    parser.add_argument("labs", metavar="NAME", nargs="+", help="its number, its folder's name, or all")
     parser.add_argument("--ci", action="store_true", help="demand also that each step was false before it was done")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write the verdicts as JUnit XML")
     parser.add_argument("--step", metavar="N", type=int, help="only this step, and those that it builds on")
 
 
 def run(options: argparse.Namespace) -> int:
-    names = available() if options.lab == ALL else [options.lab]
-    sessions = [open_lab(name) for name in names]
-    if options.lab == ALL and options.step is not None:
+    sessions = [open_lab(name) for name in (available() if options.labs == [ALL] else options.labs)]
+    if len(sessions) > 1 and options.step is not None:
         raise LabError(f"--step {options.step}: a step of which lab? Next: lab run 01 --step {options.step}")
     if options.junit and not options.junit.absolute().parent.is_dir():
         folder = options.junit.absolute().parent
         raise LabError(f"--junit {options.junit}: there is no folder {folder}. Next: mkdir -p {folder}")
     results: dict[str, list[Result]] = {}
     try:
-        for session in sessions:
+        for session, following in zip_longest(sessions, sessions[1:]):
             results[session.lab.name] = []
-            run_lab(session, results[session.lab.name], options.step, strict=options.ci)
+            run_lab(session, results[session.lab.name], options.step, strict=options.ci, following=following)
     finally:  # what was judged before a step that cannot run is still worth reading
         if options.junit:
             junit.write(options.junit, results)
-    if options.lab == ALL:
+    if len(sessions) > 1:
         summary(Screen(), results)
     return exit_code([claim for of_lab in results.values() for claim in claims(of_lab)])
 
 
-def run_lab(session: Session, results: list[Result], number: int | None, *, strict: bool) -> None:
-    """Do a lab, or one step of it. After a whole lab the cluster is as before it; what was recorded stays."""
-    steps = opened(session, number)
-    for step in steps:
+def run_lab(
+    session: Session, results: list[Result], number: int | None, *, strict: bool, following: Session | None = None
+) -> None:
+    """Do a lab, or one step of it. After a whole lab the cluster is as before it, or as the following lab needs it.
+
+    What was recorded stays.
+    """
+    for step in opened(session, number):
         results.append(run_step(session.lab, step, session.env(step), session.evidence, strict=strict))  # noqa: PERF401
     if number is None:
-        session.restore()
+        same = following is not None and following.lab.deploy == session.lab.deploy
+        session.restore(None if same else CLUSTER)
     report(session, results, complete=number is None)
 
 
@@ -64,7 +69,7 @@ def opened(session: Session, number: int | None) -> list[Step]:
     if one:
         session.prepare()
         return with_controls(one, session.evidence)
-    session.restore()  # also shows that the nodes can be reached, before anything is wiped
+    session.restore(session.lab.deploy)  # also shows that the nodes can be reached, before anything is wiped
     for step in session.lab.steps:
         session.evidence.wipe(step.key)
     session.introduce()
