@@ -12,7 +12,7 @@ from labs.engine.evidence import Seen
 from labs.engine.model import Commands, Lab
 from labs.engine.needs import third_node, unhooked
 from labs.engine.packet import Endpoint
-from labs.engine.places import at
+from labs.engine.places import Command, at
 from labs.engine.rules import Passed, follow_the_jumps, hop, read_the_counters
 from labs.engine.scenario import WEB, Scenario, at_the_pod
 from labs.engine.two_ways import answering, ask_until, connection, connections, copies, ends, same
@@ -20,15 +20,9 @@ from labs.engine.two_ways import answering, ask_until, connection, connections, 
 TUNNEL, UDP = "flannel0", 8285  # flannel's interface, and the port of its UDP backend
 lab = Lab(minutes=25, deploy="baseline", needs=[unhooked])
 
+LOOKS = ("curl -s http://127.0.0.1:10349/proxyMode", "ip route", f"ip link show {TUNNEL}", "socklb status")
 parts = lab.step("Who does what")
-
-
-@parts.act
-def look_at_a_node(on: Scenario) -> Commands:
-    yield at(on.client_node, "curl", "-s", "http://127.0.0.1:10349/proxyMode")
-    yield at(on.client_node, "ip", "route")
-    yield at(on.client_node, "ip", "link", "show", TUNNEL)
-    yield at(on.client_node, "socklb", "status")
+parts.act(lambda on: [at(on.client_node, *look.split()) for look in LOOKS])
 
 
 @parts.check
@@ -40,13 +34,17 @@ def each_has_its_part(seen: Seen) -> Iterator[c.Claim]:
     yield c.says("and leaves packets alone", seen.said("socklb"), "not by socklb")
 
 
+def own_port(on: Scenario) -> Endpoint:
+    """Return the NodePort at the client's own node: what happens to a packet happens there."""
+    return on.node_port(node=on.client_node)
+
+
+def ask_twice(on: Scenario) -> list[Command]:
+    return [on.curl(own_port(on), hooked=False), on.curl(own_port(on))]
+
+
 wire = lab.step("The address on the wire", captures=at_the_pod)
-
-
-@wire.act
-def ask_twice(on: Scenario) -> Commands:
-    yield on.curl(own_port(on), hooked=False)
-    yield on.curl(own_port(on))
+wire.act(ask_twice)
 
 
 @wire.check
@@ -58,18 +56,9 @@ def service_or_pod(seen: Seen) -> Iterator[c.Claim]:
     yield c.equal("through the hook it is the pod's own address", hooked.server, seen.on.backends().get(hooked.reply))
 
 
-rules = lab.step(
-    "The rules, chain by chain",
-    before=read_the_counters,
-    captures=at_the_pod,
-    observe=follow_the_jumps,
-)
-
-
-@rules.act
-def ask_twice_and_see_the_rules(on: Scenario) -> Commands:
-    yield from ask_twice(on)
-    yield at(on.client_node, "sh", "-c", f"iptables-save --counters --table nat | grep default/{WEB}:", lines=30)
+RULES = f"iptables-save --counters --table nat | grep default/{WEB}:"
+rules = lab.step("The rules, chain by chain", before=read_the_counters, captures=at_the_pod, observe=follow_the_jumps)
+rules.act(lambda on: [*ask_twice(on), at(on.client_node, "sh", "-c", RULES, lines=30)])
 
 
 @rules.check
@@ -95,12 +84,12 @@ def between(on: Scenario) -> list[Look]:
     return [on.at_pod(), tunnel, Look("wire", node, on.cluster.nodes[node].interface, f"udp port {UDP}")]
 
 
-tunnel = lab.step("A packet in a packet", captures=between)
-
-
-@tunnel.act
 def ask_until_another_node_answers(on: Scenario) -> Commands:
-    yield from ask_until(on, own_port(on), [node for node in on.nodes if node != on.client_node])
+    return ask_until(on, own_port(on), [node for node in on.nodes if node != on.client_node])
+
+
+tunnel = lab.step("A packet in a packet", captures=between)
+tunnel.act(ask_until_another_node_answers)
 
 
 @tunnel.check
@@ -117,12 +106,8 @@ def it_is_carried_by_udp(seen: Seen) -> Iterator[c.Claim]:
 
 
 back = lab.step("The way back", captures=between, observe=look_at_connection_tracking)
-
-
-@back.act
-def ask_and_see_what_is_tracked(on: Scenario) -> Commands:
-    yield from ask_until_another_node_answers(on)
-    yield listing(on.client_node, on.address(on.client))
+back.act(ask_until_another_node_answers)
+back.act(lambda on: [listing(on.client_node, on.address(on.client))])
 
 
 @back.check
@@ -141,17 +126,13 @@ def the_reply_is_translated_back(seen: Seen) -> Iterator[c.Claim]:
 
 
 detour = lab.step("By way of another node", needs=[third_node])
+detour.act(lambda on: ask_until(on, on.node_port(), [on.third]))
 
 
 @detour.captures
 def at_the_node_that_is_asked(on: Scenario) -> list[Look]:
     either = f"udp port {UDP} or tcp port {on.node_port().port}"
     return [on.at_pod(), Look("asked", on.asked, on.cluster.nodes[on.asked].interface, either)]
-
-
-@detour.act
-def ask_until_the_third_node_answers(on: Scenario) -> Commands:
-    yield from ask_until(on, on.node_port(), [on.third])
 
 
 @detour.check
@@ -164,8 +145,3 @@ def the_asked_node_is_on_the_way(seen: Seen) -> Iterator[c.Claim]:
     yield c.equal(f"through the hook a pod of {on.third} answers too", on.node_of(hooked.reply), on.third)
     seen_there = [str(one) for one in copies(seen, "asked", hooked.packets[0])]
     yield c.absent(f"and {on.asked} sees nothing of it", seen_there, control=[str(one) for one in (came, *sent)])
-
-
-def own_port(on: Scenario) -> Endpoint:
-    """The NodePort at the client's own node: what happens to a packet happens there."""
-    return on.node_port(node=on.client_node)

@@ -6,117 +6,68 @@ The pod `client` asks the DNS pods through the Service `resolver`, which the lab
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from labs.engine import claims as c
-from labs.engine.capture import Capture, Look
-from labs.engine.cluster import V6
 from labs.engine.env import Env
 from labs.engine.errors import CannotRunError
 from labs.engine.evidence import Seen
-from labs.engine.model import Commands, Lab
+from labs.engine.model import Lab
 from labs.engine.needs import unhooked
-from labs.engine.packet import Endpoint
-from labs.engine.places import Command, Output, at
-from labs.engine.scenario import MANY, Scenario
+from labs.engine.places import at
+from labs.engine.scenario import MANY
 from labs.engine.stage import serve
+from labs.engine.two_ways import unhooked_first
 
-RESOLVER, PORT = "resolver", 53
-UDP = Path(__file__).with_name("udp.py")
-NAME = ("whoami.example.test", "TXT")
+from . import resolver as r
+from .resolver import RESOLVER, Earlier, targets, told, udp
+
 lab = Lab(minutes=12)
-
-
-def at_pod(on: Scenario, name: str = "pod", fold: int = 12) -> Look:
-    return on.at_pod(name, expression="udp or icmp", fold=fold)
-
-
-def at_the_pod(on: Scenario) -> list[Look]:
-    return [at_pod(on)]
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What the open socket said before its Service changed, and the pod that answered it."""
-
-    said: str
-    pod: str
-
-
-asked = lab.step("A name is asked for", needs=[unhooked], captures=at_the_pod)
-
-
-@asked.before
-def ask_from_outside_the_hook(env: Env) -> None:
-    serve(lab, env)
-    with env.capture(at_pod(env.on, "outside")):
-        for server in servers(env.on):
-            env.run(dig(env.on, server, hooked=False))
-
-
-@asked.act
-def ask_for_a_name(on: Scenario) -> Commands:
-    for server in servers(on):
-        yield dig(on, server)
+asked = lab.step("A name is asked for", needs=[unhooked], before=partial(serve, lab), captures=r.at_the_pod)
+asked.before(unhooked_first(r.dig_each, r.look("outside")))
+asked.act(r.dig_each)
 
 
 @asked.check
 def pods_are_asked(seen: Seen) -> Iterator[c.Claim]:
-    pod = seen.capture("pod")
-    for server in servers(seen.on):
-        said = seen.said(*dig(seen.on, server).words)
-        yield c.says(f"dig takes the answer as one of {server.address}", said, f"SERVER: {server.address}#{PORT}")
-    yield c.within("on the wire its questions go to pods", targets(seen, pod), seen.on.backends(RESOLVER))
-    for server in servers(seen.on):
-        yield c.never(pod, server, control=seen.capture("outside"))
+    for server in r.servers(seen.on):
+        said = seen.said(*r.dig(seen.on, server).words)
+        yield c.says(f"dig takes the answer as one of {server.address}", said, f"SERVER: {server.address}#{r.PORT}")
+    yield c.within("on the wire its questions go to pods", targets(seen), seen.on.backends(RESOLVER))
+    for server in r.servers(seen.on):
+        yield c.never(seen.capture("pod"), server, control=seen.capture("outside"))
 
 
-unconnected = lab.step("A socket that is not connected", builds_on=[asked], captures=at_the_pod)
-
-
-@unconnected.act
-def ask_five_times(on: Scenario) -> Commands:
-    yield udp(on, "sendto")
+unconnected = lab.step("A socket that is not connected", builds_on=[asked], captures=r.at_the_pod)
+unconnected.act(lambda on: [udp(on, "sendto")])
 
 
 @unconnected.check
 def answers_come_from_the_service(seen: Seen) -> Iterator[c.Claim]:
-    service, pod = seen.on.cluster_ip(RESOLVER), seen.capture("pod")
+    service = seen.on.cluster_ip(RESOLVER)
     lines = [json.loads(line) for line in seen.said("python3", "-", "sendto").out.splitlines()]
     yield c.equal("recvfrom() names the Service, five times", [line["from"] for line in lines], [str(service)] * 5)
-    [*asked_there] = {*targets(seen, pod)}
+    [*asked_there] = {*targets(seen)}
     yield c.equal("one pod got all the questions", len(asked_there), 1)
     yield c.within("that pod answers", [seen.on.pod_called(line["answer"]) for line in lines], asked_there)
-    yield c.never(pod, service, control=seen.of(asked.key).capture("outside"))
+    yield c.never(seen.capture("pod"), service, control=seen.of(asked.key).capture("outside"))
 
 
-spread = lab.step("Each socket draws for itself", captures=lambda on: [at_pod(on, fold=0)])
-
-
-@spread.act
-def ask_from_many_sockets(on: Scenario) -> Commands:
-    words = f"dig +short +tries=1 +timeout=1 @{on.cluster_ip(RESOLVER).address} {' '.join(NAME)}"
-    yield at(on.client, "sh", "-c", f"for i in $(seq {MANY}); do {words}; done | sort | uniq -c")
+spread = lab.step("Each socket draws for itself", captures=lambda on: [r.look(fold=0)(on)])
+spread.act(lambda on: [r.dig_many(on)])
 
 
 @spread.check
 def every_pod_is_asked(seen: Seen) -> Iterator[c.Claim]:
-    pod = seen.capture("pod")
-    answers = [packet for packet in pod.packets if packet.source in seen.on.backends(RESOLVER).values()]
+    pods = seen.on.backends(RESOLVER)
+    answers = [packet for packet in seen.capture("pod").packets if packet.source in pods.values()]
     yield c.true(f"each of {MANY} questions is answered", len(answers) >= MANY, f"{len(answers)} are")
-    yield c.equal("every pod is asked", sorted({*targets(seen, pod)}), sorted(seen.on.backends(RESOLVER)))
+    yield c.equal("every pod is asked", sorted({*targets(seen)}), sorted(pods))
 
 
-connected = lab.step("A connected socket has two peers", captures=at_the_pod)
-
-
-@connected.act
-def open_a_socket(on: Scenario) -> Commands:
-    yield udp(on, "connect")
-    yield at(on.client, *PEERS)
-    yield at(on.client_node, "socklb", "socket", "list", "--service", RESOLVER)
-    yield udp(on, "ask")
+connected = lab.step("A connected socket has two peers", captures=r.at_the_pod)
+connected.act(lambda on: [udp(on, "connect"), at(on.client, *r.PEERS)])
+connected.act(lambda on: [at(on.client_node, "socklb", "socket", "list", "--service", RESOLVER), udp(on, "ask")])
 
 
 @connected.check
@@ -124,121 +75,53 @@ def service_for_the_one_and_pod_for_the_other(seen: Seen) -> Iterator[c.Claim]:
     service, pods = seen.on.cluster_ip(RESOLVER), seen.on.backends(RESOLVER)
     said = seen.said("python3", "-", "connect")
     yield c.says("getpeername() says: the Service", said, f'"getpeername": "{service}"')
-    peer = peer_of(seen.said(*PEERS))
+    peer = r.peer_of(seen.said(*r.PEERS))
     yield c.within("the kernel's table of sockets says: a pod", [peer], [str(end) for end in pods.values()])
-    known = seen.said("socklb", "socket", "list")
-    yield c.says("socklb knows both", known, f"{service}  {peer}")
+    yield c.says("socklb knows both", seen.said("socklb", "socket", "list"), f"{service}  {peer}")
     there = [pod for pod, end in pods.items() if str(end) == peer]
-    yield c.within("the question goes to that pod", targets(seen, seen.capture("pod")), there)
+    yield c.within("the question goes to that pod", targets(seen), there)
 
 
-def open_ask_and_leave_out(env: Env, *, everybody: bool) -> None:
-    """Have a socket open that was answered; then its pod, or every pod, leaves the Service."""
-    serve(lab, env)
-    env.run(udp(env.on, "connect"))
-    with env.capture(at_pod(env.on, "earlier")):
-        said = env.run(udp(env.on, "ask")).out
-    pod = env.on.pod_called(told(said).get("answer", ""))
-    if not pod:
-        raise CannotRunError(f"no pod answered the open socket, which said: {said}")
-    env.record(Earlier(said, pod))
-    serve(lab, env, without=[*env.on.backends(RESOLVER)] if everybody else [pod])
-
-
-follows = lab.step("Its backend goes: the socket follows its Service", captures=at_the_pod)
+follows = lab.step("Its backend goes: the socket follows its Service", before=r.left_by(lab), captures=r.at_the_pod)
+follows.act(lambda on: [udp(on, "ask"), at(on.client, *r.PEERS)])
 
 
 @follows.before
-def its_pod_leaves(env: Env) -> None:
-    open_ask_and_leave_out(env, everybody=False)
-    old = str(env.on.backends(RESOLVER)[env.seen[Earlier].pod])
+def the_agent_moves_it(env: Env) -> None:
+    old, peers = str(env.on.backends(RESOLVER)[env.seen[Earlier].pod]), at(env.on.client, *r.PEERS)
     with suppress(CannotRunError):  # what then is not so, the check says
-        env.until("the agent has moved the socket", lambda: peer_of(env.ask(at(env.on.client, *PEERS))) != old)
-
-
-@follows.act
-def ask_again(on: Scenario) -> Commands:
-    yield udp(on, "ask")
-    yield at(on.client, *PEERS)
+        env.until("the agent has moved the socket", lambda: r.peer_of(env.ask(peers)) != old)
 
 
 @follows.check
 def another_pod_is_asked(seen: Seen) -> Iterator[c.Claim]:
-    earlier, pod = seen[Earlier], seen.capture("pod")
+    earlier, pods, own = seen[Earlier], seen.on.backends(RESOLVER), "getsockname"
     before, now = told(earlier.said), told(seen.said("python3", "-", "ask").out)
-    left = [name for name in seen.on.backends(RESOLVER) if name != earlier.pod]
-    was = f"before, its question went to {earlier.pod}"
-    yield c.sees(seen.capture("earlier"), seen.on.backends(RESOLVER)[earlier.pod], was)
-    own = "getsockname"
+    left = [name for name in pods if name != earlier.pod]
+    yield c.sees(seen.capture("earlier"), pods[earlier.pod], f"before, its question went to {earlier.pod}")
     yield c.equal("it is the same socket: its own address and port", now.get(own), before.get(own, "that of before"))
-    yield c.equal(
-        "to the application its peer is the Service", now.get("getpeername"), str(seen.on.cluster_ip(RESOLVER))
-    )
+    peer, service = now.get("getpeername"), str(seen.on.cluster_ip(RESOLVER))
+    yield c.equal("to the application its peer is the Service", peer, service)
     yield c.within("another pod answers", [seen.on.pod_called(now.get("answer", ""))], left)
-    yield c.within("on the wire the question goes there", targets(seen, pod), left)
+    yield c.within("on the wire the question goes there", targets(seen), left)
 
 
-nobody = lab.step("Nobody serves", captures=at_the_pod)
-
-
-@nobody.before
-def every_pod_leaves(env: Env) -> None:
-    open_ask_and_leave_out(env, everybody=True)
-
-
-@nobody.act
-def ask_nobody(on: Scenario) -> Commands:
-    yield dig(on, on.cluster_ip(RESOLVER))
-    yield udp(on, "ask")
+nobody = lab.step("Nobody serves", before=r.left_by(lab, everybody=True), captures=r.at_the_pod)
+nobody.act(lambda on: [r.dig(on, on.cluster_ip(RESOLVER)), udp(on, "ask")])
 
 
 @nobody.check
 def new_sockets_are_refused(seen: Seen) -> Iterator[c.Claim]:
-    earlier, pod = told(seen[Earlier].said), seen.capture("pod")
+    own = told(seen[Earlier].said).get("getsockname", "-")
     yield c.says("dig is refused", seen.said("dig"), "connection refused")
-    packets = [f"{packet.source} → {packet.target}" for packet in pod.packets if packet.protocol == "udp"]
-    others = [text for text in packets if earlier.get("getsockname", "-") not in text]
+    packets = [f"{one.source} → {one.target}" for one in seen.capture("pod").packets if one.protocol == "udp"]
+    others = [text for text in packets if own not in text]
     yield c.absent("no datagram of dig leaves the pod", others, control=packets)
-    now = told(seen.said("python3", "-", "ask").out)
-    yield c.within(
-        "the open socket keeps its pod, which answers still",
-        [seen.on.pod_called(now.get("answer", ""))],
-        [seen[Earlier].pod],
-    )
+    answer = told(seen.said("python3", "-", "ask").out).get("answer", "")
+    kept = [seen[Earlier].pod]
+    yield c.within("the open socket keeps its pod, which answers still", [seen.on.pod_called(answer)], kept)
 
 
 @lab.reset
 def close_the_socket(env: Env) -> None:
     env.ask(udp(env.on, "close"))
-
-
-PEERS = ("ss", "-Hun", "dport", "=", f":{PORT}")
-
-
-def servers(on: Scenario) -> list[Endpoint]:
-    return [on.cluster_ip(RESOLVER), on.cluster_ip(RESOLVER, V6)]
-
-
-def dig(on: Scenario, server: Endpoint, *, hooked: bool = True) -> Command:
-    how = ("+noall", "+answer", "+stats", "+tries=1", "+timeout=1")
-    return at(on.client, "dig", *how, f"@{server.address}", *NAME, hooked=hooked)
-
-
-def udp(on: Scenario, act: str) -> Command:
-    to = (on.cluster_ip(RESOLVER).address, f"{PORT}") if act in ("sendto", "connect") else ()
-    return at(on.client, "python3", "-", act, *to, stdin=UDP)
-
-
-def targets(seen: Seen, capture: Capture) -> list[str]:
-    """Return whom each question went to: a pod, or an address that is none's."""
-    return [seen.on.pod_at(packet.target) for packet in capture.packets if packet.target.port == PORT]
-
-
-def told(said: str) -> dict[str, str]:
-    """Return what the open socket says of itself; nothing where none is open."""
-    return json.loads(said) if said.startswith("{") else {}
-
-
-def peer_of(said: Output) -> str:
-    """Return the last column of ss: the other end of the one connected socket."""
-    return (said.out.split() or [""])[-1]

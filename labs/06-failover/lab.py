@@ -105,18 +105,10 @@ def nothing_fails_when_it_leaves(seen: Seen) -> Iterator[c.Claim]:
 
 killed = lab.step("The agent is killed, and another one starts", builds_on=[dies], before=ask_on_and_on)
 killed.before(look_at_earlier_agents)
-
-
-@killed.act
-def kill_and_start(on: Scenario) -> Commands:
-    yield agents.kill(on, on.client_node)
-    yield at(on.client_node, "socklb", "status")
-    yield agents.start(on, on.client_node)
-    yield agents.synced(on.client_node)
-
-
 killed.observe(look_at_load)
 killed.observe(look_at_agents)
+killed.act(lambda on: [agents.kill(on, on.client_node), at(on.client_node, "socklb", "status")])
+killed.act(lambda on: [agents.start(on, on.client_node), agents.synced(on.client_node)])
 
 
 @killed.check
@@ -128,20 +120,16 @@ def nobody_notices(seen: Seen) -> Iterator[c.Claim]:
 
 
 upgraded = lab.step("A rolling upgrade of all agents", builds_on=[dies], before=ask_on_and_on)
-
-
 upgraded.before(agents.make_next_version)
 upgraded.before(look_at_earlier_agents)
+upgraded.observe(look_at_load)
+upgraded.observe(look_at_agents)
 
 
 @upgraded.act
 def upgrade_node_by_node(on: Scenario) -> Commands:
     for node in on.nodes:
         yield from agents.restarted(on, node, agents.NEXT_PROGRAM)
-
-
-upgraded.observe(look_at_load)
-upgraded.observe(look_at_agents)
 
 
 @upgraded.check

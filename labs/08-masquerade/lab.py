@@ -33,11 +33,7 @@ def on_the_way(on: Scenario) -> list[Look]:
 
 
 to_pod = lab.step("From pod to pod: the pod's own address", before=g.servers, captures=on_the_way)
-
-
-@to_pod.act
-def ask_the_neighbour(on: Scenario) -> Commands:
-    yield g.asks(on, g.neighbour(on))
+to_pod.act(lambda on: [g.asks(on, g.neighbour(on))])
 
 
 @to_pod.check
@@ -50,12 +46,7 @@ def nobody_is_masqueraded(seen: Seen) -> Iterator[c.Claim]:
 to_world = lab.step(
     "From a pod to the world: the node's address", builds_on=[to_pod], before=g.servers, captures=on_the_way
 )
-
-
-@to_world.act
-def ask_the_world(on: Scenario) -> Commands:
-    yield g.asks(on, g.outside(on))
-    yield listing(on, on.client_node)
+to_world.act(lambda on: [g.asks(on, g.outside(on)), listing(on, on.client_node)])
 
 
 @to_world.check
@@ -70,12 +61,7 @@ def the_node_stands_for_its_pod(seen: Seen) -> Iterator[c.Claim]:
 
 
 untracked = lab.step("Nobody tracks it", before=g.track_for_once)
-
-
-@untracked.act
-def ask_many_times(on: Scenario) -> Commands:
-    yield g.many(on)
-    yield g.conntrack(on.client_node)
+untracked.act(lambda on: [g.many(on), g.conntrack(on.client_node)])
 
 
 @untracked.check

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from labs.engine import agents
 from labs.engine import claims as c
 from labs.engine.agents import Agents, look_at_agents
+from labs.engine.answers import pod_answers
 from labs.engine.evidence import Seen
 from labs.engine.model import Commands, Lab
 from labs.engine.needs import inventories, unhooked
@@ -26,10 +27,6 @@ lab = Lab(
     ],
 )
 lab.reset(u.whole_again)
-
-
-def pod_answers(seen: Seen, must: str, by: str = "curl") -> c.Claim:
-    return c.within(must, [seen.on.pod_called(seen.said(by).out)], seen.on.backends())
 
 
 def translated(seen: Seen) -> Iterator[c.Claim]:

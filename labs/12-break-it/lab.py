@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from labs.engine import agents
 from labs.engine import claims as c
 from labs.engine.agents import Agents, look_at_agents
+from labs.engine.answers import pod_answers
 from labs.engine.evidence import Seen
 from labs.engine.model import Commands, Lab
 from labs.engine.needs import client_outside, inventories
@@ -24,10 +25,6 @@ lab.reset(b.whole_again)
 def said_by(seen: Seen, part: str) -> Output:
     """Return what the shell command with this part said."""
     return next((output for output in seen.outputs if part in output.words[-1]), seen.said("sh"))
-
-
-def pod_answers(seen: Seen, must: str) -> c.Claim:
-    return c.within(must, [seen.on.pod_called(seen.said("curl").out)], seen.on.backends())
 
 
 unhooked = lab.step("The hooks are gone", before=b.remove_hooks, captures=at_the_pod, observe=look_at_agents)
@@ -51,16 +48,9 @@ def translated_at_connect_again(seen: Seen) -> Iterator[c.Claim]:
     yield from seen[Agents].serve()
 
 
-no_path = lab.step(
-    "The packet path is gone", needs=[client_outside], before=b.remove_packet_path, observe=look_at_agents
-)
-
-
-@no_path.act
-def have_packet_path(on: Scenario) -> Commands:
-    yield b.status(on.asked)
-    yield from b.start(on, on.asked, "there and whole")
-    yield b.from_outside(on)
+no_path = lab.step("The packet path is gone", needs=[client_outside], before=b.remove_packet_path)
+no_path.act(lambda on: [b.status(on.asked), *b.start(on, on.asked, "there and whole"), b.from_outside(on)])
+no_path.observe(look_at_agents)
 
 
 @no_path.check
@@ -91,13 +81,8 @@ def pinned_again(seen: Seen) -> Iterator[c.Claim]:
 
 
 others = lab.step("Another program is in the way", before=b.attach_foreign_program, observe=look_at_agents)
-
-
-@others.act
-def take_it_away(on: Scenario) -> Commands:
-    yield b.status(on.client_node)
-    yield b.foreign(on, "detach")
-    yield b.until_status_says(on.client_node, "11 of 11 attached")
+others.act(lambda on: [b.status(on.client_node), b.foreign(on, "detach")])
+others.act(lambda on: [b.until_status_says(on.client_node, "11 of 11 attached")])
 
 
 @others.check

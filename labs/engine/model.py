@@ -7,7 +7,7 @@ wire = lab.step("The handshake is with the backend pod", builds_on=[outside])
 def where(on: Scenario) -> Iterable[Look]: ...
 
 @wire.act                       what the reader types; `lab run` and `lab solve` do the same
-def ask(on: Scenario) -> Commands: ...
+def ask(on: Scenario) -> Commands: ...          where it is short: wire.act(lambda on: [...])
 
 @wire.check                     reads what was seen: false before the act, true after it
 def backend_from_the_syn_on(seen: Seen) -> Iterable[Claim]: ...
@@ -38,7 +38,7 @@ from labs.engine.scenario import Scenario
 LABS = ROOT / "labs"
 CLUSTER = "cluster"  # the deploy that every lab finds, unless it asks for another one
 Commands = Generator[Command, Output]  # `said = yield command`: what it said, for an act that goes by it
-Act = Callable[[Scenario], Commands]
+Act = Callable[[Scenario], Commands | Iterable[Command]]
 Looks = Callable[[Scenario], Iterable[Look]]
 Part = Callable[[Env], None]
 Check = Callable[[Seen], Iterable[Claim]]
@@ -93,7 +93,7 @@ class Step:
         nothing = Output("", 0, "", "")
         listed: list[Command] = []
         for act in self.acts:
-            doing = act(on)
+            doing = begun(act, on)
             listed += [next(doing)]
             while True:
                 try:
@@ -134,7 +134,7 @@ class Lab:
         captures: Looks | None = None,
         observe: Part | None = None,
     ) -> Step:
-        """Add a step. What several steps share is handed over here; what is its own is written below it, decorated."""
+        """Add a step. What several steps share is handed over here; what is its own is written below it."""
         step = Step(title, builds_on, needs)
         step.prepares += [before] if before else []
         step.looks += [captures] if captures else []
@@ -159,6 +159,12 @@ class Lab:
         section = self.section(step)
         told = _("Step {number} of {count} · {title}")
         return told.format(number=section.number, count=len(self.steps), title=section.title)
+
+
+def begun(act: Act, on: Scenario) -> Commands:
+    """Return what an act types, one after the other; a list of commands does not mind what was said."""
+    commands = act(on)
+    yield from commands if isinstance(commands, Generator) else (command for command in commands)
 
 
 def available() -> list[str]:

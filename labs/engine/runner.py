@@ -14,7 +14,7 @@ from labs.engine.claims import Claim, Verdict
 from labs.engine.env import Env
 from labs.engine.errors import BrokenCaptureError, CannotRunError, LabError, NothingRecordedError
 from labs.engine.evidence import Evidence
-from labs.engine.model import Lab, Step
+from labs.engine.model import Lab, Step, begun
 from labs.engine.needs import Need
 from labs.engine.places import Output
 
@@ -95,7 +95,7 @@ def perform(step: Step, env: Env) -> list[Output]:
     """Type what the step's act says, and show it."""
     outputs: list[Output] = []
     for act in step.acts:
-        doing = act(env.on)
+        doing = begun(act, env.on)
         command = next(doing)
         while True:
             outputs.append(env.run(command))

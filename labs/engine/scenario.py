@@ -113,6 +113,11 @@ class Scenario:
         """Ask the cluster's API as its administrator, where there is one (`cluster.control_plane`)."""
         return at(self.cluster.control_plane, *KUBECTL, *words, seconds=seconds)
 
+    def curl_many(self, to: Endpoint, place: str = "") -> Command:
+        """Ask MANY times, and list who answered how often."""
+        loop = f"for i in $(seq {MANY}); do {' '.join(CURL)} http://{to}/; done | sort | uniq -c"
+        return at(place or self.client, "sh", "-c", loop, seconds=30)
+
     def at_pod(self, name: str = "pod", pod: str = "", expression: str = ANYTHING, fold: int = 12) -> Look:
         """Look at a pod's own interface: what the application's requests look like on the wire."""
         return Look(name, pod or self.client, "eth0", expression, fold)
@@ -131,3 +136,8 @@ class Scenario:
 def at_the_pod(on: Scenario) -> list[Look]:
     """The captures of a step that looks at the client's own interface, and nowhere else."""
     return [on.at_pod()]
+
+
+def unseen_at_the_pod(on: Scenario) -> list[Look]:
+    """The same, of packets that are too many to be shown."""
+    return [on.at_pod(fold=0)]

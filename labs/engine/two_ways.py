@@ -3,18 +3,23 @@
     yield from ask_until(on, on.node_port(), [on.third])      in an act: each until a pod of these nodes answers
     asked, hooked = connection(seen), connection(seen, hooked=True)
     same(seen, "tunnel", asked.packets[0])                    the same packet in another capture
+    before=unhooked_first(lambda on: [on.curl(...)])          a control: the same outside the hook, captured
 
 Both are known by the capture "pod" at the client: what goes through the hook goes to a pod from its first packet on. A
 packet of TCP has the same sequence number wherever it passes, whoever changes its addresses or carries it in another.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 
+from labs.engine.capture import Look
 from labs.engine.conversation import Conversation
+from labs.engine.env import Env
 from labs.engine.errors import NothingRecordedError
 from labs.engine.evidence import Seen
-from labs.engine.model import Commands
+from labs.engine.model import Commands, Part
 from labs.engine.packet import Endpoint, Packet
+from labs.engine.places import Command
 from labs.engine.scenario import MANY, Scenario
 
 
@@ -25,6 +30,19 @@ def ask_until(on: Scenario, service: Endpoint, nodes: Collection[str]) -> Comman
             said = yield on.curl(service, hooked=hooked)
             if on.node_of(said.out) in nodes:
                 break
+
+
+def unhooked_first(
+    commands: Callable[[Scenario], Iterable[Command]], at: Callable[[Scenario], Look] | None = None
+) -> Part:
+    """Return a before(): have these done, each outside the hook, and capture it as "outside" at the client."""
+
+    def before(env: Env) -> None:
+        with env.capture(at(env.on) if at else env.on.at_pod("outside")):
+            for command in commands(env.on):
+                env.run(replace(command, hooked=False))
+
+    return before
 
 
 def connections(seen: Seen, *, hooked: bool = False) -> list[Conversation]:

@@ -6,7 +6,7 @@ import pytest
 
 from labs.engine.errors import LabError
 from labs.engine.language import LANGUAGES
-from labs.engine.model import available, load, load_folder
+from labs.engine.model import LABS, available, load, load_folder
 from labs.engine.scenario import Scenario
 from tests.support import lab_page
 from tests.unit.labs.clusters import local
@@ -36,6 +36,12 @@ def test_every_lab_of_the_project_loads_with_prose_for_each_step() -> None:
         assert lab.prose.intro
         assert lab.prose.closing
         assert all(section.why and section.typed for section in lab.prose.sections)
+
+
+@pytest.mark.parametrize("name", available())
+def test_a_labs_own_code_is_short(name: str) -> None:
+    """It is claims, mostly: what several share is the engine's."""
+    assert len((LABS / name / "lab.py").read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
