@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    sessions = [open_lab(name) for name in (available() if options.labs == [ALL] else options.labs)]
+    sessions = in_order([open_lab(name) for name in (available() if options.labs == [ALL] else options.labs)])
     if len(sessions) > 1 and options.step is not None:
         raise LabError(f"--step {options.step}: a step of which lab? Next: lab run 01 --step {options.step}")
     if options.junit and not options.junit.absolute().parent.is_dir():
@@ -46,6 +46,11 @@ def run(options: argparse.Namespace) -> int:
     if len(sessions) > 1:
         summary(Screen(), results)
     return exit_code([claim for of_lab in results.values() for claim in claims(of_lab)])
+
+
+def in_order(sessions: Sequence[Session]) -> list[Session]:
+    """Return them so that the cluster is built anew as seldom as can be."""
+    return sorted(sessions, key=lambda session: (session.lab.deploy != CLUSTER, session.lab.deploy))
 
 
 def run_lab(

@@ -9,12 +9,14 @@ from labs.engine.claims import Claim, Verdict, true
 from labs.engine.env import Env
 from labs.engine.errors import BrokenCaptureError, CannotRunError
 from labs.engine.evidence import Evidence, Seen
-from labs.engine.model import Commands, Step
+from labs.engine.model import Commands, Step, available
 from labs.engine.needs import Need, inventories
 from labs.engine.places import at
 from labs.engine.runner import Result, exit_code, judge, run_step, with_controls
 from labs.engine.scenario import Scenario
+from labs.engine.session import open_lab
 from labs.engine.stage import prepare, restore
+from labs.engine.verbs.run import in_order
 from tests.unit.labs.bench import Bench, Rules
 
 
@@ -178,6 +180,23 @@ def test_what_a_machine_that_tests_must_have_is_no_excuse_there(tmp_path: Path) 
     bench.ask.needs = [Need("no bpftool".format, excuses_ci=False)]
     assert verdicts(run(bench, bench.ask, strict=True)) == [Verdict.FALSE]
     assert verdicts(run(bench, bench.ask, strict=False)) == [Verdict.SKIPPED]
+
+
+def test_of_several_labs_those_with_the_same_deploy_follow_each_other_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = in_order([open_lab(name) for name in available()])
+    assert [one.lab.number for one in sessions][-4:] == ["12", "02", "03", "11"]
+    monkeypatch.setattr(stage, "state_folder", lambda: tmp_path / "state")
+    bench, built = Bench(tmp_path), list[str]()
+    monkeypatch.setattr(stage, "deploy", lambda name, _: built.append(name))
+    bench.lab.deploy = "nowhere"
+    prepare(bench.lab, bench.env())
+    restore(bench.lab, bench.env(), deploy=None)
+    prepare(bench.lab, bench.env())
+    assert built == ["nowhere"]
+    restore(bench.lab, bench.env())
+    assert built == ["nowhere", "cluster"]
 
 
 def test_a_cluster_that_a_lab_is_not_for_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
