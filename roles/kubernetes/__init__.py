@@ -17,6 +17,7 @@ from roles.kubernetes.operations import (
     node_is_ready,
     nodes_have_pod_cidrs,
     rolled_out,
+    translated_live_on,
     untainted,
 )
 from roles.operations import barrier, put_files
@@ -62,6 +63,8 @@ def ready() -> None:
 @deploy("kube-proxy")
 def kube_proxy_gone() -> None:
     """Remove kube-proxy once the agents serve packets too: its rules last, so that at no time nobody serves."""
+    translated_live_on(name="Connections that kube-proxy translated outlive its rules")
+    barrier(name="No node loses a connection")
     if host == cluster():
         kube_proxy_removed(name="kube-proxy is removed")
     barrier(name="No kube-proxy writes rules any more")

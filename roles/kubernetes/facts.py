@@ -116,6 +116,27 @@ class KubeProxyRules(FactBase[bool]):
         return bool(output)
 
 
+class OthersTranslate(FactBase[bool]):
+    """Whether rules that are not kube-proxy's translate addresses on this node, such as a network plugin's masquerade.
+
+    They have connection tracking look into its entries, whoever they are of. Both kinds of rules are asked for: a table
+    of iptables-legacy is not in `nft list ruleset`.
+    """
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def command(self) -> str:
+        iptables = "{ iptables-save; ip6tables-save; } | grep -E -- '-j (MASQUERADE|SNAT|DNAT|REDIRECT)'"
+        chains = "/^table/ { table = $3 } /chain/ { chain = $2 } /masquerade|snat|dnat|redirect/ { print table, chain }"
+        nftables = f"nft list ruleset | awk {shlex.quote(chains)}"
+        return f"{{ {iptables}; {nftables}; }} 2>/dev/null | grep -vE 'KUBE-|^kube-proxy ' | head -n 1"
+
+    def process(self, output: list[str]) -> bool:
+        return bool(output)
+
+
 class Translated(FactBase[list[str]]):
     """TCP connections whose packets this node translates: they depend on its rules and its connection tracking."""
 

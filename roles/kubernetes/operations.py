@@ -20,8 +20,10 @@ from roles.kubernetes.facts import (
     KubeProxyRules,
     NodeIsReady,
     NotRolledOut,
+    OthersTranslate,
     Translated,
 )
+from roles.operations import failure
 
 PATIENCE = "180s"
 SHOWN = 10  # connections one by one
@@ -98,6 +100,21 @@ def dependants_told() -> Generator[StringCommand, None, None]:
         logger.info("%s  %s", host.print_prefix, one)
     host.noop("nothing to change")
     yield from ()
+
+
+@operation()
+def translated_live_on() -> Generator[StringCommand, None, None]:
+    """Fail on a node whose translated connections would end with kube-proxy's rules: the last that need tracking."""
+    found = host.get_fact(Translated)
+    if not found or not host.get_fact(KubeProxyRules) or host.get_fact(OthersTranslate):
+        host.noop("no connection depends on kube-proxy's rules alone")
+        return
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    yield failure(
+        f"{host.name}: {len(found)} connections would end with kube-proxy's rules, for no other rule there translates "
+        f"addresses: {', '.join(found[:SHOWN])}{more}. Its rules stay until these have ended. Next: the same command "
+        "then; conntrack -D --dst-nat --proto tcp on that node ends them now"
+    )
 
 
 @operation()

@@ -4,6 +4,7 @@ It bears the name of the session's cluster and takes its place: this file runs b
 Both modes of kube-proxy have the same cluster: between them it goes back to its kube-proxy, as docs/operations.md says.
 """
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from inventory.connectors import kind_cluster
 from inventory.connectors.kind_cluster import Wanted
 from inventory.group_data.kind import kind_cluster as name
 from inventory.group_data.kind import kind_image, kind_workers, pod_cidrs, service_cidrs, tools_image
+from inventory.place import Place
 from roles.kubernetes.facts import KUBE_PROXY_BACKUP
 from tests.support.cluster import changes
 from tests.support.hammer import hammering
-from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy
+from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy, kind_deploy
 from tests.support.takeover import KUBE_PROXYS, RULES, kept_connection, remove_socklb, their_network
 
 SYSTEM = ("--namespace", "kube-system")
@@ -69,6 +71,18 @@ def goes_back(kubernetes: Kubernetes, mode: str) -> None:
     remove_socklb(kubernetes)
 
 
+@contextlib.contextmanager
+def without_rules_of_others(node: Place) -> Iterator[None]:
+    """On this node kube-proxy's rules are the last that translate: not even docker's own, for its DNS, are there."""
+    theirs = node.output("sh", "-c", f"{RULES} | grep -E -- '-j (DNAT|SNAT|MASQUERADE)' | grep -v KUBE-").splitlines()
+    assert theirs, "the control"
+    node.output("sh", "-euc", "\n".join(f"iptables -t nat {rule.replace('-A', '-D', 1)}" for rule in theirs))
+    try:
+        yield
+    finally:
+        node.output("sh", "-euc", "\n".join(f"iptables -t nat {rule}" for rule in theirs))
+
+
 def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(theirs: Kubernetes) -> None:
     service = theirs.get("service", "web")["spec"]
     address, node_port = service["clusterIP"], service["ports"][0]["nodePort"]
@@ -78,6 +92,13 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
     with kept_connection(client, address) as kept, hammering(client, address, 80) as load:
         before = kept.ask()
         deploy("adopt", "adopt=yes")
+        assert kept.ask() == before
+        with without_rules_of_others(node):
+            refused = kind_deploy("adopt", "adopt=yes", "kube_proxy=remove")
+        assert refused.returncode != 0
+        asked = f"{theirs.get('pod', 'client')['status']['podIP']}:{before.split()[1]} -> {address}:80"
+        assert "connections would end with kube-proxy's rules" in refused.stdout + refused.stderr
+        assert asked in refused.stdout + refused.stderr
         assert kept.ask() == before
         assert theirs.kubectl("get", *SYSTEM, "daemonset/kube-proxy", "-o", "name")
         deploy("adopt", "adopt=yes", "kube_proxy=remove")
