@@ -51,7 +51,7 @@ class Cluster:
         return bool(container.nodes())
 
 
-def pyinfra(*arguments: str, given: str = "", timeout: float = 120, **environment: str) -> Text:
+def pyinfra(*arguments: str, given: str = "", timeout: float = 300, **environment: str) -> Text:
     """The literal command, as typed in the project's folder."""
     return subprocess.run(
         [Path(sys.executable).with_name("pyinfra"), *arguments],
