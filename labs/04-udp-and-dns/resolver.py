@@ -53,7 +53,7 @@ def dig_each(on: Scenario) -> list[Command]:
 
 def dig_many(on: Scenario) -> Command:
     words = f"dig +short +tries=1 +timeout=1 @{on.cluster_ip(RESOLVER).address} {' '.join(NAME)}"
-    return at(on.client, "sh", "-c", f"for i in $(seq {MANY}); do {words}; done | sort | uniq -c")
+    return at(on.client, "sh", "-c", f"for i in $(seq {MANY}); do {words}; done | sort | uniq -c", seconds=30)
 
 
 def udp(on: Scenario, act: str) -> Command:
