@@ -111,9 +111,9 @@ def translated_live_on() -> Generator[StringCommand, None, None]:
         return
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     yield failure(
-        f"{host.name}: {len(found)} connections would end with kube-proxy's rules, for no other rule there translates "
-        f"addresses: {', '.join(found[:SHOWN])}{more}. Its rules stay until these have ended. Next: the same command "
-        "then; conntrack -D --dst-nat --proto tcp on that node ends them now"
+        f"{host.name}: connections would end with kube-proxy's rules, for no other rule there translates addresses: "
+        f"{', '.join(found[:SHOWN])}{more}. Its rules stay until these have ended. Next: the same command then; "
+        "conntrack -D --dst-nat --proto tcp on that node ends them now"
     )
 
 

@@ -96,9 +96,8 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
         with without_rules_of_others(node):
             refused = kind_deploy("adopt", "adopt=yes", "kube_proxy=remove")
         assert refused.returncode != 0
-        asked = f"{theirs.get('pod', 'client')['status']['podIP']}:{before.split()[1]} -> {address}:80"
         assert "connections would end with kube-proxy's rules" in refused.stdout + refused.stderr
-        assert asked in refused.stdout + refused.stderr
+        assert f":{before.split()[1]} -> {address}:80" in refused.stdout + refused.stderr
         assert kept.ask() == before
         assert theirs.kubectl("get", *SYSTEM, "daemonset/kube-proxy", "-o", "name")
         deploy("adopt", "adopt=yes", "kube_proxy=remove")
