@@ -75,6 +75,23 @@ def close() -> None:
     _typed_file().unlink(missing_ok=True)
 
 
+def run_begins(lab: str) -> None:
+    """Remember that a lab is run from its beginning to its end."""
+    state_folder().mkdir(parents=True, exist_ok=True)
+    _running_file().write_text(lab)
+
+
+def cut_off() -> str:
+    """Return the lab whose run did not come to its end, as by a kill; or nothing."""
+    return _running_file().read_text() if _running_file().exists() else ""
+
+
+def is_undone(lab: str) -> None:
+    """Forget it, once the cluster is as before this lab."""
+    if cut_off() == lab:
+        _running_file().unlink()
+
+
 def note(output: Output) -> None:
     """Keep what a command said, where a step is open."""
     if read_open() is None:
@@ -131,6 +148,10 @@ def _open_file() -> Path:
 
 def _typed_file() -> Path:
     return state_folder() / "typed.jsonl"
+
+
+def _running_file() -> Path:
+    return state_folder() / "running"
 
 
 def _lock_file() -> Path:

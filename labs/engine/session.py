@@ -5,7 +5,7 @@ from labs.engine.evidence import Evidence
 from labs.engine.language import chosen
 from labs.engine.language import gettext as _
 from labs.engine.model import CLUSTER, Lab, Step, load
-from labs.engine.progress import state_folder
+from labs.engine.progress import is_undone, state_folder
 from labs.engine.screen import Screen
 from labs.engine.stage import prepare, restore
 from labs.engine.target import Target, open_target
@@ -37,6 +37,7 @@ class Session:
         """
         self.target.read()
         restore(self.lab, self.env(), deploy)
+        is_undone(self.lab.name)
 
     def introduce(self) -> None:
         """Say what the lab is about."""

@@ -14,6 +14,7 @@ from labs.engine.claims import Claim, Verdict
 from labs.engine.errors import LabError
 from labs.engine.language import gettext as _
 from labs.engine.model import CLUSTER, Step, available
+from labs.engine.progress import cut_off, run_begins
 from labs.engine.runner import Result, exit_code, run_step, with_controls
 from labs.engine.screen import Screen
 from labs.engine.session import Session, open_lab
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
         folder = options.junit.absolute().parent
         raise LabError(f"--junit {options.junit}: there is no folder {folder}. Next: mkdir -p {folder}")
     results: dict[str, list[Result]] = {}
+    undo_what_was_cut_off()
     try:
         for session, following in zip_longest(sessions, sessions[1:]):
             results[session.lab.name] = []
@@ -46,6 +48,12 @@ def run(options: argparse.Namespace) -> int:
     if len(sessions) > 1:
         summary(Screen(), results)
     return exit_code([claim for of_lab in results.values() for claim in claims(of_lab)])
+
+
+def undo_what_was_cut_off() -> None:
+    """Undo a lab whose run was killed: others would find what it broke, and only its own reset knows what that was."""
+    if (name := cut_off()) in available():
+        open_lab(name).restore()
 
 
 def in_order(sessions: Sequence[Session]) -> list[Session]:
@@ -77,6 +85,7 @@ def opened(session: Session, number: int | None) -> list[Step]:
     session.restore(session.lab.deploy)  # also shows that the nodes can be reached, before anything is wiped
     for step in session.lab.steps:
         session.evidence.wipe(step.key)
+    run_begins(session.lab.name)
     session.introduce()
     session.prepare()
     return session.lab.steps
