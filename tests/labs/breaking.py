@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from inventory.place import Place
-from labs.engine import agents
-from labs.engine.places import Command
 from tests.support.cluster import Cluster
 from tests.support.waiting import until
 
 LINKS = "/sys/fs/bpf/socklb/v3/links"
 END_AGENT = "kill $(cat /run/socklb/agent.pid) && while socklb status >/dev/null; do sleep 0.1; done"
+START_AGENT = (
+    "start-stop-daemon --start --background --make-pidfile --pidfile /run/socklb/agent.pid "
+    "--output /var/log/socklb.log --startas /usr/local/bin/socklb -- agent"
+)
 # Without CAP_SYS_PTRACE it may not have another process's socket, and cannot move it.
 POOR_AGENT = (
     "start-stop-daemon --quiet --start --background --make-pidfile --pidfile /run/socklb/agent.pid "
@@ -115,6 +117,4 @@ def stale_udp_backend(cluster: Cluster) -> Iterator[None]:
 
 
 def _start_agent(node: Place) -> None:
-    commands: list[Command] = [agents.start("w1"), agents.synced("w1")]
-    for command in commands:
-        node.output(*command.words)
+    node.output("sh", "-c", f"{START_AGENT} && socklb status --wait 20")

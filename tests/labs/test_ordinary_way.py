@@ -75,5 +75,5 @@ def test_a_socket_that_is_not_hooked_is_found(cluster: Cluster, before: dict[str
 
 def test_every_claim_holds_and_afterwards_all_is_as_before(cluster: Cluster, before: dict[str, str]) -> None:
     said = run_whole("02", "03", "11")
-    assert said.count("$ pyinfra inventory deploys/baseline.py") == 1
+    assert said.count("$ pyinfra inventory deploys/cluster.py") == 1
     until(lambda: state(cluster) == before)
