@@ -35,6 +35,7 @@ FOLDERS = (
     "/opt/cni",
     "/opt/containerd",
     "/opt/socklb",
+    "/root/.kube",  # what kubectl keeps of the API
     "/run/cni-ipam-state",
     "/run/containerd",
     "/run/flannel",

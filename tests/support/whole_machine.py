@@ -11,12 +11,13 @@ from pathlib import Path
 # What any use of a machine moves: logs, caches, copies that dpkg keeps of its own state, what Python compiled.
 MOVED = re.compile(
     r"/(proc|sys|dev|tmp|run|lib/modules)/|/var/(log|cache|tmp)/|/var/lib/systemd/|/var/lib/(sudo|private)/"
-    r"|/var/lib/dpkg/(.*-old|lock.*|triggers/Lock)$|/var/lib/apt/(lists/|extended_states|daily_lock)"
+    r"|/var/lib/dpkg/(status|info/.*\.list|.*-old|lock.*|triggers/Lock)$|/\.sudo_as_admin_successful$|/var/lib/apt/(lists/|extended_states|daily_lock)"
     r"|/etc/(ld\.so\.cache|\.pwd\.lock)$|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|/__pycache__/|/\.cache/"
 )
 UNITS = "systemctl list-units --all --plain --no-legend --type=service,socket,timer,mount,slice,target"
 PASSING_UNITS = (
     r"session-|user-|user@|systemd-tmpfiles|apt-|dpkg-|rescue|emergency|systemd-fsck|not-found| dead$|binfmt_misc"
+    r"|ldconfig|systemd-journal-catalog|systemd-sysusers|systemd-update-done|network-online"  # once, at a start
 )
 # Of devices that are there from the first tunnel on, in every network namespace of a kernel; and what the kernel moves.
 OTHER_SYSCTLS = (
@@ -38,7 +39,7 @@ COMMANDS = {  # kind of line -> command, lines that do not count
     "pin": ("find /sys/fs/bpf -mindepth 1", ""),
     "cgroup": ("find /sys/fs/cgroup -type d", r"\.(service|scope|mount|socket|slice)$"),
     "namespace": ("ls /run/netns 2>/dev/null", ""),
-    "run": ("find /run -maxdepth 1", ""),
+    "run": ("find /run -maxdepth 1", "/(netns|adduser)$"),
 }
 
 
