@@ -227,7 +227,8 @@ struct flow {
 #define REFLECTED \
 	1 /* the client's own pod or node answers: both addresses change at once (kinds 0 and 1), and packets turn back */
 #define FROM_NODE 2 /* the client is a process of this node: its packets change as they go, the answers as they come */
-#define BY_LO 8 /* with FROM_NODE: what comes to the process has an address of the node as its source, and comes by lo */
+#define BY_LO \
+	8 /* with FROM_NODE: what comes to the process has an address of the node as its source, and comes by lo */
 #define TO_RESET 4 /* its backend is gone, and the Service wants nobody to wait for that: who sends gets a reset */
 
 /* A device by which the node reaches others: with which addresses it masquerades there. Zero: it has none of this family. */
