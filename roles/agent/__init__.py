@@ -34,7 +34,7 @@ def agent(packet_path: bool = True, node_routes: bool = True) -> None:
     if "kubernetes" in host.groups:
         tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
         account(name="Account at the Kubernetes API")
-    bundle(name="Bundle", said=host.data.get("bundle"))
+    bundle(name="Bundle", tar=host.data.get("bundle"))
     put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings(packet_path, node_routes))})
     if systemd:
         put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})

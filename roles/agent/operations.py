@@ -36,13 +36,16 @@ ENDS = "--retry TERM/5/KILL/2"
 
 
 @operation()
-def bundle(said: str | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Unpack the bundle for this host's Python, or the one that is said, where another one is there or none.
+def bundle(tar: str | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
+    """Unpack `tar`, or the bundle for this host's Python, where another one is there or none.
 
     The new folder replaces the old one once it is whole.
     """
-    tar = said or fitting(bundles())
-    if not tar or not Path(tar).is_file():
+    if tar and not Path(tar).is_file():
+        yield failure(f"{tar} is missing. Next: make build")
+        return
+    tar = tar or fitting(bundles())
+    if not tar:
         known = f"there is one for {', '.join(available())}" if available() else "there is none"
         yield failure(
             f"{short_name(host)}: no bundle of the agent for its Python; {known}. Next: make build, or for another "

@@ -39,7 +39,7 @@ def on_the_wire(cluster: Cluster, folder: Path) -> dict[str, set[tuple[str, int]
     asked = [f"http://{f'[{ip}]' if ':' in ip else ip}/" for ip in SERVICES]
     with ExitStack() as captures:
         for name in (LEFT_OUT, CONTROL):
-            command = cluster.pod(name).argv(until_stdin_ends(tcpdump("eth0", TO_SERVICES)))
+            command = cluster.pod(name).argv(*until_stdin_ends(tcpdump("eth0", TO_SERVICES)))
             captures.enter_context(recording(command, folder / f"{name}.pcap"))
         for name in (LEFT_OUT, CONTROL):
             answers = cluster.pod(name).output("curl", "-gs", "--max-time", "20", *asked)
