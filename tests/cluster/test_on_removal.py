@@ -49,7 +49,7 @@ def services(*endpoints: Endpoint) -> Iterator[tuple[str, list[dict[str, Any]]]]
 
 def waiting(place: Place, address: object, number: object) -> subprocess.Popen[str]:
     words = ["python3", "-Ic", WAITS, str(address), str(number)]
-    process = subprocess.Popen(place.argv(words), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(place.argv(*words), stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "connected\n"
     return process

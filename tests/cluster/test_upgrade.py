@@ -37,7 +37,7 @@ def eight_clients(cluster: Cluster) -> Iterator[list[tuple[int, list[str], list[
     results: list[tuple[int, list[str], list[str]]] = []
     places = [cluster.pod("client")] * 4 + [cluster.pod("client-2")] * 4
     command = ["python3", "-c", CLIENT, STOP]
-    jobs = [subprocess.Popen(place.argv(command), stdout=subprocess.PIPE, text=True) for place in places]
+    jobs = [subprocess.Popen(place.argv(*command), stdout=subprocess.PIPE, text=True) for place in places]
     time.sleep(1)
     try:
         yield results
