@@ -87,8 +87,8 @@ class KindConnector(EnteringConnector):
         """A kind cluster is removed as a whole, by its control plane; what stands beside it by itself."""
         name, beside = self.data["kind_cluster"], self.data["container"]
         if beside:
-            if kind_outside.removable(beside):
-                yield FunctionCommand(kind_outside.remove, (beside,), {})
+            if kind_outside.removable(beside, name):
+                yield FunctionCommand(kind_outside.remove, (beside, name), {})
         elif self.host == self.state.inventory.get_group("control_plane")[0] and kind_cluster.removable(name):
             yield FunctionCommand(kind_cluster.remove, (name,), {})
 

@@ -1,7 +1,7 @@
 """A client outside of a kind cluster: a container on the cluster's network that is no node, of the nodes' image.
 
     ensure("socklb-outside", Wanted("socklb", …))    make it, or start it
-    remove("socklb-outside")                         also with nothing there
+    remove("socklb-outside", "socklb")               also with nothing there
 
 What leads out of the network besides, docker's own route, the deploys take away (roles/node).
 """
@@ -26,18 +26,18 @@ def ensure(name: str, wanted: Wanted) -> None:
     docker("container", "start", name)
 
 
-def removable(name: str) -> bool:
-    """Say whether remove() has anything to do.
+def removable(name: str, cluster: str) -> bool:
+    """Say whether remove() has anything to do: not if it stands beside a cluster of another name.
 
     Raises:
         ClusterError: it is somebody else's.
     """
-    return _is_there(name)
+    return _is_there(name) and bool(docker(*_listed(name, f"{MARK}={cluster}")).strip())
 
 
-def remove(name: str) -> None:
+def remove(name: str, cluster: str) -> None:
     with host.lock():
-        if removable(name):
+        if removable(name, cluster):
             docker("container", "rm", "--force", "--volumes", name)
 
 
@@ -50,11 +50,15 @@ def _as_a_machine(wanted: Wanted) -> list[str]:
 
 
 def _is_there(name: str) -> bool:
-    named = ("container", "ls", "--all", "--quiet", "--filter", f"name=^{name}$")
-    there, ours = docker(*named).strip(), docker(*named, "--filter", f"label={MARK}").strip()
+    there, ours = docker(*_listed(name)).strip(), docker(*_listed(name, MARK)).strip()
     if there != ours:
         raise ClusterError(
             f"the container {name} was made by somebody else. Next: remove it (docker rm --force {name}), or choose "
             "another name for the cluster in inventory/group_data/kind.py"
         )
     return bool(there)
+
+
+def _listed(name: str, label: str = "") -> list[str]:
+    filters = (f"name=^{name}$", *([f"label={label}"] if label else []))
+    return ["container", "ls", "--all", "--quiet", *(word for one in filters for word in ("--filter", one))]
