@@ -123,8 +123,10 @@ class KubernetesTarget:
 
 
 def interfaces(said: str) -> dict[str, tuple[str, ...]]:
-    """Return the interfaces with their addresses, from what `ip` said. Of one without any it says `{}`."""
-    return {link["ifname"]: tuple(one["local"] for one in link["addr_info"]) for link in json.loads(said) if link}
+    """Return the interfaces that have addresses, from what `ip` said. Of what it passes over it says `{}`."""
+    links = [link for link in json.loads(said) if link]
+    found = {link["ifname"]: tuple(one["local"] for one in link["addr_info"] if one) for link in links}
+    return {name: addresses for name, addresses in found.items() if addresses}
 
 
 def pods_of(items: Iterable[Mapping[str, Any]], order: Sequence[str]) -> Iterator[Pod]:

@@ -66,7 +66,11 @@ def bundle(tar: str | None = None) -> Generator[StringCommand | FileUploadComman
 
 def fitting(known: Sequence[Bundle]) -> str | None:
     """Return the first bundle whose launcher would find its Python on this host."""
-    tries = {f"{p} {one.version}": one for one in known for p in (one.interpreter, f"python{one.version}", "python3")}
+    tries = {
+        f"{python} {one.version}": one
+        for one in reversed(known)  # of two for the same Python the first
+        for python in (one.interpreter, f"python{one.version}", "python3")
+    }
     starts = host.get_fact(Pythons, interpreters=list(tries)) if tries else []
     return next((str(one.tar) for one in known if one in [tries[line] for line in starts]), None)
 

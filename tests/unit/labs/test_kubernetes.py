@@ -74,4 +74,5 @@ def test_a_service_of_type_load_balancer_has_the_same_addresses_on_every_invento
 
 def test_an_interface_without_such_an_address_is_left_out() -> None:
     eth0 = {"ifname": "eth0", "addr_info": [{"local": "172.18.0.5"}, {"local": "fc00::5"}]}
-    assert interfaces(json.dumps([{}, eth0])) == {"eth0": ("172.18.0.5", "fc00::5")}
+    veth = {"ifname": "veth1", "addr_info": [{}]}
+    assert interfaces(json.dumps([{}, veth, eth0])) == {"eth0": ("172.18.0.5", "fc00::5")}
