@@ -136,6 +136,7 @@ def serve_again(env: Env) -> None:
     for node in stopped:
         env.ask(stop(env.on, node))
         env.ask(start(env.on, node))
+    for node in env.on.nodes:  # also where a step had the deployed agent run again itself
         env.ask(at(node, "rm", "-rf", NEXT, OTHER_CONFIG))
     env.until("every node serves whole", lambda: not any(_look(env)[1].values()))
 
