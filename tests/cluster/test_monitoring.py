@@ -2,9 +2,7 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ import yaml
 from inventory.place import Place
 from tests.support.cluster import Cluster
 from tests.support.monitoring import PANELS, RULES, asked, expressions, metrics_in
+from tests.support.waiting import until
 
 AGENT, PROMETHEUS = "127.0.0.1:10249", "127.0.0.1:19090"
 WAIT = 30.0
@@ -46,24 +45,17 @@ def prometheus(w1: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with log.open("w") as out:
         process = subprocess.Popen(w1.argv("prometheus", *words), stdout=out, stderr=out)
     try:
-        wait_for_two_scrapes(w1, log)
+        until(lambda: answer(w1, "changes(timestamp(up)[1m:1s]) > 1"), 2 * WAIT, pause=0.3)  # a rate can be told
         yield w1
     finally:
         process.terminate()
         process.wait(WAIT)
+        print(log.read_text())
         w1.output("rm", "-r", folder)
 
 
 def put(w1: Place, file: str, content: object) -> None:
     w1.run("tee", file, given=yaml.safe_dump(content))
-
-
-def wait_for_two_scrapes(w1: Place, log: Path) -> None:
-    """Wait until a rate can be told."""
-    end = time.monotonic() + 2 * WAIT
-    while not answer(w1, "changes(timestamp(up)[1m:1s]) > 1"):
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.3)
 
 
 def answer(w1: Place, expression: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from inventory.place import Place
+from tests.labs.translating import with_chain
 from tests.support.cluster import Cluster
 from tests.support.waiting import until
 
@@ -65,15 +66,9 @@ def wrong_backend(cluster: Cluster) -> Iterator[None]:
 @contextmanager
 def dnat_instead(cluster: Cluster) -> Iterator[None]:
     """No hook translates, and the client's node does it on the packet, to the pod of the third node."""
-    node = cluster.node("w1")
-    chain = f"chain before {{ type nat hook prerouting priority -100; {NODE_PORT} dnat to 10.244.0.2:8080; }}"
-    with hook_detached(cluster):
-        node.output("nft", f"table ip socklb-test {{ {chain}; }}")
-        try:
-            yield
-        finally:
-            node.output("nft", "delete", "table", "ip", "socklb-test")
-            node.output("conntrack", "-F")
+    rules = f"type nat hook prerouting priority -100; {NODE_PORT} dnat to 10.244.0.2:8080"
+    with hook_detached(cluster), with_chain(cluster.node("w1"), rules):
+        yield
 
 
 @contextmanager
