@@ -82,12 +82,17 @@ class TcPath:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
         self._in_use = threading.Lock()  # the programs: they may not be let go of
+        self._taking_over = threading.Lock()  # they are loaded, and may not be attached yet
         self._busy: float | None = None  # since when one look goes on (monotonic)
         self._failures = 0
 
     @property
     def facts(self) -> PacketFacts:
         """How the programs are now."""
+        with self._taking_over:
+            return self._facts_now()
+
+    def _facts_now(self) -> PacketFacts:
         attached, programs = self._at, self._programs
         if attached is None or programs is None:
             return self._facts
@@ -220,12 +225,7 @@ class TcPath:
         if not self._wanted:
             return
         if self._at is None or self._moved:
-            self._moved = False
-            try:
-                self._load()
-            except BaseException:
-                self._moved = True
-                raise
+            self._take_over()
         assert self._at
         assert self._programs
         unpinned = self._programs.pin_again()  # before others are loaded beside them
@@ -239,6 +239,19 @@ class TcPath:
         self._passed_by.look()
         self._say(self._troubles())
         self._sweep()
+
+    def _take_over(self) -> None:
+        """Load the programs and attach them; whoever asks how they are waits for that, for neither alone is damage."""
+        self._moved = False
+        with self._taking_over:
+            try:
+                self._load()
+            except BaseException:
+                self._moved = True
+                raise
+            assert self._at
+            self._at.follow()
+            self._stale = False
 
     def _say(self, problems: list[str]) -> None:
         """Each is a line in the log, once."""

@@ -76,8 +76,8 @@ def test_in_chinese_every_claim_of_the_english_run_is_chinese(reported: str, bro
         lab("report", "01")
     page.value(f"document.getElementById({HANDSHAKE!r}).scrollIntoView()")
     page.picture(PICTURES / "chinese.png")
-    told = page.value("[...document.querySelectorAll('h1, h2, h3, .claims li > span:nth-child(2)')]"
-                      ".map(one => one.textContent)")  # fmt: skip
+    told = page.value("[...document.querySelectorAll('title, h1, h2, h3, .claims li > span:nth-child(2)')]"
+                      ".map(one => one.firstChild.textContent)")  # fmt: skip
     assert len(told) > 38, "the claims alone"
     assert [text for text in told if not CHARACTER.search(text)] == []
     assert (page.said, violations(page)) == ([], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,6 +21,7 @@ from socklb.report import DeviceFacts, PacketFacts
 from socklb.serving import Addresses, pack_address
 from socklb.tc import layout, tcx
 from socklb.tc import path as tc_path
+from socklb.tc.attached import Attached
 from socklb.tc.path import TcPath
 from socklb.tc.programs import OBJECT_FILES, Programs
 from socklb.tc.seen import seen
@@ -166,6 +168,40 @@ def test_what_waits_for_the_programs_is_called_when_they_are_there(path: TcPath)
         assert called == ["nothing is to be served yet", True, "they are there"]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["at first", "with other tables"])
+def test_what_is_loaded_and_not_attached_yet_is_no_damage(
+    node: Network, eth0: int, pins: Pins, copied: Path, monkeypatch: pytest.MonkeyPatch, *, moved: bool
+) -> None:
+    path = TcPath(Config(node="node", max_flows=1024, bypass_pods=True), pins, copied)  # with a program at lo
+    follow, troubles = Attached.follow, list[DeviceFacts]()
+    ended = threading.Event()
+
+    def slow(attached: Attached) -> None:
+        time.sleep(0.5)
+        follow(attached)
+
+    def look() -> None:
+        while not ended.wait(0.01):
+            troubles.extend(device for device in path.facts.devices if device.trouble)
+
+    async def story() -> None:
+        async with path.kept_whole():
+            if not moved:
+                monkeypatch.setattr(Attached, "follow", slow)
+            looks = asyncio.create_task(asyncio.to_thread(look))
+            path.serve()
+            await until(lambda: path.facts.whole)
+            if moved:
+                monkeypatch.setattr(Attached, "follow", slow)
+                path.tables_moved()
+                await asyncio.sleep(1)
+            ended.set()
+            await looks
+
+    asyncio.run(story())
+    assert troubles == []
 
 
 def test_when_it_is_to_serve_no_more_nothing_of_it_stays(path: TcPath, pins: Pins, copied: Path) -> None:

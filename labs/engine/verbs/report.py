@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from labs.engine.errors import LabError
+from labs.engine.language import chosen
 from labs.engine.language import gettext as _
 from labs.engine.model import Lab, available, load
 from labs.engine.report.live import serving
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _labs(named: list[str], folder: Path, *, live: bool) -> list[Lab]:
     names = named or [name for name in available() if live or (folder / name / "state.json").exists()]
-    labs = [load(name) for name in names]
+    labs = [load(name, chosen()) for name in names]
     unrecorded = [lab.name for lab in labs if not live and not (folder / lab.name / "state.json").exists()]
     if unrecorded or not labs:
         lab = (unrecorded or available())[0]
