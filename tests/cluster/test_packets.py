@@ -177,10 +177,14 @@ def test_nothing_is_tracked_and_no_rule_is_ours(cluster: Cluster, outside: Place
 
 
 def test_flows_are_listed(cluster: Cluster, outside: Place) -> None:
-    def listed() -> dict[str, str]:
-        said = cluster.node("w1").output("socklb", "flow", "list", "--client", OUTSIDE[0], "--json")
-        return {flow["client"]: flow["service"].rpartition("/")[2] for flow in json.loads(said)}
+    own = 20123  # below the ports that the kernel chooses: no flow of another test has it
+    asked = Request("http", NODES["w1"][0], SHOWN, own=own)
 
-    before = listed()  # those of other tests, whose Services come and go
-    ask(outside, Request("http", NODES["w1"][0], SHOWN))
-    assert [service for client, service in listed().items() if client not in before] == ["shown"]
+    def listed() -> list[tuple[str, str]]:
+        said = cluster.node("w1").output("socklb", "flow", "list", "--client", OUTSIDE[0], "--json")
+        flows = [flow for flow in json.loads(said) if flow["client"] == f"{OUTSIDE[0]}:{own}"]
+        return [(flow["protocol"], flow["service"].rpartition("/")[2]) for flow in flows]
+
+    assert listed() == []
+    assert ask(outside, asked) == ["client-2"]
+    assert listed() == [("TCP", "shown")]

@@ -1,4 +1,4 @@
-"""Runs what tests/kernels/inside.py asks on the newest kernel of each suite of Debian, one after the other.
+"""Runs what tests/kernels/inside.py asks on the newest kernel of each suite of Debian, one for each core at once.
 
     python -m tests.kernels.run                     all of SUITES
     python -m tests.kernels.run bookworm-security   one
@@ -11,6 +11,7 @@ have: one that it has not is a failure, as a failed test is. Suites that only re
 
 from __future__ import annotations
 
+import multiprocessing
 import shlex
 import signal
 import subprocess
@@ -109,26 +110,24 @@ def main(names: Sequence[str]) -> int:
     document = DOCUMENT.read_text()
     troubles: list[str] = []
     rows = [HEAD]
-    for suite in SUITES:
-        if names and suite.name not in names:
-            continue
-        try:
-            run = tried(suite.name)
-        except SocklbError as error:
-            print(f"!!! {suite.name}: NOT TRIED: {error}", flush=True)
-            found = [str(error)]
-        else:
-            rows.append(run.row(suite.name))
-            found = run.failures
-            print(
-                f"{suite.name}: {run.facts and run.facts.release}, {run.seconds:.0f} s",
-                *found,
-                sep="\n    ",
-                flush=True,
-            )
-            if rows[-1] not in document:
-                found.append(f"docs/kernels.md has no line: {rows[-1]}")
-        troubles += [f"{suite.name}: {one}" for one in found if suite.gates]
+    chosen = [suite for suite in SUITES if not names or suite.name in names]
+    with multiprocessing.get_context("fork").Pool() as at_once:
+        for suite, run in zip(chosen, at_once.imap(_run_or_reason, (suite.name for suite in chosen)), strict=True):
+            if isinstance(run, str):
+                print(f"!!! {suite.name}: NOT TRIED: {run}", flush=True)
+                found = [run]
+            else:
+                rows.append(run.row(suite.name))
+                found = run.failures
+                print(
+                    f"{suite.name}: {run.facts and run.facts.release}, {run.seconds:.0f} s",
+                    *found,
+                    sep="\n    ",
+                    flush=True,
+                )
+                if rows[-1] not in document:
+                    found.append(f"docs/kernels.md has no line: {rows[-1]}")
+            troubles += [f"{suite.name}: {one}" for one in found if suite.gates]
     print("\n", *rows, "", *troubles, sep="\n")
     return 1 if troubles else 0
 
@@ -146,6 +145,13 @@ def by_hand(suites: Sequence[str], words: Sequence[str]) -> int:
         )
         failures += asked.failed
     return 1 if failures else 0
+
+
+def _run_or_reason(suite: str) -> Run | str:
+    try:
+        return tried(suite)
+    except SocklbError as error:
+        return str(error)
 
 
 def tried(suite: str) -> Run:
