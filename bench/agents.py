@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from socklb import control
+from rig.agents import AgentUnderTest
+from rig.sandbox import Sandbox, mounted_bpffs
+from socklb import control_socket
 from socklb.datapath import layout
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
-from socklb.serving import Frontend, pack_address
-from tests.datapath.agents import AgentUnderTest
-from tests.datapath.sandbox import Sandbox, mounted_bpffs
+from socklb.model import Frontend, pack_address
 
 CHANGES = 300
 PAUSE = 0.03  # seconds between changes, so that each is a batch of its own
@@ -52,7 +52,7 @@ def start(agent: AgentUnderTest) -> float:
 def is_synced(agent: AgentUnderTest) -> bool:
     """Ask in the cheapest way: a status would keep it from its work."""
     try:
-        return bool((control.ask(agent.socket, "synced") or {}).get("synced"))
+        return bool((control_socket.ask(agent.socket, "synced") or {}).get("synced"))
     except SocklbError:  # busy
         return False
 

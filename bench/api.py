@@ -27,9 +27,8 @@ from bench.agents import CHANGES, address, agent_of, changes, median_and_p99, st
 from bench.memory import cpu_seconds, resident
 from bench.progress import progress
 from bench.table import print_table
-from tests.kube.conftest import agent_token
-from tests.kube.control_plane import ControlPlane
-from tests.kube.shapes import SLICES, endpoint_slice, service
+from rig.control_plane import ControlPlane, agent_token
+from rig.objects import SLICES, endpoint_slice, service
 
 ROOT = Path(__file__).parents[1]
 COUNT = 30_000

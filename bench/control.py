@@ -21,8 +21,8 @@ from typing import NamedTuple, cast
 from bench.node import cgroup
 from bench.progress import progress
 from bench.table import print_table
+from rig.sandbox import mounted_bpffs
 from socklb.datapath.pins import Pins
-from tests.datapath.sandbox import mounted_bpffs
 
 CLUSTERS = ((10, 4), (10_000, 4), (30_000, 4), (100_000, 10))  # Services, endpoints of each
 LIMIT = 300.0  # seconds

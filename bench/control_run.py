@@ -17,30 +17,30 @@ import sys
 import time
 from pathlib import Path
 
-import socklb.agent
 from bench import objects
 from bench.memory import number_after, resident
 from bench.node import room_for
 from socklb import memory
+from socklb.agent.agent import Agent
 from socklb.config import Config
 from socklb.datapath import libbpf
-from socklb.datapath.node import NodeDatapath
-from socklb.plan import Plan
-from socklb.serving import Addresses, Difference, pack_address
-from socklb.state import State
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.desired.plan import Plan
+from socklb.desired.store import ObjectStore
+from socklb.model import Addresses, Difference, pack_address
 from socklb.tc.path import TcPath
 
 CHANGES = 200
 NODE = "172.20.1.1"
 LOOK, LIMIT = 0.02, 30.0  # seconds between two looks whether the packet path serves, and of all of them
-AGENT = socklb.agent.Agent  # not run; its modules' memory is the agent's too
+AGENT = Agent  # not run; its modules' memory is the agent's too
 
 
 def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
     """Measure and print."""
     memory.collect_less_often()
     with NodeDatapath(bpffs, cgroup, sizes=room_for(count, endpoints), packets=True) as node:
-        state, plan = State(), Plan("node-1")
+        state, plan = ObjectStore(), Plan("node-1")
         cpu, wall = bring(node, state, plan, count, endpoints)
         found = {
             "cpu": cpu,
@@ -58,7 +58,7 @@ def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
     print(json.dumps(found))
 
 
-def bring(node: NodeDatapath, state: State, plan: Plan, count: int, endpoints: int) -> tuple[float, float]:
+def bring(node: NodeDatapath, state: ObjectStore, plan: Plan, count: int, endpoints: int) -> tuple[float, float]:
     """Bring all objects into the kernel; give seconds of CPU and of time."""
     changes = objects.changes(count, endpoints)
     cpu, wall = time.process_time(), time.monotonic()
@@ -66,7 +66,7 @@ def bring(node: NodeDatapath, state: State, plan: Plan, count: int, endpoints: i
     return time.process_time() - cpu, time.monotonic() - wall
 
 
-def change(node: NodeDatapath, state: State, plan: Plan, count: int, endpoints: int) -> float:
+def change(node: NodeDatapath, state: ObjectStore, plan: Plan, count: int, endpoints: int) -> float:
     """Change one endpoint of one Service after the other; give the median of the seconds of CPU."""
     spent: list[float] = []
     for generation in range(1, CHANGES + 1):

@@ -24,12 +24,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bench.table import print_table
-from socklb.datapath import hooks, libbpf
-from socklb.datapath.links import link_info
-from socklb.datapath.node import NodeDatapath
-from socklb.monitors import EVERY
-from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
-from tests.datapath.sandbox import (
+from rig.sandbox import (
     BACKENDS4,
     BACKENDS6,
     PORT,
@@ -41,6 +36,11 @@ from tests.datapath.sandbox import (
     udp_client,
     wait_for_servers,
 )
+from socklb.agent.monitors import EVERY
+from socklb.datapath import hooks, libbpf
+from socklb.datapath.links import link_info
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Backend, Difference, Frontend, Serving, pack_address
 
 ROUNDS = 15
 OPERATIONS = 1000

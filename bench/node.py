@@ -14,17 +14,17 @@ from pathlib import Path
 
 from bench.networks import FAR_NODE, NODE, NODE_LAN, inside
 from bench.services import PODS, SERVICES, as_difference
+from rig.sandbox import mounted_bpffs, remove_cgroup
 from socklb.api.addresses import Network
 from socklb.config import Config
 from socklb.datapath import mounts
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.sizes import Sizes
-from socklb.networks import flags_of
-from socklb.serving import Addresses, Difference, pack_address
+from socklb.desired.network_flags import flags_of
+from socklb.model import Addresses, Difference, pack_address
 from socklb.tc import rtnetlink
 from socklb.tc.attached import Attached
 from socklb.tc.programs import Programs
-from tests.datapath.sandbox import mounted_bpffs, remove_cgroup
 
 
 def cgroup(opened: ExitStack, name: str) -> Path:

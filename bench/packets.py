@@ -21,12 +21,12 @@ from bench import verifier
 from bench.progress import progress
 from bench.table import print_table
 from bench.verifier import Taken
+from rig.sandbox import mounted_bpffs
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.node import OBJECTS
-from socklb.serving import pack_address
+from socklb.datapath.node_datapath import OBJECTS
+from socklb.model import pack_address
 from socklb.tc import layout
 from socklb.tc.programs import Programs
-from tests.datapath.sandbox import mounted_bpffs
 
 FLOWS = 1 << 18  # as many as the agent has room for
 ROUNDS = 5

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bench.networks import HERE, SERVER_PORT, THERE
-from socklb.serving import ANY4, Addresses, Backend, Difference, Frontend, Serving, pack_address
+from socklb.model import ANY4, Addresses, Backend, Difference, Frontend, Serving, pack_address
 
 FIRST_SERVICE = int(ipaddress.IPv4Address("10.96.0.10"))
 FIRST_ENDPOINT = int(ipaddress.IPv4Address("10.224.0.0"))

@@ -10,9 +10,9 @@ import statistics
 
 from bench.agents import CHANGES, address, agent_of, changes, median_and_p99, start
 from bench.table import print_table
+from rig.agents import AgentUnderTest, endpoint_slice, service
+from rig.sandbox import BACKENDS4
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, service
-from tests.datapath.sandbox import BACKENDS4
 
 SERVICES = 500
 ENDPOINTS = 4

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from socklb.datapath import features, kernel, libbpf
 from socklb.datapath.links import HOOKS
-from socklb.datapath.node import OBJECTS
+from socklb.datapath.node_datapath import OBJECTS
 from socklb.tc import layout
 from socklb.tc.programs import NAMES, OBJECT_FILES
 

@@ -11,12 +11,10 @@ from typing import Annotated
 
 import msgspec
 
-from socklb import config_file
+from socklb import config_file, listen_address
 from socklb.api.addresses import Network
-from socklb.bypass import places
 from socklb.datapath.sizes import MOST
 from socklb.errors import SocklbError
-from socklb.health import addresses
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -148,7 +146,7 @@ def _mistakes(config: Config) -> Iterator[str]:
                 yield f"{error} - at `$.{key}`"
     for key in ("health_address", "metrics_address"):
         try:
-            addresses.parse(key, getattr(config, key))
+            listen_address.parse(key, getattr(config, key))
         except SocklbError as error:
             yield str(SocklbError(error.message, value=error.value, valid=error.valid))
 
@@ -176,5 +174,11 @@ def _bypass_mistakes(config: Config) -> Iterator[str]:
     if config.bypass_pods and config.manifests:
         yield "the API alone says which Pods there are, not `manifests`; next: bypass_cgroups - at `$.bypass_pods`"
     for text in config.bypass_cgroups:
-        if not places.is_pattern(text):
+        if not _is_cgroup_pattern(text):
             yield f"{text!r} is not like system.slice/proxy-*.service, without .. and ** - at `$.bypass_cgroups`"
+
+
+def _is_cgroup_pattern(text: str) -> bool:
+    """Say whether a pattern names cgroups below the node's. `**` would have all looked through, again and again."""
+    names = text.strip("/").split("/")
+    return not {"", ".", "..", "**"} & set(names)

@@ -9,6 +9,9 @@ seconds since 1970. Every field has a default: an agent and a command of two ver
 
 from __future__ import annotations
 
+import threading
+import time
+
 from msgspec import Struct, field
 
 
@@ -118,8 +121,8 @@ class RunningFacts(Struct):
 
 
 class ConnectFacts(Struct):
-    """The agent's own connect (`socklb.connect_check`). `translated`: whether the hooks translated it, None: it could
-    not be tried, and `error` says why; `at`: when it was tried last; `since`: since when it is as it is."""
+    """The agent's own connect (`socklb.agent.connect_check`). `translated`: whether the hooks translated it, None: it
+    could not be tried, and `error` says why; `at`: when it was tried last; `since`: since when it is as it is."""
 
     translated: bool | None = None
     at: float | None = None
@@ -206,3 +209,11 @@ class Report(Struct):
     listening: dict[str, str] = field(default_factory=dict[str, str])
     eligible: bool = True
     late: bool = False
+
+
+def of_thread(name: str, thread: threading.Thread, busy: float | None, most: float, failures: int) -> RunningFacts:
+    """Say how a thread is that looks after itself. `busy`: since when one piece of its work goes on (monotonic), which
+    takes `most` seconds."""
+    stuck = busy is not None and time.monotonic() - busy > most
+    error = "no sign of life" if stuck else "" if thread.is_alive() else "it is gone"
+    return RunningFacts(name, not error, failures, error=error)

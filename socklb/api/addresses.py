@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
-from socklb.serving import V4_PREFIX, address_text, is_ipv4, pack_address
+from socklb.model import V4_PREFIX, address_text, is_ipv4, pack_address
 
 
 def parse_address(text: str) -> bytes:

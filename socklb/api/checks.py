@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from socklb.api.addresses import Network, parse_address
 from socklb.api.objects import EndpointSlice, Namespace, Node, Object, Pod, Service, ServiceCIDR, ServicePort
 from socklb.errors import SocklbError
-from socklb.serving import ANY4, ANY6, is_ipv4
+from socklb.model import ANY4, ANY6, is_ipv4
 
 
 class ObjectError(SocklbError):

@@ -1,6 +1,6 @@
 """What a maintainer asks for, in one archive: each piece by itself, so that what fails leaves the others whole.
 
-    write(Path("report.tar.gz"), "socklb-w1", pieces(path, Redactor(known(path, pids))))
+    write(Path("report.tar.gz"), "socklb-w1", pieces(path, pid, cli.main), Redactor(known(path, [pid])))
 
 Every text goes through the redactor before it is written.
 """
@@ -12,18 +12,20 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from socklb import cli, config, config_file
+from socklb import config, config_file
 from socklb.bugreport import logs, node
 from socklb.bugreport.secrets import Redactor
 from socklb.config import Config
 from socklb.errors import SocklbError, reason
 
 MOST = 10_000  # rows of a table
+
+Command = Callable[[Sequence[str]], int]  # takes what was typed, prints, and gives the exit code
 
 
 class Piece(NamedTuple):
@@ -33,14 +35,17 @@ class Piece(NamedTuple):
     make: Callable[[], str]
 
 
-def pieces(path: Path, agent: int | None) -> Iterator[Piece]:
-    """Say what belongs into a report. path: of the configuration; agent: the running one's process."""
+def pieces(path: Path, agent: int | None, command: Command) -> Iterator[Piece]:
+    """Say what belongs into a report.
+
+    path: of the configuration. agent: the running one's process. command: `socklb`, whose verbs print some of it.
+    """
     yield Piece("configuration.txt", partial(configuration, path))
     yield Piece("versions.txt", node.versions)
-    yield Piece("status.txt", partial(verb, path, "status", "--verbose"))
-    yield Piece("status.json", partial(verb, path, "status", "--json"))
+    yield Piece("status.txt", partial(verb, command, path, "status", "--verbose"))
+    yield Piece("status.json", partial(verb, command, path, "status", "--json"))
     for kind in ("service", "socket", "flow"):
-        yield Piece(f"{kind}s.json", partial(rows, path, kind, "list", "--json"))
+        yield Piece(f"{kind}s.json", partial(rows, command, path, kind, "list", "--json"))
     for name, make in (("hooks", node.hook_programs), ("pins", node.pins), ("metrics", logs.metrics)):
         yield Piece(f"{name}.txt", partial(_configured, make, path))
     yield Piece("devices.txt", node.device_programs)
@@ -83,18 +88,18 @@ def configuration(path: Path) -> str:
     return "\n".join([f"# {path}", *lines]) + "\n"
 
 
-def verb(path: Path, *typed: str) -> str:
+def verb(command: Command, path: Path, *typed: str) -> str:
     """Give what a verb prints."""
     printed, told = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
-        code = cli.main([*typed, "--config", str(path)])
+        code = command([*typed, "--config", str(path)])
     if code == 1:
         raise SocklbError(" ".join(told.getvalue().split()).removeprefix("socklb: "))
     return printed.getvalue() or told.getvalue()
 
 
-def rows(path: Path, *typed: str) -> str:
+def rows(command: Command, path: Path, *typed: str) -> str:
     """Give the rows of a table, some of very many."""
-    found: list[Any] = json.loads(verb(path, *typed))
+    found: list[Any] = json.loads(verb(command, path, *typed))
     document = {"rows": len(found), "shown": found[:MOST]}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

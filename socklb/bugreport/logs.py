@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from socklb import control
+from socklb import control_socket
 from socklb.config import Config
 from socklb.errors import SocklbError
 from socklb.sockets.pods import LOGS
@@ -53,7 +53,7 @@ def journal() -> str:
 
 def metrics(config: Config) -> str:
     """Give what Prometheus would read now."""
-    answer: dict[str, Any] = control.ask(Path(config.socket), "status") or {}
+    answer: dict[str, Any] = control_socket.ask(Path(config.socket), "status") or {}
     where = answer.get("listening", {}).get("metrics")
     if not where:
         raise SocklbError("no agent serves metrics", value=config.metrics_address)

@@ -17,8 +17,8 @@ from socklb.datapath.links import HOOKS, opened, pinned_info
 from socklb.datapath.maps import pinned_shape
 from socklb.datapath.pins import Pins
 from socklb.errors import reason
-from socklb.serving import address_text
-from socklb.status import find_cgroup
+from socklb.model import address_text
+from socklb.status.collected import find_cgroup
 from socklb.tc import clsact, rtnetlink, tcx
 
 LIBRARIES = ("kubernetes", "msgspec", "prometheus-client", "pyyaml", "watchfiles")

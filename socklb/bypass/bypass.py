@@ -23,10 +23,10 @@ from socklb.api.source import Problem
 from socklb.bypass.labels import Labelled, labelled
 from socklb.bypass.places import Place, by_ids, matching, of_pods, place_of
 from socklb.config import Config
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.desired.store import ObjectStore
 from socklb.report import LeftOutFacts
 from socklb.sockets.pods import Pods
-from socklb.state import State
 
 EVERY = 0.5  # seconds
 PATIENCE = 5.0  # seconds for a cgroup to be there before it is a problem that it is not
@@ -50,7 +50,9 @@ class Chosen(NamedTuple):
 class Bypass:
     """See the module."""
 
-    def __init__(self, config: Config, state: State, datapath: NodeDatapath, complete: Callable[[], bool]) -> None:
+    def __init__(
+        self, config: Config, state: ObjectStore, datapath: NodeDatapath, complete: Callable[[], bool]
+    ) -> None:
         """Change nothing yet. complete: whether everything was read once."""
         self._patterns, self._state, self._complete = config.bypass_cgroups, state, complete
         self._cgroup, self._table = datapath.cgroup, datapath.left_out

@@ -23,12 +23,6 @@ class Place(NamedTuple):
     path: str
 
 
-def is_pattern(text: str) -> bool:
-    """Say whether a pattern names cgroups below the node's. `**` would have all looked through, again and again."""
-    names = text.strip("/").split("/")
-    return not {"", ".", "..", "**"} & set(names)
-
-
 def matching(node: Path, pattern: str) -> Iterator[Place]:
     """Give the cgroups that a pattern names."""
     for folder in node.glob(pattern.strip("/")):

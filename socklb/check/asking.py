@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from socklb.check.sealed import end_of, family_of
-from socklb.serving import Backend, Frontend, endpoint_text
+from socklb.model import Backend, Frontend, endpoint_text
 from socklb.sockets.records import Records
 
 PATIENCE = 2.0  # seconds

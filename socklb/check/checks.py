@@ -16,11 +16,11 @@ from socklb.check import asking, sealed
 from socklb.check.node import Node, at_nodes, at_sockets, can_be_asked, explain, others, read, result, some
 from socklb.check.result import FAILED, SKIPPED, Result
 from socklb.config import Config
-from socklb.datapath import features, hooks, view
+from socklb.datapath import dump, features, hooks
 from socklb.explain import asker
-from socklb.serving import ANY4, ANY6, Backend, Frontend, frontend_text, is_ipv4
+from socklb.model import ANY4, ANY6, Backend, Frontend, frontend_text, is_ipv4
 from socklb.sockets.records import Records
-from socklb.status import find_cgroup
+from socklb.status.collected import find_cgroup
 from socklb.tc import played
 from socklb.tc.seen import seen
 
@@ -85,7 +85,7 @@ def _sealed(node: Node) -> Iterator[Result]:
 def _asked_as_a_pod(node: Node, asked: Sequence[Frontend]) -> Iterator[str]:
     """Say what is wrong with each; endpoints that came or went since the tables were read are no trouble."""
     problems = sealed.run(partial(sealed.connect, [(frontend, node.serving[frontend]) for frontend in asked]))
-    now = view.read_frontends(node.pins.maps) if any(problems) else {}
+    now = dump.read_frontends(node.pins.maps) if any(problems) else {}
     again = [
         (f, now[f]) for f, problem in zip(asked, problems, strict=True) if problem and f in now and now[f].backends
     ]

@@ -8,24 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from socklb import control
+from socklb import control_socket
 from socklb.check.result import FAILED, PASSED, SKIPPED, Result
 from socklb.config import Config
-from socklb.datapath import view
+from socklb.datapath import dump
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
-from socklb.serving import (
-    ANY4,
-    ANY6,
-    SOCKET_PROTOCOLS,
-    Backend,
-    Frontend,
-    Serving,
-    endpoint_text,
-    frontend_text,
-    is_ipv4,
-)
-from socklb.status import names_of_frontends
+from socklb.desired.names import names_of_frontends
+from socklb.model import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Serving, endpoint_text, frontend_text, is_ipv4
 
 
 class Node(NamedTuple):
@@ -51,13 +41,13 @@ class Node(NamedTuple):
 def read(config: Config) -> Node:
     """Read the tables, and ask the agent for names and its status."""
     pins = Pins(Path(config.bpffs))
-    held = view.read_frontends(pins.maps)
+    held = dump.read_frontends(pins.maps)
     served = {f: how for f, how in held.items() if not f.scope}
     outside = {f._replace(scope=0): how for f, how in held.items() if f.scope}
     services, nodes, own = (_addresses(pins, name) for name in ("service_addrs", "node_addrs", "own_addrs"))
     try:
-        status = control.ask(Path(config.socket), "status")
-    except control.SilentAgentError as error:
+        status = control_socket.ask(Path(config.socket), "status")
+    except control_socket.SilentAgentError as error:
         status = {"error": error.message}
     return Node(config, pins, served, outside, names_of_frontends(config), services, nodes, own, status)
 

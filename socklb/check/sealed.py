@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import NoReturn, TypeVar
 
+from socklb.model import Backend, Frontend, Serving, address_text, endpoint_text, is_ipv4, pack_address
 from socklb.netlink import ACK, attribute, exchange
-from socklb.serving import Backend, Frontend, Serving, address_text, endpoint_text, is_ipv4, pack_address
 from socklb.sockets.networks import CLONE_NEWNET
 
 CLONE_NEWUSER = 0x10000000

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     import faulthandler  # noqa: PLC0415
 
     from socklb import memory  # noqa: PLC0415
-    from socklb.agent import serve  # noqa: PLC0415
+    from socklb.agent.agent import serve  # noqa: PLC0415
 
     found = config.load(arguments.config)
     log_from(found.log_level)

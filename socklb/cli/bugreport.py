@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from socklb import config, config_file, control
+from socklb import cli, config, config_file, control_socket
 from socklb.bugreport.collecting import pieces, write
 from socklb.bugreport.secrets import Redactor, known
 from socklb.cli.output import Verbs, say, takes_a_file
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path(f"{name}.tar.gz")
     agent = _agent(arguments.config)
     redactor = Redactor(known(arguments.config, [agent] if agent else []))
-    failed = write(output, name, pieces(arguments.config, agent), redactor)
+    failed = write(output, name, pieces(arguments.config, agent, cli.main), redactor)
     for text in failed:
         print(f"left out: {text}", file=sys.stderr)
     say(
@@ -55,6 +55,6 @@ def _node(path: Path) -> str:
 def _agent(path: Path) -> int | None:
     """Give the process of the running agent, if one answers."""
     with suppress(SocklbError):
-        found = control.ask(config_file.agents_socket(path), "status")
+        found = control_socket.ask(config_file.agents_socket(path), "status")
         return found["agent"]["pid"] if found and "agent" in found else None
     return None

@@ -17,7 +17,7 @@ from socklb.cli.output import Verbs
 from socklb.cli.usage import usage
 from socklb.explain.asker import VALID
 from socklb.explain.explanation import Explanation, explain
-from socklb.serving import PROTOCOLS, Frontend, endpoint_text, frontend_text, pack_address
+from socklb.model import PROTOCOLS, Frontend, endpoint_text, frontend_text, pack_address
 
 ASKED = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:/\[\]]+)):(?P<port>[0-9]{1,5})(?:/(?P<protocol>\w+))?")
 

@@ -18,9 +18,9 @@ from socklb.cli import output
 from socklb.cli.output import Verbs
 from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
+from socklb.desired.names import names_of_frontends
 from socklb.errors import SocklbError
-from socklb.serving import ANY4, ANY6, PROTOCOLS, Frontend, endpoint_text, frontend_text, is_ipv4, pack_address
-from socklb.status import names_of_frontends
+from socklb.model import ANY4, ANY6, PROTOCOLS, Frontend, endpoint_text, frontend_text, is_ipv4, pack_address
 from socklb.tc.flows import Shown, flows
 
 ICMP = {socket.IPPROTO_ICMP: "ICMP", socket.IPPROTO_ICMPV6: "ICMPv6"}

@@ -24,7 +24,7 @@ from socklb.datapath.decisions import HOOKS, VERDICTS
 from socklb.datapath.pins import Pins
 from socklb.sockets.deciding import Row, Rows, Wanted
 from socklb.sockets.watching import Watching
-from socklb.status import find_cgroup
+from socklb.status.collected import find_cgroup
 
 HEAD = ("TIME", "POD", "PROCESS", "HOOK", "PROTOCOL", "ASKED", "VERDICT", "BACKEND", "WHY", "SERVICE")
 WIDTHS = [15, 16, 16, 12, 8, 20, 10, 20, 12, 0]  # of columns before there is anything wider

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from socklb.lines import aligned
 
 if TYPE_CHECKING:
-    from socklb.status import Row
+    from socklb.status.collected import Row
 
 SHOWN = 8  # backends of a frontend
 

@@ -16,7 +16,7 @@ from socklb.cli.output import Verbs, backends
 from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
-from socklb.status import services
+from socklb.status.collected import services
 
 
 def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from socklb.cli.usage import usage
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.sockets.shown import Row, Wanted, rows
-from socklb.status import find_cgroup
+from socklb.status.collected import find_cgroup
 
 SHOWN = 2  # processes of a socket
 

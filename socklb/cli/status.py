@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from socklb import config_file, control
+from socklb import config_file, control_socket
 from socklb.cli.output import Verbs, backends, columns, json, say, seconds
 from socklb.cli.usage import CODES, STATUS_CODES, usage
 from socklb.errors import SocklbError
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _ask(socket: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
     """Ask the agent for what is to be printed; None if none runs."""
     question = "status" if arguments.json else f"summary {'verbose' if arguments.verbose else ''}"
-    found = control.ask(socket, question)
+    found = control_socket.ask(socket, question)
     if found and "error" in found:
         hint = "restart it if it is of another version than this command"
         raise SocklbError(f"the agent gives no answer: {found['error']}", value=socket, hint=hint)
@@ -72,9 +72,10 @@ def _without_agent(arguments: argparse.Namespace) -> None:
     """Print what the kernel shows."""
     import msgspec  # noqa: PLC0415  (what an agent's answer saves, here and below)
 
-    from socklb import config, status, summary  # noqa: PLC0415
+    from socklb import config  # noqa: PLC0415
+    from socklb.status import collected, summary  # noqa: PLC0415
 
-    found = status.without_agent(config.load(arguments.config))
+    found = collected.without_agent(config.load(arguments.config))
     if arguments.json:
         json(msgspec.to_builtins(found))
     else:
@@ -92,9 +93,10 @@ def _check(path: Path) -> None:
 
 def _backends(path: Path) -> None:
     """Print who serves each frontend."""
-    from socklb import config, status  # noqa: PLC0415
+    from socklb import config  # noqa: PLC0415
+    from socklb.status import collected  # noqa: PLC0415
 
-    rows = status.services(config.load(path)).rows
+    rows = collected.services(config.load(path)).rows
     if rows:
         say("\nBackends:")
         columns([(row["service"] or "-", row["frontend"], backends(row, wide=False)) for row in rows], "  ")
@@ -108,6 +110,6 @@ def _wait(socket: Path, seconds: float) -> None:
 
 def _in_sync(socket: Path) -> bool:
     try:
-        return bool((control.ask(socket, "synced") or {}).get("synced"))
+        return bool((control_socket.ask(socket, "synced") or {}).get("synced"))
     except SocklbError:  # busy
         return False

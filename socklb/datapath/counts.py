@@ -18,7 +18,7 @@ from typing import NamedTuple
 from socklb.datapath import layout
 from socklb.datapath.decisions import TEXTS
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.serving import Backend
+from socklb.model import Backend
 
 REFUSALS = ("no endpoint", "no such port", "port in use")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from socklb.datapath import layout
 from socklb.datapath.address_filter import AddressFilter
+from socklb.datapath.dump import Fill
 from socklb.datapath.maps import HashTable
-from socklb.datapath.view import Fill
 
 TABLES = ("service_addrs", "node_addrs", "own_addrs")  # as in `Addresses`
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 
-from socklb.serving import Backend, Frontend, Serving, is_ipv4, pack_address
+from socklb.model import Backend, Frontend, Serving, is_ipv4, pack_address
 
 # What Services are served from, at sockets and on the packet.
 SERVICE_MAPS = (

@@ -15,8 +15,8 @@ from contextlib import closing
 from pathlib import Path
 
 from socklb.datapath import barrier, layout
+from socklb.datapath.dump import Fill
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.view import Fill
 
 FORGET_EVERY = 5.0  # seconds: as long as somebody else's row of what hooks found does harm
 

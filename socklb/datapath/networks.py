@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from socklb.datapath import layout
+from socklb.datapath.dump import Fill
 from socklb.datapath.maps import TrieTable
-from socklb.datapath.view import Fill
 
 
 class Networks:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from socklb.datapath import barrier, layout
 from socklb.datapath.address_filter import AddressFilter
+from socklb.datapath.allocator import RangeAllocator
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.rows import Rows
 from socklb.datapath.source_ranges import SourceRanges
-from socklb.serving import Frontend
+from socklb.model import Frontend
 
 LENT, GUARDED = layout.LENT << 32, layout.GUARDED << 32  # in the word of options
 
@@ -61,13 +61,13 @@ class PublishedFrontends:
         return self._rows.capacity - self._rows.used
 
     def read_back(self, is_set: Callable[[int], bool]) -> int:
-        """Learn what the tables hold. Rows that no element leads to are free.
+        """Learn what the tables hold. RangeAllocator that no element leads to are free.
 
         An element that leads beyond the rows, to another frontend's row or to what is no set is somebody else's work,
         and goes. Gives how many went. The bits are for the caller.
         """
         self.known: dict[Frontend, Published] = {}
-        self._rows = Rows(self._table.capacity, barrier.wait_for_readers)
+        self._rows = RangeAllocator(self._table.capacity, barrier.wait_for_readers)
         damaged: list[bytes] = []
         for key, value in self._elements.items():
             (row,) = layout.ROW_INDEX.unpack(value)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 from socklb.datapath.libbpf import BpfError
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.sizes import Sizes
 
 AGAIN = 60.0  # seconds after a refusal

@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from socklb.datapath import layout
+from socklb.datapath.backend_sets import BackendSets
 from socklb.datapath.published import Published
-from socklb.datapath.sets import BackendSets
-from socklb.serving import Backend, Frontend, Serving
+from socklb.model import Backend, Frontend, Serving
 
 Share = tuple[Frontend, tuple[Backend, ...]]
 

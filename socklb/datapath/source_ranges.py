@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from socklb.datapath import layout
+from socklb.datapath.dump import Fill
 from socklb.datapath.maps import TrieTable
-from socklb.datapath.view import Fill
 
 
 class SourceRanges:

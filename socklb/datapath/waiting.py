@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-from socklb.serving import Backend, Frontend, Serving
+from socklb.model import Backend, Frontend, Serving
 
 _Set = tuple[bool, tuple[Backend, ...]]
 TOGETHER = 16  # so that a change costs the same however many wait

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from socklb.datapath import features
 from socklb.errors import SocklbError
-from socklb.serving import address_text, is_ipv4, pack_address
+from socklb.model import address_text, is_ipv4, pack_address
 from socklb.sockets.descriptors import command
 from socklb.sockets.networks import OWN, Network
 from socklb.sockets.pods import Pods

@@ -17,7 +17,7 @@ from socklb.datapath.layout import filter_bit
 from socklb.explain.asker import Asker
 from socklb.explain.tables import KernelTables, Row
 from socklb.explain.trail import AT_RANDOM, KEPT, LESS_LOADED, PASSED, REFUSED, TRANSLATED, Trail, Verdict
-from socklb.serving import (
+from socklb.model import (
     ANY4,
     ANY6,
     SOCKET_PROTOCOLS,

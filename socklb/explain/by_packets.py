@@ -14,8 +14,8 @@ from socklb.explain.asker import Asker
 from socklb.explain.by_hooks import at_any_address, destination, found, in_addresses, is_loopback, own
 from socklb.explain.tables import KernelTables, Row
 from socklb.explain.trail import AT_RANDOM, DROPPED, LESS_LOADED, PASSED, REFUSED, TRANSLATED, UNKNOWN, Trail, Verdict
+from socklb.model import FROM_OUTSIDE, Backend, Frontend, address_text, frontend_text
 from socklb.report import DeviceFacts
-from socklb.serving import FROM_OUTSIDE, Backend, Frontend, address_text, frontend_text
 from socklb.tc.lo import WHERE
 from socklb.tc.rtnetlink import Way, name_of
 from socklb.tc.tcx import LO

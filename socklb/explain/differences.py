@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from socklb.desired import Desired
+from socklb.desired.at_frontend import Desired
 from socklb.explain.tables import KernelTables, Row
-from socklb.serving import FROM_OUTSIDE, SOCKET_PROTOCOLS, Frontend, address_text, endpoint_text, frontend_text
+from socklb.model import FROM_OUTSIDE, SOCKET_PROTOCOLS, Frontend, address_text, endpoint_text, frontend_text
 
 NAMED = 5  # backends
 SEE = "next: socklb status"

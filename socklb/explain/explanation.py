@@ -14,12 +14,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from socklb import desired
 from socklb.config import Config
 from socklb.datapath import hooks
 from socklb.datapath.hooks import Hook
 from socklb.datapath.pins import Pins
-from socklb.desired import Desired
+from socklb.desired import at_frontend
+from socklb.desired.at_frontend import Desired
+from socklb.desired.names import names_of_frontends
 from socklb.errors import SocklbError
 from socklb.explain import asker
 from socklb.explain.asker import Asker
@@ -30,9 +31,9 @@ from socklb.explain.handed_on import handed_on
 from socklb.explain.sentence import sentence
 from socklb.explain.tables import KernelTables
 from socklb.explain.trail import PASSED, Step, Trail, Verdict
+from socklb.model import Frontend, frontend_text
 from socklb.report import DeviceFacts, PacketFacts
-from socklb.serving import Frontend, frontend_text
-from socklb.status import find_cgroup, names_of_frontends
+from socklb.status.collected import find_cgroup
 from socklb.tc.rtnetlink import way_to
 from socklb.tc.seen import seen
 
@@ -100,7 +101,7 @@ def _desired(config: Config, tables: KernelTables, asked: Frontend) -> tuple[Fro
     """Ask the agent for the address and port, else for the NodePort; give the frontend that was meant."""
     at_nodes, own = at_any_address(asked), tables.frontend(asked)
     is_nodes = is_loopback(asked.address) or tables.has("node_addrs", asked.address)
-    wanted = desired.ask(Path(config.socket), asked)
+    wanted = at_frontend.ask(Path(config.socket), asked)
     if not is_nodes or own or (wanted and wanted.service):
         return asked, wanted
-    return at_nodes, desired.ask(Path(config.socket), at_nodes)
+    return at_nodes, at_frontend.ask(Path(config.socket), at_nodes)

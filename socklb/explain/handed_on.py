@@ -14,7 +14,7 @@ from socklb.datapath.layout import NATIVE_NETWORK, POD_NETWORK
 from socklb.explain.asker import Asker
 from socklb.explain.tables import KernelTables
 from socklb.explain.trail import PASSED, TRANSLATED, Trail, Verdict
-from socklb.serving import Frontend, address_text
+from socklb.model import Frontend, address_text
 from socklb.tc import rtnetlink
 from socklb.tc.layout import INTO_POD, TO_NEIGHBOUR
 from socklb.tc.rtnetlink import Way, name_of

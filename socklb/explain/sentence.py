@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from socklb.desired import Desired
+from socklb.desired.at_frontend import Desired
 from socklb.explain.by_hooks import some
 from socklb.explain.trail import DROPPED, PASSED, REFUSED, TRANSLATED, Verdict
-from socklb.serving import Frontend, frontend_text
+from socklb.model import Frontend, frontend_text
 
 
 def sentence(asked: Frontend, verdict: Verdict, service: str, wanted: Desired | None) -> str:

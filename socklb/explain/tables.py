@@ -14,12 +14,12 @@ import time
 from contextlib import ExitStack, closing
 from typing import NamedTuple, TypeVar
 
-from socklb.datapath import constants, layout, libbpf, view
+from socklb.datapath import constants, dump, layout, libbpf
 from socklb.datapath.kernel import Kernel
 from socklb.datapath.links import pinned_info
 from socklb.datapath.maps import HashTable, PinnedMap, RowTable, TrieTable
 from socklb.datapath.pins import Pins
-from socklb.serving import Backend, Frontend, Serving
+from socklb.model import Backend, Frontend, Serving
 from socklb.tc import layout as tc
 
 Table = TypeVar("Table", bound=PinnedMap)
@@ -79,7 +79,7 @@ class KernelTables:
         if found is None:
             return None
         (number,) = layout.ROW_INDEX.unpack(found)
-        serving = view.read_serving(self._rows, self._backends, number, key)
+        serving = dump.read_serving(self._rows, self._backends, number, key)
         if serving is None:
             return None
         base, _ = layout.unpack_set(self._rows.word(number, layout.SET_OFFSET))

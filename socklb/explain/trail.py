@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from socklb.serving import Backend
+from socklb.model import Backend
 
 TRANSLATED, REFUSED, PASSED, DROPPED, UNKNOWN = "translated", "refused", "passed", "dropped", "unknown"
 AT_RANDOM, LESS_LOADED, KEPT = "at random", "the less loaded of two at random", "kept"

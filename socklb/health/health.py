@@ -18,16 +18,17 @@ import resource
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
+from socklb import listen_address
 from socklb.api.source import Problem
 from socklb.config import Config
-from socklb.health import addresses, pages
+from socklb.desired.store import Affected, ObjectStore
+from socklb.health import proxy_health
 from socklb.health.metrics import Metrics
-from socklb.health.node_ports import NodePorts
 from socklb.health.progress import Progress
 from socklb.health.server import Answer, HttpServer, Listener, Respond
+from socklb.health.service_health import NodePorts
 from socklb.report import Report, RunningFacts
 from socklb.sockets.counted import Row
-from socklb.state import Affected, State
 
 RETRY = 5.0  # seconds
 BUSY = 0.5  # seconds that a probe or a scrape waits for an agent that is at work
@@ -52,12 +53,12 @@ class Health:
         """
         self._node, self._progress, self._make, self._now = config.node, progress, report, now
         self._server = HttpServer()
-        self._node_ports = NodePorts(config.node, self._server, lambda: not pages.not_serving(self._report()))
+        self._node_ports = NodePorts(config.node, self._server, lambda: not proxy_health.not_serving(self._report()))
         self.eligible = True
         self._metrics = Metrics(progress, self._report, connections)
         wanted = {
-            "health": (addresses.parse("health_address", config.health_address), self._health_pages()),
-            "metrics": (addresses.parse("metrics_address", config.metrics_address), self._metrics_pages()),
+            "health": (listen_address.parse("health_address", config.health_address), self._health_pages()),
+            "metrics": (listen_address.parse("metrics_address", config.metrics_address), self._metrics_pages()),
         }
         self._wanted = {name: (address, pages_) for name, (address, pages_) in wanted.items() if address}
         self._open: dict[str, Listener] = {}
@@ -82,10 +83,10 @@ class Health:
         """The thread that takes connections."""
         return [RunningFacts("health server", self._server.alive)]
 
-    def applied(self, state: State, affected: Affected) -> None:
+    def applied(self, state: ObjectStore, affected: Affected) -> None:
         """Changes are in the kernel: tell those who ask from now on."""
         if self._node in affected.nodes:
-            self.eligible = pages.is_eligible(state.nodes.get(self._node))
+            self.eligible = proxy_health.is_eligible(state.nodes.get(self._node))
         self._node_ports.update(state, affected)
 
     @contextmanager
@@ -114,17 +115,17 @@ class Health:
                 self._closed[name] = why
 
     def _health_pages(self) -> Respond:
-        return pages.by_path(self._probes())
+        return proxy_health.by_path(self._probes())
 
     def _metrics_pages(self) -> Respond:
         mode = Answer(200, b"socklb")
         own: dict[str, Respond] = {"/metrics": self._metrics.answer, "/proxyMode": lambda _path, _accept: mode}
-        return pages.by_path(self._probes() | own)
+        return proxy_health.by_path(self._probes() | own)
 
     def _probes(self) -> dict[str, Respond]:
         return {
-            "/healthz": lambda _path, _accept: pages.healthz(self._report(), self._progress),
-            "/livez": lambda _path, _accept: pages.livez(self._report(), self._progress),
+            "/healthz": lambda _path, _accept: proxy_health.healthz(self._report(), self._progress),
+            "/livez": lambda _path, _accept: proxy_health.livez(self._report(), self._progress),
         }
 
     def _report(self) -> Report:

@@ -22,8 +22,8 @@ from socklb import __version__
 from socklb.health.alarms import NAMES
 from socklb.health.progress import Progress
 from socklb.health.server import Answer
+from socklb.model import endpoint_text
 from socklb.report import ConnectFacts, PacketFacts, Report
-from socklb.serving import endpoint_text
 from socklb.sockets.counted import Row
 
 

@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
-from socklb.health.addresses import ListenAddress
+from socklb.listen_address import ListenAddress
 
 MAX_CONNECTIONS = 32
 PAUSE = 1.0  # seconds after what nobody foresaw

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from socklb.datapath.counts import Connects, Led
-from socklb.endpoints import conditions
-from socklb.serving import Backend
+from socklb.desired.endpoints import conditions
+from socklb.desired.store import ObjectStore
+from socklb.model import Backend
 from socklb.sockets.records import Records
-from socklb.state import State
 
 TOP = "top:"
 KEPT = 600.0  # seconds that what a backend was given is told of when it is gone: long enough for every scrape
@@ -60,7 +60,7 @@ class Counted:
         keys = sorted(key for key in ever.keys() | now.keys() if key[0] in chosen)
         return [Row(*key, ever[key], now[key]) for key in keys]
 
-    def tidy(self, state: State) -> None:
+    def tidy(self, state: ObjectStore) -> None:
         """Forget what leads to backends that no Service has had for a while."""
         with closing(Connects(self._maps)) as connects:
             gone, now = set(self._without_backend(connects.read(), state)), time.monotonic()
@@ -96,7 +96,7 @@ class Counted:
         most = int(self._wanted.removeprefix(TOP))
         return set(nsmallest(most, totals, key=lambda service: (-totals[service], service)))
 
-    def _without_backend(self, all_led: Iterable[Led], state: State) -> Iterator[Led]:
+    def _without_backend(self, all_led: Iterable[Led], state: ObjectStore) -> Iterator[Led]:
         endpoints: dict[str, frozenset[Backend]] = {}
         for led in all_led:
             service = self._service_at(led.asked, led.protocol)

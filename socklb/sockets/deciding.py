@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from socklb.config import Config
 from socklb.datapath.decisions import PASSED, Decision
-from socklb.serving import PROTOCOLS, Backend, endpoint_text, is_loopback
+from socklb.model import PROTOCOLS, Backend, endpoint_text, is_loopback
 from socklb.sockets.descriptors import command
 from socklb.sockets.names import Names
 from socklb.sockets.pods import Pod, Pods

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from socklb.datapath.own_network import cookie_of
-from socklb.serving import V4_PREFIX, Backend, pack_address
+from socklb.model import V4_PREFIX, Backend, pack_address
 from socklb.sockets.diag import IPPROTO_MPTCP, Live
 
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438  # the same on every architecture

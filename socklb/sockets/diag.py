@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from socklb.serving import V4_PREFIX, Backend
+from socklb.model import V4_PREFIX, Backend
 from socklb.sockets.networks import Network
 from socklb.sockets.records import Record, unpack_more
 

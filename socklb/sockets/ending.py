@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Collection
 from contextlib import closing, suppress
 
-from socklb.serving import Backend
+from socklb.model import Backend
 from socklb.sockets.descriptors import holders, search
 from socklb.sockets.diag import IPPROTO_MPTCP, Diagnosis, Live
 from socklb.sockets.listing import live_sockets, recorded

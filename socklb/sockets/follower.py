@@ -20,7 +20,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from socket import IPPROTO_UDP
 
-from socklb.serving import ANY4, ANY6, Frontend
+from socklb.model import ANY4, ANY6, Frontend
 from socklb.sockets.moving import WAYS, Mover
 from socklb.sockets.records import Record, Records
 from socklb.sockets.served import Served

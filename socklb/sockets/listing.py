@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from socklb.serving import Backend
+from socklb.model import Backend
 from socklb.sockets.descriptors import Holder, holders, search
 from socklb.sockets.diag import IPPROTO_MPTCP, Diagnosis, Live
 from socklb.sockets.networks import Network, networks

@@ -25,7 +25,7 @@ from contextlib import closing
 
 from socklb.datapath.own_network import cookie_of
 from socklb.errors import SocklbError
-from socklb.serving import Backend, address_text, is_ipv4
+from socklb.model import Backend, address_text, is_ipv4
 from socklb.sockets.descriptors import Holder, Pidfds, holders, search
 from socklb.sockets.diag import Diagnosis, Live
 from socklb.sockets.listing import live_sockets

@@ -18,11 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from socklb import control
+from socklb import control_socket
 from socklb.config import Config
-from socklb.datapath import view
+from socklb.datapath import dump
 from socklb.datapath.maps import HashTable
-from socklb.serving import (
+from socklb.desired.names import entries
+from socklb.model import (
     ANY4,
     ANY6,
     Backend,
@@ -34,7 +35,6 @@ from socklb.serving import (
     is_ipv4,
     is_loopback,
 )
-from socklb.status import entries
 
 AT_ONCE = 200  # Services in one question, for a line is 64 KiB at most
 READY, TERMINATING, NOT_READY, NOT_CHOSEN, GONE = "ready", "terminating", "not ready", "not chosen", "gone"
@@ -53,7 +53,7 @@ class Names:
     def __init__(self, config: Config, maps: Path) -> None:
         """Read the tables, and ask the agent for names."""
         self._config = config
-        self._served = view.read_frontends(maps)
+        self._served = dump.read_frontends(maps)
         self._nodes = _node_addresses(maps)
         known, self.current = entries(config, "", "")
         self._services = {entry.frontend: entry.service for entry in known}
@@ -76,7 +76,7 @@ class Names:
         """Ask how the endpoints of these Services are."""
         keys = iter(sorted(services))
         while self.current and (some := list(islice(keys, AT_ONCE))):
-            self._conditions.update(control.ask(Path(self._config.socket), f"endpoints {' '.join(some)}") or {})
+            self._conditions.update(control_socket.ask(Path(self._config.socket), f"endpoints {' '.join(some)}") or {})
 
     def state(self, target: Target, given: Backend) -> str:
         """Say what has become of a backend."""

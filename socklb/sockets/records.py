@@ -19,10 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from socklb.datapath import layout, libbpf, view
+from socklb.datapath import dump, layout, libbpf
 from socklb.datapath.maps import PinnedMap, RowTable
 from socklb.datapath.own_network import cookie_of
-from socklb.serving import Backend
+from socklb.model import Backend
 
 SLOTS, STORAGE = "sockets", "more_peers"
 END_OF_ASKED = 16  # in a slot: the second half of the address that was asked for
@@ -49,7 +49,7 @@ class Records:
     @property
     def spilled(self) -> bool:
         """Whether any record was ever kept elsewhere than in a slot."""
-        return view.bookkeeping(self._maps).spilled > 0
+        return dump.bookkeeping(self._maps).spilled > 0
 
     def slots(self) -> dict[int, Record]:
         """Give the record in each slot that is taken."""

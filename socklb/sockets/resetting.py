@@ -21,14 +21,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from socket import IPPROTO_TCP
 
-from socklb.annotations import resets
-from socklb.endpoints import conditions
-from socklb.plan import Plan
-from socklb.serving import ANY4, ANY6, Backend, Frontend
+from socklb.desired.annotations import resets
+from socklb.desired.endpoints import conditions
+from socklb.desired.plan import Plan
+from socklb.desired.store import ObjectStore
+from socklb.model import ANY4, ANY6, Backend, Frontend
 from socklb.sockets.ending import Ending, IsGone
 from socklb.sockets.records import Records
 from socklb.sockets.served import Served
-from socklb.state import State
 
 SETTLE = 0.5  # seconds
 EVERY = 0.25
@@ -46,7 +46,7 @@ class Resetter:
         self._left: set[int] = set()  # sockets that could not be reset: they are counted once
         self.done: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
 
-    def note(self, state: State, plan: Plan, services: Iterable[str]) -> None:
+    def note(self, state: ObjectStore, plan: Plan, services: Iterable[str]) -> None:
         """Take down all endpoints of those Services that want resets."""
         for key in services:
             service, planned = state.services.get(key), plan.services.get(key)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from socklb.datapath import layout, view
+from socklb.datapath import dump, layout
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.serving import ANY4, ANY6, Backend, Frontend, is_ipv4, is_loopback
+from socklb.model import ANY4, ANY6, Backend, Frontend, is_ipv4, is_loopback
 
 
 class Served:
@@ -55,7 +55,7 @@ class Served:
         if found is None:
             return frozenset()
         by, index = found
-        serving = view.read_serving(self._rows, self._backends, index, layout.pack_frontend(by))
+        serving = dump.read_serving(self._rows, self._backends, index, layout.pack_frontend(by))
         return frozenset(serving.backends) if serving else frozenset()
 
     def _find(self, frontend: Frontend) -> tuple[Frontend, int] | None:

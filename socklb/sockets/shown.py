@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from socklb.config import Config
-from socklb.serving import PROTOCOLS, endpoint_text
+from socklb.model import PROTOCOLS, endpoint_text
 from socklb.sockets.descriptors import command
 from socklb.sockets.diag import IPPROTO_MPTCP
 from socklb.sockets.listing import Found, listing

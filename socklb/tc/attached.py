@@ -20,8 +20,8 @@ from socklb.datapath.libbpf import Program
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
+from socklb.model import address_text
 from socklb.report import DeviceFacts
-from socklb.serving import address_text
 from socklb.tc import devices, layout, rtnetlink
 from socklb.tc.devices import Uplink
 from socklb.tc.links import Links

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from socklb.api.addresses import Network
-from socklb.serving import is_ipv4
+from socklb.model import is_ipv4
 from socklb.tc import layout
 from socklb.tc.rtnetlink import ETHERNET, IP_ALONE, LOOPBACK, Device, Found
 

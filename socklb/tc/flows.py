@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from socklb.datapath.maps import RowTable
 from socklb.datapath.pins import Pins
-from socklb.serving import Backend
+from socklb.model import Backend
 from socklb.tc import layout
 from socklb.tc.layout import Flow
 

@@ -30,13 +30,12 @@ from msgspec import structs
 from socklb.api.addresses import Network
 from socklb.api.source import Problem
 from socklb.config import Config
+from socklb.datapath.dump import Fill
 from socklb.datapath.libbpf import BpfError, Program
 from socklb.datapath.pins import Pins
-from socklb.datapath.view import Fill
 from socklb.errors import reason
-from socklb.report import PacketFacts, RunningFacts
-from socklb.serving import Difference
-from socklb.supervise import of_thread
+from socklb.model import Difference
+from socklb.report import PacketFacts, RunningFacts, of_thread
 from socklb.tc import links
 from socklb.tc.attached import Attached
 from socklb.tc.events import Unhooked

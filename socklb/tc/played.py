@@ -16,7 +16,7 @@ import struct
 from collections.abc import Collection
 
 from socklb.datapath import libbpf
-from socklb.serving import Backend, Frontend, endpoint_text, is_ipv4, pack_address
+from socklb.model import Backend, Frontend, endpoint_text, is_ipv4, pack_address
 from socklb.tc import clsact, rtnetlink, tcx
 from socklb.tc.devices import without_ethernet
 from socklb.tc.places import Place

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from socklb.serving import Backend, Frontend, address_text, is_ipv4
+from socklb.model import Backend, Frontend, address_text, is_ipv4
 from socklb.tc import layout
 from socklb.tc.flows import live
 from socklb.tc.layout import Flow

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from socklb.model import V4_PREFIX, is_ipv4
 from socklb.netlink import ACK, DUMP, attribute, attributes, exchange
-from socklb.serving import V4_PREFIX, is_ipv4
 
 NETLINK_ROUTE = 0
 GET_LINK, GET_ADDRESS, GET_ROUTE, GET_RULE = 18, 22, 26, 34

@@ -12,8 +12,8 @@ from contextlib import closing
 from socklb.datapath import constants
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
+from socklb.model import address_text
 from socklb.report import DeviceFacts, PacketFacts
-from socklb.serving import address_text
 from socklb.tc import layout, rtnetlink, tcx
 from socklb.tc.clsact import Clsact
 from socklb.tc.devices import without_ethernet

@@ -17,12 +17,12 @@ from typing import Any
 
 import urllib3
 
-from socklb import control
+from rig.objects import SLICES
+from socklb import control_socket
 from socklb.errors import SocklbError
 from tests.chaos.history import History, Versions
 from tests.chaos.rig import Rig
 from tests.chaos.services import ALL, Asked, endpoints
-from tests.kube.shapes import SLICES
 
 HEAR = 0.05  # seconds between two questions for what is applied
 EMPTY = 0.05  # of all versions
@@ -89,7 +89,7 @@ class Churn:
 
     def _hear(self) -> None:
         try:
-            applied = control.ask(self._rig.agent.socket, "objects")
+            applied = control_socket.ask(self._rig.agent.socket, "objects")
         except (SocklbError, OSError, ValueError):
             return
         now = time.monotonic()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from random import Random
 
+from rig.objects import SERVICES, SLICES
 from tests.chaos import services
 from tests.chaos.faults import Undo, fault
 from tests.chaos.refusing import refusing
 from tests.chaos.rig import Rig
-from tests.kube.shapes import SERVICES, SLICES
 
 AWAY = "out of reach|cannot be followed"
 # After some failures in two minutes the agent waits for up to 30 s before it asks again, as all clients of the API do.

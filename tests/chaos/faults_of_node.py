@@ -6,9 +6,9 @@ import subprocess
 import time
 from random import Random
 
+from rig.sandbox import remove_cgroup
 from tests.chaos.faults import Undo, fault
 from tests.chaos.rig import Rig
-from tests.datapath.sandbox import remove_cgroup
 from tests.packets.network import NODE, NODE6, PODS, PODS6
 
 FIREWALL = """

@@ -21,17 +21,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from rig.agents import AgentUnderTest
+from rig.control_plane import ControlPlane, agent_token
+from rig.objects import NODES, SERVICES, SLICES
+from rig.sandbox import mounted_bpffs, remove_cgroup, sh
 from socklb.datapath import mounts
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
 from socklb.tc import links
 from tests.chaos import services
 from tests.chaos.network import Roomy
-from tests.datapath.agents import AgentUnderTest
-from tests.datapath.sandbox import mounted_bpffs, remove_cgroup, sh
-from tests.kube.conftest import agent_token
-from tests.kube.control_plane import ControlPlane
-from tests.kube.shapes import NODES, SERVICES, SLICES
 from tests.kube.wire import Wire
 from tests.packets.network import NODE, NODE6, POD_CIDRS, PODS, name
 

@@ -7,7 +7,7 @@ from random import Random
 
 from socklb.datapath import layout
 from socklb.datapath.maps import RowTable
-from socklb.serving import is_ipv4
+from socklb.model import is_ipv4
 from tests.chaos.conftest import DoWalk
 from tests.chaos.faults import CONVERGE, FAULTS, Fault
 from tests.chaos.rig import Rig

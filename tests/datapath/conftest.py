@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
+from rig.agents import AgentUnderTest
+from rig.sandbox import Sandbox, mounted_bpffs, running, serve, wait_for_servers
+from socklb.datapath.node_datapath import OBJECT_FILES, NodeDatapath
 from socklb.datapath.pins import Pins
-from socklb.datapath.tables import Tables
-from tests.datapath.agents import AgentUnderTest
+from socklb.datapath.writer import MapWriter
 from tests.datapath.loaded import LoadedOnce, skip_without
-from tests.datapath.sandbox import Sandbox, mounted_bpffs, running, serve, wait_for_servers
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +86,7 @@ def datapath(loaded: LoadedOnce, object_file: str) -> Iterator[NodeDatapath]:
 
 
 @pytest.fixture
-def tables(datapath: NodeDatapath) -> Tables:
+def tables(datapath: NodeDatapath) -> MapWriter:
     return datapath.tables
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.datapath.sandbox import Sandbox
+from rig.sandbox import Sandbox
 
 LIMIT = 60.0  # seconds; a load ends by itself
 

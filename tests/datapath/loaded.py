@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import mounted_bpffs
 from socklb.datapath import features, hooks, layout, libbpf
 from socklb.datapath.maps import HashTable, RowTable, TrieTable, map_info
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.observing import beside
-from socklb.datapath.tables import Tables
-from tests.datapath.sandbox import mounted_bpffs
+from socklb.datapath.writer import MapWriter
 
 # enum bpf_map_type: HASH and LRU_HASH, ARRAY, LPM_TRIE. What is of a socket goes with the socket.
 HASHES, ARRAYS, TRIES = (1, 9), (2,), (11,)
@@ -52,7 +52,7 @@ class LoadedOnce:
         skip_without(*features.OBJECTS[object_file])
         node = self._load(object_file)
         this_node(node, node.netns)
-        opened_with, node.tables = node.tables, Tables(node.pins.maps)
+        opened_with, node.tables = node.tables, MapWriter(node.pins.maps)
         node.attach()
         try:
             yield node

@@ -10,7 +10,7 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Mapping
 
-from tests.datapath.sandbox import NODE4, NODE6, Sandbox
+from rig.sandbox import NODE4, NODE6, Sandbox
 
 Place = tuple[str, int]
 SERVICES4, SERVICES6 = "10.96.0.0/12", "fd00:10:96::/48"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.datapath.sandbox import CLONE_NEWNET, PORT, remove_cgroup
+from rig.sandbox import CLONE_NEWNET, PORT, remove_cgroup
 
 LINKS = """link set lo up
 route add local 10.244.1.0/24 dev lo

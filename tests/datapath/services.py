@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, pack_address
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, PORT
+from rig.sandbox import BACKENDS4, BACKENDS6, PORT
+from socklb.model import Addresses, Backend, Difference, Frontend, Serving, pack_address
 
 SERVICE4, SERVICE6 = "10.96.0.10", "fd00:10:96::a"
 

@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
+from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
 from socklb.datapath import layout
 from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.tables import Tables
-from socklb.serving import Addresses, Difference, pack_address
-from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.datapath.writer import MapWriter
+from socklb.model import Addresses, Difference, pack_address
 from tests.datapath.services import SERVICE4, frontend, serving, web
 
 
@@ -44,7 +44,7 @@ def test_an_address_whose_bit_is_clear_passes_and_a_new_agent_sets_it_again(
         table.publish(layout.filter_bit(pack_address(SERVICE4)) // 64, 0, 0)
     with pytest.raises(AssertionError, match="unreachable"):
         sandbox.run(lambda: ask_tcp(SERVICE4, 80))
-    Tables(datapath.pins.maps).close()
+    MapWriter(datapath.pins.maps).close()
     assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:2]
 
 
@@ -73,5 +73,5 @@ def test_a_bit_lives_as_long_as_anything_with_its_address(datapath: NodeDatapath
 def test_bits_that_an_agent_left_without_need_are_cleared_by_the_next(datapath: NodeDatapath) -> None:
     with closing(words(datapath)) as table:
         table.publish(7, 0, 1 << 5)
-    Tables(datapath.pins.maps).close()
+    MapWriter(datapath.pins.maps).close()
     assert bits(datapath) == set()

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from socklb import control
-from socklb.datapath import view
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, ask_tcp
+from socklb import control_socket
+from socklb.datapath import dump
 from socklb.datapath.maps import TrieTable
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.load import Seen, load
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4, SERVICE6
 
 WEB = service("web", SERVICE4, SERVICE6, node_port=32000)
@@ -134,7 +134,7 @@ def test_five_hundred_services_are_right_after_start_and_a_changed_file_costs_it
         four = [BACKENDS4[(n + i) % 8] for i in range(4)]
         agent.write(f"{name}.yaml", service(name, ip), endpoint_slice(f"{name}-4", *four))
     agent.start()
-    held = {f: b for f, b in view.read_frontends(Pins(agent.bpffs).maps).items() if f.protocol == socket.IPPROTO_TCP}
+    held = {f: b for f, b in dump.read_frontends(Pins(agent.bpffs).maps).items() if f.protocol == socket.IPPROTO_TCP}
     assert len(held) == 500
     for frontend, serving in held.items():
         n = frontend.address[14] << 8 | frontend.address[15]
@@ -192,7 +192,7 @@ def test_a_removed_file_ends_its_services_and_no_others(sandbox: Sandbox, servin
     (serving.manifests / "web.yaml").unlink()
     serving.until(lambda status: "Service/default/web" not in status["applied"]["objects"])
     assert answers(sandbox, "10.96.0.11") == {BACKENDS4[5]}
-    frontends = view.read_frontends(Pins(serving.bpffs).maps)
+    frontends = dump.read_frontends(Pins(serving.bpffs).maps)
     assert {frontend.address[-1] for frontend in frontends} == {11}
 
 
@@ -205,7 +205,7 @@ def test_nothing_is_pruned_at_start_until_every_file_can_be_read(sandbox: Sandbo
     serving.write("web.yaml", service("web", "10.96.0.12"), WEB4)
     serving.until(lambda status: status["synced"])
     assert answers(sandbox, "10.96.0.12") == set(BACKENDS4[:2])
-    assert {frontend.address[-1] for frontend in view.read_frontends(Pins(serving.bpffs).maps)} == {12}
+    assert {frontend.address[-1] for frontend in dump.read_frontends(Pins(serving.bpffs).maps)} == {12}
 
 
 def test_a_service_keeps_its_endpoints_while_the_file_that_has_them_cannot_be_read(
@@ -261,7 +261,7 @@ class TestStatus:
         python, *command = serving.command("status", *how)
         done = subprocess.run([python, "-X", "importtime", *command], capture_output=True, text=True, check=True)
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-        assert "socklb.control" in imported
+        assert "socklb.control_socket" in imported
         assert not imported & {"msgspec", "socklb.config", "socklb.report", "socklb.status", "asyncio"}
 
     def test_an_agent_of_another_version_is_told_from_none(self, serving: AgentUnderTest) -> None:
@@ -313,12 +313,12 @@ class TestStatus:
     def test_an_agent_that_is_too_busy_to_answer_is_named(
         self, serving: AgentUnderTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(control, "TIMEOUT", 0.2)
-        assert control.ask(serving.socket, "status")
+        monkeypatch.setattr(control_socket, "TIMEOUT", 0.2)
+        assert control_socket.ask(serving.socket, "status")
         serving.send(signal.SIGSTOP)
         try:
             with pytest.raises(SocklbError, match=r"did not answer in 0\.2 s"):
-                control.ask(serving.socket, "status")
+                control_socket.ask(serving.socket, "status")
         finally:
             serving.send(signal.SIGCONT)
 
@@ -444,7 +444,7 @@ def test_for_packets_the_tables_hold_more_and_give_it_back(agent: AgentUnderTest
         )
         agent.start()
         status = agent.until(lambda status: status["synced"])
-        frontends = view.read_frontends(Pins(agent.bpffs).maps)
+        frontends = dump.read_frontends(Pins(agent.bpffs).maps)
         listed = agent.run("service", "list").stdout.count("/TCP")
         held = [count(agent, name, key) for name, key in (("source_ranges", 24), ("networks", 20))]
         scoped = sum(1 for frontend in frontends if frontend.scope)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from socklb import answers, control
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4
+from socklb import control_socket
+from socklb.agent import answers
 from tests.datapath.services import SERVICE4
 from tests.unit.agent.following import story
 
@@ -117,7 +118,7 @@ async def test_who_says_nothing_or_does_not_read_is_let_go(tmp_path: Path, monke
 
 
 def test_waiting_asks_a_question_whose_answer_is_short(serving: AgentUnderTest) -> None:
-    answer = control.ask_raw(serving.socket, "synced")
+    answer = control_socket.ask_raw(serving.socket, "synced")
     assert answer is not None
     assert len(answer) < 20
 

@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from socklb.datapath import view
+from rig.agents import AgentUnderTest, endpoint_slice, service
+from rig.sandbox import BACKENDS4
+from socklb.datapath import dump
 from socklb.datapath.pins import Pins
-from socklb.serving import Frontend, Serving, pack_address
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, service
-from tests.datapath.sandbox import BACKENDS4
+from socklb.model import Frontend, Serving, pack_address
 from tests.unit.agent.any_objects import ANYTHING, MANY
 
 OURS = "10.96.9.9"  # an address that no drawn object has
@@ -21,7 +21,7 @@ FEW = settings(MANY, max_examples=25, suppress_health_check=[HealthCheck.functio
 
 
 def rows(agent: AgentUnderTest) -> dict[Frontend, Serving]:
-    found = view.read_frontends(Pins(agent.bpffs).maps)
+    found = dump.read_frontends(Pins(agent.bpffs).maps)
     return {frontend: serving for frontend, serving in found.items() if frontend.address == pack_address(OURS)}
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import view
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Difference
-from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_udp, udp_client
+from rig.sandbox import BACKENDS4, Sandbox, ask_udp, udp_client
+from socklb.datapath import dump
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Difference
 from tests.datapath.services import SERVICE4, frontend, serving, web
 
 HELD = 64
@@ -40,7 +40,7 @@ def test_every_connect_succeeds_and_sees_the_service(
     answered, peers = sandbox.run(connect_many)
     assert answered <= set(BACKENDS4)
     assert peers == {SERVICE4}
-    assert view.bookkeeping(tiny.pins.maps).spilled >= HELD - 2
+    assert dump.bookkeeping(tiny.pins.maps).spilled >= HELD - 2
 
 
 def test_datagrams_of_many_sockets_come_back_from_the_service(sandbox: Sandbox, tiny: NodeDatapath) -> None:
@@ -56,4 +56,4 @@ def test_datagrams_of_many_sockets_come_back_from_the_service(sandbox: Sandbox, 
 def test_a_table_with_room_spills_nothing(sandbox: Sandbox, datapath: NodeDatapath) -> None:
     datapath.tables.apply(web())
     sandbox.run(connect_many)
-    assert view.bookkeeping(datapath.pins.maps) == (0, 0)
+    assert dump.bookkeeping(datapath.pins.maps) == (0, 0)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4
 from tests.datapath.services import SERVICE4
 
 FILES = {

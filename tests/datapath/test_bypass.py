@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, POD, Sandbox, ask_tcp
 from socklb.datapath import layout
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.pods import Pod
-from tests.datapath.sandbox import BACKENDS4, NODE4, POD, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_monitor import begun, watching
 

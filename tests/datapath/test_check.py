@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, Sandbox
 from socklb.check import node as tried
-from socklb.datapath import view
+from socklb.datapath import dump
 from socklb.datapath.features import SET_ERRNO
 from socklb.datapath.links import HOOKS
 from socklb.datapath.pins import Pins
-from socklb.serving import Frontend
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
+from socklb.model import Frontend
 from tests.datapath.meddling import detach
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, Sandbox
 from tests.datapath.services import SERVICE4, SERVICE6
 
 EMPTY4, DNS4 = "10.96.0.11", "10.96.0.12"
@@ -213,7 +213,7 @@ def test_nothing_is_left_and_no_server_is_told_a_word(sandbox: Sandbox, serving:
     serving.applied("EndpointSlice/default/silent-4", 1)
 
     def left() -> tuple[list[int], list[str]]:
-        fills = view.fill(maps, view.read_frontends(maps))
+        fills = dump.fill(maps, dump.read_frontends(maps))
         return [fill.used for fill in fills], sorted(path.name for path in serving.cgroup.iterdir())
 
     def hear() -> list[bytes]:

@@ -11,31 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp, ask_udp, enter_network, running, serve, sh, udp_client
 from socklb.datapath import layout
 from socklb.datapath.features import COMPARE_AND_SWAP
 from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.tables import Tables
-from socklb.serving import Difference
-from tests.datapath.sandbox import (
-    BACKENDS4,
-    BACKENDS6,
-    Sandbox,
-    ask_tcp,
-    ask_udp,
-    enter_network,
-    running,
-    serve,
-    sh,
-    udp_client,
-)
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.datapath.writer import MapWriter
+from socklb.model import Difference
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving
 
 UDP = socket.IPPROTO_UDP
 FLOWS = 200
 
 
-def put(tables: Tables, *backends: str, service: str = SERVICE4, affinity: int = 0, least_loaded: bool = False) -> None:
+def put(
+    tables: MapWriter, *backends: str, service: str = SERVICE4, affinity: int = 0, least_loaded: bool = False
+) -> None:
     served = serving(*backends, affinity=affinity, least_loaded=least_loaded)
     tables.apply(Difference(put={frontend(service, protocol): served for protocol in (socket.IPPROTO_TCP, UDP)}))
 
@@ -46,7 +37,7 @@ class TestUDPFlows:
     @pytest.mark.parametrize(("service", "servers"), [(SERVICE4, BACKENDS4), (SERVICE6, BACKENDS6)], ids=["v4", "v6"])
     @pytest.mark.parametrize("connected", [False, True], ids=["unconnected", "connected again"])
     def test_move_only_when_their_own_endpoint_goes(
-        self, sandbox: Sandbox, tables: Tables, service: str, servers: tuple[str, ...], connected: bool
+        self, sandbox: Sandbox, tables: MapWriter, service: str, servers: tuple[str, ...], connected: bool
     ) -> None:
         put(tables, *servers[:6], service=service)
 
@@ -68,7 +59,7 @@ class TestUDPFlows:
             before = after
         assert set(last) == {servers[7]}
 
-    def test_of_one_socket_to_two_services_keep_an_endpoint_each(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_of_one_socket_to_two_services_keep_an_endpoint_each(self, sandbox: Sandbox, tables: MapWriter) -> None:
         other = "10.96.0.11"
 
         def ask_both() -> set[tuple[str, str]]:
@@ -119,7 +110,7 @@ def answers(service: str = SERVICE4, times: int = 30, network: str | None = None
 
 class TestSessionAffinity:
     def test_gives_a_pod_the_same_endpoint_for_tcp_and_another_pod_its_own(
-        self, sandbox: Sandbox, tables: Tables
+        self, sandbox: Sandbox, tables: MapWriter
     ) -> None:
         put(tables, *BACKENDS4, affinity=100)
         one = set(sandbox.run(answers))
@@ -136,7 +127,7 @@ class TestSessionAffinity:
                 firsts |= {f"{sandbox.run(lambda service=service: answers(service, 5))[0]} {theirs.pop()}"}
             assert any(len(set(pair.split())) == 2 for pair in firsts)
 
-    def test_holds_for_udp_whatever_the_socket(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_holds_for_udp_whatever_the_socket(self, sandbox: Sandbox, tables: MapWriter) -> None:
         put(tables, *BACKENDS4, affinity=100)
 
         def ask_from_fresh_sockets() -> set[str]:
@@ -148,14 +139,14 @@ class TestSessionAffinity:
 
         assert len(sandbox.run(ask_from_fresh_sockets)) == 1
 
-    def test_is_switched_on_and_off_while_clients_ask(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_is_switched_on_and_off_while_clients_ask(self, sandbox: Sandbox, tables: MapWriter) -> None:
         for _ in range(2):
             put(tables, *BACKENDS4)
             assert len(set(sandbox.run(answers))) > 1
             put(tables, *BACKENDS4, affinity=100)
             assert len(set(sandbox.run(answers))) == 1
 
-    def test_ends_when_the_client_was_silent_for_the_timeout(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_ends_when_the_client_was_silent_for_the_timeout(self, sandbox: Sandbox, tables: MapWriter) -> None:
         put(tables, *BACKENDS4, affinity=1)
         seen: set[str] = set()
         for _ in range(20):
@@ -167,7 +158,7 @@ class TestSessionAffinity:
             time.sleep(1.1)
         pytest.fail(f"20 times the same of 8 endpoints: {seen}")
 
-    def test_lasts_while_the_client_asks_within_the_timeout(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_lasts_while_the_client_asks_within_the_timeout(self, sandbox: Sandbox, tables: MapWriter) -> None:
         put(tables, *BACKENDS4, affinity=3)
         seen: set[str] = set()
         for _ in range(7):
@@ -176,7 +167,7 @@ class TestSessionAffinity:
         assert len(seen) == 1
 
     def test_survives_the_change_of_other_endpoints_and_leaves_one_that_goes(
-        self, sandbox: Sandbox, tables: Tables
+        self, sandbox: Sandbox, tables: MapWriter
     ) -> None:
         put(tables, *BACKENDS4[:6], affinity=100)
         (mine,) = set(sandbox.run(answers))
@@ -190,7 +181,7 @@ class TestSessionAffinity:
         put(tables, *BACKENDS4, affinity=100)
         assert set(sandbox.run(answers)) == {after}
 
-    def test_of_a_service_says_nothing_of_the_next_one_in_its_row(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_of_a_service_says_nothing_of_the_next_one_in_its_row(self, sandbox: Sandbox, tables: MapWriter) -> None:
         put(tables, *BACKENDS4[:4], affinity=100)
         sandbox.run(answers)
         tables.apply(Difference(delete=frozenset({frontend(SERVICE4), frontend(SERVICE4, UDP)})))
@@ -212,11 +203,11 @@ def wait_until_served(place: Sandbox, network: str, service: str) -> None:
 
 @pytest.mark.needs(COMPARE_AND_SWAP)
 class TestLeastLoaded:
-    def test_spreads_connections_that_stay_open_evenly(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_spreads_connections_that_stay_open_evenly(self, sandbox: Sandbox, tables: MapWriter) -> None:
         """Random choice of 400 over 8 has a spread of some 20; of two random ones the less loaded: of 3 or 4."""
         assert self.spread(sandbox, tables, least_loaded=True) <= 6 < self.spread(sandbox, tables, least_loaded=False)
 
-    def spread(self, sandbox: Sandbox, tables: Tables, *, least_loaded: bool) -> int:
+    def spread(self, sandbox: Sandbox, tables: MapWriter, *, least_loaded: bool) -> int:
         put(tables, *BACKENDS4, least_loaded=least_loaded)
 
         def hold() -> list[str]:
@@ -226,7 +217,7 @@ class TestLeastLoaded:
         counts = Counter(sandbox.run(hold))
         return max(counts.values()) - min(counts[address] for address in BACKENDS4)
 
-    def test_sends_new_connections_where_others_were_closed(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_sends_new_connections_where_others_were_closed(self, sandbox: Sandbox, tables: MapWriter) -> None:
         put(tables, *BACKENDS4[:2], least_loaded=True)
 
         def close_those_of_one() -> tuple[set[str], str]:
@@ -280,7 +271,7 @@ class TestLeastLoaded:
 
         def hold() -> list[int]:
             clients = [socket.create_connection((SERVICE4, 80), 5) for _ in range(20)]
-            again = Tables(datapath.pins.maps)  # as the next agent would
+            again = MapWriter(datapath.pins.maps)  # as the next agent would
             put(again, *BACKENDS4[:3], least_loaded=True)
             held = sum(loads(datapath.pins.maps))
             clients += [socket.create_connection((SERVICE4, 80), 5) for _ in range(30)]

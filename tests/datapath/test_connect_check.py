@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from socklb.connect_check import CGROUP, ConnectCheck
+from rig.agents import AgentUnderTest
+from rig.sandbox import Sandbox
+from socklb.agent.connect_check import CGROUP, ConnectCheck
 from socklb.datapath import asking
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Backend, Difference, Frontend, Serving, pack_address
-from tests.datapath.agents import AgentUnderTest
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.meddling import detach
-from tests.datapath.sandbox import Sandbox
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_damage import serving, within  # noqa: F401 - a fixture
 from tests.datapath.test_health import scrape

@@ -14,19 +14,19 @@ from typing import cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, Sandbox, ask_tcp
 from socklb.api.source import Change
 from socklb.datapath import layout
 from socklb.datapath.counts import Connects
 from socklb.datapath.features import SET_ERRNO, netns_cookie
 from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
-from socklb.serving import Difference
+from socklb.desired.store import ObjectStore
+from socklb.model import Difference
 from socklb.sockets import counted
 from socklb.sockets.counted import Counted
-from socklb.state import State
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4, SERVICE6, web
 from tests.datapath.test_following import wait_for
 from tests.datapath.test_health import get
@@ -208,7 +208,7 @@ def test_what_leads_to_a_backend_that_is_long_gone_is_forgotten(
         datapath.tables.apply(web((A,), (BACKENDS6[0],)))
         datapath.attach()
         found = Counted(datapath.pins.maps, "top:1", lambda asked, _: "default/web" if asked.port == 80 else None)
-        state = State()
+        state = ObjectStore()
         state.apply([Change("EndpointSlice", "default/web-1", the_slice())])
         sandbox.run(lambda: ask_tcp(SERVICE4, 80))
         datapath.tables.apply(Difference())

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp, ask_udp, udp_client
 from socklb.datapath import libbpf
 from socklb.datapath.links import HOOKS
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.meddling import detach, replace_program
-from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp, ask_udp, udp_client
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_health import scrape
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import layout, view
+from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
+from socklb.datapath import dump, layout
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.tables import Tables
-from socklb.serving import Difference, Frontend
-from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.datapath.writer import MapWriter
+from socklb.model import Difference, Frontend
 from tests.datapath.services import SERVICE4, frontend, serving, web
 
 DAMAGED, OTHER = frontend(SERVICE4), frontend("10.96.0.11")
@@ -77,24 +77,24 @@ def test_an_element_that_leads_astray_is_taken_out_told_and_written_anew(
     maps, wanted = served.pins.maps, served.tables.serving(DAMAGED)
     assert wanted
     damage(maps)
-    view.fill(maps, view.read_frontends(maps))  # whoever looks meanwhile is not astonished
+    dump.fill(maps, dump.read_frontends(maps))  # whoever looks meanwhile is not astonished
     with caplog.at_level(logging.WARNING):
         served.tables.read_back()
     assert "1 of its elements led astray" in caplog.text
     assert served.tables.repairs == 1
     assert served.tables.serving(OTHER) == serving(BACKENDS4[7])
     served.tables.apply(Difference(put={DAMAGED: wanted}))
-    assert view.read_frontends(maps) == {**web().put, OTHER: serving(BACKENDS4[7])}
+    assert dump.read_frontends(maps) == {**web().put, OTHER: serving(BACKENDS4[7])}
     assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] in BACKENDS4[:2]
     assert sandbox.run(lambda: ask_tcp("10.96.0.11", 80))[0] == BACKENDS4[7]
-    with closing(Tables(maps)) as again:
+    with closing(MapWriter(maps)) as again:
         assert not again.repairs, "nothing of it is left"
 
 
 def test_what_an_agent_lent_that_was_killed_is_taken_out(datapath: NodeDatapath) -> None:
     own = frontend("127.0.0.1", socket.IPPROTO_UDP, 9)
     datapath.tables.apply(Difference(put={own: serving(BACKENDS4[0])._replace(lent=True)}))
-    with closing(Tables(datapath.pins.maps)) as again:
+    with closing(MapWriter(datapath.pins.maps)) as again:
         assert own not in again.frontends
         assert again.serving(own) is None
         assert again.fill()[0].used == 0

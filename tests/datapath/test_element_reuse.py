@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, Sandbox
 from socklb.datapath import layout
 from socklb.datapath.maps import HashTable
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Difference
-from tests.datapath.sandbox import BACKENDS4, Sandbox
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Difference
 from tests.datapath.services import frontend, serving
 
 BPF = Path(__file__).parents[2] / "bpf"

@@ -16,20 +16,8 @@ from typing import Any
 
 import pytest
 
-from socklb.datapath import layout
-from socklb.datapath.features import NETNS_COOKIE, SET_ERRNO, netns_cookie
-from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.pins import Pins
-from socklb.explain import asker
-from socklb.explain.explanation import decide
-from socklb.explain.tables import KernelTables
-from socklb.explain.trail import KEPT, PASSED, REFUSED, TRANSLATED, Trail, Verdict
-from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, endpoint_text, pack_address
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.loaded import this_node
-from tests.datapath.pods import Pod
-from tests.datapath.sandbox import (
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import (
     BACKENDS4,
     BACKENDS6,
     NODE4,
@@ -43,6 +31,18 @@ from tests.datapath.sandbox import (
     sh,
     udp_client,
 )
+from socklb.datapath import layout
+from socklb.datapath.features import NETNS_COOKIE, SET_ERRNO, netns_cookie
+from socklb.datapath.maps import RowTable
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.datapath.pins import Pins
+from socklb.explain import asker
+from socklb.explain.explanation import decide
+from socklb.explain.tables import KernelTables
+from socklb.explain.trail import KEPT, PASSED, REFUSED, TRANSLATED, Trail, Verdict
+from socklb.model import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, endpoint_text, pack_address
+from tests.datapath.loaded import this_node
+from tests.datapath.pods import Pod
 from tests.datapath.services import SERVICE4, SERVICE6, web
 
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Job, Sandbox
 from socklb.datapath import layout
 from socklb.datapath.links import detach_pinned
 from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.sockets.moving import Mover, NotTranslatedError
 from socklb.sockets.records import Records
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.pods import Pod
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Job, Sandbox
 from tests.datapath.services import SERVICE4, SERVICE6, web
 
 OLD4, NEW4 = BACKENDS4[:2]

@@ -1,4 +1,4 @@
-"""Tables that are full: what is gone is never served again, and as much of the rest as fits.
+"""MapWriter that are full: what is gone is never served again, and as much of the rest as fits.
 
 A naive model says what must be true after any changes, and a reader looks at every single store.
 """
@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
 from socklb.datapath import barrier, layout
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.sizes import Sizes
-from socklb.datapath.tables import Tables
-from socklb.serving import Addresses, Difference, Frontend, Serving
-from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
+from socklb.datapath.writer import MapWriter
+from socklb.model import Addresses, Difference, Frontend, Serving
 from tests.datapath.services import frontend, serving
 
 FRONTENDS = [frontend(f"10.96.1.{n}") for n in range(6)]
@@ -35,7 +35,7 @@ def node(sandbox: Sandbox, bpffs: Path, objects: Path) -> Iterator[NodeDatapath]
     node.pins.remove()
 
 
-def served(tables: Tables) -> dict[Frontend, Serving]:
+def served(tables: MapWriter) -> dict[Frontend, Serving]:
     return {f: now for f in tables.frontends if (now := tables.serving(f))}
 
 
@@ -43,12 +43,12 @@ class TestTakingAway:
     """Four Services of two endpoints each, eight rows."""
 
     @pytest.fixture
-    def full(self, node: NodeDatapath) -> Tables:
+    def full(self, node: NodeDatapath) -> MapWriter:
         node.tables.apply(Difference(put={FRONTENDS[n]: serving(*BACKENDS4[n : n + 2]) for n in range(4)}))
         assert not node.tables.waiting
         return node.tables
 
-    def test_both_endpoints_of_every_service_are_replaced(self, sandbox: Sandbox, full: Tables) -> None:
+    def test_both_endpoints_of_every_service_are_replaced(self, sandbox: Sandbox, full: MapWriter) -> None:
         put = {FRONTENDS[n]: serving(BACKENDS4[3 - n], BACKENDS4[n + 4]) for n in range(4)}
         full.apply(Difference(put=put))
         assert served(full) == put
@@ -57,12 +57,12 @@ class TestTakingAway:
             answered = {sandbox.run(lambda n=n: ask_tcp(f"10.96.1.{n}", 80))[0] for _ in range(8)}
             assert answered <= {BACKENDS4[n + 4], BACKENDS4[3 - n]}
 
-    def test_one_endpoint_goes(self, full: Tables) -> None:
+    def test_one_endpoint_goes(self, full: MapWriter) -> None:
         full.apply(Difference(put={FRONTENDS[0]: serving(BACKENDS4[1])}))
         assert full.serving(FRONTENDS[0]) == serving(BACKENDS4[1])
         assert not full.waiting
 
-    def test_one_goes_of_a_set_that_another_service_keeps(self, full: Tables) -> None:
+    def test_one_goes_of_a_set_that_another_service_keeps(self, full: MapWriter) -> None:
         shared = serving(*BACKENDS4[:2])
         full.apply(Difference(put={FRONTENDS[4]: shared}))
         full.apply(Difference(put={FRONTENDS[0]: serving(BACKENDS4[1])}))
@@ -70,14 +70,14 @@ class TestTakingAway:
         assert full.serving(FRONTENDS[4]) == shared
         assert not full.waiting
 
-    def test_services_that_share_a_set_get_another_together(self, full: Tables) -> None:
+    def test_services_that_share_a_set_get_another_together(self, full: MapWriter) -> None:
         full.apply(Difference(put={FRONTENDS[4]: serving(*BACKENDS4[:2])}))
         put = dict.fromkeys((FRONTENDS[0], FRONTENDS[4]), serving(*BACKENDS4[6:8]))
         full.apply(Difference(put=put))
         assert served(full) | put == served(full)
         assert not full.waiting
 
-    def test_more_endpoints_than_fit_are_served_as_far_as_they_do(self, full: Tables) -> None:
+    def test_more_endpoints_than_fit_are_served_as_far_as_they_do(self, full: MapWriter) -> None:
         wanted = serving(*BACKENDS4[1:5])
         full.apply(Difference(put={FRONTENDS[0]: wanted}))
         assert served(full)[FRONTENDS[0]] == serving(*BACKENDS4[1:3])
@@ -86,10 +86,10 @@ class TestTakingAway:
         assert full.serving(FRONTENDS[0]) == wanted
         assert not full.waiting
 
-    def test_a_new_agent_mends_what_waits(self, node: NodeDatapath, full: Tables) -> None:
+    def test_a_new_agent_mends_what_waits(self, node: NodeDatapath, full: MapWriter) -> None:
         wanted = {FRONTENDS[n]: serving(*BACKENDS4[n : n + 3]) for n in range(4)}
         full.apply(Difference(put=wanted))
-        again = Tables(node.pins.maps)
+        again = MapWriter(node.pins.maps)
         again.apply(Difference(put=wanted))
         assert again.waiting == full.waiting
         assert again.waiting == {f: w for f, w in wanted.items() if served(again)[f] != w}
@@ -187,7 +187,7 @@ class TestAtRandom:
     def test_any_changes(
         self, small: NodeDatapath, reader: Reader, changes: list[dict[Frontend, Serving | None]], restarts: set[int]
     ) -> None:
-        with closing(Tables(small.pins.maps)) as tables:
+        with closing(MapWriter(small.pins.maps)) as tables:
             tables.apply(Difference(delete=tables.frontends))
             reader.shown, reader.held = {}, set()
             self.change(small, tables, reader, changes, restarts)
@@ -210,13 +210,13 @@ class TestAtRandom:
         self.change(small, small.tables, reader, changes, set())
         assert small.tables.serving(one) == of(then[0])
         self.change(small, small.tables, reader, [{two: None}], {0}, reader.wanted)
-        with closing(Tables(small.pins.maps)) as tables:
+        with closing(MapWriter(small.pins.maps)) as tables:
             assert served(tables) == {one: of(then)}
 
     @staticmethod
     def change(
         small: NodeDatapath,
-        tables: Tables,
+        tables: MapWriter,
         reader: Reader,
         changes: list[dict[Frontend, Serving | None]],
         restarts: set[int],
@@ -237,7 +237,7 @@ class TestAtRandom:
             judge(small.sizes, tables, before, wanted)
 
 
-def begin_again(small: NodeDatapath, tables: Tables, reader: Reader) -> None:
+def begin_again(small: NodeDatapath, tables: MapWriter, reader: Reader) -> None:
     """Read back, as a new agent does."""
     reader.old = before = served(tables)
     waited = dict(tables.waiting)
@@ -248,7 +248,9 @@ def begin_again(small: NodeDatapath, tables: Tables, reader: Reader) -> None:
     judge(small.sizes, tables, before, reader.wanted)
 
 
-def judge(sizes: Sizes, tables: Tables, before: Mapping[Frontend, Serving], wanted: Mapping[Frontend, Serving]) -> None:
+def judge(
+    sizes: Sizes, tables: MapWriter, before: Mapping[Frontend, Serving], wanted: Mapping[Frontend, Serving]
+) -> None:
     """Say whether the tables are as good as they can be."""
     now = served(tables)
     assert tables.waiting == {f: w for f, w in wanted.items() if now.get(f) != w}, "who waits is told"
@@ -269,7 +271,7 @@ class TestWaitingCostsNothing:
     MANY = 3000
 
     @pytest.fixture
-    def crowded(self, sandbox: Sandbox, bpffs: Path, objects: Path) -> Iterator[Tables]:
+    def crowded(self, sandbox: Sandbox, bpffs: Path, objects: Path) -> Iterator[MapWriter]:
         with NodeDatapath(bpffs, sandbox.cgroup, objects, Sizes(frontends=1000, backends=4000)) as node:
             put = {self.service(n): serving(*BACKENDS4[n % 4 : n % 4 + 4]) for n in range(self.MANY)}
             node.tables.apply(Difference(put, add=Addresses(services=frozenset(f.address for f in put))))
@@ -280,7 +282,7 @@ class TestWaitingCostsNothing:
     def service(n: int) -> Frontend:
         return frontend(f"10.97.{n >> 8}.{n & 255}")
 
-    def test_one_change_costs_the_same_as_without_those_that_wait(self, crowded: Tables) -> None:
+    def test_one_change_costs_the_same_as_without_those_that_wait(self, crowded: MapWriter) -> None:
         assert len(crowded.waiting) == 2000
         assert crowded.addresses_waiting == 2000
         one = next(iter(crowded.frontends))
@@ -293,7 +295,7 @@ class TestWaitingCostsNothing:
         assert sorted(spent)[25] < 0.001
         assert len(crowded.waiting) == 2000
 
-    def test_as_many_are_served_as_room_is_made_for(self, crowded: Tables) -> None:
+    def test_as_many_are_served_as_room_is_made_for(self, crowded: MapWriter) -> None:
         gone = frozenset(list(crowded.frontends)[:10])
         addresses = frozenset(f.address for f in gone)
         crowded.apply(Difference(delete=gone, remove=Addresses(services=addresses)))
@@ -323,7 +325,7 @@ def test_a_table_in_pieces_takes_a_set_as_large_as_what_is_free(sandbox: Sandbox
         node.tables.apply(Difference(put={frontend("10.96.1.2"): large}))
         assert not node.tables.waiting
         assert node.tables.serving(frontend("10.96.1.2")) == large
-        again = Tables(node.pins.maps)
+        again = MapWriter(node.pins.maps)
         assert served(again) == served(node.tables)
         again.close()
     node.pins.remove()

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from socklb.agent import Agent
+from rig.agents import AgentUnderTest, endpoint_slice, service
+from rig.sandbox import BACKENDS4, Job, Sandbox, ask_tcp, udp_client
+from socklb.agent.agent import Agent
 from socklb.api.manifests import ManifestFolder
 from socklb.config import Config
-from socklb.datapath import barrier, growth, layout, libbpf, view
+from socklb.datapath import barrier, dump, growth, layout, libbpf
 from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.room import Room
 from socklb.datapath.sizes import Sizes
-from socklb.datapath.tables import Tables
+from socklb.datapath.writer import MapWriter
+from socklb.model import Addresses, Difference, pack_address
 from socklb.report import Report
-from socklb.serving import Addresses, Difference, pack_address
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, service
 from tests.datapath.load import load
-from tests.datapath.sandbox import BACKENDS4, Job, Sandbox, ask_tcp, udp_client
 from tests.datapath.services import SERVICE4, frontend, serving, web
 from tests.datapath.test_supervision import running
 from tests.unit.agent.shapes import manifest
@@ -156,7 +156,7 @@ def test_tables_that_cannot_grow_serve_as_they_are(
 
 
 class TestByThemselves:
-    """Tables that are full grow while they serve, up to what is allowed."""
+    """MapWriter that are full grow while they serve, up to what is allowed."""
 
     @pytest.fixture
     def node(self, sandbox: Sandbox, bpffs: Path, objects: Path) -> Iterator[NodeDatapath]:
@@ -185,7 +185,7 @@ class TestByThemselves:
         assert running.result.failed == []
         assert running.result.backends_after(marker) <= set(BACKENDS4[4:6])
         assert "the tables have grown: room for 64 frontends and 64 backends" in caplog.text
-        assert view.read_frontends(node.pins.maps) == {**MANY, **OTHERS, **web(BACKENDS4[4:6]).put}
+        assert dump.read_frontends(node.pins.maps) == {**MANY, **OTHERS, **web(BACKENDS4[4:6]).put}
         assert node.keeper.damage() == {}
         assert sandbox.run(lambda: ask_tcp("10.97.0.49", 80))[0] in BACKENDS4[:2]
 
@@ -198,11 +198,11 @@ class TestByThemselves:
         Room(node).make()
         assert node.sizes.frontends == 32
         assert node.tables.ranges_waiting == 0
-        found = {fill.name: fill.used for fill in view.fill(node.pins.maps, {})}
+        found = {fill.name: fill.used for fill in dump.fill(node.pins.maps, {})}
         assert (found["source_ranges"], found["networks"]) == (20, 1)
-        with closing(Tables(node.pins.maps)) as after:
+        with closing(MapWriter(node.pins.maps)) as after:
             after.apply(Difference({asked: serving(BACKENDS4[0])}))
-        assert "source_ranges" not in {fill.name for fill in view.fill(node.pins.maps, {}) if fill.used}
+        assert "source_ranges" not in {fill.name for fill in dump.fill(node.pins.maps, {}) if fill.used}
 
     def test_they_end_where_the_configuration_says(self, node: NodeDatapath) -> None:
         put = {frontend(f"10.97.1.{n}"): serving(BACKENDS4[0]) for n in range(100)}

@@ -15,10 +15,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4
 from socklb.datapath.pins import Pins
 from socklb.health.server import MAX_CONNECTIONS
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4
 from tests.datapath.services import SERVICE4
 
 WAIT = 20.0

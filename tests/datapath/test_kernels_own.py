@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, BACKENDS6, Sandbox
 from socklb.datapath import kernel
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Difference
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Difference
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving
 from tests.datapath.test_choice import loads, put
 from tests.datapath.test_records import used_slots

@@ -12,7 +12,7 @@ import pytest
 from socklb.datapath import layout, libbpf
 from socklb.datapath.decisions import DECISION, HOOKS, REASONS, TEXTS, VERDICTS
 from socklb.datapath.kernel import Kernel
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from tests.datapath.meddling import compile_object
 
 BTF_KIND_STRUCT = 4

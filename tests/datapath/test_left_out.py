@@ -12,22 +12,12 @@ from typing import TypeVar
 
 import pytest
 
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, Sandbox, ask_tcp, ask_udp, mounted_bpffs, remove_cgroup, udp_client
 from socklb.datapath import features, layout, left_out
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
-from socklb.serving import ANY4, Addresses, Difference, Frontend, pack_address
+from socklb.datapath.node_datapath import OBJECT_FILES, NodeDatapath
+from socklb.model import ANY4, Addresses, Difference, Frontend, pack_address
 from tests.datapath.loaded import instead_of_the_best, skip_without, this_node
-from tests.datapath.sandbox import (
-    BACKENDS4,
-    BACKENDS6,
-    NODE4,
-    Sandbox,
-    ask_tcp,
-    ask_udp,
-    mounted_bpffs,
-    remove_cgroup,
-    udp_client,
-)
 from tests.datapath.services import SERVICE4, SERVICE6, serving, web
 
 T = TypeVar("T")

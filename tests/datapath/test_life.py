@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.links import opened
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
-from socklb.serving import Difference
+from socklb.model import Difference
 from tests.datapath.load import Load, load
 from tests.datapath.loaded import detach
 from tests.datapath.meddling import ALLOW_MULTI, ALLOW_OVERRIDE, others_program
-from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
 from tests.datapath.services import SERVICE4, web
 
 

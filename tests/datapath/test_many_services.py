@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from socklb import catalog
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.tables import Tables
-from socklb.serving import Difference, frontend_text
-from tests.datapath.agents import AgentUnderTest
-from tests.datapath.sandbox import BACKENDS4
+from rig.agents import AgentUnderTest
+from rig.sandbox import BACKENDS4
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.datapath.writer import MapWriter
+from socklb.desired import catalog
+from socklb.model import Difference, frontend_text
 from tests.datapath.services import frontend, serving
 
 MANY = 100_000
@@ -30,7 +30,7 @@ def many(agent: AgentUnderTest, objects: Path) -> Iterator[AgentUnderTest]:
         node.tables.apply(Difference(put=put))
         names = [catalog.Entry(frontend_text(f), f"default/s{n}", "ClusterIP") for n, f in enumerate(FRONTENDS)]
         catalog.write(agent.home / catalog.FILE, names)
-        with closing(Tables(node.pins.maps)) as again:
+        with closing(MapWriter(node.pins.maps)) as again:
             assert len(again.frontends) == MANY
     yield agent
     node.pins.remove()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rig.agents import AgentUnderTest
+from rig.sandbox import Sandbox
 from socklb.datapath import hooks, lock
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
-from tests.datapath.agents import AgentUnderTest
-from tests.datapath.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import PORT, Sandbox, ask_tcp, mounted_bpffs, sh
 from socklb.datapath.features import NETNS_COOKIE, netns_cookie
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Difference
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Difference
 from tests.datapath.loaded import this_node
-from tests.datapath.sandbox import PORT, Sandbox, ask_tcp, mounted_bpffs, sh
 from tests.datapath.services import frontend, serving
 from tests.datapath.test_node_ports import in_a_pod
 from tests.datapath.test_odd_sockets import HOOKED_ONLY, POD, PROTOCOLS, UDP, V

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from rig.agents import WAIT, AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, PORT, Sandbox, ask_tcp, ask_udp, udp_client
 from socklb.datapath import libbpf
 from socklb.datapath.features import SET_ERRNO
 from socklb.datapath.links import HOOKS, pinned_info
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import WAIT, AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.meddling import others_program
 from tests.datapath.pods import Pod
-from tests.datapath.sandbox import BACKENDS4, NODE4, PORT, Sandbox, ask_tcp, ask_udp, udp_client
 from tests.datapath.services import SERVICE4
 
 EMPTY4 = "10.96.0.11"

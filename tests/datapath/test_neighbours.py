@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, Sandbox
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.foreign import OccupiedError
 from socklb.datapath.links import HOOKS
-from socklb.datapath.node import NodeDatapath
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
+from socklb.datapath.node_datapath import NodeDatapath
 from tests.datapath.meddling import ALLOW_MULTI, ALLOW_OVERRIDE, others_program
-from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_damage import is_served, told, within
 from tests.datapath.test_health import scrape

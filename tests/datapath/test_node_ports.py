@@ -10,12 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from socklb.datapath import layout
-from socklb.datapath.features import NETNS_COOKIE, SET_ERRNO, netns_cookie
-from socklb.datapath.maps import RowTable
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, Serving, pack_address
-from tests.datapath.sandbox import (
+from rig.sandbox import (
     BACKENDS4,
     BACKENDS6,
     NODE4,
@@ -29,6 +24,11 @@ from tests.datapath.sandbox import (
     sh,
     udp_client,
 )
+from socklb.datapath import layout
+from socklb.datapath.features import NETNS_COOKIE, SET_ERRNO, netns_cookie
+from socklb.datapath.maps import RowTable
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import ANY4, ANY6, Addresses, Difference, Frontend, Serving, pack_address
 from tests.datapath.services import SERVICE4, frontend, serving, web
 
 PORT = 32000

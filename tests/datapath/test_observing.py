@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Sandbox, ask_tcp, ask_udp, udp_client
 from socklb.datapath.decisions import Decision, unpack
 from socklb.datapath.features import SET_ERRNO
 from socklb.datapath.links import HOOKS, pinned_info
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
+from socklb.datapath.node_datapath import OBJECT_FILES, NodeDatapath
 from socklb.datapath.own_network import cookie_of
 from socklb.datapath.sizes import Sizes
-from socklb.serving import Addresses, Difference, address_text, pack_address
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Sandbox, ask_tcp, ask_udp, udp_client
+from socklb.model import Addresses, Difference, address_text, pack_address
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving, web
 
 Told = tuple[str, str, str, str, str | None]  # hook, asked, verdict, reason, given

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, sh
 from socklb.datapath.features import SET_ERRNO, netns_cookie
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, pack_address
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import ANY4, ANY6, Addresses, Backend, Difference, Frontend, Serving, pack_address
 from tests.datapath.loaded import this_node
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, sh
 from tests.datapath.services import frontend, serving
 from tests.datapath.test_node_ports import PROTOCOLS, bind, error_of, family
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, mounted_bpffs, udp_client
 from socklb.datapath.features import netns_cookie
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, pack_address
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import ANY4, ANY6, Addresses, Difference, Frontend, pack_address
 from tests.datapath.loaded import this_node
 from tests.datapath.oracle import served_on_packets
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, mounted_bpffs, udp_client
 from tests.datapath.services import frontend, serving
 from tests.datapath.test_node_ports import in_a_pod
 

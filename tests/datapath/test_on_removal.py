@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, Job, Sandbox, running
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, Job, Sandbox, running
 from tests.datapath.services import SERVICE4, SERVICE6
 from tests.datapath.test_following import wait_for
 

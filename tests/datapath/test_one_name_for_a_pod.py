@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
-from socklb.serving import Difference
-from tests.datapath.sandbox import Sandbox
+from rig.sandbox import Sandbox
+from socklb.datapath.node_datapath import OBJECT_FILES, NodeDatapath
+from socklb.model import Difference
 from tests.datapath.services import frontend, serving
 from tests.datapath.test_odd_sockets import (
     MANY,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
 from socklb.datapath import features
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
-from socklb.serving import ANY4, Difference, Frontend
+from socklb.datapath.node_datapath import OBJECT_FILES, NodeDatapath
+from socklb.model import ANY4, Difference, Frontend
 from tests.datapath.loaded import instead_of_the_best, skip_without
-from tests.datapath.sandbox import BACKENDS4, Sandbox, ask_tcp
 from tests.datapath.services import serving
 
 UNKNOWN = 9999  # no socket option

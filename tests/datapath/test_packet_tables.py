@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import features, layout, libbpf, view
+from rig.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp, ask_udp, udp_client
+from socklb.datapath import dump, features, layout, libbpf
+from socklb.datapath.dump import Fill
 from socklb.datapath.maps import HashTable, TrieTable
 from socklb.datapath.networks import Networks
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.tables import Tables
-from socklb.datapath.view import Fill
-from socklb.serving import FROM_OUTSIDE, Difference, Frontend, Serving, pack_address
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp, ask_udp, udp_client
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.datapath.writer import MapWriter
+from socklb.model import FROM_OUTSIDE, Difference, Frontend, Serving, pack_address
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving
 
 RANGES = ("10.0.0.0/8", "192.0.2.7/32")
@@ -66,7 +66,7 @@ def ranges(datapath: NodeDatapath) -> Iterator[Ranges]:
 
 
 class TestSourceRanges:
-    def test_clients_in_them_may_ask_and_no_others(self, tables: Tables, ranges: Ranges) -> None:
+    def test_clients_in_them_may_ask_and_no_others(self, tables: MapWriter, ranges: Ranges) -> None:
         six = serving(BACKENDS6[0])._replace(sources=("2001:db8::/32",))
         tables.apply(Difference({frontend(SERVICE4): GUARDED, frontend(SERVICE6): six}))
         four = frontend(SERVICE4)
@@ -75,12 +75,12 @@ class TestSourceRanges:
         asked = [ranges.may_ask(frontend(SERVICE6), client) for client in ("2001:db8::1", "2001:db9::1")]
         assert asked == [True, False]
 
-    def test_they_are_of_one_frontend(self, tables: Tables, ranges: Ranges) -> None:
+    def test_they_are_of_one_frontend(self, tables: MapWriter, ranges: Ranges) -> None:
         other = GUARDED._replace(sources=("198.51.100.0/24",))
         tables.apply(Difference({frontend(SERVICE4): GUARDED, frontend(SERVICE4, port=81): other}))
         assert not ranges.may_ask(frontend(SERVICE4, port=81), "10.1.2.3")
 
-    def test_they_change_come_and_go_with_the_frontend(self, tables: Tables, ranges: Ranges) -> None:
+    def test_they_change_come_and_go_with_the_frontend(self, tables: MapWriter, ranges: Ranges) -> None:
         asked = frontend(SERVICE4)
         tables.apply(Difference({asked: serving(BACKENDS4[0])}))
         assert len(ranges) == 0
@@ -104,12 +104,12 @@ class TestSourceRanges:
         datapath.tables.apply(Difference({asked: GUARDED}))
         with closing(TrieTable(datapath.pins.maps, "source_ranges", layout.SOURCE_RANGE.size, 1)) as table:
             table.put(layout.pack_source_range(ranges.row(asked) + 1, "0.0.0.0/0"), b"\x01")
-        with closing(Tables(datapath.pins.maps)) as after:
+        with closing(MapWriter(datapath.pins.maps)) as after:
             assert len(ranges) == 2
             after.apply(Difference({asked: GUARDED._replace(sources=("10.0.0.0/8",))}))
             assert [ranges.may_ask(asked, client) for client in ("10.1.2.3", "192.0.2.7")] == [True, False]
 
-    def test_sockets_ask_past_them(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_sockets_ask_past_them(self, sandbox: Sandbox, tables: MapWriter) -> None:
         """The hook does not know the client's address; the packet path does. A server stands for it here."""
 
         def ask() -> set[str]:
@@ -132,7 +132,7 @@ class TestSourceRanges:
         assert datapath.tables.ranges_waiting == 4
         assert not ranges.may_ask(asked[513], "10.200.0.1")
         assert Fill("source_ranges", 1 << 17, 1 << 17) in datapath.tables.fill()
-        assert Fill("source_ranges", 1 << 17, 1 << 17) in view.fill(datapath.pins.maps, {})
+        assert Fill("source_ranges", 1 << 17, 1 << 17) in dump.fill(datapath.pins.maps, {})
         datapath.tables.apply(Difference(delete=frozenset(asked[:1])))
         assert (datapath.tables.ranges_waiting, ranges.may_ask(asked[513], "10.200.0.1")) == (0, True)
 
@@ -141,7 +141,7 @@ LOCAL = Serving(serving(*BACKENDS4[:2]).backends, own_node_only=True, outside=se
 
 
 class TestASecondRowForClientsOutside:
-    def test_is_beside_the_first_and_counted_as_one(self, tables: Tables) -> None:
+    def test_is_beside_the_first_and_counted_as_one(self, tables: MapWriter) -> None:
         asked = frontend(SERVICE4)
         tables.apply(Difference({asked: LOCAL}).for_tables())
         outside = asked._replace(scope=FROM_OUTSIDE)
@@ -150,7 +150,7 @@ class TestASecondRowForClientsOutside:
         assert tables.serving(outside) == serving(BACKENDS4[1])
         assert (tables.count, tables.without_backends) == (1, 0)
 
-    def test_with_nobody_is_no_refusal_of_clients_inside(self, sandbox: Sandbox, tables: Tables) -> None:
+    def test_with_nobody_is_no_refusal_of_clients_inside(self, sandbox: Sandbox, tables: MapWriter) -> None:
         tables.apply(Difference({frontend(SERVICE4): LOCAL._replace(outside=())}).for_tables())
         assert (tables.count, tables.without_backends) == (1, 0)
         assert sandbox.run(lambda: {ask_tcp(SERVICE4, 80)[0] for _ in range(20)}) == set(BACKENDS4[:2])
@@ -158,13 +158,13 @@ class TestASecondRowForClientsOutside:
     def test_goes_with_the_policy_and_is_read_back(self, datapath: NodeDatapath) -> None:
         asked = frontend(SERVICE4)
         datapath.tables.apply(Difference({asked: LOCAL}).for_tables())
-        with closing(Tables(datapath.pins.maps)) as after:
+        with closing(MapWriter(datapath.pins.maps)) as after:
             assert (after.count, len(after.frontends)) == (1, 2)
             after.apply(Difference({asked: serving(BACKENDS4[0])}).for_tables())
             assert (after.count, after.frontends) == (1, {asked})
 
 
-def test_sctp_is_in_the_tables_beside_the_same_port_of_others(sandbox: Sandbox, tables: Tables) -> None:
+def test_sctp_is_in_the_tables_beside_the_same_port_of_others(sandbox: Sandbox, tables: MapWriter) -> None:
     sctp = frontend(SERVICE4, socket.IPPROTO_SCTP)
     tables.apply(Difference({sctp: serving(BACKENDS4[5]), frontend(SERVICE4): serving(BACKENDS4[0])}).for_tables())
     assert tables.serving(sctp) == serving(BACKENDS4[5])
@@ -197,7 +197,7 @@ class TestNetworks:
         datapath.tables.networks.set(many)
         assert datapath.tables.addresses_waiting == 2
         assert Fill("networks", 1 << 16, 1 << 16) in datapath.tables.fill()
-        assert Fill("networks", 1 << 16, 1 << 16) in view.fill(datapath.pins.maps, {})
+        assert Fill("networks", 1 << 16, 1 << 16) in dump.fill(datapath.pins.maps, {})
         assert datapath.tables.needed() == {}, "it does not grow"
         datapath.tables.networks.set({})
         assert datapath.tables.addresses_waiting == 0

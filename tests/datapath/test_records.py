@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import view
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Difference
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, udp_client
+from rig.sandbox import BACKENDS4, BACKENDS6, Sandbox, udp_client
+from socklb.datapath import dump
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Difference
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving
 
 SLOTS = 64
@@ -38,7 +38,7 @@ def services() -> list[str]:
 
 def used_slots(node: NodeDatapath) -> int:
     return next(
-        fill.used for fill in view.fill(node.pins.maps, view.read_frontends(node.pins.maps)) if fill.name == "sockets"
+        fill.used for fill in dump.fill(node.pins.maps, dump.read_frontends(node.pins.maps)) if fill.name == "sockets"
     )
 
 

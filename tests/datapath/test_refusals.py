@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from socklb.datapath import hooks, libbpf
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from tests.datapath.meddling import compile_object
 
 READS_WITHOUT_A_CHECK = """

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox, running
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, Sandbox, running
 from tests.datapath.services import SERVICE4
 from tests.datapath.test_following import moved, wait_for
 

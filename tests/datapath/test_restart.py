@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import remove_cgroup
 from roles.agent.facts import PIDFILE, PROGRAM, is_own
 from roles.agent.operations import restart_daemon, until_synced
 from socklb.datapath import mounts
-from tests.datapath.sandbox import remove_cgroup
 
 SOCKLB = Path(__file__).parents[2] / ".venv" / "bin" / "socklb"
 START = f"{restart_daemon()} && {until_synced(systemd=False)}"

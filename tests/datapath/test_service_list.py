@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4
 from tests.datapath.services import SERVICE4
 
 Row = dict[str, Any]

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from socklb.datapath.node import NodeDatapath
-from socklb.serving import Backend, Difference, endpoint_text, pack_address
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Sandbox, ask_udp, udp_client
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.model import Backend, Difference, endpoint_text, pack_address
 from socklb.sockets.listing import Found, listing
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.pods import Pod
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, PORT, Sandbox, ask_udp, udp_client
 from tests.datapath.services import frontend, serving
 
 Truth = tuple[int, str, str]  # cookie, what was asked, who was given

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from socklb import plan, supervise
-from socklb.agent import Agent
+from rig.agents import endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp
+from socklb.agent import supervise
+from socklb.agent.agent import Agent
 from socklb.api.manifests import ManifestFolder
 from socklb.config import Config
-from socklb.datapath import layout, libbpf, view
+from socklb.datapath import dump, layout, libbpf
 from socklb.datapath.maps import HashTable
-from socklb.datapath.node import NodeDatapath
-from socklb.health import pages
-from socklb.serving import pack_address
-from tests.datapath.agents import endpoint_slice, node, service
-from tests.datapath.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp
+from socklb.datapath.node_datapath import NodeDatapath
+from socklb.desired import plan
+from socklb.health import proxy_health
+from socklb.model import pack_address
 from tests.datapath.services import SERVICE4, frontend
 from tests.unit.agent.following import story
 from tests.unit.agent.shapes import manifest
@@ -78,7 +79,7 @@ def test_a_change_that_fails_half_way_is_made_good(
             write(tmp_path / "manifests", BACKENDS4[1])
             await until(lambda: agent._unapplied)
             await until(lambda: any("no memory" in p.message for p in agent.reporter.report().problems))
-            assert pages.stuck(agent.reporter.report()) == []
+            assert proxy_health.stuck(agent.reporter.report()) == []
             monkeypatch.setattr(datapath.tables, "apply", apply)
             await until(lambda: not agent._unapplied and not agent.reporter.report().problems)
 
@@ -144,7 +145,7 @@ def test_after_a_call_that_the_kernel_refused_the_tables_are_read_back_and_whole
     assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] == BACKENDS4[0]
     if "update" in function:
         assert sandbox.run(lambda: ask_tcp("10.96.0.66", 80))[0] == BACKENDS4[2]
-    assert view.fill(datapath.pins.maps, view.read_frontends(datapath.pins.maps))[:7] == datapath.tables.fill()
+    assert dump.fill(datapath.pins.maps, dump.read_frontends(datapath.pins.maps))[:7] == datapath.tables.fill()
 
 
 def test_what_somebody_deleted_from_the_tables_is_back_once_the_source_is_begun_again(
@@ -208,10 +209,10 @@ def test_whatever_is_gone_fails_livez_and_names_itself(agent: Agent, name: str) 
     @story
     async def run() -> None:
         async with running(agent):
-            assert pages.livez(agent.reporter.report(), agent.progress).status == 200
+            assert proxy_health.livez(agent.reporter.report(), agent.progress).status == 200
             next(task for task in asyncio.all_tasks() if task.get_name() == name).cancel()
             await asyncio.sleep(0.1)
-            answer = pages.livez(agent.reporter.report(), agent.progress)
+            answer = proxy_health.livez(agent.reporter.report(), agent.progress)
             assert answer.status == 503
             assert f"{name}: it is gone" in answer.body.decode()
             alarms = [alarm.message for alarm in agent.reporter.report().alarms if alarm.name == "not_running"]
@@ -232,8 +233,8 @@ def test_a_look_that_raises_is_a_problem_and_goes_on(agent: Agent, monkeypatch: 
     async def run() -> None:
         async with running(agent):
             await until(lambda: any("hooks: KeyError: 'mount'" in p.message for p in agent.reporter.report().problems))
-            assert pages.stuck(agent.reporter.report()) == []
-            await until(lambda: pages.stuck(agent.reporter.report()))  # for a minute
-            assert "hooks: KeyError: 'mount'" in pages.stuck(agent.reporter.report())
+            assert proxy_health.stuck(agent.reporter.report()) == []
+            await until(lambda: proxy_health.stuck(agent.reporter.report()))  # for a minute
+            assert "hooks: KeyError: 'mount'" in proxy_health.stuck(agent.reporter.report())
 
     run()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from socklb.datapath import view
-from socklb.datapath.node import NodeDatapath
-from socklb.datapath.sets import BackendSets
+from rig.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
+from socklb.datapath import dump
+from socklb.datapath.backend_sets import BackendSets
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.sizes import Sizes
-from socklb.datapath.tables import Tables
-from socklb.serving import Addresses, Backend, Difference, pack_address
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, Sandbox, ask_tcp
+from socklb.datapath.writer import MapWriter
+from socklb.model import Addresses, Backend, Difference, pack_address
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving, web
 
 NODE_MAPS = ("frontends", "backends", "service_addrs", "node_addrs")
@@ -23,7 +23,7 @@ NODE_MAPS = ("frontends", "backends", "service_addrs", "node_addrs")
 def held(node: NodeDatapath) -> dict[str, int]:
     return {
         fill.name: fill.used
-        for fill in view.fill(node.pins.maps, view.read_frontends(node.pins.maps))
+        for fill in dump.fill(node.pins.maps, dump.read_frontends(node.pins.maps))
         if fill.name in NODE_MAPS
     }
 
@@ -31,7 +31,7 @@ def held(node: NodeDatapath) -> dict[str, int]:
 class TestReadBack:
     def test_a_new_agent_finds_what_the_last_one_published(self, datapath: NodeDatapath) -> None:
         datapath.tables.apply(web())
-        again = Tables(datapath.pins.maps)
+        again = MapWriter(datapath.pins.maps)
         assert again.frontends == frozenset(web().put)
         assert all(again.serving(f) == b for f, b in web().put.items())
         assert again.addresses == web().add
@@ -39,22 +39,22 @@ class TestReadBack:
 
     def test_it_writes_nothing_that_is_right_already(self, datapath: NodeDatapath) -> None:
         datapath.tables.apply(web())
-        again = Tables(datapath.pins.maps)
+        again = MapWriter(datapath.pins.maps)
         again.apply(web())
         assert not +again.writes
         again.close()
 
     def test_it_goes_on_without_touching_rows_in_use(self, datapath: NodeDatapath) -> None:
         datapath.tables.apply(web())
-        again = Tables(datapath.pins.maps)
+        again = MapWriter(datapath.pins.maps)
         other = frontend("10.96.0.11")
         again.apply(Difference(put={other: serving(*BACKENDS4[4:])}))
-        assert view.read_frontends(datapath.pins.maps) == {**web().put, other: serving(*BACKENDS4[4:])}
+        assert dump.read_frontends(datapath.pins.maps) == {**web().put, other: serving(*BACKENDS4[4:])}
         again.close()
 
 
 class TestDifference:
-    def test_a_changed_set_costs_its_own_rows_alone(self, tables: Tables) -> None:
+    def test_a_changed_set_costs_its_own_rows_alone(self, tables: MapWriter) -> None:
         tables.apply(Difference(put={frontend(f"10.96.1.{n}"): serving(BACKENDS4[n % 8]) for n in range(200)}))
         before = tables.writes.copy()
         tables.apply(Difference(put={frontend("10.96.1.7"): serving(*BACKENDS4[:3])}))
@@ -73,7 +73,7 @@ class TestDifference:
         put = {frontend(f"10.97.{n >> 8}.{n & 255}"): serving(BACKENDS4[n % 8]) for n in range(10_000)}
         addresses = frozenset(pack_address(f"10.97.{n >> 8}.{n & 255}") for n in range(10_000))
         datapath.tables.apply(Difference(put=put, add=Addresses(services=addresses)))
-        assert view.read_frontends(datapath.pins.maps) == put
+        assert dump.read_frontends(datapath.pins.maps) == put
         datapath.tables.apply(Difference(delete=frozenset(put), remove=Addresses(services=addresses)))
         assert held(datapath)["frontends"] == 0
 
@@ -135,7 +135,7 @@ class TestFull:
         node.tables.apply(Difference(delete=frozenset({frontend("10.96.1.0")})))
         assert node.tables.without_backends == 2
         assert not node.tables.waiting
-        again = Tables(node.pins.maps)
+        again = MapWriter(node.pins.maps)
         assert again.without_backends == 2
         again.close()
 

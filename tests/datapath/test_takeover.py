@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import BACKENDS4, NODE4, Job, Sandbox, udp_client
 from socklb.datapath import features, libbpf
 from socklb.datapath.links import HOOKS
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.older import READERS
 from socklb.datapath.pins import Pins
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
 from tests.datapath.load import load
-from tests.datapath.sandbox import BACKENDS4, NODE4, Job, Sandbox, udp_client
 from tests.datapath.services import SERVICE4, web
 from tests.datapath.test_damage import is_served, within
 from tests.datapath.test_life import own_programs

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from socklb.datapath.node import OBJECT_FILES
-from socklb.datapath.tables import Tables
-from socklb.serving import ANY4, ANY6, Addresses, Difference, Frontend, pack_address
-from tests.datapath.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, ask_tcp, ask_udp, udp_client
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Sandbox, ask_tcp, ask_udp, udp_client
+from socklb.datapath.node_datapath import OBJECT_FILES
+from socklb.datapath.writer import MapWriter
+from socklb.model import ANY4, ANY6, Addresses, Difference, Frontend, pack_address
 from tests.datapath.services import SERVICE4, SERVICE6, frontend, serving, web
 
 pytestmark = pytest.mark.parametrize("object_file", OBJECT_FILES, ids=["6.1", "5.12", "5.10"])
@@ -26,7 +26,7 @@ WAYS = [
 @pytest.mark.parametrize(("service", "served_by"), WAYS)
 class TestAServiceAddress:
     def test_reaches_every_backend_by_tcp_and_getpeername_shows_the_service(
-        self, sandbox: Sandbox, tables: Tables, service: str, served_by: tuple[str, ...]
+        self, sandbox: Sandbox, tables: MapWriter, service: str, served_by: tuple[str, ...]
     ) -> None:
         tables.apply(web())
         answers = sandbox.run(lambda: [ask_tcp(service, 80) for _ in range(40)])
@@ -34,7 +34,7 @@ class TestAServiceAddress:
         assert {peer for _, peer in answers} == {f"{service} 80"}
 
     def test_answers_unconnected_udp_from_the_service_address(
-        self, sandbox: Sandbox, tables: Tables, service: str, served_by: tuple[str, ...]
+        self, sandbox: Sandbox, tables: MapWriter, service: str, served_by: tuple[str, ...]
     ) -> None:
         tables.apply(web())
 
@@ -47,7 +47,7 @@ class TestAServiceAddress:
         assert {source for _, source in answers} == {f"{service} 80"}
 
     def test_answers_connected_udp_with_the_service_as_peer(
-        self, sandbox: Sandbox, tables: Tables, service: str, served_by: tuple[str, ...]
+        self, sandbox: Sandbox, tables: MapWriter, service: str, served_by: tuple[str, ...]
     ) -> None:
         tables.apply(web())
 
@@ -64,7 +64,7 @@ class TestAServiceAddress:
         assert (peer, source) == (f"{service} 80", f"{service} 80")
 
     def test_is_not_translated_outside_the_cgroup(
-        self, sandbox: Sandbox, tables: Tables, service: str, served_by: tuple[str, ...]
+        self, sandbox: Sandbox, tables: MapWriter, service: str, served_by: tuple[str, ...]
     ) -> None:
         tables.apply(web())
         assert sandbox.run(lambda: ask_tcp(service, 80))[0] in served_by
@@ -76,7 +76,7 @@ class TestAServiceAddress:
     def test_refuses_the_connection(
         self,
         sandbox: Sandbox,
-        tables: Tables,
+        tables: MapWriter,
         service: str,
         served_by: tuple[str, ...],
         kind: int,
@@ -88,7 +88,7 @@ class TestAServiceAddress:
 
     @pytest.mark.parametrize("port", [80, 81], ids=["without endpoints", "at a port that it does not have"])
     def test_refuses_a_datagram(
-        self, sandbox: Sandbox, tables: Tables, service: str, served_by: tuple[str, ...], port: int, refusal: int
+        self, sandbox: Sandbox, tables: MapWriter, service: str, served_by: tuple[str, ...], port: int, refusal: int
     ) -> None:
         tables.apply(web((), ()))
 
@@ -118,7 +118,7 @@ def connect_error(address: str, port: int, kind: int) -> int | None:
     ids=["IPv4", "IPv6", "IPv4-mapped IPv6"],
 )
 def test_a_node_port_is_served_on_node_addresses_alone(
-    sandbox: Sandbox, tables: Tables, node: str, any_address: bytes, served_by: tuple[str, ...]
+    sandbox: Sandbox, tables: MapWriter, node: str, any_address: bytes, served_by: tuple[str, ...]
 ) -> None:
     node_port = Frontend(any_address, 32000, socket.IPPROTO_TCP)
     tables.apply(
@@ -134,7 +134,7 @@ def test_a_node_port_is_served_on_node_addresses_alone(
     assert sandbox.run(lambda: ask_tcp(served_by[0], PORT))[0] == served_by[0]
 
 
-def test_the_protocol_is_part_of_the_key(sandbox: Sandbox, tables: Tables) -> None:
+def test_the_protocol_is_part_of_the_key(sandbox: Sandbox, tables: MapWriter) -> None:
     tables.apply(
         Difference(
             put={
@@ -152,7 +152,7 @@ def test_the_protocol_is_part_of_the_key(sandbox: Sandbox, tables: Tables) -> No
     assert sandbox.run(ask) == BACKENDS4[1]
 
 
-def test_a_udp_socket_stays_with_its_backend_while_the_set_stands(sandbox: Sandbox, tables: Tables) -> None:
+def test_a_udp_socket_stays_with_its_backend_while_the_set_stands(sandbox: Sandbox, tables: MapWriter) -> None:
     tables.apply(web(BACKENDS4))
 
     def ask() -> set[str]:
@@ -162,7 +162,7 @@ def test_a_udp_socket_stays_with_its_backend_while_the_set_stands(sandbox: Sandb
     assert len(sandbox.run(ask)) == 1
 
 
-def test_one_udp_socket_talks_to_several_services_at_once(sandbox: Sandbox, tables: Tables) -> None:
+def test_one_udp_socket_talks_to_several_services_at_once(sandbox: Sandbox, tables: MapWriter) -> None:
     services = {f"10.96.1.{n}": address for n, address in enumerate(BACKENDS4)}
     udp = socket.IPPROTO_UDP
     tables.apply(Difference(put={frontend(vip, udp): serving(address) for vip, address in services.items()}))
@@ -178,7 +178,7 @@ def test_one_udp_socket_talks_to_several_services_at_once(sandbox: Sandbox, tabl
 
 
 def test_of_two_services_on_one_backend_the_reply_comes_from_the_one_asked_last(
-    sandbox: Sandbox, tables: Tables
+    sandbox: Sandbox, tables: MapWriter
 ) -> None:
     first, second = "10.96.1.1", "10.96.1.2"
     udp = socket.IPPROTO_UDP
@@ -191,7 +191,7 @@ def test_of_two_services_on_one_backend_the_reply_comes_from_the_one_asked_last(
     assert sandbox.run(ask_in_turn) == [f"{vip} 80" for vip in (first, second, first, second)]
 
 
-def test_a_socket_that_turns_to_the_backend_itself_sees_the_backend(sandbox: Sandbox, tables: Tables) -> None:
+def test_a_socket_that_turns_to_the_backend_itself_sees_the_backend(sandbox: Sandbox, tables: MapWriter) -> None:
     tables.apply(web(BACKENDS4[:1]))
 
     def turn() -> list[str]:
@@ -205,7 +205,7 @@ def test_a_socket_that_turns_to_the_backend_itself_sees_the_backend(sandbox: San
     assert sandbox.run(turn) == [SERVICE4, BACKENDS4[0]]
 
 
-def test_getpeername_keeps_the_service_after_the_service_is_gone(sandbox: Sandbox, tables: Tables) -> None:
+def test_getpeername_keeps_the_service_after_the_service_is_gone(sandbox: Sandbox, tables: MapWriter) -> None:
     tables.apply(web())
 
     def hold() -> str:
@@ -216,6 +216,6 @@ def test_getpeername_keeps_the_service_after_the_service_is_gone(sandbox: Sandbo
     assert sandbox.run(hold) == SERVICE4
 
 
-def test_other_protocols_and_addresses_pass_untouched(sandbox: Sandbox, tables: Tables) -> None:
+def test_other_protocols_and_addresses_pass_untouched(sandbox: Sandbox, tables: MapWriter) -> None:
     tables.apply(web())
     assert sandbox.run(lambda: ask_tcp(BACKENDS4[0], PORT)) == (BACKENDS4[0], f"{BACKENDS4[0]} {PORT}")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.agents import endpoint_slice, service
+from rig.sandbox import remove_cgroup
 from roles.agent import HERE
 from roles.templates import render
 from socklb.datapath import mounts
-from tests.datapath.agents import endpoint_slice, service
-from tests.datapath.sandbox import remove_cgroup
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = Path("/usr/lib/systemd/systemd")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import POD as POD_CGROUP
+from rig.sandbox import PORT, Sandbox, enter_network, sh
 from socklb.datapath import mounts
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from tests.datapath import io_uring
 from tests.datapath.io_uring import Message, Ring, place, sockaddr
-from tests.datapath.sandbox import POD as POD_CGROUP
-from tests.datapath.sandbox import PORT, Sandbox, enter_network, sh
 from tests.datapath.test_node_ports import in_a_pod
 from tests.datapath.test_odd_sockets import NODE_PORT, POD, TCP, UDP, V, W, beside_packets, disconnect, oracle
 

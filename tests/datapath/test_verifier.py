@@ -12,7 +12,7 @@ import pytest
 from socklb.datapath import hooks, libbpf
 from socklb.datapath.features import Feature
 from socklb.datapath.links import link_info
-from socklb.datapath.node import OBJECT_FILES, NodeDatapath
+from socklb.datapath.node_datapath import OBJECT_FILES, NodeDatapath
 
 RELEASE = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 VERIFIED_INSTRUCTIONS = Feature("verified_insns of programs", "5.16", "nobody can tell", lambda: RELEASE >= (5, 16))

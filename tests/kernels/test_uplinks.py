@@ -11,9 +11,9 @@ from typing import cast
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Addresses, Frontend, pack_address
+from rig.sandbox import mounted_bpffs
+from socklb.model import ANY4, ANY6, Addresses, Frontend, pack_address
 from socklb.tc import links
-from tests.datapath.sandbox import mounted_bpffs
 from tests.kernels.uplinks import KINDS, VLAN, Bond, IpInIp, Switched, Tunnelled, Vlan, VlanOfBond, WireGuard
 from tests.packets.conftest import Ask, Node, serving, wait_until
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, OTHER_NODE, with_servers

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rig.control_plane import ControlPlane, agent_token
 from socklb.api.cluster import KubernetesApi
 from socklb.api.connection import Connection
-from tests.kube.control_plane import ControlPlane
-from tests.kube.shapes import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "etcd", "kubectl")
@@ -50,12 +49,6 @@ def own_plane(programs: Path, tmp_path: Path) -> Iterator[ControlPlane]:
 def name() -> str:
     """A name that no other test uses."""
     return f"s-{uuid.uuid4().hex[:8]}"
-
-
-def agent_token(plane: ControlPlane) -> str:
-    """A token of the agent's ServiceAccount: what it may do is what rbac.yaml says."""
-    answer = plane.create(f"{ACCOUNTS}/socklb/token", {"spec": {"expirationSeconds": 3600}})
-    return str(answer["status"]["token"])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import urllib3
 
-from tests.kube.control_plane import ControlPlane
+from rig.control_plane import ControlPlane
 from tests.unit.agent.api_server import ApiServer, Reply, Request
 
 

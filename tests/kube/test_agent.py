@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.datapath.agents import AgentUnderTest
-from tests.datapath.sandbox import Sandbox, mounted_bpffs
-from tests.kube.conftest import agent_token
-from tests.kube.control_plane import ControlPlane
-from tests.kube.shapes import SERVICES, SLICES, endpoint_slice, service
+from rig.agents import AgentUnderTest
+from rig.control_plane import ControlPlane, agent_token
+from rig.objects import SERVICES, SLICES, endpoint_slice, service
+from rig.sandbox import Sandbox, mounted_bpffs
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from rig.agents import AgentUnderTest
+from rig.control_plane import ControlPlane
+from rig.objects import NODES, PODS, node, pod
+from rig.sandbox import remove_cgroup
 from socklb.api.marks import BYPASS
-from tests.datapath.agents import AgentUnderTest
-from tests.datapath.sandbox import remove_cgroup
-from tests.kube.control_plane import ControlPlane
-from tests.kube.shapes import NODES, PODS, node, pod
 from tests.kube.test_agent import agent as _agent
 from tests.support.cluster import ROOT
 

@@ -9,8 +9,8 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from tests.kube.control_plane import ControlPlane
-from tests.kube.shapes import NODES, node
+from rig.control_plane import ControlPlane
+from rig.objects import NODES, node
 
 PODS = "/api/v1/namespaces/kube-system/pods"
 LABELS = {"app.kubernetes.io/name": "socklb"}

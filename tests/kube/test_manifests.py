@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kube.control_plane import ControlPlane
+from rig.control_plane import ControlPlane
 from tests.support.cluster import ROOT
 
 

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from rig.control_plane import ControlPlane, agent_token
+from rig.objects import ACCOUNTS, SERVICES, service
 from socklb.api import follower, lists, reflector
 from socklb.api.cluster import KubernetesApi
 from socklb.api.connection import Connection
-from tests.kube.conftest import agent_token
-from tests.kube.control_plane import ControlPlane
 from tests.kube.following import Follower, following, story
-from tests.kube.shapes import ACCOUNTS, SERVICES, service
 from tests.kube.wire import Wire
 
 SourceOf = Callable[..., KubernetesApi]

@@ -14,15 +14,14 @@ from typing import Any
 import pytest
 import urllib3
 
+from rig.control_plane import ControlPlane, agent_token
+from rig.objects import ACCOUNTS, NODES, SERVICES, node, service
 from socklb.api import failures, other_nodes
 from socklb.api import follower as follower_module
 from socklb.api.cluster import KubernetesApi
 from socklb.api.connection import Connection
-from tests.kube.conftest import agent_token
-from tests.kube.control_plane import ControlPlane
 from tests.kube.following import Follower, following, story
 from tests.kube.proxy import Proxy
-from tests.kube.shapes import ACCOUNTS, NODES, SERVICES, node, service
 from tests.kube.wire import Wire
 from tests.unit.agent.api_server import Reply
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from rig.control_plane import ControlPlane
+from rig.objects import HEADLESS, NODES, PODS, SERVICES, SLICES, endpoint_slice, node, pod, service
 from socklb.api.cluster import KubernetesApi
 from socklb.api.marks import ZONE
 from socklb.api.objects import EndpointSlice, Node, Service, ServiceCIDR
 from socklb.api.reflector import RESOURCES
-from tests.kube.control_plane import ControlPlane
 from tests.kube.following import Follower, following, story
-from tests.kube.shapes import HEADLESS, NODES, PODS, SERVICES, SLICES, endpoint_slice, node, pod, service
 
 SourceOf = Callable[..., KubernetesApi]
 

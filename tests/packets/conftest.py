@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import mounted_bpffs
 from socklb.config import Config
-from socklb.datapath.node import OBJECTS, NodeDatapath
+from socklb.datapath.node_datapath import OBJECTS, NodeDatapath
 from socklb.datapath.sizes import Sizes
-from socklb.networks import flags_of
+from socklb.desired.network_flags import flags_of
+from socklb.model import Addresses, Backend, Difference, Frontend, Serving, pack_address
 from socklb.report import PacketFacts
-from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, pack_address
 from socklb.tc import links
 from socklb.tc.path import TcPath
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import ADDRESSES, POD_CIDRS, PODS, PODS6, Network, with_servers
 from tests.packets.programs import PATIENCE, asking
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from socklb.serving import Addresses, pack_address
+from socklb.model import Addresses, pack_address
 from tests.packets.programs import PATIENCE, SERVER
 
 CLIENT, NODE, OTHER_NODE = "172.31.0.9", "172.31.0.2", "172.31.0.3"

@@ -4,7 +4,7 @@ import itertools
 import os
 import sys
 
-# Seconds that a client waits for an answer: 2, or more on emulated kernels, as in tests/datapath/agents.py.
+# Seconds that a client waits for an answer: 2, or more on emulated kernels, as in rig/agents.py.
 PATIENCE = float(os.environ.get("SOCKLB_TEST_WAIT", "20")) / 10
 
 SERVER = """

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.sandbox import mounted_bpffs, remove_cgroup
 from socklb.datapath import features, mounts
 from socklb.datapath.pins import Pins
 from socklb.tc import links
-from tests.datapath.agents import AgentUnderTest, endpoint_slice, node, service
-from tests.datapath.sandbox import mounted_bpffs, remove_cgroup
 from tests.packets.network import NODE, NODE6, POD_CIDRS, PODS, PODS6, Network, with_servers
 from tests.packets.programs import SERVER, asking
 

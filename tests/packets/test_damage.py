@@ -12,7 +12,7 @@ import pytest
 
 from socklb.datapath.links import detach_pinned
 from socklb.datapath.maps import HashTable
-from socklb.serving import ANY4, ANY6, Frontend, pack_address
+from socklb.model import ANY4, ANY6, Frontend, pack_address
 from socklb.tc import layout, tcx
 from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached

@@ -11,7 +11,7 @@ import pytest
 
 from socklb.datapath import layout
 from socklb.datapath.maps import RowTable
-from socklb.serving import ANY4, ANY6, Frontend, pack_address
+from socklb.model import ANY4, ANY6, Frontend, pack_address
 from tests.packets.conftest import Ask, Node, backends, frontend, names, see_bridged_packets, serving
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, Network
 from tests.support.programs import SCTP_INIT

@@ -1,4 +1,4 @@
-"""socklb/routes.py in a node's network namespace: the kernel's routes follow the Nodes."""
+"""socklb/node_routes.py in a node's network namespace: the kernel's routes follow the Nodes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from socklb import routes
 from socklb.config import Config
-from socklb.routes import NodeRoutes
-from socklb.state import State
+from socklb.desired.store import ObjectStore
+from socklb.routes import node_routes
+from socklb.routes.node_routes import NodeRoutes
 from tests.packets.network import CLONE_NEWNET
 from tests.unit.agent.shapes import gone, node, present, read
 
@@ -54,14 +54,18 @@ def ip(*words: str) -> str:
 
 def shown() -> dict[str, str]:
     """Our routes as a person sees them."""
-    lines = ip("-4", "route", "show", "proto", routes.PROTOCOL) + ip("-6", "route", "show", "proto", routes.PROTOCOL)
+    lines = ip("-4", "route", "show", "proto", node_routes.PROTOCOL) + ip(
+        "-6", "route", "show", "proto", node_routes.PROTOCOL
+    )
     return {words[0]: words[2] for line in lines.splitlines() if (words := line.split())}
 
 
 def the_node(number: int, *, last: int = 0) -> Any:
     """Node wN at 172.18.0.N with pods in 10.244.N.0/24, and the same over IPv6."""
     raw = node(f"w{number}", f"172.18.0.{last or number}", f"fd00:172:18::{last or number}")
-    return read({**raw, "spec": {"podCIDRs": [f"10.244.{number}.0/24", f"fd00:10:244:{number}::/64"]}}, routes.Node)
+    return read(
+        {**raw, "spec": {"podCIDRs": [f"10.244.{number}.0/24", f"fd00:10:244:{number}::/64"]}}, node_routes.Node
+    )
 
 
 def way(number: int, last: int = 0) -> dict[str, str]:
@@ -77,7 +81,7 @@ class Agent:
 
     def __init__(self) -> None:
         self.routes = NodeRoutes(Config(node="w3", manifests="/nowhere", node_routes=True, pod_cidrs=PODS))
-        self.state = State()
+        self.state = ObjectStore()
 
     def take(self, changes: Any, *, complete: bool = True) -> list[str]:
         self.routes.update(self.state, self.state.apply(changes).nodes, complete=complete)
@@ -138,12 +142,14 @@ def test_a_route_that_is_used_in_place_of_ours_is_named(place: None) -> None:
     agent.routes.repair()
     (problem,) = agent.routes.problems
     assert "the route to fd00:10:244:4::/64 leads to fd00:172:18::9 instead of fd00:172:18::4" in problem.message
-    assert sorted(routes.remove_all()) == sorted(way(4))
+    assert sorted(node_routes.remove_all()) == sorted(way(4))
 
 
 def test_a_node_of_another_network_is_named_and_does_not_keep_the_others_from_their_routes(place: None) -> None:
     far = node("w4", "192.0.2.4")
-    problems = Agent().take(present(read({**far, "spec": {"podCIDRs": ["10.244.4.0/24"]}}, routes.Node), the_node(5)))
+    problems = Agent().take(
+        present(read({**far, "spec": {"podCIDRs": ["10.244.4.0/24"]}}, node_routes.Node), the_node(5))
+    )
     assert problems == ["node routes: no route to 10.244.4.0/24: 192.0.2.4 is on no network of this node"]
     assert shown() == way(5)
 
@@ -151,7 +157,7 @@ def test_a_node_of_another_network_is_named_and_does_not_keep_the_others_from_th
 def test_cleanup_removes_ours_alone(place: None) -> None:
     ip("route", "add", "10.244.9.0/24", "via", "172.18.0.9")
     Agent().take(present(the_node(4), the_node(5)))
-    assert sorted(routes.remove_all()) == sorted(way(4) | way(5))
+    assert sorted(node_routes.remove_all()) == sorted(way(4) | way(5))
     assert shown() == {}
     assert "via 172.18.0.9" in ip("route", "show", "10.244.9.0/24")
 
@@ -173,7 +179,7 @@ def test_without_the_key_nothing_is_touched(place: None) -> None:
             id="replaced",
         ),
         pytest.param(
-            ["replace", "10.244.4.0/24", "via", "172.18.0.9", "proto", routes.PROTOCOL],
+            ["replace", "10.244.4.0/24", "via", "172.18.0.9", "proto", node_routes.PROTOCOL],
             "was led to 172.18.0.9 by somebody else (protocol 83), and put back",
             id="replaced, with our mark",
         ),
@@ -207,8 +213,8 @@ def test_what_is_done_to_a_route_is_undone_and_told(
 def test_damage_is_noticed_while_the_agent_runs_and_nothing_waits_for_it(
     place: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert routes.EVERY < 10
-    monkeypatch.setattr(routes, "EVERY", 0.2)
+    assert node_routes.EVERY < 10
+    monkeypatch.setattr(node_routes, "EVERY", 0.2)
 
     async def story() -> None:
         agent = Agent()
@@ -218,7 +224,7 @@ def test_damage_is_noticed_while_the_agent_runs_and_nothing_waits_for_it(
         agent.take(present(the_node(4)))
         assert time.monotonic() - began < 0.01
         await until(lambda: shown() == way(4))
-        ip("route", "flush", "proto", routes.PROTOCOL)
+        ip("route", "flush", "proto", node_routes.PROTOCOL)
         await until(lambda: shown() == way(4))
         await until(lambda: len(agent.routes.problems) == 1)
         looking.cancel()
@@ -252,7 +258,7 @@ def test_it_ends_when_it_is_told_to_also_while_it_is_given_something_to_do(place
 def test_a_look_that_fails_is_told_and_the_next_one_comes(place: None, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = Agent()
     with monkeypatch.context() as patch:
-        patch.setattr(routes, "present", lambda: {}["dst"])
+        patch.setattr(node_routes, "present", lambda: {}["dst"])
         (problem,) = agent.take(present(the_node(4)))
         assert "the routes cannot be read or changed: KeyError: 'dst'" in problem
     agent.routes.repair()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from socklb.serving import ANY4, Backend, Frontend, Serving, pack_address
+from socklb.model import ANY4, Backend, Frontend, Serving, pack_address
 from socklb.tc.takeover import Takeover
 from tests.packets.conftest import Node
 from tests.packets.network import NODE, PODS, Network

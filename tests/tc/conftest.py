@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import mounted_bpffs
 from socklb.datapath import libbpf
 from socklb.datapath.libbpf import Program
 from socklb.datapath.maps import RowTable
 from socklb.tc.places import UPLINK
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import CLIENT, NODE, Network
 
 NAME = f"socklb-test-tc{os.getpid()}"

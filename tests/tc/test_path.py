@@ -17,8 +17,8 @@ from socklb.config import Config
 from socklb.datapath.links import detach_pinned
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
+from socklb.model import Addresses, pack_address
 from socklb.report import DeviceFacts, PacketFacts
-from socklb.serving import Addresses, pack_address
 from socklb.tc import layout, tcx
 from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached

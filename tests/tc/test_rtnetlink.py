@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from socklb.serving import pack_address
+from socklb.model import pack_address
 from socklb.tc import rtnetlink
 from socklb.tc.devices import uplinks
 from tests.packets.network import NODE, NODE6, Network

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import mounted_bpffs
 from socklb.datapath import layout, libbpf
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.tables import Tables
-from socklb.serving import Addresses, Backend, Difference, Frontend, Serving, address_text, pack_address
+from socklb.datapath.writer import MapWriter
+from socklb.model import Addresses, Backend, Difference, Frontend, Serving, address_text, pack_address
 from socklb.tc import layout as tc
 from socklb.tc.events import Unhooked
 from socklb.tc.programs import NAMES, Programs
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import ADDRESSES, CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Network, with_servers
 from tests.packets.programs import asking
 
@@ -72,7 +72,7 @@ class Node:
         self.programs = Programs.load(objects, self.maps, self.maps, MAX_FLOWS, host_routing=host_routing)
         for program in NAMES:
             libbpf.pin(self.programs.fd(program), pins / "programs" / program)
-        self.tables = Tables(self.maps)
+        self.tables = MapWriter(self.maps)
         self.events = Unhooked(self.programs.maps["unhooked"])
         self.attach("eth0", "uplink")
         self.make_uplink("eth0")

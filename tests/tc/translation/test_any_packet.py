@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from socklb.serving import Backend, Frontend, Serving, pack_address
+from socklb.model import Backend, Frontend, Serving, pack_address
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6
 from tests.tc.translation.conftest import Node
 from tests.tc.translation.naive import SCTP, TCP, UDP, Packet, build, run

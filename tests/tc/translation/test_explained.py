@@ -17,8 +17,7 @@ from socklb.explain.asker import Asker
 from socklb.explain.by_packets import by_packets
 from socklb.explain.tables import KernelTables
 from socklb.explain.trail import DROPPED, PASSED, REFUSED, TRANSLATED, Trail, Verdict
-from socklb.report import DeviceFacts
-from socklb.serving import (
+from socklb.model import (
     ANY4,
     ANY6,
     V4_PREFIX,
@@ -30,6 +29,7 @@ from socklb.serving import (
     address_text,
     pack_address,
 )
+from socklb.report import DeviceFacts
 from socklb.tc.rtnetlink import way_to
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, OTHER_NODE, PODS, PODS6
 from tests.tc.translation.conftest import Node

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from socklb.serving import Serving
+from socklb.model import Serving
 from tests.packets.network import CLIENT
 from tests.tc.translation.conftest import Node, backends, frontend, mac
 from tests.tc.translation.naive import TCP, Packet, build

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Frontend
+from socklb.model import ANY4, ANY6, Frontend
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6
 from tests.tc.translation.conftest import HAS_OUTSIDE, Ask, Node, backends, frontend, names, serving
 

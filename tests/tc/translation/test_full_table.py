@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from socklb.datapath import layout
-from socklb.serving import Addresses, Backend, Serving, pack_address
+from socklb.model import Addresses, Backend, Serving, pack_address
 from tests.packets.network import CLIENT, NODE, PODS
 from tests.tc.translation.conftest import MAX_FLOWS, Ask, Node, frontend
 from tests.tc.translation.naive import TCP, UDP, Packet, build, run

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, pack_address
+from rig.sandbox import mounted_bpffs
+from socklb.model import ANY4, ANY6, Backend, Frontend, Serving, pack_address
 from socklb.tc import layout
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Network, RoutedNetwork, with_servers
 from tests.tc.translation.conftest import Ask, Node, frontend, serving
 from tests.tc.translation.test_on_the_wire import BULK_CLIENT, BULK_SERVER

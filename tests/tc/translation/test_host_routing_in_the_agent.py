@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from rig.sandbox import mounted_bpffs
 from socklb.config import Config
 from socklb.datapath.pins import Pins
-from socklb.datapath.tables import Tables
+from socklb.datapath.writer import MapWriter
+from socklb.desired.network_flags import flags_of
 from socklb.explain.asker import Asker
 from socklb.explain.explanation import decide
 from socklb.explain.tables import KernelTables
 from socklb.explain.trail import Trail
-from socklb.networks import flags_of
-from socklb.serving import ANY4, Difference, Frontend, pack_address
+from socklb.model import ANY4, Difference, Frontend, pack_address
 from socklb.tc import links, passed_by
 from socklb.tc import path as tc_path
 from socklb.tc.path import TcPath
 from socklb.tc.programs import Programs
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import CLIENT, NODE, POD_CIDRS, PODS, Network, RoutedNetwork, with_servers
 from tests.tc.test_path import until
 from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, serving
@@ -58,7 +58,7 @@ def pins(network: Network, objects: Path, tmp_path: Path) -> Generator[Pins]:
         (bpffs / "unused").mkdir()
         with Programs.load(objects, place.maps, bpffs / "unused"):
             shutil.rmtree(bpffs / "unused")
-        with closing(Tables(place.maps)) as tables:
+        with closing(MapWriter(place.maps)) as tables:
             tables.apply(Difference(WANTED, add=ADDRESSES))
             tables.networks.set(flags_of(CONFIG.pod_cidrs, (), ("10.96.0.0/16",)))
         network.run("node", "sh", "-c", f"echo '{COUNTING}' | nft -f -")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Frontend
+from rig.sandbox import mounted_bpffs
+from socklb.model import ANY4, ANY6, Frontend
 from socklb.tc import layout
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import (
     CLIENT,
     CLIENT6,

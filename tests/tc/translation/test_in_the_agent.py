@@ -15,22 +15,23 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from socklb.catalog import FILE, Entry
+from rig.sandbox import mounted_bpffs
 from socklb.cli import main
 from socklb.config import Config
+from socklb.datapath.dump import Fill
 from socklb.datapath.links import detach_pinned
 from socklb.datapath.maps import HashTable, RowTable
-from socklb.datapath.node import NodeDatapath
+from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes
-from socklb.datapath.tables import Tables
-from socklb.datapath.view import Fill
+from socklb.datapath.writer import MapWriter
+from socklb.desired.catalog import FILE, Entry
+from socklb.desired.network_flags import flags_of
 from socklb.explain.asker import Asker
 from socklb.explain.explanation import decide
 from socklb.explain.tables import KernelTables
 from socklb.explain.trail import Trail
-from socklb.networks import flags_of
-from socklb.serving import ANY4, Addresses, Difference, Frontend, pack_address
+from socklb.model import ANY4, Addresses, Difference, Frontend, pack_address
 from socklb.tc import layout, links, played
 from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached
@@ -38,7 +39,6 @@ from socklb.tc.path import TcPath
 from socklb.tc.places import L3
 from socklb.tc.programs import Programs
 from socklb.tc.seen import seen
-from tests.datapath.sandbox import mounted_bpffs
 from tests.packets.network import CLIENT, CLIENT6, NODE, POD_CIDRS, VIRTUAL, VIRTUAL6, Network
 from tests.tc.test_path import until
 from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, names, serving
@@ -65,7 +65,7 @@ def pins(network: Network, objects: Path, tmp_path: Path) -> Iterator[Pins]:
         unused.mkdir()
         with Programs.load(objects, place.maps, unused):
             shutil.rmtree(unused)
-        with closing(Tables(place.maps)) as tables:
+        with closing(MapWriter(place.maps)) as tables:
             tables.apply(Difference(WANTED, add=ADDRESSES))
             tables.networks.set(flags_of(CONFIG.pod_cidrs, (), ("10.96.0.0/16",)))
         yield place
@@ -328,7 +328,7 @@ def test_a_tunnel_without_an_ethernet_header_is_served_beside_the_others(
     network: Network, pins: Pins, ask: Ask, path: Callable[[], TcPath]
 ) -> None:
     (client, _), (own, _) = TUNNEL["client"], TUNNEL["node"]
-    with closing(Tables(pins.maps)) as tables:
+    with closing(MapWriter(pins.maps)) as tables:
         tables.apply(
             Difference(add=Addresses(nodes=frozenset({pack_address(own)}), own=frozenset({pack_address(own)})))
         )

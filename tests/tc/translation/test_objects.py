@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.sandbox import mounted_bpffs
 from socklb.datapath import libbpf
 from socklb.datapath.layout import SERVICE_MAPS
 from socklb.tc import layout
 from socklb.tc.programs import L3_FILES, NAMES, OBJECT_FILES, Programs
-from tests.datapath.sandbox import mounted_bpffs
 from tests.datapath.test_layout import offsets_of, struct_layout
 from tests.datapath.test_verifier import ProgramInfo
 from tests.tc.translation.stack import MOST_CALLS, deepest

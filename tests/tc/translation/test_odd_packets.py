@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, pack_address
+from socklb.model import ANY4, ANY6, Backend, Frontend, Serving, pack_address
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, OTHER_NODE, PODS, PODS6, Network
 from tests.tc.translation.conftest import Ask, Node
 from tests.tc.translation.test_on_the_wire import BULK_CLIENT, BULK_SERVER, checksums_made_in_software, wrong_checksums

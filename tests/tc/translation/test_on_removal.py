@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, pack_address
+from socklb.model import ANY4, ANY6, Backend, Frontend, Serving, pack_address
 from socklb.tc.flows import state
 from socklb.tc.resets import reset_flows
 from tests.packets.network import ADDRESSES, NODE, NODE6, PODS, PODS6, Network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Frontend, pack_address
+from socklb.model import ANY4, ANY6, Frontend, pack_address
 from socklb.tc import played
 from tests.packets.network import NODE, NODE6
 from tests.tc.translation.conftest import Ask, Node, backends, names, serving

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from socklb.serving import Serving
+from socklb.model import Serving
 from tests.packets.network import CLIENT, CLIENT6, PODS, PODS6
 from tests.tc.translation.conftest import Node, backends, frontend
 from tests.tc.translation.naive import MACS, TCP, Packet, build, checksum, run

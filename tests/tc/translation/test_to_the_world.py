@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from socklb.serving import Addresses
+from socklb.model import Addresses
 from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, PODS, PODS6, Network
 from tests.packets.programs import SERVER
 from tests.tc.translation.conftest import ADDRESSES, Ask, Node

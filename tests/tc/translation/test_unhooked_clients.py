@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from socklb.serving import ANY4, ANY6, Backend, Frontend, Serving, address_text, pack_address
+from socklb.model import ANY4, ANY6, Backend, Frontend, Serving, address_text, pack_address
 from tests.packets.network import NODE, NODE6, PODS, PODS6, Network
 from tests.packets.programs import SERVER
 from tests.tc.translation.conftest import Ask, Node, frontend, names, serving

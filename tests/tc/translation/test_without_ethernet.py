@@ -12,7 +12,7 @@ import pytest
 
 from socklb.datapath import layout, libbpf
 from socklb.datapath.maps import HashTable
-from socklb.serving import ANY4, ANY6, Addresses, Frontend, pack_address
+from socklb.model import ANY4, ANY6, Addresses, Frontend, pack_address
 from socklb.tc import layout as tc
 from socklb.tc.places import L3
 from socklb.tc.programs import Programs

@@ -4,9 +4,9 @@ from typing import Any
 
 from socklb.api.objects import EndpointSlice, Node, Service
 from socklb.api.source import Change
-from socklb.plan import Plan, Tables
-from socklb.serving import Difference
-from socklb.state import Affected, State
+from socklb.desired.plan import DesiredState, Plan
+from socklb.desired.store import Affected, ObjectStore
+from socklb.model import Difference
 from tests.unit.agent.shapes import details, present, readable
 
 EXTERNAL_IPS = ("198.51.100.0/24",)
@@ -17,7 +17,7 @@ class Cluster:
     """A state and its plan. Every change is compared with a plan that is made anew."""
 
     def __init__(self, *objects: Service | EndpointSlice | Node) -> None:
-        self.state, self.plan = State(), Plan("w1", external_ips=EXTERNAL_IPS)
+        self.state, self.plan = ObjectStore(), Plan("w1", external_ips=EXTERNAL_IPS)
         self.change(present(*objects))
 
     def change(self, *changes: tuple[Change, ...]) -> Difference:
@@ -36,7 +36,7 @@ class Cluster:
         """How it should be served."""
         return details(self.plan.full().frontends)
 
-    def _check(self, before: Tables, difference: Difference) -> None:
+    def _check(self, before: DesiredState, difference: Difference) -> None:
         """A difference, applied to what was, gives what should be; and it says nothing in vain."""
         put, was = dict(difference.put), before.frontends
         full = self.plan.full()

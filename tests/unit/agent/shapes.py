@@ -7,7 +7,7 @@ import yaml
 from socklb.api.decode import read_object
 from socklb.api.objects import EndpointSlice, Node, Service
 from socklb.api.source import Change
-from socklb.serving import Frontend, Serving, endpoint_text, frontend_text, pack_address
+from socklb.model import Frontend, Serving, endpoint_text, frontend_text, pack_address
 
 Kind = TypeVar("Kind")
 

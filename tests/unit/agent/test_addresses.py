@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from socklb.api.addresses import Network, parse_address
 from socklb.api.objects import Node, ServiceCIDR
 from socklb.config import Config
-from socklb.endpoints import Place
-from socklb.frontends import Surroundings, plan_service
-from socklb.networks import flags_of
-from socklb.routes import pod_routes
-from socklb.serving import address_text, is_ipv4
+from socklb.desired.endpoints import Place
+from socklb.desired.network_flags import flags_of
+from socklb.desired.service_plan import Surroundings, plan_service
+from socklb.model import address_text, is_ipv4
+from socklb.routes.node_routes import pod_routes
 from tests.unit.agent.shapes import node, read, the_service
 
 

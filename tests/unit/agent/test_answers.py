@@ -1,11 +1,11 @@
-"""socklb/answers.py: who may ask."""
+"""socklb/agent/answers.py: who may ask."""
 
 import asyncio
 import os
 import stat
 from pathlib import Path
 
-from socklb.answers import Answers
+from socklb.agent.answers import Answers
 
 
 def test_nobody_but_the_owner_may_ask_whatever_the_umask(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from socklb.agent.supervise import Supervisor
 from socklb.api import follower, other_nodes, reading
 from socklb.api.asking import hang_up
 from socklb.api.cluster import KubernetesApi
 from socklb.api.source import Batch
-from socklb.supervise import Supervisor
 from tests.unit.agent.api_server import ApiServer, Reply, Request, event, status, stream, table
 from tests.unit.agent.following import story
 from tests.unit.agent.shapes import endpoint, endpoint_slice, node, service

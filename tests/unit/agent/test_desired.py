@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from socklb.api.objects import EndpointSlice
-from socklb.desired import Desired, of, read_frontend
-from socklb.plan import Plan
-from socklb.serving import frontend_text
-from socklb.state import State
+from socklb.desired.at_frontend import Desired, of, read_frontend
+from socklb.desired.plan import Plan
+from socklb.desired.store import ObjectStore
+from socklb.model import frontend_text
 from tests.unit.agent.shapes import endpoint, present, the_service, the_slice
 
 CLUSTER_IP, NODE_PORT = "10.96.0.10:80/TCP", "0.0.0.0:32000/TCP"
@@ -18,7 +18,7 @@ LOCAL_INSIDE, LOCAL_OUTSIDE = {"internalTrafficPolicy": "Local"}, {"externalTraf
 
 
 def desired(frontend: str, spec: dict[str, Any], *slices: EndpointSlice) -> Desired:
-    state, plan = State(), Plan("w1")
+    state, plan = ObjectStore(), Plan("w1")
     plan.update(state, state.apply(present(the_service(**spec), *slices)))
     return of(state, plan, read_frontend(frontend))
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from socklb.api.objects import EndpointSlice, IPFamily, ServicePort
-from socklb.endpoints import Place, anywhere, candidates, conditions
-from socklb.serving import endpoint_text
+from socklb.desired.endpoints import Place, anywhere, candidates, conditions
+from socklb.model import endpoint_text
 from tests.unit.agent.shapes import the_slice
 
 

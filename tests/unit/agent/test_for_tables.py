@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from socklb.serving import FROM_OUTSIDE, Backend, Difference, Frontend, Serving, pack_address
+from socklb.model import FROM_OUTSIDE, Backend, Difference, Frontend, Serving, pack_address
 
 A, B = (Backend(pack_address(f"10.1.1.{n}"), 8080) for n in (1, 2))
 WEB = Frontend(pack_address("192.0.2.1"), 80, socket.IPPROTO_TCP)

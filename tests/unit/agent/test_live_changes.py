@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from socklb import plan
-from socklb.serving import Addresses, frontend_text
+from socklb.desired import plan
+from socklb.model import Addresses, frontend_text
 from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import endpoint, gone, packed, present, readable, the_node, the_service, the_slice
 

@@ -4,7 +4,7 @@ import pytest
 
 from socklb.api.addresses import Network, parse_address
 from socklb.datapath.layout import NATIVE_NETWORK, POD_NETWORK, SERVICE_NETWORK
-from socklb.networks import flags_of
+from socklb.desired.network_flags import flags_of
 
 PODS, SERVICES = ("10.244.0.0/16", "fd00:10:244::/56"), ("10.96.0.0/16",)
 

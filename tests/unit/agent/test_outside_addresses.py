@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from socklb.api.addresses import Network
-from socklb.endpoints import Place
-from socklb.frontends import Surroundings, plan_service
-from socklb.serving import Difference, frontend_text
+from socklb.desired.endpoints import Place
+from socklb.desired.service_plan import Surroundings, plan_service
+from socklb.model import Difference, frontend_text
 from tests.unit.agent.changing import Cluster
 from tests.unit.agent.shapes import details, endpoint, gone, present, readable, the_node, the_service, the_slice
 

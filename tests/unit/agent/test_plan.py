@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from socklb.endpoints import Place
-from socklb.frontends import Surroundings, plan_node, plan_service
-from socklb.serving import Addresses, frontend_text
+from socklb.desired.endpoints import Place
+from socklb.desired.service_plan import Surroundings, plan_node, plan_service
+from socklb.model import Addresses, frontend_text
 from tests.unit.agent.changing import NO_CHANGE, Cluster
 from tests.unit.agent.shapes import gone, packed, present, readable, the_node, the_service, the_slice
 

@@ -1,4 +1,4 @@
-"""socklb/pod_networks.py: what a Node says of its pods' networks is believed within limits."""
+"""socklb/routes/pod_networks.py: what a Node says of its pods' networks is believed within limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from socklb.api.addresses import Network
 from socklb.api.objects import Node
-from socklb.pod_networks import PodNetworks
+from socklb.routes.pod_networks import PodNetworks
 from tests.unit.agent.shapes import node, read
 
 ALLOWED = ["10.244.0.0/16", "fd00:10:244::/56"]

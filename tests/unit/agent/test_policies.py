@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from socklb.api.addresses import Network
-from socklb.endpoints import Place
-from socklb.frontends import Surroundings, plan_service
-from socklb.serving import Frontend, Serving
+from socklb.desired.endpoints import Place
+from socklb.desired.service_plan import Surroundings, plan_service
+from socklb.model import Frontend, Serving
 from tests.unit.agent.shapes import details, endpoint, readable, the_service, the_slice
 
 AROUND = Surroundings(Place("w1", "a"), (Network.parse("192.0.2.0/24"),))

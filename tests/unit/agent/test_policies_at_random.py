@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from socklb.api.addresses import Network
 from socklb.api.objects import EndpointSlice, Node, Service
-from socklb.endpoints import Place
-from socklb.frontends import Surroundings, plan_service
+from socklb.desired.endpoints import Place
+from socklb.desired.service_plan import Surroundings, plan_service
 from tests.unit.agent.any_objects import (
     ALLOWED,
     MANY,

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from socklb.agent.problems import LINES, ProblemBook
 from socklb.api.source import Problem
-from socklb.problems import LINES, ProblemBook
 
 CONTEST = Problem("", 0, "spec.ports", "10.96.211.7:80/TCP belongs to Service ux/ux-lb", "Service/ux/zz-second")
 

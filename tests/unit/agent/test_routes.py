@@ -1,4 +1,4 @@
-"""socklb/routes.py: which routes the Nodes ask for, and how to get there."""
+"""socklb/routes/node_routes.py: which routes the Nodes ask for, and how to get there."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 
 from socklb.api.objects import Node
 from socklb.config import Config
-from socklb.routes import PROTOCOL, NodeRoutes, Route, changes, pod_routes
-from socklb.state import State
+from socklb.desired.store import ObjectStore
+from socklb.routes.node_routes import PROTOCOL, NodeRoutes, Route, changes, pod_routes
 from tests.unit.agent.shapes import gone, node, present, read
 
 
@@ -48,7 +48,7 @@ def test_a_nodes_pods_are_reached_by_its_internal_address_of_the_same_family(
 
 def wanted(*steps: Any) -> dict[str, str]:
     """What is wanted after these changes; the kernel is not touched while `node_routes` is off."""
-    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True, pod_cidrs=PODS)), State()
+    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True, pod_cidrs=PODS)), ObjectStore()
     routes.repair = lambda: None  # type: ignore[method-assign]
     for step in steps:
         routes.update(state, state.apply(step).nodes, complete=True)
@@ -79,7 +79,7 @@ def test_our_own_network_is_nobody_elses() -> None:
 
 
 def test_what_a_node_may_not_have_is_a_problem_of_that_node(caplog: pytest.LogCaptureFixture) -> None:
-    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True, pod_cidrs=PODS)), State()
+    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True, pod_cidrs=PODS)), ObjectStore()
     routes.repair = lambda: None  # type: ignore[method-assign]
     for _ in range(3):
         routes.update(
@@ -92,7 +92,7 @@ def test_what_a_node_may_not_have_is_a_problem_of_that_node(caplog: pytest.LogCa
 
 
 def test_without_the_networks_of_all_pods_no_node_is_believed() -> None:
-    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True)), State()
+    routes, state = NodeRoutes(Config(node="w1", manifests="/nowhere", node_routes=True)), ObjectStore()
     routes.repair = lambda: 1 / 0  # type: ignore[method-assign,return-value]  # those of an earlier agent stay
     routes.update(state, state.apply(present(W3)).nodes, complete=True)
     (problem,) = routes.problems

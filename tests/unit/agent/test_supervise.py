@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from socklb import supervise
+from socklb.agent import supervise
+from socklb.agent.supervise import Supervisor
 from socklb.report import RunningFacts
-from socklb.supervise import Supervisor
 from tests.unit.agent.following import story
 
 

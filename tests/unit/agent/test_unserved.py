@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from socklb.api.source import Change
-from socklb.plan import Plan
-from socklb.state import State
+from socklb.desired.plan import Plan
+from socklb.desired.store import ObjectStore
 from tests.unit.agent.changing import Cluster
 from tests.unit.agent.shapes import gone, present, the_service, the_slice
 
@@ -148,7 +148,7 @@ def test_slices_that_a_controller_will_take_away_are_no_problem_where_one_is_at_
     slices = [the_slice(metadata={"name": name, "labels": one}) for name, one in (("a", labels), ("b", managed))]
     named = {}
     for controllers in (True, False):
-        plan, state = Plan("w1", controllers=controllers), State()
+        plan, state = Plan("w1", controllers=controllers), ObjectStore()
         plan.update(state, state.apply(present(*slices)))
         named[controllers] = [problem.object for problem in plan.problems]
     assert named == {
@@ -159,7 +159,7 @@ def test_slices_that_a_controller_will_take_away_are_no_problem_where_one_is_at_
 
 def test_one_change_among_thousands_that_serve_nothing_costs_less_than_a_millisecond() -> None:
     lost = [the_slice("gone", name=f"s{i}", metadata={"name": f"s{i}"}) for i in range(3000)]
-    plan, state = Plan("w1"), State()
+    plan, state = Plan("w1"), ObjectStore()
     plan.update(state, state.apply(present(*lost, *(the_service(f"w{i}", clusterIPs=[]) for i in range(3000)))))
     changes = [[Change(one.kind, one.key, one)] for i in range(200) for one in (lost[i], the_service(f"w{i}"))]
     started = time.process_time()

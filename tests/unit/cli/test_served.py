@@ -6,8 +6,8 @@ import pytest
 
 from socklb.datapath.links import HOOKS
 from socklb.report import DeviceFacts, HookFacts, PacketFacts, Report
-from socklb.served import by_packets, by_sockets, goes_on, served_by
-from socklb.summary import packet_path
+from socklb.status.served import by_packets, by_sockets, goes_on, served_by
+from socklb.status.summary import packet_path
 
 UPLINKS = [DeviceFacts("eth0", 2), DeviceFacts("eth1", 3), DeviceFacts("veth0", 4, of_pods=True)]
 WHOLE = PacketFacts(True, there=True, whole=True, devices=UPLINKS)

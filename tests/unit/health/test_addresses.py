@@ -6,7 +6,7 @@ import pytest
 
 from socklb import config
 from socklb.errors import SocklbError
-from socklb.health.addresses import ListenAddress, parse
+from socklb.listen_address import ListenAddress, parse
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from socklb.health.alarms import NAMES, alarms
-from socklb.health.pages import not_serving, stuck
+from socklb.health.proxy_health import not_serving, stuck
 from socklb.report import (
     AgentFacts,
     ConnectFacts,

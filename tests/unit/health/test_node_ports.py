@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from socklb.api.objects import Service
-from socklb.health.node_ports import health_check
+from socklb.health.service_health import health_check
 from tests.unit.agent.shapes import endpoint, read, service, the_service, the_slice
 
 HERE, THERE = "w1", "w2"

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from socklb.api.marks import TRIGGERED
 from socklb.api.source import Batch
-from socklb.health import pages
+from socklb.health import proxy_health
 from socklb.health.progress import LATE, Progress
 from socklb.report import Report
 from tests.unit.agent.shapes import present, the_slice
@@ -32,13 +32,13 @@ def report(progress: Progress) -> Report:
 
 def status(progress: Progress) -> tuple[int, int]:
     found = report(progress)
-    return pages.livez(found, progress).status, pages.healthz(found, progress).status
+    return proxy_health.livez(found, progress).status, proxy_health.healthz(found, progress).status
 
 
 def test_before_everything_was_read_once_it_is_not_healthy() -> None:
     progress = Progress()
     assert status(progress) == (503, 503)
-    assert json.loads(pages.livez(report(progress), progress).body)["lastUpdated"] is None
+    assert json.loads(proxy_health.livez(report(progress), progress).body)["lastUpdated"] is None
     progress.begin()
     progress.applied(Batch((), complete=False))
     assert status(progress) == (503, 503)
@@ -57,7 +57,7 @@ def test_a_change_that_cannot_be_applied_is_told_after_a_while_and_until_one_can
     progress.begin()  # so does the next one: the first still counts
     clock(2)
     assert status(progress) == (503, 503)
-    body = json.loads(pages.healthz(report(progress), progress).body)
+    body = json.loads(proxy_health.healthz(report(progress), progress).body)
     assert body["lastUpdated"] < body["currentTime"]
     progress.begin()
     progress.applied(SYNC)

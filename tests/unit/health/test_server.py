@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from socklb.health import server as server_module
-from socklb.health.addresses import ListenAddress
 from socklb.health.server import MAX_CONNECTIONS, Answer, HttpServer
+from socklb.listen_address import ListenAddress
 
 
 def ask(host: str, port: int, method: str = "GET") -> tuple[int, bytes]:

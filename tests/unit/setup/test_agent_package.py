@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from socklb.cli.manual import page
-from socklb.datapath.node import OBJECT_FILES
+from socklb.datapath.node_datapath import OBJECT_FILES
 from tests.unit.agent.api_server import ApiServer, Reply
 
 ROOT = Path(__file__).parents[3]

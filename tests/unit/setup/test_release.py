@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from socklb import __version__
-from socklb.datapath.node import OBJECT_FILES
+from socklb.datapath.node_datapath import OBJECT_FILES
 
 ROOT = Path(__file__).parents[3]
 PACKED = ("setup", "socklb", "bpf", "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "pyproject.toml", "uv.lock")

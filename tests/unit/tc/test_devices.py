@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from socklb.api.addresses import Network
-from socklb.serving import pack_address
+from socklb.model import pack_address
 from socklb.tc import layout
 from socklb.tc.devices import (
     Uplink,

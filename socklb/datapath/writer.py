@@ -1,0 +1,351 @@
+"""The tables of one node, as frontends and the backends that serve them.
+
+    tables = MapWriter(Path("/sys/fs/bpf/socklb/v3/maps"))
+    tables.serving(frontend)          # read back from the kernel when the tables were opened
+    tables.apply(Difference(put={frontend: Serving(backends)}))
+
+A reader in the kernel sees a frontend's old set or its new one, never a mix and never another frontend's: a set is
+written to rows that nothing leads to, then published by one 64-bit store, and rows that were withdrawn are reused only
+when no reader can still hold them. Taking away never needs room: in full tables a frontend gets as many of its new
+backends as fit (socklb/datapath/shares.py), and never keeps one that is gone. What found no room waits; it costs
+nothing until there is some.
+
+One writer at a time: the caller holds the lock of `pins.Pins`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+
+from socklb.datapath import barrier, layout
+from socklb.datapath.address_filter import AddressFilter
+from socklb.datapath.allocator import NoRoomError
+from socklb.datapath.backend_sets import BackendSets
+from socklb.datapath.dump import Fill
+from socklb.datapath.known_addresses import TABLES, KnownAddresses
+from socklb.datapath.libbpf import BpfError
+from socklb.datapath.maps import RowTable
+from socklb.datapath.networks import Networks
+from socklb.datapath.published import Published, PublishedFrontends
+from socklb.datapath.shares import shares, some_of
+from socklb.datapath.source_ranges import SourceRanges
+from socklb.datapath.waiting import Waiting
+from socklb.model import Addresses, Backend, Difference, Frontend, Serving
+
+log = logging.getLogger(__name__)
+
+
+class MapWriter:
+    """The frontends, backends and addresses that the hooks read."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the pinned maps in `directory` and read back what they hold. What is lent there, nobody needs now."""
+        self.writes: Counter[str] = Counter()
+        self.repairs = 0  # damaged elements that were taken out
+        self._open(directory)
+        self._delete(frozenset(frontend for frontend, published in self._published.items() if published.lent))
+
+    def _open(self, directory: Path) -> None:
+        self._backends = RowTable(directory, "backends", layout.BACKEND_ROW.size)
+        self._filter_words = RowTable(directory, "address_filter", layout.FILTER_WORD.size)
+        self._loads = RowTable(directory, "loads", layout.LOAD.size)
+        self._filter = AddressFilter(self._filter_words)
+        self._frontends = PublishedFrontends(directory, self._filter)
+        self._addresses = [KnownAddresses(directory, name, self._filter) for name in TABLES]
+        self.networks = Networks(directory)
+        self._learn()
+
+    def move_to(self, directory: Path) -> None:
+        """Go on with larger tables that hold what these do, and bring there what waited for room."""
+        waited, addresses = dict(self.waiting), Addresses(*(table.homeless for table in self._addresses))
+        ranges = self._frontends.ranges.homeless
+        self.close()
+        self._open(directory)
+        self._frontends.ranges.bring(ranges)
+        self.apply(Difference(put=waited, add=addresses))
+
+    def close(self) -> None:
+        """Close the maps; the pins keep them."""
+        for table in (
+            self._frontends,
+            self._backends,
+            self._filter_words,
+            self._loads,
+            self.networks,
+            *self._addresses,
+        ):
+            table.close()
+
+    @property
+    def _published(self) -> dict[Frontend, Published]:
+        return self._frontends.known
+
+    @property
+    def frontends(self) -> frozenset[Frontend]:
+        """Every frontend that is served, but for those that are lent."""
+        return frozenset(frontend for frontend, published in self._published.items() if not published.lent)
+
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses that are known."""
+        return Addresses(*(frozenset(table.known) for table in self._addresses))
+
+    @property
+    def without_backends(self) -> int:
+        """How many frontends are refused for want of a backend; second rows are not counted."""
+        outside = sum(1 for published in self._frontends.outside.values() if not published.word)
+        return len(self._published) - self._sets.users - outside
+
+    @property
+    def count(self) -> int:
+        """How many frontends are served, but for those that are lent; second rows are not counted."""
+        return len(self._published) - self._frontends.lent - len(self._frontends.outside)
+
+    @property
+    def _others(self) -> list[KnownAddresses | SourceRanges]:
+        return [*self._addresses, self._frontends.ranges]
+
+    @property
+    def waiting(self) -> Mapping[Frontend, Serving]:
+        """What found no room, as it should be: frontends that are not served, and those that miss backends."""
+        return self._waiting.all
+
+    @property
+    def addresses_waiting(self) -> int:
+        """How many addresses and networks found no room."""
+        return sum(table.waiting for table in (*self._addresses, self.networks))
+
+    @property
+    def ranges_waiting(self) -> int:
+        """How many source ranges found no room."""
+        return self._frontends.ranges.waiting
+
+    def fill(self) -> list[Fill]:
+        """Say how full the tables are, from memory."""
+        return [
+            Fill("frontends", len(self._published) - self._frontends.lent, self._frontends.capacity),
+            Fill("backends", self._sets.rows.used, self._sets.limit),
+            *(table.fill for table in self._others),
+            self.networks.fill,
+        ]
+
+    def needed(self) -> dict[str, int]:
+        """Say how many entries the tables would need for all that waits too; at most, as waiting sets may be equal.
+
+        Nothing, if nothing waits.
+        """
+        found = {table.fill.name: table.fill.used + table.waiting for table in self._others if table.waiting}
+        if self.waiting:
+            sets = {(serving.least_loaded, serving.backends) for serving in self.waiting.values()}
+            found["frontends"] = len(self._published.keys() | self.waiting.keys())
+            found["backends"] = self._sets.rows.used + sum(len(backends) for _, backends in sets)
+        return found
+
+    def serving(self, frontend: Frontend) -> Serving | None:
+        """Give how a frontend is served, or None if it is not."""
+        published = self._published.get(frontend)
+        return published and layout.unpack_options(published.options, self._sets.read(published.word))
+
+    def apply(self, difference: Difference) -> None:
+        """Bring a difference to the kernel. Afterwards `waiting` holds what found no room.
+
+        What goes makes room for what comes. Until its address is gone too, a deleted Service is refused and not sent
+        astray.
+
+        Raises:
+            BpfError: the kernel refused a part. How far it came nobody knows: next comes `read_back`.
+        """
+        self._delete(difference.delete)
+        self._put(difference.put)
+        self._use_room()
+        for table, gone in zip(self._addresses, difference.remove, strict=True):
+            self.writes["addresses"] += table.remove(gone)
+        for table, came in zip(self._addresses, difference.add, strict=True):
+            self.writes["addresses"] += table.add(came)
+
+    @contextmanager
+    def lent(self, frontends: Mapping[Frontend, Serving]) -> Generator[bool]:
+        """Serve frontends of the agent's own for the length of the block, uncounted; say whether there was room."""
+        if self.waiting or len(frontends) > min(self._room):
+            yield False
+            return
+        try:
+            self._apply_uncounted(Difference({key: serving._replace(lent=True) for key, serving in frontends.items()}))
+            yield True
+        finally:
+            self._apply_uncounted(Difference(delete=frozenset(frontends)))
+
+    def _apply_uncounted(self, difference: Difference) -> None:
+        written = self.writes.copy()
+        try:
+            self.apply(difference)
+        except BpfError:  # no batch failed, so nobody else reads back
+            self.read_back()
+            raise
+        self.writes = written
+
+    @property
+    def _room(self) -> tuple[int, int]:
+        """How many more frontends and backends there may be."""
+        return self._frontends.room, self._sets.room
+
+    def _use_room(self) -> None:
+        """Give those that wait what room there is."""
+        while next_ones := self._waiting.for_room(*self._room, self._missing):
+            self._put(next_ones)
+
+    def _is_there(self, serving: Serving) -> bool:
+        """Say whether a frontend would take no room for backends."""
+        rows = layout.pack_backends(serving.backends)
+        return not rows or bool(self._sets.find(rows, counted=serving.least_loaded))
+
+    def _missing(self, frontend: Frontend) -> int:
+        """Give how many backends a frontend that is served lacks."""
+        return len(self.waiting[frontend].backends) - self._sets.size(self._published[frontend].word)
+
+    def _put(self, wanted: Mapping[Frontend, Serving], *, again: bool = False) -> None:
+        """Fill all sets, publish those of known frontends, then make the new frontends known."""
+        together = {**self._waiting.beside(wanted, self._room[0]), **wanted} if self.waiting else wanted
+        placeable, late = self._with_a_row(together), dict[Frontend, Serving]()
+        for frontend, backends in shares(placeable, self._published, self._sets):
+            serving, known = placeable[frontend], self._published.get(frontend)
+            word = self._place(backends, serving, known)
+            if known and serving.backends and not word and not again:
+                late[frontend] = serving
+                continue
+            if self._waiting.all and word:
+                self._waiting.there_is(Serving(self._sets.read(word), least_loaded=self._sets.is_counted(word)))
+            if self._sets.serves(word, serving):
+                self._waiting.forget(frontend)
+            else:
+                self._waiting.put(frontend, serving, served=bool(known or word))
+                if not known and not word:
+                    continue
+            if serving.least_loaded and not self._sets.is_counted(word):
+                serving = serving._replace(least_loaded=False)
+            options = layout.pack_options(serving)
+            if known is None:
+                self._new.append((frontend, Published(-1, options, word, serving.sources)))
+            else:
+                self._frontends.ranges.widen(known.row, serving.sources)
+                self._changed.append((known, word, options))
+        self._flush()
+        if late:  # there is no row, and nothing of what they have is wanted: that must go first
+            self._changed += [(known, 0, known.options) for known in map(self._published.__getitem__, late)]
+            self._flush()
+            self._put(late, again=True)
+
+    def _with_a_row(self, wanted: Mapping[Frontend, Serving]) -> Mapping[Frontend, Serving]:
+        """Leave out the new frontends for which there is no row: those with most backends, if there are some."""
+        new = [frontend for frontend in wanted if frontend not in self._published]
+        surplus = len(new) - self._room[0]
+        if surplus <= 0:
+            return wanted
+        without = set(sorted(new, key=lambda frontend: len(wanted[frontend].backends))[-surplus:])
+        for frontend in without:
+            self._waiting.put(frontend, wanted[frontend], served=False)
+        return {frontend: serving for frontend, serving in wanted.items() if frontend not in without}
+
+    def _place(self, backends: tuple[Backend, ...], serving: Serving, known: Published | None) -> int:
+        """Have a set in the table: at once, or in what is free once the others are published, or brought together.
+
+        If even that is too short, half of the set comes first, and the rest when the old set's rows are free. If no row
+        is free at all, that is what the old set has of it in a row.
+        """
+        for make_room in (self._flush, self._slide):
+            try:
+                return self._sets.acquire(backends, counted=serving.least_loaded)
+            except NoRoomError:
+                make_room()
+        old = known.word if known else 0
+        for count in (len(backends), min(len(backends) // 2 or 1, self._sets.rows.longest())):
+            with suppress(NoRoomError):
+                some = backends if count == len(backends) else some_of(backends, self._sets.read(old), count)
+                if some:
+                    return self._sets.acquire(some, counted=serving.least_loaded)
+        return self._sets.acquire_part(old, backends) if old else 0
+
+    def _slide(self) -> None:
+        users: defaultdict[int, list[Published]] = defaultdict(list)
+        for published in self._published.values():
+            users[published.word].append(published)
+
+        def lead(word: int, to: int) -> None:
+            barrier.order_stores()
+            for published in users[word]:
+                self._frontends.publish_set(published, to)
+
+        self._sets.slide(lead)
+
+    def _flush(self) -> None:
+        """Publish what was placed; the rows that it takes the place of are given back."""
+        self.writes["backends"] += self._sets.take_writes()
+        barrier.order_stores()
+        for known, word, options in self._changed:
+            self._publish(known, word, options)
+        self._changed.clear()
+        if self._new:
+            self._make_known()
+        self._frontends.ranges.narrow()
+
+    def _publish(self, known: Published, word: int, options: int) -> None:
+        """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
+        if options != known.options:
+            self._frontends.publish_options(known, options)
+            self.writes["rows"] += 1
+        before = known.word
+        if word != before:
+            self._frontends.publish_set(known, word)
+            self.writes["rows"] += 1
+        self._sets.release(before)
+
+    def _make_known(self) -> None:
+        done = self._frontends.make_known(self._new)
+        self.writes["rows"] += len(self._new)
+        self.writes["frontends"] += done
+        for frontend, new in self._new[done:]:
+            serving = layout.unpack_options(new.options, self._sets.read(new.word))
+            self._waiting.put(frontend, serving._replace(sources=new.sources), served=False)
+            self._sets.release(new.word)
+        self._new.clear()
+
+    def _delete(self, frontends: frozenset[Frontend]) -> None:
+        for frontend in frontends:
+            self._waiting.forget(frontend)
+        gone = [frontend for frontend in frontends if frontend in self._published]
+        self.writes["frontends"] += len(gone)
+        for published in self._frontends.forget(gone):
+            self._sets.release(published.word)
+
+    def read_back(self) -> None:
+        """Forget what is remembered, and learn from the maps what they hold: a change failed, or somebody else wrote.
+
+        Raises:
+            BpfError: they cannot be read.
+        """
+        barrier.wait_for_readers()  # of rows that were withdrawn a moment ago, and are free from now on
+        for table in (*self._addresses, self.networks):
+            table.read_back()
+        self._learn()
+
+    def _learn(self) -> None:
+        """Learn from the maps what an earlier agent published, also one that was killed half way.
+
+        Ranges that no row leads to are free. A frontend whose element was damaged is written anew when it is put.
+        """
+        self._sets = BackendSets(self._backends, self._loads)
+        self._waiting = Waiting(self._is_there)
+        self._changed: list[tuple[Published, int, int]] = []  # sets and options to be published together
+        self._new: list[tuple[Frontend, Published]] = []
+        damaged = self._frontends.read_back(self._sets.is_set)
+        if damaged:
+            log.warning("the table of frontends was damaged from outside: %d of its elements led astray", damaged)
+            self.repairs += damaged
+        self._sets.adopt(published.word for published in self._published.values())
+        known = (table.known for table in self._addresses)
+        self._filter.adopt(chain((frontend.address for frontend in self._published), *known))

@@ -1,0 +1,141 @@
+"""What the API wants at a frontend, as the agent knows it: who holds it, who should serve it, and why nobody does.
+
+    desired = of(state, plan, frontend)          # the agent's; pure
+    desired = ask(socket, frontend)              # whoever looks; None: no agent answers
+
+The first is made for the second: an answer of the agent's socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from socklb import control_socket
+from socklb.api.objects import Endpoint, EndpointSlice, Service, ServicePort
+from socklb.desired.cataloguer import type_of
+from socklb.desired.endpoints import Offer, candidates
+from socklb.desired.plan import Plan
+from socklb.desired.service_addresses import family_of
+from socklb.desired.service_plan import PROTOCOLS
+from socklb.desired.store import ObjectStore
+from socklb.desired.unserved import unoffered
+from socklb.errors import SocklbError
+from socklb.model import ANY4, ANY6, Frontend, endpoint_text, frontend_text, pack_address
+
+NAMED = 5  # nodes
+
+
+class Desired(Struct):
+    """See the module.
+
+    service, type: who holds the frontend; empty: nobody. backends, outside: who should answer clients inside the
+    cluster, and outside of it where those differ. sources: the only networks from which clients may ask. why,
+    why_outside: why nobody answers inside and outside. sole: the Services whose ClusterIP the address is.
+    """
+
+    frontend: str
+    service: str = ""
+    type: str = ""
+    backends: list[str] = []  # msgspec copies an empty default
+    outside: list[str] | None = None
+    affinity: int = 0
+    least_loaded: bool = False
+    sources: list[str] | None = None
+    why: str = ""
+    why_outside: str = ""
+    sole: list[str] = []
+    synced: bool = True
+
+
+def of(state: ObjectStore, plan: Plan, frontend: Frontend) -> Desired:
+    """Say what should be at a frontend."""
+    sole = [key for key, planned in plan.services.items() if frontend.address in planned.addresses]
+    found = Desired(frontend_text(frontend), sole=sole)
+    key = plan.holder(frontend)
+    service = state.services.get(key) if key else None
+    if key is None or service is None:
+        return found
+    serving = plan.services[key].frontends[frontend]
+    found.service, found.type = key, type_of(service, frontend)
+    found.backends = [endpoint_text(backend) for backend in serving.backends]
+    found.affinity, found.least_loaded = serving.affinity, serving.least_loaded
+    if serving.sources is not None:
+        found.sources = list(serving.sources)
+    if serving.outside is not None:
+        found.outside = [endpoint_text(backend) for backend in serving.outside]
+    slices, here = state.slices(key), plan.here.node
+    if not serving.backends:
+        inside = found.type == "ClusterIP" and service.spec.internalTrafficPolicy == "Local"
+        found.why = why_nobody(service, frontend, slices, here, "internalTrafficPolicy" if inside else "")
+    if not (serving.outside or serving.outside is None):
+        found.why_outside = why_nobody(service, frontend, slices, here, "externalTrafficPolicy")
+    return found
+
+
+def ask(socket: Path, frontend: Frontend) -> Desired | None:
+    """Ask a running agent; None: none answers.
+
+    Raises:
+        SocklbError: it is of a version that cannot be asked this.
+    """
+    try:
+        answer = control_socket.ask_raw(socket, f"desired {frontend_text(frontend)}")
+    except control_socket.SilentAgentError:
+        return None
+    if not answer:
+        return None
+    try:
+        return msgspec.json.decode(answer, type=Desired)
+    except msgspec.MsgspecError as error:
+        hint = "restart it if it is of another version than this command"
+        raise SocklbError(f"the agent gives no answer: {answer.decode(errors='replace')}", hint=hint) from error
+
+
+def read_frontend(text: str) -> Frontend:
+    """Read a frontend as `frontend_text` writes it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    endpoint, _, protocol = text.rpartition("/")
+    host, _, port = endpoint.rpartition(":")
+    return Frontend(pack_address(host.strip("[]")), int(port), PROTOCOLS[protocol])
+
+
+def why_nobody(
+    service: Service, frontend: Frontend, slices: Collection[EndpointSlice], node: str, policy: str = ""
+) -> str:
+    """Say why nobody serves a port of a Service. policy: the field that says Local, if one does; else empty."""
+    index, port = _port(service, frontend)
+    family = family_of(frontend.address)
+    offered = candidates(port, family, slices)
+    if not offered:
+        told = [problem.message for problem in unoffered(service, index, family, slices)] if slices else []
+        return "; ".join(told) or ("its EndpointSlices have no endpoint" if slices else "it has no EndpointSlice")
+    ready = sorted({one.nodeName or "no node" for one in _endpoints(offered) if one.conditions.ready})
+    if policy and ready:
+        own = sum(one.nodeName == node for one in _endpoints(offered))
+        here = f", and of {own} here none is ready" if own else ""
+        return f"{policy} is Local, endpoints are on {_several(ready)}{here}"
+    return f"of {sum(1 for _ in _endpoints(offered))} endpoints none is ready"
+
+
+def _port(service: Service, frontend: Frontend) -> tuple[int, ServicePort]:
+    at_nodes = frontend.address in (ANY4, ANY6)
+    for index, port in enumerate(service.spec.ports):
+        if (port.nodePort if at_nodes else port.port, PROTOCOLS[port.protocol]) == frontend[1:3]:
+            return index, port
+    raise AssertionError(f"{frontend_text(frontend)} is no port of {service.key}")
+
+
+def _endpoints(offered: Iterable[Offer]) -> Iterator[Endpoint]:
+    return (endpoint for _, endpoints in offered for endpoint in endpoints)
+
+
+def _several(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
