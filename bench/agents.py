@@ -58,14 +58,14 @@ def is_synced(agent: AgentUnderTest) -> bool:
 
 
 def address(n: int) -> str:
-    """Give Service n's ClusterIP."""
+    """Return Service n's ClusterIP."""
     return f"10.97.{n >> 8}.{n & 255}"
 
 
 def changes(
     agent: AgentUnderTest, services: int, make: Callable[[int, int], object]
 ) -> tuple[list[float], list[float]]:
-    """Give one Service after the other other endpoints, by `make(service, change)`.
+    """Return one Service after the other new endpoints, by `make(service, change)`.
 
     Returns the seconds until `make` was done, and until the row of the frontend, in the mapped table, was another one.
     """
@@ -91,12 +91,12 @@ def changes(
 
 
 def row_numbers(maps: Path) -> dict[Frontend, int]:
-    """Give every frontend's row."""
+    """Return every frontend's row."""
     with closing(HashTable(maps, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)) as frontends:
         return {layout.unpack_frontend(key): layout.ROW_INDEX.unpack(value)[0] for key, value in frontends.items()}
 
 
 def median_and_p99(seconds: list[float]) -> tuple[str, str]:
-    """Give both as people read them."""
+    """Return both as people read them."""
     ordered = sorted(1000 * one for one in seconds)
     return f"{statistics.median(ordered):.1f} ms", f"{ordered[int(0.99 * len(ordered))]:.1f} ms"

@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def objects(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give Service n and its endpoints, each with the key that the API server keeps it under."""
+    """Yield Service n and its endpoints, each with the key that the API server keeps it under."""
     more = {"namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}
     ip = {"clusterIP": address(n), "clusterIPs": [address(n)], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
     policy = {"internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP"}

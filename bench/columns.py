@@ -43,11 +43,11 @@ class Column(NamedTuple):
     between: Sequence[Callable[[], object]] = ()
 
     def serves(self, way: Way) -> bool:
-        """Say whether a client is served on a way."""
+        """Return whether a client is served on a way."""
         return self.name != HOOKS or way.hooked
 
     def path(self, way: Way, *, to_service: bool) -> str:
-        """Give a way in the words of worker/main.c, or that to the server itself."""
+        """Return a way in the words of worker/main.c, or that to the server itself."""
         clients = self.hooked[0] if way.hooked else self.plain
         servers = self.hooked[way.server == "there"]
         address, port = self._asked(way) if to_service and self.services else (way.asked.endpoints[0], SERVER_PORT)
@@ -61,14 +61,14 @@ class Column(NamedTuple):
 
 
 def direct_columns(opened: ExitStack) -> Iterator[Column]:
-    """Give two without Services, which are the same but for their names."""
+    """Yield two without Services, which are the same but for their names."""
     plain = cgroup(opened, "plain")
     for name in (DIRECT, AGAIN):
         yield Column(name, 0, Site.make(opened), plain, (plain, plain))
 
 
 def service_columns(opened: ExitStack, scratch: Path, count: int, loading: Loading) -> Iterator[Column]:
-    """Give those with so many Services, and note the seconds that it took to make them known."""
+    """Yield those with so many Services, and note the seconds that it took to make them known."""
     plain = cgroup(opened, f"plain-{count}")
     yield hooks_alone(opened, scratch, count, plain, loading)
     for name in (DEPLOYED, HOST_ROUTING):
@@ -79,7 +79,7 @@ def service_columns(opened: ExitStack, scratch: Path, count: int, loading: Loadi
 
 
 def hooks_alone(opened: ExitStack, scratch: Path, count: int, plain: Path, loading: Loading) -> Column:
-    """Give socklb's hooks, without programs at devices."""
+    """Return socklb's hooks, without programs at devices."""
     hooked = cgroup(opened, f"hooks-{count}")
     datapath = serving(opened, scratch / f"hooks-{count}", hooked, room_for(count, ENDPOINTS))
     with noted(loading, HOOKS, count):
@@ -88,7 +88,7 @@ def hooks_alone(opened: ExitStack, scratch: Path, count: int, plain: Path, loadi
 
 
 def deployed(opened: ExitStack, name: str, scratch: Path, count: int, plain: Path, loading: Loading) -> Column:
-    """Give two nodes as the agent makes them: hooks, and programs at devices that read the same tables."""
+    """Return two nodes as the agent makes them: hooks, and programs at devices that read the same tables."""
     site, between = Site.make(opened), list[Callable[[], object]]()
     hooked: list[Path] = []
     for network, own in zip(site.nodes, ((NODE, NODE_LAN), (FAR_NODE,)), strict=True):
@@ -102,7 +102,7 @@ def deployed(opened: ExitStack, name: str, scratch: Path, count: int, plain: Pat
 
 
 def by_rules(opened: ExitStack, name: str, counts: tuple[int, int], plain: Path, loading: Loading) -> Column:
-    """Give nodes with rules of the shape that kube-proxy writes, for so many Services at this node and the other."""
+    """Return nodes with rules of the shape that kube-proxy writes, for so many Services at this node and the other."""
     site = Site.make(opened)
     for node, count in zip(site.nodes, counts, strict=True):
         with noted(loading, name, counts[0]):

@@ -38,12 +38,12 @@ class Figure(NamedTuple):
 
 
 def megabytes(size: float) -> str:
-    """Give bytes as people read them."""
+    """Return bytes as people read them."""
     return f"{size / 1e6:.0f} MB"
 
 
 def milliseconds(seconds: float) -> str:
-    """Give a short time as people read it."""
+    """Return a short time as people read it."""
     return f"{1000 * seconds:.2f} ms"
 
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def cell(figure: Figure, size: tuple[int, int], value: float) -> str:
-    """Give a figure, and its goal if it has one."""
+    """Return a figure, and its goal if it has one."""
     goal = figure.goals.get(size)
     return figure.text(value) + (f" [{goal}]" if goal else "")
 

@@ -110,7 +110,7 @@ def wait_for(path: TcPath) -> None:
 
 
 def locked(pin: Path) -> int:
-    """Give the bytes that the kernel says a map takes."""
+    """Return the bytes that the kernel says a map takes."""
     descriptor = libbpf.get_pinned(pin)
     try:
         return int(number_after("memlock", Path(f"/proc/self/fdinfo/{descriptor}").read_text()))

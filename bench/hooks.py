@@ -113,14 +113,14 @@ def print_connections(whole: Mapping[str, list[float]]) -> None:
 
 
 def timed() -> float:
-    """Give the nanoseconds of CPU of one connection."""
+    """Return the nanoseconds of CPU of one connection."""
     began = time.process_time_ns()
     fresh_tcp()
     return (time.process_time_ns() - began) / OPERATIONS
 
 
 def cell(values: list[float]) -> str:
-    """Give median and minimum."""
+    """Return median and minimum."""
     return f"{statistics.median(values):.0f} [{min(values):.0f}]"
 
 
@@ -292,7 +292,7 @@ def counting() -> Generator[None]:
 
 
 def read(links: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Give (nanoseconds, runs) of every hook's program."""
+    """Yield (nanoseconds, runs) of every hook's program."""
     for name in hooks.HOOKS:
         link = libbpf.get_pinned(links / name)
         program = libbpf.library().bpf_prog_get_fd_by_id(link_info(link, links / name).prog_id)

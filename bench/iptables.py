@@ -52,7 +52,7 @@ NODEPORTS = "-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
 
 
 def ruleset(ports: Iterable[ServicePort]) -> str:
-    """Give input for iptables-restore: linear chains of Services and NodePorts, a chain a Service and endpoint."""
+    """Return input for iptables-restore: linear chains of Services and NodePorts, a chain a Service and endpoint."""
     chains: list[str] = []
     rules: list[str] = []
     for port in ports:

@@ -79,7 +79,7 @@ ROWS = (
 
 
 def ratios(row: Row, turns: Turns, column: Named, to: Named) -> str:
-    """Give one column against another, cycle by cycle: of times, or of what a second holds."""
+    """Return one column against another, cycle by cycle: of times, or of what a second holds."""
     figures = turns[row.task]
     if column not in figures:
         return "-"
@@ -90,19 +90,19 @@ def ratios(row: Row, turns: Turns, column: Named, to: Named) -> str:
 
 
 def with_interval(values: Iterable[float]) -> str:
-    """Give a median and half the width of its 95 % interval, by the ranks that it lies between (binomial)."""
+    """Return a median and half the width of its 95 % interval, by the ranks that it lies between (binomial)."""
     ordered = sorted(values)
     outside = max(0, int((len(ordered) - 1.96 * len(ordered) ** 0.5) / 2))
     return f"{statistics.median(ordered):.3f} ± {(ordered[-1 - outside] - ordered[outside]) / 2:.3f}"
 
 
 def at(ordered: Sequence[float], quantile: float) -> float:
-    """Give a quantile of figures in order."""
+    """Return a quantile of figures in order."""
     return ordered[round((len(ordered) - 1) * quantile)]
 
 
 def plainly(row: Row, turns: Turns) -> str:
-    """Give what `direct` takes, or how much it lets through."""
+    """Return what `direct` takes, or how much it lets through."""
     took = statistics.median(at(turn, row.quantile) for turn in turns[row.task][DIRECT, 0])
     if row.task.operation == BURST:
         return f"{DATAGRAMS_A_BURST * 1e6 / took:.0f} k/s"

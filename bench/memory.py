@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 def resident(process: int | str = "self") -> int:
-    """Give the bytes of memory of a process, the mapped tables included."""
+    """Return the bytes of memory of a process, the mapped tables included."""
     return 1024 * int(number_after("VmRSS", Path(f"/proc/{process}/status").read_text()))
 
 
 def cpu_seconds(process: int | str) -> float:
-    """Give the CPU time that a process has used, the kernel's on its behalf included."""
+    """Return the CPU time that a process has used, the kernel's on its behalf included."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def number_after(name: str, text: str) -> str:
-    """Give the number of a "name: number" line."""
+    """Return the number of a "name: number" line."""
     found = re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)
     if found is None:
         raise LookupError(f"no {name} in:\n{text}")

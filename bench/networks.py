@@ -94,7 +94,7 @@ class Site(NamedTuple):
 
 
 def gateway(address: str) -> str:
-    """Give the node's address in a pod's network."""
+    """Return the node's address in a pod's network."""
     return f"{address.rpartition('.')[0]}.1"
 
 

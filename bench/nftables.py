@@ -53,7 +53,7 @@ table ip kube-proxy {{
 
 
 def ruleset(ports: Iterable[ServicePort]) -> str:
-    """Give input for nft: a verdict map of Services, one of NodePorts, a chain a Service and endpoint."""
+    """Return input for nft: a verdict map of Services, one of NodePorts, a chain a Service and endpoint."""
     chains: list[str] = []
     rules: list[str] = []
     asked: list[str] = []

@@ -43,7 +43,7 @@ def cgroup(opened: ExitStack, name: str) -> Path:
 
 
 def room_for(count: int, endpoints: int) -> Sizes:
-    """Give tables of the ordinary size, or larger ones if so many Services need them."""
+    """Return tables of the ordinary size, or larger ones if so many Services need them."""
     usual = Sizes()
     return Sizes(max(usual.frontends, count + count // 4), max(usual.backends, count * endpoints * 5 // 4))
 

@@ -26,12 +26,12 @@ _slice = msgspec.json.Decoder(EndpointSlice)
 
 
 def changes(count: int, endpoints: int) -> tuple[Change, ...]:
-    """Give the first batch of a cluster with that many Services of so many endpoints."""
+    """Return the first batch of a cluster with that many Services of so many endpoints."""
     return tuple(change for number in range(count) for change in _objects(number, endpoints))
 
 
 def moved(number: int, endpoints: int, generation: int) -> Change:
-    """Give a Service's EndpointSlice after its first endpoint was replaced."""
+    """Return a Service's EndpointSlice after its first endpoint was replaced."""
     raw = endpoint_slice(number, endpoints, generation)
     return Change("EndpointSlice", f"{namespace(number)}/svc-{number}-1", _slice.decode(raw))
 
@@ -42,12 +42,12 @@ def _objects(number: int, endpoints: int) -> Iterator[Change]:
 
 
 def namespace(number: int) -> str:
-    """Give the namespace of a Service: there are 50."""
+    """Return the namespace of a Service: there are 50."""
     return f"team-{number % 50}"
 
 
 def service(number: int) -> bytes:
-    """Give a Service as JSON."""
+    """Return a Service as JSON."""
     ip = str(ipaddress.IPv4Address(FIRST_SERVICE + number))
     return _json(
         "v1",
@@ -66,7 +66,7 @@ def service(number: int) -> bytes:
 
 
 def endpoint_slice(number: int, endpoints: int, generation: int) -> bytes:
-    """Give its EndpointSlice as JSON; each generation has another first endpoint."""
+    """Return its EndpointSlice as JSON; each generation has another first endpoint."""
     first = FIRST_POD + number * endpoints
     addresses = [first + i for i in range(endpoints)]
     if generation:

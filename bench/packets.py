@@ -64,12 +64,12 @@ def main() -> None:
 
 
 def quietest(load: Callable[[], list[Taken]]) -> list[Taken]:
-    """Give of each program the round that took least."""
+    """Return of each program the round that took least."""
     return [min(rounds) for rounds in zip(*(load() for _ in range(ROUNDS)), strict=True)]
 
 
 def milliseconds(taken: list[Taken]) -> str:
-    """Give what programs took together."""
+    """Return what programs took together."""
     return f"{sum(one.microseconds for one in taken) / 1000:.0f}"
 
 
@@ -83,7 +83,7 @@ def texts(taken: list[Taken]) -> str:
 
 
 def sweeps() -> tuple[float, float]:
-    """Give the seconds of CPU of a sweep: over flows that go on, and over such as are over."""
+    """Return the seconds of CPU of a sweep: over flows that go on, and over such as are over."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
         pins = opened.enter_context(mounted_bpffs(scratch / "bpf"))
@@ -110,7 +110,7 @@ def sweeps() -> tuple[float, float]:
 
 
 def _flows(seen: int) -> bytes:
-    """Give a flow of a client of its own for every row, begun and last seen then."""
+    """Return a flow of a client of its own for every row, begun and last seen then."""
     return b"".join(_flow(number, seen & 0xFFFFFFFF) for number in range(FLOWS))
 
 

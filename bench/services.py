@@ -51,17 +51,17 @@ class ServicePort(NamedTuple):
 
 
 def asked_address(count: int, asked: Asked) -> str:
-    """Give the ClusterIP of a Service that is asked, one of `count`."""
+    """Return the ClusterIP of a Service that is asked, one of `count`."""
     return service_address(count // 2 + asked.behind)
 
 
 def service_address(number: int) -> str:
-    """Give the ClusterIP of a Service."""
+    """Return the ClusterIP of a Service."""
     return str(ipaddress.IPv4Address(FIRST_SERVICE + number))
 
 
 def services(count: int) -> Iterator[ServicePort]:
-    """Give every port of every Service."""
+    """Yield every port of every Service."""
     special = {count // 2 + asked.behind: asked for asked in ASKED}
     for number in range(count):
         asked = special.get(number) or _of_nobody(number)
@@ -80,7 +80,7 @@ def _of_nobody(number: int) -> Asked:
 
 
 def as_difference(count: int) -> Difference:
-    """Give them as they are written into socklb's tables."""
+    """Return them as they are written into socklb's tables."""
     put: dict[Frontend, Serving] = {}
     addresses: set[bytes] = set()
     for port in services(count):
@@ -95,5 +95,5 @@ def as_difference(count: int) -> Difference:
 
 
 def short_hash(text: str) -> str:
-    """Give 16 characters that stand for a name, as kube-proxy shortens the names of its chains."""
+    """Return 16 characters that stand for a name, as kube-proxy shortens the names of its chains."""
     return base64.b32encode(hashlib.sha256(text.encode()).digest())[:16].decode()

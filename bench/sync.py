@@ -46,7 +46,7 @@ def write(agent: AgentUnderTest, n: int, generation: int) -> None:
 
 
 def starts(agent: AgentUnderTest) -> tuple[float, float]:
-    """Give the median time from exec to "in sync", with empty tables and with full ones."""
+    """Return the median time from exec to "in sync", with empty tables and with full ones."""
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(STARTS):
         for empty in (True, False):

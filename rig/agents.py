@@ -41,7 +41,7 @@ class AgentUnderTest:
         self.config.write_text("".join([*lines, "packet_path = false\n"]))  # it runs in the machine's own network
 
     def command(self, *verb: str) -> list[str]:
-        """Give the command line of a verb."""
+        """Return the command line of a verb."""
         return [sys.executable, "-m", "socklb", *verb, "--config", str(self.config)]
 
     def run(self, *verb: str) -> subprocess.CompletedProcess[str]:
@@ -112,7 +112,7 @@ class AgentUnderTest:
 
 
 def service(name: str, *cluster_ips: str, node_port: int | None = None) -> dict[str, Any]:
-    """Give a Service with one port, over TCP and UDP."""
+    """Return a Service with one port, over TCP and UDP."""
     ports = [
         {"name": protocol.lower(), "port": 80, "targetPort": 8080, "protocol": protocol} for protocol in ("TCP", "UDP")
     ]
@@ -129,7 +129,7 @@ def service(name: str, *cluster_ips: str, node_port: int | None = None) -> dict[
 
 
 def endpoint_slice(name: str, *addresses: str, generation: int = 1) -> dict[str, Any]:
-    """Give an EndpointSlice of ready endpoints on port 8080."""
+    """Return an EndpointSlice of ready endpoints on port 8080."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -146,6 +146,6 @@ def endpoint_slice(name: str, *addresses: str, generation: int = 1) -> dict[str,
 
 
 def node(name: str, *addresses: str) -> dict[str, Any]:
-    """Give a Node with internal addresses."""
+    """Return a Node with internal addresses."""
     listed = [{"type": "InternalIP", "address": address} for address in addresses]
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"addresses": listed}}

@@ -90,7 +90,7 @@ class ControlPlane:
         self.request("DELETE", path)
 
     def get(self, path: str) -> dict[str, Any]:
-        """Give an object or a list."""
+        """Return an object or a list."""
         return self.request("GET", path)
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class ControlPlane:
         return path
 
     def asked(self, agent: str = "socklb/") -> list[dict[str, Any]]:
-        """Give what a client asked for, from the server's audit log."""
+        """Return what a client asked for, from the server's audit log."""
         events = map(json.loads, (self.home / "audit.log").read_text().splitlines())
         requests = {event["auditID"]: event for event in events if event.get("userAgent", "").startswith(agent)}
         return list(requests.values())  # in the order of their beginning: a watch has one more event at its end
@@ -248,7 +248,7 @@ def answers(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Give ports of 127.0.0.1 that nobody uses."""
+    """Return ports of 127.0.0.1 that nobody uses."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:

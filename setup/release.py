@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def date_of_the_commit() -> int:
-    """Give it in seconds since 1970; without git, that of the changelog's file."""
+    """Return it in seconds since 1970; without git, that of the changelog's file."""
     done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 else int((ROOT / "CHANGELOG.md").stat().st_mtime)
 
@@ -68,7 +68,7 @@ def pack(version: str, python: str, architecture: str) -> None:
 
 
 def licences_of(lib: Path) -> Iterator[tuple[tuple[str, str], str]]:
-    """Give the licence of each package by its name and version, as the package says it."""
+    """Yield the licence of each package by its name and version, as the package says it."""
 
     def normal(name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()
@@ -82,7 +82,7 @@ def licences_of(lib: Path) -> Iterator[tuple[tuple[str, str], str]]:
 
 
 def bill_of_materials(version: str, licences: dict[tuple[str, str], str]) -> str:
-    """Give uv's CycloneDX document with licences, and with a time and number that the commit decides."""
+    """Return uv's CycloneDX document with licences, and with a time and number that the commit decides."""
     words = ("export", "--locked", "--no-default-groups", "--prune", "aiohttp", "--prune", "aiohttp-retry")
     found = json.loads(uv(*words, "--format", "cyclonedx1.5"))
     for component in found["components"]:

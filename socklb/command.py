@@ -72,7 +72,7 @@ def ended(program: str, run: Callable[[], int], *, interrupted: str = "interrupt
 
 
 def fail(program: str, why: str, code: int) -> int:
-    """Say why in one line."""
+    """Return why in one line."""
     print(f"{program}: {why}", file=sys.stderr)
     return code
 

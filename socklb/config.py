@@ -179,6 +179,6 @@ def _bypass_mistakes(config: Config) -> Iterator[str]:
 
 
 def _is_cgroup_pattern(text: str) -> bool:
-    """Say whether a pattern names cgroups below the node's. `**` would have all looked through, again and again."""
+    """Return whether a pattern names cgroups below the node's. `**` would have all looked through, again and again."""
     names = text.strip("/").split("/")
     return not {"", ".", "..", "**"} & set(names)

@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def agents_socket(path: Path) -> Path:
-    """Give where the agent answers.
+    """Return where the agent answers.
 
     Raises:
         SocklbError: as above.

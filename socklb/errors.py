@@ -26,7 +26,7 @@ class SocklbError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Give an exception in one line: ours say all, of others the type says half."""
+    """Return an exception in one line: ours say all, of others the type says half."""
     text = " ".join(str(error).split())
     return text if isinstance(error, SocklbError) else f"{type(error).__name__}: {text}".rstrip(": ")
 

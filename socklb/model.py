@@ -79,7 +79,7 @@ class Addresses(NamedTuple):
     own: frozenset[bytes] = frozenset()
 
     def without(self, others: Addresses) -> Addresses:
-        """Give those that `others` has not."""
+        """Return those that `others` has not."""
         return Addresses(*(mine - theirs for mine, theirs in zip(self, others, strict=True)))
 
 
@@ -92,7 +92,7 @@ class Difference(NamedTuple):
     remove: Addresses = Addresses()
 
     def for_sockets(self) -> Difference:
-        """Give what the socket hooks are to know of it. What they no longer serve is deleted there."""
+        """Return what the socket hooks are to know of it. What they no longer serve is deleted there."""
         put = {
             frontend: serving if serving.outside is None else serving._replace(outside=None)
             for frontend, serving in self.put.items()
@@ -101,7 +101,7 @@ class Difference(NamedTuple):
         return self._replace(put=put, delete=self.delete | (self.put.keys() - put.keys()))
 
     def for_tables(self) -> Difference:
-        """Give what tables are to hold from which packets are served too: all, with rows for clients outside."""
+        """Return what tables are to hold from which packets are served too: all, with rows for clients outside."""
         outside = {
             frontend._replace(scope=FROM_OUTSIDE): Serving(serving.outside, serving.affinity, serving.least_loaded)
             for frontend, serving in self.put.items()
@@ -112,12 +112,12 @@ class Difference(NamedTuple):
 
 
 def packet_only(frontend: Frontend, serving: Serving) -> bool:
-    """Say whether a frontend is served on the packet alone."""
+    """Return whether a frontend is served on the packet alone."""
     return frontend.protocol not in SOCKET_PROTOCOLS or serving.sources is not None
 
 
 def pack_address(text: str) -> bytes:
-    """Give the 16 bytes of an IPv4 or IPv6 address in text.
+    """Return the 16 bytes of an IPv4 or IPv6 address in text.
 
     Raises:
         ValueError: `text` is neither.
@@ -131,29 +131,29 @@ def pack_address(text: str) -> bytes:
 
 
 def is_ipv4(address: bytes) -> bool:
-    """Say whether an address of 16 bytes is an IPv4 address."""
+    """Return whether an address of 16 bytes is an IPv4 address."""
     return address.startswith(V4_PREFIX)
 
 
 def is_loopback(address: bytes) -> bool:
-    """Say whether an address of 16 bytes is the machine's own to itself: 127.0.0.0/8 or ::1."""
+    """Return whether an address of 16 bytes is the machine's own to itself: 127.0.0.0/8 or ::1."""
     return address.startswith(V4_PREFIX + b"\x7f") or address == bytes(15) + b"\x01"
 
 
 def address_text(address: bytes) -> str:
-    """Give an address of 16 bytes in text, IPv4-mapped ones as IPv4."""
+    """Return an address of 16 bytes in text, IPv4-mapped ones as IPv4."""
     if is_ipv4(address):
         return socket.inet_ntop(socket.AF_INET, address[12:])
     return socket.inet_ntop(socket.AF_INET6, address)
 
 
 def frontend_text(frontend: Frontend) -> str:
-    """Give a frontend as people write it: 10.96.0.10:80/TCP, [fd00::a]:80/UDP."""
+    """Return a frontend as people write it: 10.96.0.10:80/TCP, [fd00::a]:80/UDP."""
     name = PROTOCOLS.get(frontend.protocol, str(frontend.protocol))
     return f"{endpoint_text(Backend(frontend.address, frontend.port))}/{name}"
 
 
 def endpoint_text(backend: Backend) -> str:
-    """Give address and port as people write them."""
+    """Return address and port as people write them."""
     host = address_text(backend.address)
     return f"[{host}]:{backend.port}" if ":" in host else f"{host}:{backend.port}"

@@ -31,7 +31,7 @@ TRANSLATED = 1 << 5  # IPS_DST_NAT
 
 
 def tables() -> set[tuple[str, str]]:
-    """Give family and name of every table of IP. A kernel without nf_tables has none.
+    """Return family and name of every table of IP. A kernel without nf_tables has none.
 
     Raises:
         OSError: netlink refused.
@@ -40,7 +40,7 @@ def tables() -> set[tuple[str, str]]:
 
 
 def chains() -> set[tuple[str, str, str]]:
-    """Give family, table and name of every chain of IP.
+    """Return family, table and name of every chain of IP.
 
     Raises:
         OSError: netlink refused.
@@ -62,7 +62,7 @@ def delete_table(family: str, name: str) -> None:
 
 
 def is_translating() -> bool:
-    """Say whether there is a connection with another destination than was asked for.
+    """Return whether there is a connection with another destination than was asked for.
 
     Raises:
         OSError: netlink refused.

@@ -21,7 +21,7 @@ HEADER, ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
 
 
 def exchange(family: int, kind: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give kind and data of each answer.
+    """Return kind and data of each answer.
 
     Raises:
         OSError: the kernel refused.
@@ -30,7 +30,7 @@ def exchange(family: int, kind: int, flags: int, body: bytes) -> Iterator[tuple[
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
-    """Give one request as it is sent."""
+    """Return one request as it is sent."""
     return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body
 
 
@@ -56,18 +56,18 @@ def ask(family: int, requests: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute(kind: int, data: bytes) -> bytes:
-    """Give one attribute as it is sent; `kind` of one that holds others has NESTED in it."""
+    """Return one attribute as it is sent; `kind` of one that holds others has NESTED in it."""
     length = ATTRIBUTE.size + len(data)
     return ATTRIBUTE.pack(length, kind) + data + bytes(-length % 4)
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """Give attributes by their kind; of several of one kind the last."""
+    """Return attributes by their kind; of several of one kind the last."""
     return dict(listed(data))
 
 
 def listed(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give kind and data of one attribute after the other."""
+    """Yield kind and data of one attribute after the other."""
     at, size = 0, len(data)
     while at + 4 <= size:
         length, kind = ATTRIBUTE.unpack_from(data, at)

@@ -212,8 +212,10 @@ class Report(Struct):
 
 
 def of_thread(name: str, thread: threading.Thread, busy: float | None, most: float, failures: int) -> RunningFacts:
-    """Say how a thread is that looks after itself. `busy`: since when one piece of its work goes on (monotonic), which
-    takes `most` seconds."""
+    """Return how a thread is that looks after itself.
+
+    busy: since when one piece of its work goes on (monotonic), which takes `most` seconds.
+    """
     stuck = busy is not None and time.monotonic() - busy > most
     error = "no sign of life" if stuck else "" if thread.is_alive() else "it is gone"
     return RunningFacts(name, not error, failures, error=error)

@@ -36,7 +36,7 @@ class EnteringConnector(BaseConnector):
 
     @abstractmethod
     def enter(self) -> list[str]:
-        """Give what to put before a command so that it runs on the host."""
+        """Return what to put before a command so that it runs on the host."""
 
     @abstractmethod
     def removal(self) -> Iterator[FunctionCommand]:

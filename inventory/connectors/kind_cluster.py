@@ -91,7 +91,7 @@ def ensure(wanted: Wanted, adopt: bool) -> None:
 
 
 def removable(name: str) -> bool:
-    """Say whether remove() has anything to do.
+    """Return whether remove() has anything to do.
 
     Raises:
         ClusterError: somebody else made it, whatever was adopted, or there is no kind to remove it with.

@@ -27,7 +27,7 @@ def ensure(name: str, wanted: Wanted) -> None:
 
 
 def removable(name: str, cluster: str) -> bool:
-    """Say whether remove() has anything to do: not if it stands beside a cluster of another name.
+    """Return whether remove() has anything to do: not if it stands beside a cluster of another name.
 
     Raises:
         ClusterError: it is somebody else's.

@@ -19,7 +19,7 @@ class StepError(OSError):
 
 
 def steps(lab: str) -> list[tuple[int, str]]:
-    """Give number and title of each step, as the lab's README has them.
+    """Return number and title of each step, as the lab's README has them.
 
     Raises:
         OperationError: there is no such lab.

@@ -33,7 +33,7 @@ def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]
 
 @operation()
 def cni_network(mtu: int | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Give the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node. Another stays.
+    """Yield the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node. Another stays.
 
     Pods that are there keep the MTU that they have; their node tells them where a packet must be smaller.
     """

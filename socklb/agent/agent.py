@@ -89,7 +89,7 @@ async def serve(config: Config) -> None:
 
 
 def source_of(config: Config) -> Source:
-    """Give the source of objects that the configuration names.
+    """Return the source of objects that the configuration names.
 
     Raises:
         SocklbError: the credentials for the API cannot be used.
@@ -193,7 +193,7 @@ class Agent:
             await self.connect.look()
 
     def _answers(self) -> Answers:
-        """Give what `socklb.control_socket` may ask for."""
+        """Return what `socklb.control_socket` may ask for."""
 
         async def status(_: str) -> object:
             return self.reporter.report(max_age=0, named=FEW)
@@ -332,7 +332,7 @@ class Agent:
         self.follower.changed(difference.put)
 
     def _in_tables(self, difference: Difference) -> Difference:
-        """Give what the tables are to hold of it: the packet path serves from them too."""
+        """Return what the tables are to hold of it: the packet path serves from them too."""
         return difference.for_tables() if self._config.packet_path else difference.for_sockets()
 
     def _without_losses(self, difference: Difference) -> Difference:

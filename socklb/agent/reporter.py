@@ -110,7 +110,7 @@ class Reporter:
         self._health = health
 
     def report(self, max_age: float = LOOK, *, named: int = 0) -> Report:
-        """Give everything; the objects by name where there are no more than `named`."""
+        """Return everything; the objects by name where there are no more than `named`."""
         parts, progress, health = self._parts, self._parts.progress, self._health
         seen = self._look(max_age)
         found = Report(
@@ -198,14 +198,14 @@ class Reporter:
         ]
 
     def _logged(self, found: Report) -> list[Problem]:
-        """Give what is wrong now and is told in the log by whom it is about."""
+        """Return what is wrong now and is told in the log by whom it is about."""
         parts = self._parts
         of_hooks = [Problem("", 0, "", text, name=name) for name, text in found.hook_trouble.items()]
         beside = [*parts.packets.problems, *parts.routes.problems, *parts.supervisor.problems]
         return [*parts.source.problems, *of_hooks, *beside]
 
     def _problems(self, found: Report) -> list[Problem]:
-        """Give what is wrong now and told by nobody else."""
+        """Return what is wrong now and told by nobody else."""
         full = [Problem("", 0, "", f"no room in the tables for {text}") for text in self._without_room()]
         own: Iterable[Problem] = self._health.problems if self._health else ()
         raised = [

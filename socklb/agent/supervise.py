@@ -191,7 +191,7 @@ async def _run_until_it_ends(charge: Charge) -> None:
 
 
 def _place(error: Exception) -> str:
-    """Say where an exception that is none of ours came from: the log has one line for it."""
+    """Return where an exception that is none of ours came from: the log has one line for it."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SocklbError) or not frames:
         return ""

@@ -15,7 +15,7 @@ from socklb.model import V4_PREFIX, address_text, is_ipv4, pack_address
 
 
 def parse_address(text: str) -> bytes:
-    """Give the 16 bytes of an address.
+    """Return the 16 bytes of an address.
 
     IPv4 with leading zeros is decimal ("010.096.0.1" is 10.96.0.1), as Kubernetes reads old objects
     (ParseIPSloppy); the C library would refuse it or, worse, read it as octal.
@@ -30,7 +30,7 @@ def parse_address(text: str) -> bytes:
 
 
 def parse_addresses(texts: Sequence[str]) -> list[bytes]:
-    """Give the 16 bytes of each address, as `parse_address` does, at half the cost.
+    """Return the 16 bytes of each address, as `parse_address` does, at half the cost.
 
     Raises:
         ValueError: one is no address.
@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Network:
-        """Give the network that a CIDR names; bits of its address behind the prefix do not count, nor blanks around it.
+        """Return the network that a CIDR names; bits of its address behind the prefix do not count, nor do blanks.
 
         Raises:
             ValueError: `text` is no CIDR.
@@ -68,7 +68,7 @@ class Network(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Network:
-        """Give the network that a CIDR names, or that of one address, as the kernel's tools write it.
+        """Return the network that a CIDR names, or that of one address, as the kernel's tools write it.
 
         Raises:
             ValueError: `text` is neither.
@@ -76,7 +76,7 @@ class Network(NamedTuple):
         return cls.parse(text) if "/" in text else cls(parse_address(text), 128)
 
     def has(self, address: bytes) -> bool:
-        """Say whether an address is in it; ::/0 has no IPv4 address."""
+        """Return whether an address is in it; ::/0 has no IPv4 address."""
         return is_ipv4(address) == self.is_ipv4 and _first(address, self.bits) == self.address
 
     @property
@@ -90,7 +90,7 @@ class Network(NamedTuple):
 
 
 def _first(address: bytes, bits: int) -> bytes:
-    """Give the first bits of an address, and zeros for the others."""
+    """Return the first bits of an address, and zeros for the others."""
     others = 128 - bits
     return (int.from_bytes(address) >> others << others).to_bytes(16)
 

@@ -78,7 +78,7 @@ class Asker:
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Give the lines of a stream; what is not ended by a line feed is not given."""
+    """Yield the lines of a stream; what is not ended by a line feed is not given."""
     rest = bytearray()
     for chunk in chunks:
         rest += chunk
@@ -103,7 +103,7 @@ def hang_up(response: urllib3.BaseHTTPResponse | None) -> None:
 
 
 def _socket_of(response: urllib3.BaseHTTPResponse | None) -> socket.socket | None:
-    """Give what a response is read from, None once it is read to its end.
+    """Return what a response is read from, None once it is read to its end.
 
     http.client leaves the socket with the connection where that may be used again, and else with the response alone.
     """

@@ -29,7 +29,7 @@ class Backoff:
             self._well_since = time.monotonic()
 
     def failed(self, at_least: float = 0.0) -> float:
-        """Give the seconds to wait."""
+        """Return the seconds to wait."""
         if self._well_since is not None and time.monotonic() - self._well_since >= self._reset:
             self.failures = 0
         self._well_since = None

@@ -59,7 +59,7 @@ def _check_service(service: Service) -> None:
 
 
 def _service_addresses(service: Service) -> Iterable[tuple[str, str]]:
-    """Give the addresses of a Service with the path of their fields."""
+    """Yield the addresses of a Service with the path of their fields."""
     spec = service.spec
     if spec.clusterIPs:
         yield from ((f"spec.clusterIPs[{i}]", ip) for i, ip in enumerate(spec.clusterIPs) if ip in spec.cluster_ips)

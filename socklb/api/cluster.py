@@ -76,7 +76,7 @@ class KubernetesApi:
         return Reach(f"{PLACE} {self._connection.server}", since, reason)
 
     async def batches(self) -> AsyncGenerator[Batch]:
-        """Give the first batch when everything was listed. Asked for anew, begin anew, and tell everything again.
+        """Yield the first batch when everything was listed. Asked for anew, begin anew, and tell everything again.
 
         Raises:
             SocklbError: what follows a kind came to its end.
@@ -122,7 +122,7 @@ class KubernetesApi:
                 self._tell()
 
     def _take(self) -> tuple[Change, ...] | None:
-        """Give what changed, or None while not everything was listed."""
+        """Return what changed, or None while not everything was listed."""
         with self._lock:
             return None if self._unlisted else self._known.take()
 

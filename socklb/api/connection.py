@@ -135,7 +135,7 @@ class Connection:
         return headers
 
     def _settings(self) -> Any:
-        """Give the credentials to be sent; a token that is about to expire is read or made anew for that."""
+        """Return the credentials to be sent; a token that is about to expire is read or made anew for that."""
         try:
             return self._client.configuration.auth_settings()
         except Exception as error:  # a token file that is empty, a plugin that fails: whatever the client raises

@@ -18,7 +18,7 @@ CONNECTIONS = 8  # kept for later requests
 
 
 def load(kubeconfig: str) -> Any:
-    """Give a client of what the file says now; without a file, that of the ServiceAccount of the pod we are in.
+    """Return a client of what the file says now; without a file, that of the ServiceAccount of the pod we are in.
 
     Raises:
         SocklbError: there are no credentials, or they cannot be read.

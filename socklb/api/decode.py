@@ -41,7 +41,7 @@ VALID = {
 
 
 def read_object(raw: Any, kinds: Mapping[Type, type[Object]] = KINDS) -> Object | None:
-    """Give the object that a decoded document says, or None if its kind is not one that the agent uses.
+    """Return the object that a decoded document says, or None if its kind is not one that the agent uses.
 
     Raises:
         ObjectError: a field is missing or not usable.
@@ -59,7 +59,7 @@ def read_object(raw: Any, kinds: Mapping[Type, type[Object]] = KINDS) -> Object 
 
 
 def type_of(raw: Any) -> tuple[str, str]:
-    """Give apiVersion and kind of a decoded document.
+    """Return apiVersion and kind of a decoded document.
 
     Raises:
         ObjectError: it has none.
@@ -74,7 +74,7 @@ def type_of(raw: Any) -> tuple[str, str]:
 
 
 def identify(raw: Any) -> tuple[str, str] | None:
-    """Give kind and key of an object that `read_object` refused, if they can be read."""
+    """Return kind and key of an object that `read_object` refused, if they can be read."""
     try:
         kind = raw["kind"]
         name, namespace = raw["metadata"]["name"], raw["metadata"].get("namespace", "default")

@@ -62,7 +62,7 @@ class DocumentError(SocklbError):
 
 
 def split_yaml(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Give each document's first line (from 1) and text, so that a broken one does not hide the others."""
+    """Yield each document's first line (from 1) and text, so that a broken one does not hide the others."""
     data = _BYTE_ORDER_MARK.sub(b"", data)
     starts = [0, *(match.start() for match in _SEPARATOR.finditer(data))]
     line = 1
@@ -74,7 +74,7 @@ def split_yaml(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def load_yaml(text: bytes, line: int = 1) -> list[Any]:
-    """Give what one text of `split_yaml` says: one document, or none in comments before the first.
+    """Return what one text of `split_yaml` says: one document, or none in comments before the first.
 
     Raises:
         DocumentError: with the line in the file, if `line` is that of the text.
@@ -95,7 +95,7 @@ def load_yaml(text: bytes, line: int = 1) -> list[Any]:
 
 
 def load_json(data: bytes) -> Any:
-    """Give the one document that JSON says.
+    """Return the one document that JSON says.
 
     Raises:
         DocumentError: it is no JSON, or more than one document.
@@ -111,7 +111,7 @@ def load_json(data: bytes) -> Any:
 
 
 def load_json_file(data: bytes) -> list[Any]:
-    """Give what a JSON file says: one document, or several one after the other, as kubectl takes them.
+    """Return what a JSON file says: one document, or several one after the other, as kubectl takes them.
 
     Raises:
         DocumentError: it is no JSON.
@@ -146,7 +146,7 @@ def _no_json(constant: str) -> NoReturn:
 
 
 def _template_hint(text: bytes, line: int) -> str:
-    """Say what to do if an error of this line (from 0), or what led to it, is a template's."""
+    """Return what to do if an error of this line (from 0), or what led to it, is a template's."""
     near = text.splitlines()[max(0, line - 1) : line + 1]
     return "render the template first, as by helm template" if any(b"{{" in one for one in near) else ""
 
@@ -241,7 +241,7 @@ class _Builder:
 
 @lru_cache(maxsize=4096)
 def _plain(text: str) -> str | int | float | bool | None:
-    """Give the value of an unquoted scalar (YAML 1.1)."""
+    """Return the value of an unquoted scalar (YAML 1.1)."""
     if text in _NAMED:
         return _NAMED[text]
     if _INTEGER.fullmatch(text):

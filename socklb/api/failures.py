@@ -133,7 +133,7 @@ STATUSES = msgspec.json.Decoder(_Status)
 
 
 def refused(server: str, path: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ApiError:
-    """Say what a status other than 200 means."""
+    """Return what a status other than 200 means."""
     said, reasons = _said(body)
     if status == 410:
         return ExpiredError(said or "too old a resource version", value=server, status=status)
@@ -149,7 +149,7 @@ def refused(server: str, path: str, status: int, body: bytes, headers: Mapping[s
 
 
 def error_event(server: str, path: str, raw: bytes) -> ApiError:
-    """Say what an ERROR within a watch means.
+    """Return what an ERROR within a watch means.
 
     Raises:
         msgspec.MsgspecError: it is no Status object.
@@ -158,13 +158,13 @@ def error_event(server: str, path: str, raw: bytes) -> ApiError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Give the seconds that a server wants to be left alone, 0 if it does not say so."""
+    """Return the seconds that a server wants to be left alone, 0 if it does not say so."""
     text = headers.get("retry-after", "")
     return min(float(text), RETRY_AFTER_MOST) if text.isascii() and text.isdecimal() else 0.0
 
 
 def _said(body: bytes) -> tuple[str, set[str]]:
-    """Give the message of a Status object and the reasons of its causes, or the first line of any other text."""
+    """Return the message of a Status object and the reasons of its causes, or the first line of any other text."""
     try:
         found = STATUSES.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def findings(raw: Any) -> Iterator[Finding]:
-    """Give what a document says, object by object."""
+    """Yield what a document says, object by object."""
     if raw is None:
         return
     document = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}

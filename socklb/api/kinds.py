@@ -33,7 +33,7 @@ _ALIKE = 0.85  # "Sevice", "Servcie" and "Nodes" are; APIService (0.82) and Serv
 
 
 def near_miss(version: str, kind: str) -> Type | None:
-    """Give the type that was probably meant by one that is not read; None: it is none of ours."""
+    """Return the type that was probably meant by one that is not read; None: it is none of ours."""
     if not _is_of_kubernetes(version):  # Knative, for one, has a Service of its own
         return None
     spelling = _OLDER.get(kind.lower(), kind).lower()
@@ -42,6 +42,6 @@ def near_miss(version: str, kind: str) -> Type | None:
 
 
 def _is_of_kubernetes(version: str) -> bool:
-    """Say whether a version's group is one of Kubernetes' own: none, a bare word such as apps, or below k8s.io."""
+    """Return whether a version's group is one of Kubernetes' own: none, a bare word such as apps, or below k8s.io."""
     group = version.rpartition("/")[0]
     return "." not in group or group.endswith(".k8s.io")

@@ -47,7 +47,7 @@ class Known:
         return bool(self._untold)
 
     def take(self) -> tuple[Change, ...]:
-        """Give what changed since the last time."""
+        """Return what changed since the last time."""
         before, self._untold = self._untold, {}
         now = {(kind, key): self._objects[kind].get(key) for kind, key in sorted(before)}
         return tuple(Change(*id_, found) for id_, found in now.items() if found != before[id_])

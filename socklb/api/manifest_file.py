@@ -56,7 +56,7 @@ NOTHING = FileContent(None, unread=True)
 
 
 def signature(path: Path) -> Signature | None:
-    """Give what changes whenever the file does; None if it changed just now, or cannot be told.
+    """Return what changes whenever the file does; None if it changed just now, or cannot be told.
 
     By ctime, which nobody can set back. Symbolic links are followed.
     """

@@ -62,7 +62,7 @@ class ManifestFolder:
         return self._seen and not any(content.unread for content in self._files.values())
 
     async def batches(self) -> AsyncGenerator[Batch]:
-        """Give the first batch at once, others when objects or `complete` changed.
+        """Yield the first batch at once, others when objects or `complete` changed.
 
         Asked for anew, tell everything again: what was told last may have been lost on its way.
         """

@@ -26,5 +26,5 @@ NONE: Mapping[str, str] = MappingProxyType({})  # one for all
 
 
 def kept(found: Mapping[str, str]) -> Mapping[str, str]:
-    """Give what is read of labels or annotations."""
+    """Return what is read of labels or annotations."""
     return {name: found[name] for name in READ if name in found} or NONE  # our own names: one for all

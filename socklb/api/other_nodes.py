@@ -173,7 +173,7 @@ class OtherNodes(Follower[Found]):
 
 
 def rows_of(table: _Table) -> dict[str, Row]:
-    """Give the rows by the name of the Node.
+    """Return the rows by the name of the Node.
 
     Raises:
         KeyError: a column is missing.

@@ -51,12 +51,12 @@ RESOURCES = (
 
 
 def own_node(name: str) -> Resource:
-    """Give the one Node that we are: a kubelet's report of any other node is not sent to us."""
+    """Return the one Node that we are: a kubelet's report of any other node is not sent to us."""
     return NODES._replace(fields=f"metadata.name={name}", title="this node's Node")
 
 
 def bypassing(node: str) -> tuple[Resource, ...]:
-    """Give what says which Pods are left out: those of our node, for a Namespace speaks for Pods without the label."""
+    """Return the resources that say which Pods are left out: our Pods, and Namespaces for those without a label."""
     here = f"spec.nodeName={node}"
     return (
         Resource("Pod", "/api/v1/pods", fields=here, optional=True, title="this node's Pods"),

@@ -84,5 +84,5 @@ class Source(Protocol):
         ...
 
     def batches(self) -> AsyncGenerator[Batch]:
-        """Give the changes for as long as the agent runs. What ends otherwise raises, and may be asked for anew."""
+        """Return the changes for as long as the agent runs. What ends otherwise raises, and may be asked for anew."""
         ...

@@ -46,7 +46,7 @@ class Troubles(Generic[Key]):
         self.settle_where(lambda key: (self._standing[key].last or 0.0) < moment)
 
     def get(self, key: Key) -> Problem | None:
-        """Give one as it stands."""
+        """Return one as it stands."""
         return self._standing.get(key)
 
     @property

@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 def pieces(path: Path, agent: int | None, command: Command) -> Iterator[Piece]:
-    """Say what belongs into a report.
+    """Yield what belongs into a report.
 
     path: of the configuration. agent: the running one's process. command: `socklb`, whose verbs print some of it.
     """
@@ -81,7 +81,7 @@ def _configured(make: Callable[[Config], str], path: Path) -> str:
 
 
 def configuration(path: Path) -> str:
-    """Give the keys that there are, with their values; of others the names alone: who knows what stands there."""
+    """Return the keys that there are, with their values; of others the names alone: who knows what stands there."""
     said = config_file.read(path)
     lines = [f"{key} = {json.dumps(value, default=str)}" for key, value in said.items() if key in config.KEYS]
     lines += [f"# left out, as no key of socklb: {key}" for key in said if key not in config.KEYS]
@@ -89,7 +89,7 @@ def configuration(path: Path) -> str:
 
 
 def verb(command: Command, path: Path, *typed: str) -> str:
-    """Give what a verb prints."""
+    """Return what a verb prints."""
     printed, told = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
         code = command([*typed, "--config", str(path)])
@@ -99,7 +99,7 @@ def verb(command: Command, path: Path, *typed: str) -> str:
 
 
 def rows(command: Command, path: Path, *typed: str) -> str:
-    """Give the rows of a table, some of very many."""
+    """Return the rows of a table, some of very many."""
     found: list[Any] = json.loads(verb(command, path, *typed))
     document = {"rows": len(found), "shown": found[:MOST]}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

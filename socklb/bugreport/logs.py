@@ -25,7 +25,7 @@ PATIENCE = 20.0  # seconds
 
 
 def found(agent: int | None) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Give a name and who reads it for each log that is there. agent: the running one's process."""
+    """Yield a name and who reads it for each log that is there. agent: the running one's process."""
     errors = Path("/proc", str(agent), "fd/2") if agent else FILE
     for path in dict.fromkeys((errors.resolve(), FILE)):
         if path.is_file():
@@ -37,7 +37,7 @@ def found(agent: int | None) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def tail(path: Path) -> str:
-    """Give the last lines of a file."""
+    """Return the last lines of a file."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TAIL))
@@ -46,13 +46,13 @@ def tail(path: Path) -> str:
 
 
 def journal() -> str:
-    """Give the last lines of the unit."""
+    """Return the last lines of the unit."""
     words = ["journalctl", "--unit", UNIT, "--lines", str(LINES), "--no-pager", "--output", "short-iso"]
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
 
 def metrics(config: Config) -> str:
-    """Give what Prometheus would read now."""
+    """Return what Prometheus would read now."""
     answer: dict[str, Any] = control_socket.ask(Path(config.socket), "status") or {}
     where = answer.get("listening", {}).get("metrics")
     if not where:

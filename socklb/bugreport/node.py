@@ -26,7 +26,7 @@ SETTINGS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/core/bpf
 
 
 def versions() -> str:
-    """Say what runs here."""
+    """Return what runs here."""
     libbpf.library()
     lines = [f"socklb {__version__}", f"kernel {platform.release()} {platform.version()} {platform.machine()}"]
     lines += [f"Python {platform.python_version()}", *_distribution(), *_libbpf_files()]
@@ -41,13 +41,13 @@ def versions() -> str:
 
 
 def mounted() -> str:
-    """Give the mounts of BPF file systems and cgroups."""
+    """Return the mounts of BPF file systems and cgroups."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return _text(line for line in lines if " - bpf " in line or " - cgroup" in line)
 
 
 def hook_programs(config: Config) -> str:
-    """Give the programs at each hook of the node's cgroup, ours and those of others, with their owners."""
+    """Return the programs at each hook of the node's cgroup, ours and those of others, with their owners."""
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
     lines = [f"cgroup {cgroup}"]
     with opened(cgroup) as descriptor:
@@ -64,7 +64,7 @@ def hook_programs(config: Config) -> str:
 
 
 def device_programs() -> str:
-    """Give the devices, their addresses, and the programs at them: by tcx links, and by filters."""
+    """Return the devices, their addresses, and the programs at them: by tcx links, and by filters."""
     there, lines = rtnetlink.read(), list[str]()
     by_links = tcx.FEATURE.there()
     for device in there.devices:
@@ -76,7 +76,7 @@ def device_programs() -> str:
 
 
 def pins(config: Config) -> str:
-    """Give what is pinned, and the size of every table."""
+    """Return what is pinned, and the size of every table."""
     root = Pins(Path(config.bpffs)).root
     return _text(f"{pin} {_shape(pin)}".rstrip() for pin in sorted(root.rglob("*")) if not pin.is_dir())
 

@@ -65,7 +65,7 @@ class Redactor:
         self._known = re.compile("|".join(map(re.escape, longest_first))) if texts else None
 
     def clean(self, text: str) -> str:
-        """Give a text without secrets."""
+        """Return a text without secrets."""
         if self._known:
             text = self._known.sub(REMOVED, text)
         for pattern, instead in LOOKS:
@@ -74,7 +74,7 @@ class Redactor:
 
 
 def known(path: Path, pids: Iterable[int]) -> Iterator[str]:
-    """Give the secrets that can be found: by the configuration, and in the environment of this and other processes."""
+    """Yield the secrets that can be found: by the configuration, and in the environment of this and other processes."""
     said: dict[str, Any] = {}
     with suppress(SocklbError):
         said = config_file.read(path)
@@ -86,7 +86,7 @@ def known(path: Path, pids: Iterable[int]) -> Iterator[str]:
 
 
 def _of_kubeconfig(path: Path) -> Iterator[str]:
-    """Give what it says of users, and what is in the files that it names there."""
+    """Yield what it says of users, and what is in the files that it names there."""
     try:
         document = msgspec.convert(yaml.safe_load(_read(path)), Kubeconfig)
     except (yaml.YAMLError, msgspec.ValidationError):
@@ -107,7 +107,7 @@ def _of_environment(text: str) -> Iterator[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Give every text in a document, but for those that are the name of something."""
+    """Yield every text in a document, but for those that are the name of something."""
     if isinstance(value, str):
         yield value.strip()
     elif isinstance(value, dict):

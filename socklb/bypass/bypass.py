@@ -138,7 +138,7 @@ class Bypass:
 
 
 def _around_us(node: Path) -> frozenset[int]:
-    """Give the cgroups below the node's that this process is in; /proc does not say it in a cgroup namespace."""
+    """Return the cgroups below the node's that this process is in; /proc does not say it in a cgroup namespace."""
     pods = Pods(node)
     own = pods.holding(os.getpid())
     return frozenset(id_ for id_, _ in pods.above(own)) if own else frozenset()

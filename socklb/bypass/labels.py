@@ -23,7 +23,7 @@ class Labelled(NamedTuple):
 
 
 def labelled(pods: Iterable[Pod], namespaces: Mapping[str, Namespace]) -> dict[str, Labelled]:
-    """Give those that are to be left out and have not ended."""
+    """Return those that are to be left out and have not ended."""
     found = ((pod, _why(pod, namespaces.get(pod.metadata.namespace))) for pod in pods if not pod.ended)
     return {pod.cgroup_uid: Labelled(pod.key, why, pod.status.phase == "Running") for pod, why in found if why}
 

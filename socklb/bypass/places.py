@@ -24,14 +24,14 @@ class Place(NamedTuple):
 
 
 def matching(node: Path, pattern: str) -> Iterator[Place]:
-    """Give the cgroups that a pattern names."""
+    """Yield the cgroups that a pattern names."""
     for folder in node.glob(pattern.strip("/")):
         if folder.is_dir() and (place := place_of(node, "/" + str(folder.relative_to(node)))):
             yield place
 
 
 def place_of(node: Path, path: str) -> Place | None:
-    """Give the cgroup of a path below the node's, if it is there."""
+    """Return the cgroup of a path below the node's, if it is there."""
     try:
         return Place((node / path.lstrip("/")).stat().st_ino, path)
     except OSError:  # gone

@@ -83,7 +83,7 @@ def _sealed(node: Node) -> Iterator[Result]:
 
 
 def _asked_as_a_pod(node: Node, asked: Sequence[Frontend]) -> Iterator[str]:
-    """Say what is wrong with each; endpoints that came or went since the tables were read are no trouble."""
+    """Yield what is wrong with each; endpoints that came or went since the tables were read are no trouble."""
     problems = sealed.run(partial(sealed.connect, [(frontend, node.serving[frontend]) for frontend in asked]))
     now = dump.read_frontends(node.pins.maps) if any(problems) else {}
     again = [
@@ -106,7 +106,7 @@ def _refusals(node: Node) -> Iterator[Result]:
 
 
 def _unknown_ports(node: Node) -> Iterator[Frontend]:
-    """Give a port that a Service does not have, in each family."""
+    """Yield a port that a Service does not have, in each family."""
     for family in (True, False):
         for address in sorted(one for one in node.services if is_ipv4(one) == family)[:1]:
             ports = (Frontend(address, port, socket.IPPROTO_TCP) for port in range(1, 1 << 16))
@@ -153,7 +153,7 @@ def _dns(node: Node) -> Iterator[Result]:
 
 
 def _packets(node: Node) -> Iterator[Result]:
-    """Say what the agent has seen of the packet path, and play a client outside."""
+    """Yield what the agent has seen of the packet path, and play a client outside."""
     if not node.config.packet_path:
         yield Result("packet path", "the node", SKIPPED, "packet_path is false")
         return
@@ -189,6 +189,6 @@ def _from_outside(node: Node) -> Iterator[Result]:
 
 
 def _outside(node: Node, frontend: Frontend) -> tuple[Backend, ...]:
-    """Give who answers clients outside."""
+    """Return who answers clients outside."""
     serving = node.outside.get(frontend, node.serving[frontend])
     return serving.backends

@@ -32,7 +32,7 @@ class Node(NamedTuple):
     status: dict[str, Any] | None
 
     def name(self, frontend: Frontend) -> str:
-        """Give the Service of a frontend and where it is asked."""
+        """Return the Service of a frontend and where it is asked."""
         anywhere = frontend._replace(address=ANY4 if is_ipv4(frontend.address) else ANY6)
         known = self.names.get(asked := frontend_text(frontend)) or self.names.get(frontend_text(anywhere), "")
         return f"{known} {asked}".lstrip()
@@ -58,42 +58,42 @@ def _addresses(pins: Pins, name: str) -> frozenset[bytes]:
 
 
 def at_nodes(ports: Iterable[Frontend], addresses: frozenset[bytes]) -> Iterator[Frontend]:
-    """Give each NodePort at one address of its family."""
+    """Yield each NodePort at one address of its family."""
     for frontend in ports:
         for address in sorted(one for one in addresses if is_ipv4(one) == is_ipv4(frontend.address))[:1]:
             yield frontend._replace(address=address)
 
 
 def at_sockets(node: Node) -> Iterator[tuple[Frontend, Serving]]:
-    """Give what hooks serve, in the order of the Services' names."""
+    """Yield what hooks serve, in the order of the Services' names."""
     chosen = ((f, how) for f, how in node.serving.items() if f.protocol in SOCKET_PROTOCOLS and how.sources is None)
     yield from sorted(chosen, key=lambda one: (node.names.get(frontend_text(one[0]), ""), one[0]))
 
 
 def can_be_asked(frontend: Frontend, how: Serving) -> bool:
-    """Say whether somebody would accept a connection, which can be closed without a word."""
+    """Return whether somebody would accept a connection, which can be closed without a word."""
     return bool(how.backends) and frontend.protocol == socket.IPPROTO_TCP
 
 
 def some(frontends: Sequence[Frontend], most: int) -> list[Frontend]:
-    """Give so many of them at most, spread evenly."""
+    """Return so many of them at most, spread evenly."""
     count = min(most, len(frontends))
     return [frontends[i * len(frontends) // count] for i in range(count)]
 
 
 def others(check_: str, frontends: Sequence[Frontend], most: int) -> Iterator[Result]:
-    """Say how many were not asked."""
+    """Yield how many were not asked."""
     if len(frontends) > most:
         seen = f"{most} were asked, spread evenly over all"
         yield Result(check_, f"{len(frontends) - most} other frontends", SKIPPED, seen)
 
 
 def explain(frontend: Frontend) -> str:
-    """Give the command that says more."""
+    """Return the command that says more."""
     protocol = "/udp" if frontend.protocol == socket.IPPROTO_UDP else ""
     return f"socklb explain {endpoint_text(Backend(frontend.address, frontend.port))}{protocol}"
 
 
 def result(check_: str, subject: str, problem: str, seen: str, further: str) -> Result:
-    """Give a result: failed if there is a problem, and then with the next command."""
+    """Return a result: failed if there is a problem, and then with the next command."""
     return Result(check_, subject, FAILED, problem, further) if problem else Result(check_, subject, PASSED, seen)

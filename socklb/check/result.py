@@ -21,7 +21,7 @@ class Result(NamedTuple):
 
 
 def failed(results: Sequence[Result]) -> bool:
-    """Say whether anything does not work."""
+    """Return whether anything does not work."""
     return any(result.verdict == FAILED for result in results)
 
 

@@ -156,7 +156,7 @@ def _listener(family: socket.AddressFamily, kind: socket.SocketKind, port: int) 
 
 
 def _accepted(listeners: list[socket.socket]) -> Backend:
-    """Give where a connection came in.
+    """Return where a connection came in.
 
     Raises:
         TimeoutError: nowhere.
@@ -170,7 +170,7 @@ def _accepted(listeners: list[socket.socket]) -> Backend:
 
 
 def _received(listeners: list[socket.socket]) -> Backend:
-    """Give where a datagram came in (ip(7), ipv6(7): its destination stands last in in_pktinfo, first in in6_pktinfo).
+    """Return where a datagram came in (ip(7), ipv6(7): the destination is last in in_pktinfo, first in in6_pktinfo).
 
     Raises:
         TimeoutError: nowhere.
@@ -186,10 +186,10 @@ def _received(listeners: list[socket.socket]) -> Backend:
 
 
 def family_of(asked: Frontend) -> socket.AddressFamily:
-    """Give the family that a client has."""
+    """Return the family that a client has."""
     return socket.AF_INET if is_ipv4(asked.address) else socket.AF_INET6
 
 
 def end_of(asked: Frontend) -> tuple[str, int]:
-    """Give where to connect, as sockets say it."""
+    """Return where to connect, as sockets say it."""
     return address_text(asked.address), asked.port

@@ -69,7 +69,7 @@ def _refuse_all_but_root(typed: list[str]) -> None:
 
 
 def _named(typed: list[str]) -> Sequence[str]:
-    """Give the verbs that may be meant: what the others import would cost each command as much as it does itself."""
+    """Return the verbs that may be meant: what the others import would cost each command as much as it does itself."""
     return [verb for verb in VERBS if verb in typed] or VERBS
 
 

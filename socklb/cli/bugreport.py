@@ -53,7 +53,7 @@ def _node(path: Path) -> str:
 
 
 def _agent(path: Path) -> int | None:
-    """Give the process of the running agent, if one answers."""
+    """Return the process of the running agent, if one answers."""
     with suppress(SocklbError):
         found = control_socket.ask(config_file.agents_socket(path), "status")
         return found["agent"]["pid"] if found and "agent" in found else None

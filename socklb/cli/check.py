@@ -73,7 +73,7 @@ def _print(found: Mapping[str, Sequence[Result]], arguments: argparse.Namespace)
 
 
 def _shortly(results: Sequence[Result]) -> Iterator[Result]:
-    """Give what works of a kind, and alike, as one; then what does not."""
+    """Yield what works of a kind, and alike, as one; then what does not."""
     for name in dict.fromkeys(result.check for result in results):
         of_kind = [result for result in results if result.check == name]
         for seen in dict.fromkeys(result.seen for result in of_kind if result.verdict == PASSED):

@@ -11,7 +11,7 @@ from socklb.command import Parser
 
 
 def page() -> str:
-    """Give the page, in roff's man macros."""
+    """Return the page, in roff's man macros."""
     top = parser()
     lines = [f'.TH SOCKLB 8 "" "socklb {__version__}" "socklb"']
     lines += [".SH NAME", rf"socklb \- {_escaped(top.description or '')}", ".SH DESCRIPTION", *_as_it_stands(top)]
@@ -22,7 +22,7 @@ def page() -> str:
 
 
 def _verbs(of: Parser) -> Iterator[Parser]:
-    """Give the verbs that do something: of `socklb service` that is `socklb service list`."""
+    """Yield the verbs that do something: of `socklb service` that is `socklb service list`."""
     for verb in of.verbs:
         yield from list(_verbs(verb)) or [verb]
 

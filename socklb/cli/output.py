@@ -65,7 +65,7 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> None:
 
 
 def backends(row: Row, *, wide: bool) -> str:
-    """Say who serves a frontend: some of many, unless all are wanted."""
+    """Return who serves a frontend: some of many, unless all are wanted."""
     if not row["path"]:
         return "NOT SERVED: see socklb status"
     found: list[str] = row["backends"]

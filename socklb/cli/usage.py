@@ -26,7 +26,7 @@ class Usage(TypedDict):
 
 
 def usage(text: str | None, codes: Mapping[int, str] = CODES) -> Usage:
-    """Give what argparse is to print before and behind the arguments. codes: the exit codes and what they mean."""
+    """Return what argparse is to print before and behind the arguments. codes: the exit codes and what they mean."""
     paragraphs = (text or "").strip().split("\n\n")
     name_and_purpose = " ".join(paragraphs[0].split())
     purpose = fill(name_and_purpose.rpartition("`: ")[2], WIDTH)

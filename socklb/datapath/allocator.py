@@ -38,7 +38,7 @@ class RangeAllocator:
         self._rebuild()
 
     def take(self, count: int) -> int:
-        """Give the first of `count` rows in sequence.
+        """Return the first of `count` rows in sequence.
 
         Raises:
             NoRoomError: there are none.
@@ -69,7 +69,7 @@ class RangeAllocator:
         self._resting.append((base, count))
 
     def longest(self) -> int:
-        """Give how many rows in sequence can be had at once, after all have rested."""
+        """Return how many rows in sequence can be had at once, after all have rested."""
         self._end_rest()
         self._rebuild()
         start, end = self._fresh

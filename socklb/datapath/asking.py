@@ -25,7 +25,7 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 def loopback(family: socket.AddressFamily) -> socket.socket:
-    """Give a UDP socket at a free port of loopback.
+    """Return a UDP socket at a free port of loopback.
 
     Raises:
         OSError: the node has no such family.

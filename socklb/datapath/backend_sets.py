@@ -46,7 +46,7 @@ class BackendSets:
         return self.limit - self.rows.used
 
     def is_set(self, word: int) -> bool:
-        """Say whether the table has the rows that a word leads to."""
+        """Return whether the table has the rows that a word leads to."""
         return sum(layout.unpack_set(word)) <= self._table.capacity
 
     def adopt(self, published: Iterable[int]) -> None:
@@ -64,7 +64,7 @@ class BackendSets:
         self.rows.adopt(map(layout.unpack_set, self._by_word))
 
     def acquire(self, backends: tuple[Backend, ...], *, counted: bool) -> int:
-        """Give the set of these backends, written if it is new, and count one more user.
+        """Return the set of these backends, written if it is new, and count one more user.
 
         Raises:
             NoRoomError: the table has no range of that length.
@@ -82,7 +82,7 @@ class BackendSets:
         return self._use(word)
 
     def acquire_part(self, word: int, wanted: tuple[Backend, ...]) -> int:
-        """Give the longest run of a set's rows that all are wanted, and count one more user; 0 if no row is.
+        """Return the longest run of a set's rows that all are wanted, and count one more user; 0 if no row is.
 
         It takes no row, for both sets have them.
         """
@@ -130,33 +130,33 @@ class BackendSets:
         self.rows.slide(move)
 
     def find(self, rows: bytes, *, counted: bool) -> int:
-        """Give the set of these rows if there is one."""
+        """Return the set of these rows if there is one."""
         return self._by_rows[counted].get(rows, 0)
 
     def users_of(self, word: int) -> int:
-        """Give how many frontends have a set."""
+        """Return how many frontends have a set."""
         return self._by_word[word].users
 
     def is_counted(self, word: int) -> bool:
-        """Say whether the connections to its backends are counted."""
+        """Return whether the connections to its backends are counted."""
         return not word or self._by_word[word].counted
 
     def serves(self, word: int, serving: Serving) -> bool:
-        """Say whether a set has all backends, counted if they are to be."""
+        """Return whether a set has all backends, counted if they are to be."""
         return self.size(word) == len(serving.backends) and (self.is_counted(word) or not serving.least_loaded)
 
     def read(self, word: int) -> tuple[Backend, ...]:
-        """Give the backends of a set."""
+        """Return the backends of a set."""
         return layout.unpack_backends(self._by_word[word].rows) if word else ()
 
     def take_writes(self) -> int:
-        """Give how many rows were written since the last call."""
+        """Return how many rows were written since the last call."""
         done, self._writes = self._writes, 0
         return done
 
     @staticmethod
     def size(word: int) -> int:
-        """Give how many backends a set has."""
+        """Return how many backends a set has."""
         return layout.unpack_set(word)[1]
 
     @staticmethod

@@ -26,7 +26,7 @@ REST = 1.0  # seconds; far longer than a program runs
 
 
 def _membarrier(command: int) -> int:
-    """Give what the kernel answers; -1: it refuses."""
+    """Return what the kernel answers; -1: it refuses."""
     number = NR_MEMBARRIER.get(os.uname().machine)
     if number is None:
         return -1
@@ -36,7 +36,7 @@ def _membarrier(command: int) -> int:
 
 @cache
 def _offered() -> int:
-    """Give the commands that this kernel has, as a bit mask."""
+    """Return the commands that this kernel has, as a bit mask."""
     return max(0, _membarrier(QUERY))
 
 

@@ -13,7 +13,7 @@ SYS_RESOURCE = {24: "CAP_SYS_RESOURCE"}  # before Linux 5.11, to raise RLIMIT_ME
 
 
 def missing_capabilities(status: Path = Path("/proc/self/status"), *, memory_limit: bool = False) -> str:
-    """Say which capabilities this process lacks for eBPF, or give an empty text if it lacks none.
+    """Return which capabilities this process lacks for eBPF, or give an empty text if it lacks none.
 
     memory_limit: what was refused is to raise RLIMIT_MEMLOCK. libbpf tries that too where it may not ask the kernel
     what it has, for want of another capability, so the others come first.

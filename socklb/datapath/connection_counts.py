@@ -36,7 +36,7 @@ class Loads:
         self._free = [number for number in range(NOT_COUNTED + 1, self._fresh) if number not in taken]
 
     def acquire(self, rows: bytes) -> bytes:
-        """Give the rows with their numbers, and count one more user of each."""
+        """Return the rows with their numbers, and count one more user of each."""
         return layout.with_loads(rows, [self._acquire(row) for row in split(rows)])
 
     def release(self, rows: bytes) -> None:
@@ -69,6 +69,6 @@ class Loads:
 
 
 def split(rows: bytes) -> list[bytes]:
-    """Give the rows one by one."""
+    """Return the rows one by one."""
     size = layout.BACKEND_ROW.size
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -39,7 +39,7 @@ class Connects:
         self._table = HashTable(maps, "connects", layout.PEER.size, layout.COUNT.size)
 
     def read(self) -> dict[Led, int]:
-        """Give all counts."""
+        """Return all counts."""
         return {_unpack(key): int(layout.COUNT.unpack(value)[0]) for key, value in self._table.items()}
 
     def forget(self, gone: Iterable[Led]) -> None:
@@ -52,7 +52,7 @@ class Connects:
 
 
 def refusals(counts: RowTable) -> dict[str, int]:
-    """Give how many calls the hooks refused, by reason."""
+    """Return how many calls the hooks refused, by reason."""
     return {reason.replace(" ", "_"): counts.word(TEXTS.index(reason), 0) for reason in REFUSALS}
 
 

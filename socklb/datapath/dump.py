@@ -33,7 +33,7 @@ class Fill:
 
 
 def read_frontends(directory: Path) -> dict[Frontend, Serving]:
-    """Give every frontend and how it is served."""
+    """Return every frontend and how it is served."""
     with ExitStack() as opened:
         frontends = opened.enter_context(closing(_frontends(directory)))
         rows = opened.enter_context(closing(RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)))
@@ -64,7 +64,7 @@ def read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Se
 
 
 def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
-    """Say how full each table is; `frontends` as `read_frontends` gave them."""
+    """Return how full each table is; `frontends` as `read_frontends` gave them."""
     fills = [
         Fill("frontends", len(frontends), _capacity(_frontends(directory))),
         Fill(

@@ -60,7 +60,7 @@ COMPARES_AND_SWAPS = (
 
 
 def loads(name: str, instructions: bytes) -> bool:
-    """Say whether the verifier knows what a tiny program does.
+    """Return whether the verifier knows what a tiny program does.
 
     Raises:
         BpfError: it was not even asked.
@@ -99,7 +99,7 @@ def _lift_memory_limit() -> None:
 
 
 def netns_cookie() -> int:
-    """Give the cookie of this process' network namespace, the node's; 0 where the kernel cannot say."""
+    """Return the cookie of this process' network namespace, the node's; 0 where the kernel cannot say."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
             return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
@@ -137,7 +137,7 @@ OBJECTS: dict[str, tuple[Feature, ...]] = {
 
 
 def missing() -> tuple[Feature, ...]:
-    """Give what this kernel lacks.
+    """Return what this kernel lacks.
 
     Raises:
         BpfError: the kernel does not say, as without a capability.
@@ -148,5 +148,5 @@ def missing() -> tuple[Feature, ...]:
 
 
 def object_for(lacking: Iterable[Feature]) -> str:
-    """Give the name of the best object for a kernel that lacks these."""
+    """Return the name of the best object for a kernel that lacks these."""
     return next(name for name, needs in OBJECTS.items() if not set(needs) & set(lacking))

@@ -56,7 +56,7 @@ def check_room(cgroup: Path, hooks: Mapping[str, int]) -> None:
 
 
 def occupied(cgroup: Path, hooks: Mapping[str, int]) -> Iterator[Occupied]:
-    """Give the hooks of a cgroup, and of those above it that this process sees, that are not to be shared."""
+    """Yield the hooks of a cgroup, and of those above it that this process sees, that are not to be shared."""
     for directory in (cgroup, *cgroup.parents):
         try:
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -44,7 +44,7 @@ ROWS = {
 
 
 def place(maps: Path) -> Path:
-    """Give the folder in which larger tables are made."""
+    """Return the folder in which larger tables are made."""
     return maps.with_name("growing")
 
 

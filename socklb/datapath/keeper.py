@@ -50,7 +50,7 @@ class Keeper:
         self._links.run(obj)
 
     def damage(self) -> dict[str, str]:
-        """Give what is not as it should be (a hook, a table, a mount or the cgroup), and what is wrong with it."""
+        """Return what is not as it should be (a hook, a table, a mount or the cgroup), and what is wrong with it."""
         if cgroup_id(self._cgroup) is None:
             return {f"cgroup {self._cgroup}": "gone"}
         if not mounts.is_bpffs(self._pins.bpffs, mounts.read_mounts()):

@@ -71,7 +71,7 @@ def parse(btf: bytes) -> Kernel:
 
 
 def _bit(types: bytes, strings: bytes, name: bytes, *, widths: Collection[int] = (1,), bit: int = 0) -> tuple[int, int]:
-    """Give byte and mask of a bit of a field that only one struct has; zeros if it is not found.
+    """Return byte and mask of a bit of a field that only one struct has; zeros if it is not found.
 
     widths: how many bits the field may have; 0: it is no bit field.
     """

@@ -64,7 +64,7 @@ OPTIONS_OFFSET = 32  # of the word that says how to choose
 
 
 def pack_frontend(frontend: Frontend) -> bytes:
-    """Give `struct frontend_key`."""
+    """Return `struct frontend_key`."""
     return FRONTEND_KEY.pack(*frontend)
 
 
@@ -74,7 +74,7 @@ def unpack_frontend(raw: bytes) -> Frontend:
 
 
 def pack_backends(backends: tuple[Backend, ...]) -> bytes:
-    """Give consecutive rows of `struct backend`, in ascending order: the hooks search them. Nothing is counted."""
+    """Return consecutive rows of `struct backend`, in ascending order: the hooks search them. Nothing is counted."""
     return _rows_of(len(backends)).pack(*chain.from_iterable(sorted(backends)))
 
 
@@ -90,7 +90,7 @@ def unpack_backends(rows: bytes) -> tuple[Backend, ...]:
 
 
 def filter_bit(address: bytes) -> int:
-    """Give the bit of the address filter that an address has; the same as filter_bit() in bpf/types.h."""
+    """Return the bit of the address filter that an address has; the same as filter_bit() in bpf/types.h."""
     zero, one, two, three = ADDRESS_WORDS.unpack(address)
     hash_ = three << 32 | two
     hash_ ^= (zero << 32 | one) * 0xFF51AFD7ED558CCD & U64
@@ -99,7 +99,7 @@ def filter_bit(address: bytes) -> int:
 
 
 def with_loads(rows: bytes, loads: Iterable[int]) -> bytes:
-    """Give backend rows in which the numbers stand under which each backend's connections are counted."""
+    """Return backend rows in which the numbers stand under which each backend's connections are counted."""
     numbered = bytearray(rows)
     for offset, load in zip(range(LOAD_OFFSET, len(rows), BACKEND_ROW.size), loads, strict=True):
         LOAD_NUMBER.pack_into(numbered, offset, load)
@@ -107,7 +107,7 @@ def with_loads(rows: bytes, loads: Iterable[int]) -> bytes:
 
 
 def loads_of(rows: bytes) -> list[int]:
-    """Give the numbers that stand in backend rows."""
+    """Return the numbers that stand in backend rows."""
     return [LOAD_NUMBER.unpack_from(rows, offset)[0] for offset in range(LOAD_OFFSET, len(rows), BACKEND_ROW.size)]
 
 
@@ -115,7 +115,7 @@ LEAST_LOADED, OWN_NODE_ONLY, MAY_BE_BOUND, LENT, HAS_OUTSIDE, GUARDED = FLAGS = 
 
 
 def pack_options(serving: Serving) -> int:
-    """Give the word that says how to choose: flags and, in the low half, the seconds of affinity."""
+    """Return the word that says how to choose: flags and, in the low half, the seconds of affinity."""
     flags = LEAST_LOADED * serving.least_loaded | OWN_NODE_ONLY * serving.own_node_only
     flags |= MAY_BE_BOUND * serving.may_be_bound | LENT * serving.lent
     flags |= HAS_OUTSIDE * (serving.outside is not None) | GUARDED * (serving.sources is not None)
@@ -123,7 +123,7 @@ def pack_options(serving: Serving) -> int:
 
 
 def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
-    """Give what a row knows of how a frontend is served: of `outside` and `sources`, whether there is anything."""
+    """Return what a row knows of how a frontend is served: of `outside` and `sources`, whether there is anything."""
     flags, affinity = word >> 32, word & 0xFFFFFFFF
     least_loaded, own_node_only, may_be_bound, lent, outside, guarded = (bool(flags & one) for one in FLAGS)
     return Serving(
@@ -136,27 +136,27 @@ def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
 
 
 def pack_source_range(row: int, source: str) -> bytes:
-    """Give `struct source_range` of a CIDR as `Serving.sources` has it."""
+    """Return `struct source_range` of a CIDR as `Serving.sources` has it."""
     host, _, length = source.partition("/")
     address = pack_address(host)
     return SOURCE_RANGE.pack(8 * ROW_INDEX.size + int(length) + (96 if is_ipv4(address) else 0), row, address)
 
 
 def row_of_source_range(raw: bytes) -> int:
-    """Give the row of a `struct source_range`."""
+    """Return the row of a `struct source_range`."""
     return int(SOURCE_RANGE.unpack(raw)[1])
 
 
 def pack_network(address: bytes, bits: int) -> bytes:
-    """Give `struct network`."""
+    """Return `struct network`."""
     return NETWORK.pack(bits, address)
 
 
 def pack_set(base: int, count: int) -> int:
-    """Give the word that publishes a set: rows `base` to `base + count - 1`."""
+    """Return the word that publishes a set: rows `base` to `base + count - 1`."""
     return base << 32 | count
 
 
 def unpack_set(word: int) -> tuple[int, int]:
-    """Give base and count of a published set."""
+    """Return base and count of a published set."""
     return word >> 32, word & 0xFFFFFFFF

@@ -75,7 +75,7 @@ class LeftOut:
 
 
 def read(directory: Path) -> dict[int, int]:
-    """Give which cgroups are left out, and since when; nothing where tables of an older version are pinned."""
+    """Return which cgroups are left out, and since when; nothing where tables of an older version are pinned."""
     if not (directory / "left_out").exists():
         return {}
     with closing(_open(directory)) as table:

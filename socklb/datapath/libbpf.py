@@ -104,7 +104,7 @@ class BpfError(SocklbError):
 
 
 def reason_line(log: str) -> str:
-    """Give the one line of a libbpf log that says why: the verifier's last word, or else libbpf's first line.
+    """Return the one line of a libbpf log that says why: the verifier's last word, or else libbpf's first line.
 
     libbpf's advice on "ulimit -l" is left out: on kernels from 5.11 on it is never the reason (commit 5b029a32cfe4).
     """
@@ -268,7 +268,7 @@ class Object:
                 return
 
     def shape(self, name: str) -> Shape | None:
-        """Give the shape that a map will have; None if the object has no such map."""
+        """Return the shape that a map will have; None if the object has no such map."""
         handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
         if not handle:
             return None
@@ -280,12 +280,12 @@ class Object:
         call(f"load {self.path}", "bpf_object__load", self._handle)
 
     def maps(self, names: Iterable[str]) -> dict[str, int]:
-        """Give the descriptors, the object's to close, of those of the named maps that it has."""
+        """Return the descriptors, the object's to close, of those of the named maps that it has."""
         handles = {name: library().bpf_object__find_map_by_name(self._handle, name.encode()) for name in names}
         return {name: int(library().bpf_map__fd(handle)) for name, handle in handles.items() if handle}
 
     def program(self, name: str) -> Program:
-        """Give a program by its function's name."""
+        """Return a program by its function's name."""
         return Program(call(f"find program {name}", "bpf_object__find_program_by_name", self._handle, name.encode()))
 
 
@@ -349,7 +349,7 @@ def program_info(fd: int) -> ProgramInfo:
 
 
 def maps_of_program(fd: int) -> list[int]:
-    """Give the numbers of the maps that a program uses."""
+    """Return the numbers of the maps that a program uses."""
     count = int(program_info(fd).nr_map_ids)
     numbers = (U32 * count)()
     info = ProgramInfo(nr_map_ids=count, map_ids=ct.addressof(numbers))
@@ -358,7 +358,7 @@ def maps_of_program(fd: int) -> list[int]:
 
 
 def program_name(number: int) -> str:
-    """Give the name, of 15 characters at most, of the program that the kernel has under a number."""
+    """Return the name, of 15 characters at most, of the program that the kernel has under a number."""
     descriptor = int(call(f"open program {number}", "bpf_prog_get_fd_by_id", number))
     try:
         return bytes(program_info(descriptor).name).decode()
@@ -367,12 +367,12 @@ def program_name(number: int) -> str:
 
 
 def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> list[int]:
-    """Give the ids of the programs at a cgroup's hook: its own, or all that are effective there."""
+    """Return the ids of the programs at a cgroup's hook: its own, or all that are effective there."""
     return query_programs(cgroup_fd, attach_type, effective=effective)[0]
 
 
 def query_programs(cgroup_fd: int, attach_type: int, *, effective: bool = False) -> tuple[list[int], int]:
-    """Give the ids of the programs at a cgroup's hook, and how its own were attached: BPF_F_* (BPF_PROG_QUERY).
+    """Return the ids of the programs at a cgroup's hook, and how its own were attached: BPF_F_* (BPF_PROG_QUERY).
 
     Flags are those of the cgroup's own programs, and 0 if effective ones are asked for.
     """

@@ -71,7 +71,7 @@ def pinned_info(pin: Path) -> LinkInfo | None:
 
 
 def cgroup_id(cgroup: Path) -> int | None:
-    """Give the number by which the kernel names a cgroup, its inode; None if it is not there."""
+    """Return the number by which the kernel names a cgroup, its inode; None if it is not there."""
     try:
         return cgroup.stat().st_ino
     except OSError:
@@ -156,7 +156,7 @@ class Links:
         self._open.clear()
 
     def _held(self, name: str) -> int | None:
-        """Give a link that is attached where it should be: ours, or else the one that an earlier agent pinned."""
+        """Return a link that is attached where it should be: ours, or else the one that an earlier agent pinned."""
         here = cgroup_id(self._cgroup)
         pin = self._pins / name
         if name not in self._open and pinned_info(pin) is not None:

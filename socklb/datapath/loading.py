@@ -97,14 +97,14 @@ def grow(path: Path, maps: Path, sizes: Sizes, constants: bytes) -> Loaded:
 
 
 def larger_than(wanted: Sizes, found: Sizes) -> str:
-    """Say which tables are larger than is wanted; empty if none is. To make them smaller would be an outage."""
+    """Return which tables are larger than is wanted; empty if none is. To make them smaller would be an outage."""
     parts = zip(found._fields, found, wanted, strict=True)
     kept = [f"max_{name} = {asked} and the tables have room for {has}" for name, has, asked in parts if has > asked]
     return f"the configuration says {', '.join(kept)}: they keep that until 'socklb cleanup'" if kept else ""
 
 
 def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
-    """Give the entries of the tables that are pinned, and of the others the wanted ones."""
+    """Return the entries of the tables that are pinned, and of the others the wanted ones."""
     found = wanted.by_table()
     for name in found:
         if (maps / name).exists():
@@ -115,7 +115,7 @@ def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
 
 
 def _misfit(obj: libbpf.Object, maps: Path) -> str:
-    """Say which pinned table is not as this object needs it; empty if all are."""
+    """Return which pinned table is not as this object needs it; empty if all are."""
     for name in layout.MAPS:
         wanted = obj.shape(name)
         if wanted and (maps / name).exists() and (found := pinned_shape(maps / name)) != wanted:

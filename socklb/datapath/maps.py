@@ -37,7 +37,7 @@ def map_info(fd: int, name: str) -> MapInfo:
 
 
 def is_pinned(pin: Path, fd: int) -> bool:
-    """Say whether it is this map that is pinned there."""
+    """Return whether it is this map that is pinned there."""
     pinned = libbpf.find_pinned(pin)
     if pinned is None:
         return False
@@ -81,7 +81,7 @@ class PinnedMap:
         self.capacity = int(info.max_entries)
 
     def find(self, key: bytes) -> bytes | None:
-        """Give the value of one element, in a trie that of the longest prefix; None if there is none."""
+        """Return the value of one element, in a trie that of the longest prefix; None if there is none."""
         value = ct.create_string_buffer(self.value_size)
         try:
             libbpf.call(f"read map {self.name}", "bpf_map_lookup_elem", self.fd, key, value)
@@ -234,7 +234,7 @@ class RowTable(PinnedMap):
         self._words = memoryview(self._memory).cast("Q")
 
     def read(self, index: int, count: int = 1) -> bytes:
-        """Give `count` rows from `index` on."""
+        """Return `count` rows from `index` on."""
         return self._memory[index * self.value_size : (index + count) * self.value_size]
 
     def write(self, index: int, rows: bytes) -> None:
@@ -247,16 +247,16 @@ class RowTable(PinnedMap):
         self._words[(index * self.value_size + offset) // 8] = word
 
     def word(self, index: int, offset: int) -> int:
-        """Give an aligned 64-bit word of row `index`."""
+        """Return an aligned 64-bit word of row `index`."""
         return self._words[(index * self.value_size + offset) // 8]
 
     def column(self, offset: int) -> list[int]:
-        """Give the aligned 64-bit word at the same offset of every row."""
+        """Return the aligned 64-bit word at the same offset of every row."""
         step = self.value_size // 8
         return self._words[offset // 8 : self.capacity * step : step].tolist()
 
     def count_words(self) -> int:
-        """Give how many rows begin with a word that is not zero."""
+        """Return how many rows begin with a word that is not zero."""
         return sum(1 for word in self.column(0) if word)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ class Mount(NamedTuple):
 
 
 def read_mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
-    """Give the mounts that this process sees, in the order they were made."""
+    """Return the mounts that this process sees, in the order they were made."""
     mounts: list[Mount] = []
     for line in mountinfo.read_text().splitlines():
         fields, _, rest = line.partition(" - ")
@@ -31,7 +31,7 @@ def read_mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
 
 
 def cgroup2_root(mounts: list[Mount]) -> Path | None:
-    """Give the mount point of the whole cgroup-v2 hierarchy that this process may see.
+    """Return the mount point of the whole cgroup-v2 hierarchy that this process may see.
 
     On a hybrid machine that is below the v1 controllers (/sys/fs/cgroup/unified); in a container with a cgroup
     namespace it is the container's own part.
@@ -41,7 +41,7 @@ def cgroup2_root(mounts: list[Mount]) -> Path | None:
 
 
 def find_or_mount_cgroup2() -> Path:
-    """Give the cgroup-v2 root, mounted at `OWN_CGROUP_MOUNT` if it was mounted nowhere."""
+    """Return the cgroup-v2 root, mounted at `OWN_CGROUP_MOUNT` if it was mounted nowhere."""
     found = cgroup2_root(read_mounts())
     if found is not None:
         return found
@@ -57,7 +57,7 @@ def find_or_mount_cgroup2() -> Path:
 
 
 def is_bpffs(path: Path, mounts: list[Mount]) -> bool:
-    """Say whether a BPF file system is what one sees at `path`: the last mount there covers those before it."""
+    """Return whether a BPF file system is what one sees at `path`: the last mount there covers those before it."""
     here = [mount.type for mount in mounts if mount.point == path]
     return bool(here) and here[-1] == "bpf"
 

@@ -163,7 +163,7 @@ class NodeDatapath:
                 observing.close()
 
     def decisions(self) -> tuple[bytes, int]:
-        """Give what the hooks told since the last call (`decisions.unpack`), and how many of it were lost."""
+        """Return what the hooks told since the last call (`decisions.unpack`), and how many of it were lost."""
         before, self._last_told = self._last_told, NOTHING
         now = self._observing.take() if self._observing else NOTHING
         return before[0] + now[0], before[1] + now[1]

@@ -25,7 +25,7 @@ Callback = ct.CFUNCTYPE(ct.c_int, ct.c_void_p, ct.c_void_p, ct.c_size_t)
 
 
 def beside(object_file: Path) -> Path:
-    """Give the object that observes as `object_file` serves."""
+    """Return the object that observes as `object_file` serves."""
     return object_file.with_name(object_file.name.replace(".bpf.o", "-observed.bpf.o"))
 
 
@@ -54,7 +54,7 @@ class Observing:
             raise
 
     def take(self) -> tuple[bytes, int]:
-        """Give what was told since the last look, as far as one look goes, and how many were lost meanwhile."""
+        """Return what was told since the last look, as far as one look goes, and how many were lost meanwhile."""
         self._taken.clear()
         libbpf.library().ring_buffer__consume(self._ring)
         lost = self._lost()

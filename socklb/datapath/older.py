@@ -22,7 +22,7 @@ RECORDS = "sockets"
 
 
 def serves(folder: Path) -> bool:
-    """Say whether more than readers is attached, as before it is retired."""
+    """Return whether more than readers is attached, as before it is retired."""
     return any(pin.name not in READERS for pin in _links(folder))
 
 
@@ -42,7 +42,7 @@ def retire(folder: Path) -> None:
 
 
 def is_unused(folder: Path) -> bool:
-    """Say whether no socket has a record in a retired folder.
+    """Return whether no socket has a record in a retired folder.
 
     Records that found no place in the table are kept with their sockets and not counted: such a socket may see the
     backend's address in the end, as all do where there is no table (Linux before 5.12).

@@ -16,7 +16,7 @@ DISCARD = 9  # a port that nobody serves
 
 
 def cookie_of(any_socket: socket.socket) -> int:
-    """Give the cookie of a socket."""
+    """Return the cookie of a socket."""
     return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
 
 

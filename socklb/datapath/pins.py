@@ -57,7 +57,7 @@ class Pins:
         self._lock.release()
 
     def exist(self) -> bool:
-        """Say whether anything is pinned."""
+        """Return whether anything is pinned."""
         return self.maps.is_dir() and any(self.maps.iterdir())
 
     def set_aside(self) -> Path:

@@ -24,7 +24,7 @@ Share = tuple[Frontend, tuple[Backend, ...]]
 def shares(
     wanted: Mapping[Frontend, Serving], published: Mapping[Frontend, Published], sets: BackendSets
 ) -> list[Share]:
-    """Give the backends that each frontend gets, in the order in which they are to be placed."""
+    """Return the backends that each frontend gets, in the order in which they are to be placed."""
     room, asked = sets.room, sum(len(serving.backends) for serving in wanted.values())
     if asked > room:
         leaving = Counter(now.word for frontend in wanted if (now := published.get(frontend)) and now.word)
@@ -71,6 +71,6 @@ def _cut(
 
 
 def some_of(backends: tuple[Backend, ...], kept: tuple[Backend, ...], count: int) -> tuple[Backend, ...]:
-    """Give `count` of the backends, those that are in `kept` first."""
+    """Return `count` of the backends, those that are in `kept` first."""
     known = set(kept)
     return tuple(sorted(backends, key=lambda backend: backend not in known)[:count])

@@ -22,7 +22,7 @@ class Sizes(NamedTuple):
     backends: int = 1 << 20
 
     def by_table(self) -> dict[str, int]:
-        """Give the entries of every table whose size is chosen.
+        """Return the entries of every table whose size is chosen.
 
         `backends` has more rows than are promised: a set is exchanged for another by having both for a moment.
         """
@@ -37,20 +37,20 @@ class Sizes(NamedTuple):
         }
 
     def at_least(self, other: Sizes) -> Sizes:
-        """Give the larger of both, number by number."""
+        """Return the larger of both, number by number."""
         return Sizes(max(self.frontends, other.frontends), max(self.backends, other.backends))
 
     def at_most(self, other: Sizes) -> Sizes:
-        """Give the smaller of both, number by number."""
+        """Return the smaller of both, number by number."""
         return Sizes(min(self.frontends, other.frontends), min(self.backends, other.backends))
 
     def promised(self) -> dict[str, int]:
-        """Give how many entries may be in the tables that get full."""
+        """Return how many entries may be in the tables that get full."""
         room = self.by_table()
         return {**{name: room[name] for name in FILLED}, "backends": self.backends}
 
     def enough_for(self, needed: Mapping[str, int], most: Sizes) -> Sizes:
-        """Give these sizes, doubled until each table has as many entries as are needed, `most` at most."""
+        """Return these sizes, doubled until each table has as many entries as are needed, `most` at most."""
         found = self
         while lacking := {name for name, room in found.promised().items() if needed.get(name, 0) > room}:
             larger = Sizes(
@@ -68,5 +68,5 @@ FILLED = ("frontends", "service_addrs", "node_addrs", "own_addrs", "source_range
 
 
 def promised(rows: int) -> int:
-    """Give how many backends a table of so many rows has room for."""
+    """Return how many backends a table of so many rows has room for."""
     return rows // 2 if rows <= 2 * FOR_EXCHANGE else rows - FOR_EXCHANGE

@@ -55,7 +55,7 @@ class Waiting:
             self._drop(frontend, serving)
 
     def beside(self, wanted: Mapping[Frontend, Serving], rows: int) -> dict[Frontend, Serving]:
-        """Give those that are to be placed together with others, `rows` new ones at most.
+        """Return those that are to be placed together with others, `rows` new ones at most.
 
         They want the same sets; or they are served, and all of them together may need less than one after the other.
         """
@@ -69,7 +69,7 @@ class Waiting:
         return found
 
     def for_room(self, rows: int, backends: int, missing: Callable[[Frontend], int]) -> dict[Frontend, Serving]:
-        """Give those that can make use of room for `rows` frontends and `backends`; nobody if that was asked before.
+        """Return those that can make use of room for `rows` frontends and `backends`; nobody if that was asked before.
 
         Those that are served come first: `missing` says how many backends one of them lacks.
         """
@@ -88,7 +88,7 @@ class Waiting:
         return found
 
     def _not_served(self, rows: int, backends: int) -> dict[Frontend, Serving]:
-        """Give `rows` new frontends: those that need no more, then those with so many backends."""
+        """Return `rows` new frontends: those that need no more, then those with so many backends."""
         found: dict[Frontend, Serving] = {}
         for frontend in list(self._lack_rows):
             if len(found) == rows:

@@ -126,7 +126,7 @@ class MapWriter:
         return self._frontends.ranges.waiting
 
     def fill(self) -> list[Fill]:
-        """Say how full the tables are, from memory."""
+        """Return how full the tables are, from memory."""
         return [
             Fill("frontends", len(self._published) - self._frontends.lent, self._frontends.capacity),
             Fill("backends", self._sets.rows.used, self._sets.limit),
@@ -135,7 +135,7 @@ class MapWriter:
         ]
 
     def needed(self) -> dict[str, int]:
-        """Say how many entries the tables would need for all that waits too; at most, as waiting sets may be equal.
+        """Return how many entries the tables would need for all that waits too; at most, as waiting sets may be equal.
 
         Nothing, if nothing waits.
         """
@@ -147,7 +147,7 @@ class MapWriter:
         return found
 
     def serving(self, frontend: Frontend) -> Serving | None:
-        """Give how a frontend is served, or None if it is not."""
+        """Return how a frontend is served, or None if it is not."""
         published = self._published.get(frontend)
         return published and layout.unpack_options(published.options, self._sets.read(published.word))
 
@@ -200,12 +200,12 @@ class MapWriter:
             self._put(next_ones)
 
     def _is_there(self, serving: Serving) -> bool:
-        """Say whether a frontend would take no room for backends."""
+        """Return whether a frontend would take no room for backends."""
         rows = layout.pack_backends(serving.backends)
         return not rows or bool(self._sets.find(rows, counted=serving.least_loaded))
 
     def _missing(self, frontend: Frontend) -> int:
-        """Give how many backends a frontend that is served lacks."""
+        """Return how many backends a frontend that is served lacks."""
         return len(self.waiting[frontend].backends) - self._sets.size(self._published[frontend].word)
 
     def _put(self, wanted: Mapping[Frontend, Serving], *, again: bool = False) -> None:

@@ -16,17 +16,17 @@ LEAST_LOADED, RESET = "least-loaded", "reset"
 
 
 def is_least_loaded(service: Service) -> bool:
-    """Say whether a TCP connection is to go to the less loaded of two backends."""
+    """Return whether a TCP connection is to go to the less loaded of two backends."""
     return service.metadata.annotations.get(BALANCE) == LEAST_LOADED
 
 
 def resets(service: Service) -> bool:
-    """Say whether TCP connections to a backend that is gone are to be reset."""
+    """Return whether TCP connections to a backend that is gone are to be reset."""
     return service.metadata.annotations.get(ON_REMOVAL) == RESET
 
 
 def annotation_problems(service: Service, *, counted: bool) -> Iterator[Problem]:
-    """Give what is not done. `counted`: whether this node can count connections."""
+    """Yield what is not done. `counted`: whether this node can count connections."""
     yield from _unknown(service, BALANCE, LEAST_LOADED, "endpoints are taken at random")
     yield from _unknown(service, ON_REMOVAL, RESET, "connections to endpoints that are gone are left alone")
     if is_least_loaded(service) and not counted:

@@ -52,7 +52,7 @@ class Desired(Struct):
 
 
 def of(state: ObjectStore, plan: Plan, frontend: Frontend) -> Desired:
-    """Say what should be at a frontend."""
+    """Return what should be at a frontend."""
     sole = [key for key, planned in plan.services.items() if frontend.address in planned.addresses]
     found = Desired(frontend_text(frontend), sole=sole)
     key = plan.holder(frontend)
@@ -109,7 +109,7 @@ def read_frontend(text: str) -> Frontend:
 def why_nobody(
     service: Service, frontend: Frontend, slices: Collection[EndpointSlice], node: str, policy: str = ""
 ) -> str:
-    """Say why nobody serves a port of a Service. policy: the field that says Local, if one does; else empty."""
+    """Return why nobody serves a port of a Service. policy: the field that says Local, if one does; else empty."""
     index, port = _port(service, frontend)
     family = family_of(frontend.address)
     offered = candidates(port, family, slices)

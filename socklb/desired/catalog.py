@@ -29,7 +29,7 @@ class Entry(Struct):
 
 
 def matching(keys: Iterable[str], namespace: str, name: str) -> Iterator[str]:
-    """Give the Services of a namespace and of a name; empty: any."""
+    """Yield the Services of a namespace and of a name; empty: any."""
     for key in keys:
         its_namespace, _, its_name = key.partition("/")
         if namespace in ("", its_namespace) and name in ("", its_name):
@@ -48,7 +48,7 @@ def write(path: Path, entries: list[Entry]) -> None:
 
 
 def read(path: Path) -> list[Entry] | None:
-    """Give what the last agent knew; None where nobody wrote it, or another version."""
+    """Return what the last agent knew; None where nobody wrote it, or another version."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Entry])
     except (OSError, msgspec.MsgspecError):

@@ -37,7 +37,7 @@ class Cataloguer:
         self._not_before = 0.0
 
     async def entries(self, plan: Plan, namespace: str = "", name: str = "") -> list[Entry]:
-        """Give the frontends of these Services."""
+        """Return the frontends of these Services."""
         keys = sorted(catalog.matching(plan.services, namespace, name))
         found: list[Entry] = []
         for begin in range(0, len(keys), PIECE):
@@ -46,7 +46,7 @@ class Cataloguer:
         return found
 
     def of(self, plan: Plan, keys: Iterable[str]) -> list[Entry]:
-        """Give the frontends that these Services hold."""
+        """Return the frontends that these Services hold."""
         found: list[Entry] = []
         for key in keys:
             service, planned = self._state.services.get(key), plan.services.get(key)

@@ -38,7 +38,7 @@ Offer = tuple[int, Sequence[Endpoint]]  # a number for one Service port, and end
 
 
 def candidates(port: ServicePort, family: IPFamily, slices: Iterable[EndpointSlice]) -> list[Offer]:
-    """Give what the slices offer for one Service port in one address family, in whatever condition it is."""
+    """Return what the slices offer for one Service port in one address family, in whatever condition it is."""
     return [
         (number, slice_.endpoints)
         for slice_ in slices
@@ -60,7 +60,7 @@ def on_this_node(offered: Sequence[Offer], here: Place) -> tuple[Backend, ...]:
 
 
 def listens(offered: Iterable[Offer], backend: Backend) -> bool:
-    """Say whether an endpoint listens there, in whatever condition: a server that starts is not ready yet."""
+    """Return whether an endpoint listens there, in whatever condition: a server that starts is not ready yet."""
     there = (endpoints for number, endpoints in offered if number == backend.port)
     return any(backend.address in parse_addresses([one.addresses[0] for one in endpoints]) for endpoints in there)
 
@@ -93,7 +93,7 @@ def _serving_to_the_end(offered: Sequence[Offer]) -> Sequence[Offer]:
 
 
 def _near(ready: Sequence[Offer], here: Place) -> Sequence[Offer]:
-    """Give those that hints mean for this node, else for its zone, else all.
+    """Return those that hints mean for this node, else for its zone, else all.
 
     Hints of one kind count only when every ready endpoint has some and one at least is for us: otherwise they are being
     written just now, or there is nothing near. What trafficDistribution says is for the controller that writes them.
@@ -115,7 +115,7 @@ def _those(wanted: Callable[[Endpoint], bool], offered: Sequence[Offer]) -> Sequ
 
 
 def _backends(chosen: Iterable[Offer]) -> tuple[Backend, ...]:
-    """Give each backend once, in an order that does not depend on that of slices and endpoints.
+    """Return each backend once, in an order that does not depend on that of slices and endpoints.
 
     A controller that only deals endpoints out anew to its slices changes nothing.
     """

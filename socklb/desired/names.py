@@ -18,12 +18,12 @@ from socklb.desired.catalog import Entry
 
 
 def names_of_frontends(config: Config) -> dict[str, str]:
-    """Give the Service of each frontend, as a running agent names them, or as the last one did."""
+    """Return the Service of each frontend, as a running agent names them, or as the last one did."""
     return {entry.frontend: entry.service for entry in entries(config, "", "")[0]}
 
 
 def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:
-    """Give what the agent knows of these Services' frontends, and whether it answers; else what was known last."""
+    """Return what the agent knows of these Services' frontends, and whether it answers; else what was known last."""
     answer = None
     with suppress(control_socket.SilentAgentError):
         answer = control_socket.ask_raw(Path(config.socket), f"services {namespace} {name}")

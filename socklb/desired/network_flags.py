@@ -17,7 +17,7 @@ KINDS = (layout.POD_NETWORK, layout.NATIVE_NETWORK, layout.SERVICE_NETWORK)
 
 @lru_cache(maxsize=1)  # asked with each change of the cluster
 def flags_of(pods: tuple[str, ...], native: tuple[str, ...], services: tuple[str, ...]) -> dict[tuple[bytes, int], int]:
-    """Give the flags of each network. The longest prefix is found alone, so it has those of all that it lies in.
+    """Return the flags of each network. The longest prefix is found alone, so it has those of all that it lies in.
 
     So has the whole of IPv4, which lies in ::/0 as a trie of 128 bits sees it, and in no IPv6 network as people do.
     """

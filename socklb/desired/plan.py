@@ -78,7 +78,7 @@ class Plan:
         return self._around.here
 
     def full(self) -> DesiredState:
-        """Give everything, for the comparison with what the kernel holds at start."""
+        """Return everything, for the comparison with what the kernel holds at start."""
         return DesiredState(
             {frontend: self.services[first].frontends[frontend] for frontend, (first, *_) in self._claims.items()},
             Addresses(frozenset(self._addresses), frozenset(self._node_addresses), self._own),
@@ -118,7 +118,7 @@ class Plan:
     def _moved_addresses(
         self, services: Counter[bytes], nodes: Counter[bytes], own_before: frozenset[bytes]
     ) -> tuple[Addresses, Addresses]:
-        """Give the addresses that came and those that went."""
+        """Return the addresses that came and those that went."""
         new_services, old_services = _recount(self._addresses, services)
         new_nodes, old_nodes = _recount(self._node_addresses, nodes)
         return (
@@ -127,12 +127,12 @@ class Plan:
         )
 
     def holder(self, frontend: Frontend) -> str | None:
-        """Give the Service that is served at a frontend, whoever else claims it."""
+        """Return the Service that is served at a frontend, whoever else claims it."""
         claims = self._claims.get(frontend)
         return claims[0] if claims else None
 
     def service_at(self, asked: Backend, protocol: int) -> str | None:
-        """Give the Service that is asked for at an address and port, by itself or as a NodePort. Threads may ask."""
+        """Return the Service that is asked for at an address and port, by itself or as a NodePort. Threads may ask."""
         frontend = Frontend(*asked, protocol)
         if (found := self.holder(frontend)) or not self._is_nodes(asked.address):
             return found
@@ -213,7 +213,7 @@ class Plan:
 
 
 def _touched(old: ServicePlan, new: ServicePlan) -> Iterator[Frontend]:
-    """Give the frontends that may be served differently when `new` takes the place of `old`."""
+    """Return the frontends that may be served differently when `new` takes the place of `old`."""
     before, after = old.frontends, new.frontends
     return (frontend for frontend in before.keys() | after.keys() if before.get(frontend) != after.get(frontend))
 

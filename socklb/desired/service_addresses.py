@@ -41,7 +41,7 @@ class ServiceAddresses(NamedTuple):
 
 
 def addresses_of(service: Service, allowed: Sequence[Network]) -> Iterator[ServiceAddresses]:
-    """Give the addresses of a Service, family by family."""
+    """Yield the addresses of a Service, family by family."""
     spec = service.spec
     cluster_ips = [parse_address(ip) for ip in spec.cluster_ips]
     if spec.type == "ClusterIP" and len(cluster_ips) == 1 and not spec.externalIPs:  # most Services
@@ -79,7 +79,7 @@ def refused_external_ips(service: Service, allowed: Sequence[Network]) -> tuple[
 
 
 def family_of(address: bytes) -> IPFamily:
-    """Give the address family of 16 bytes."""
+    """Return the address family of 16 bytes."""
     return "IPv4" if is_ipv4(address) else "IPv6"
 
 
@@ -91,7 +91,7 @@ def _ingress(service: Service) -> list[bytes]:
 
 
 def _sources(family: IPFamily, ranges: Iterable[str]) -> tuple[str, ...] | None:
-    """Give the ranges of one family. Where there are ranges, but none of this family, nobody may ask."""
+    """Return the ranges of one family. Where there are ranges, but none of this family, nobody may ask."""
     if not ranges:
         return None
     networks = {Network.parse(text) for text in ranges}

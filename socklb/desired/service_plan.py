@@ -48,7 +48,7 @@ NOTHING = ServicePlan({}, frozenset())
 
 
 def plan_service(service: Service, slices: Collection[EndpointSlice], around: Surroundings) -> ServicePlan:
-    """Give the frontends of a Service, how each is served, its ClusterIPs, and what is not served."""
+    """Return the frontends of a Service, how each is served, its ClusterIPs, and what is not served."""
     spec = service.spec
     if spec.type == "ExternalName" or spec.headless or not OTHERS.isdisjoint(service.metadata.labels):
         return NOTHING
@@ -72,7 +72,7 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
 
 
 def plan_node(node: Node) -> frozenset[bytes]:
-    """Give the addresses on which a Node's NodePorts are asked for."""
+    """Return the addresses on which a Node's NodePorts are asked for."""
     usable = (a for a in node.status.addresses if a.type in {"InternalIP", "ExternalIP"})
     return frozenset(parse_address(a.address) for a in usable)
 
@@ -91,7 +91,7 @@ def depends_on_zone(slices: Iterable[EndpointSlice]) -> bool:
 def _serve(
     service: Service, port: ServicePort, asked: ServiceAddresses, offered: list[Offer], around: Surroundings
 ) -> Iterator[tuple[Frontend, Serving]]:
-    """Give the frontends of one port in one address family."""
+    """Yield the frontends of one port in one address family."""
     spec, protocol = service.spec, PROTOCOLS[port.protocol]
     everywhere = Serving(anywhere(offered, around.here), spec.affinity_seconds, is_least_loaded(service))
     local = "Local" in (spec.internalTrafficPolicy, spec.externalTrafficPolicy)

@@ -64,11 +64,11 @@ class ObjectStore:
 
     @property
     def everything(self) -> Affected:
-        """Give all Services, also those that only EndpointSlices name, and Nodes, as if each had changed."""
+        """Return all Services, also those that only EndpointSlices name, and Nodes, as if each had changed."""
         return Affected(frozenset(self.services.keys() | self._slices.keys()), frozenset(self.nodes))
 
     def slices(self, service: str) -> tuple[EndpointSlice, ...]:
-        """Give the EndpointSlices of a Service."""
+        """Return the EndpointSlices of a Service."""
         return tuple(self._slices.get(service, {}).values())
 
     def _file_slice(self, key: str, slice_: EndpointSlice | None) -> set[str]:

@@ -22,7 +22,7 @@ NAMED = 8  # ports that one line names
 
 
 def unoffered(service: Service, index: int, family: IPFamily, slices: Collection[EndpointSlice]) -> Iterator[Problem]:
-    """Say why none of the endpoints that are there can serve a port. Asked only where none does."""
+    """Yield why none of the endpoints that are there can serve a port. Asked only where none does."""
     with_endpoints = [slice_ for slice_ in slices if slice_.endpoints]
     ports = [port for slice_ in with_endpoints if slice_.addressType == family for port in slice_.ports]
     if any(slice_.addressType == family for slice_ in with_endpoints):
@@ -34,7 +34,7 @@ def unoffered(service: Service, index: int, family: IPFamily, slices: Collection
 
 
 def unasked(service: Service, *, served: bool) -> Iterator[Problem]:
-    """Say what a Service lacks that an API server would have given it."""
+    """Yield what a Service lacks that an API server would have given it."""
     spec = service.spec
     if not served and not spec.cluster_ips:
         hint = "choose an address: only an API server does that by itself"

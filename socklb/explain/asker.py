@@ -44,7 +44,7 @@ class Asker(NamedTuple):
     devices: tuple[int, ...] = ()
 
     def address(self, like: bytes) -> bytes | None:
-        """Give its address of the same family as another one."""
+        """Return its address of the same family as another one."""
         return next((one for one in self.addresses if is_ipv4(one) == is_ipv4(like)), None)
 
 
@@ -65,7 +65,7 @@ def find(text: str, cgroup: Path) -> Asker:
 
 
 def _process(text: str, pods: Pods, cgroup: Path) -> int:
-    """Give a process of whom is meant."""
+    """Return a process of whom is meant."""
     if not text:
         return os.getpid()
     if text.isdecimal():

@@ -41,7 +41,7 @@ def destination(frontend: Frontend) -> Frontend:
 
 
 def by_hooks(tables: KernelTables, hooks: Sequence[Hook], asked: Frontend, asker: Asker, trail: Trail) -> Verdict:
-    """Say what the hook of connect() and of sendmsg() does; both do the same for a fresh socket."""
+    """Return what the hook of connect() and of sendmsg() does; both do the same for a fresh socket."""
     names = hooks_of(asked)
     trail.at = "/".join(names)
     if asked.protocol not in SOCKET_PROTOCOLS:
@@ -173,7 +173,7 @@ def found(tables: KernelTables, asked: Frontend, trail: Trail) -> Row | None:
 
 
 def own(tables: KernelTables, address: bytes, trail: Trail) -> bool:
-    """Say whether an address is this node's."""
+    """Return whether an address is this node's."""
     return in_addresses(tables, "own_addrs", address, trail)
 
 
@@ -185,7 +185,7 @@ def in_addresses(tables: KernelTables, name: str, address: bytes, trail: Trail) 
 
 
 def at_any_address(asked: Frontend) -> Frontend:
-    """Give under which frontend a NodePort is kept."""
+    """Return under which frontend a NodePort is kept."""
     return asked._replace(address=ANY4 if is_ipv4(asked.address) else ANY6)
 
 
@@ -200,7 +200,7 @@ def _key(asked: Frontend) -> str:
 
 
 def _told(row: Row) -> str:
-    """Say what stands in a row besides its key."""
+    """Return what stands in a row besides its key."""
     serving, count = row.serving, len(row.serving.backends)
     said = [
         f"{count} backend{'' if count == 1 else 's'}",
@@ -214,7 +214,7 @@ def _told(row: Row) -> str:
 
 
 def is_loopback(address: bytes) -> bool:
-    """Say whether an address is in 127.0.0.0/8, or ::1."""
+    """Return whether an address is in 127.0.0.0/8, or ::1."""
     return address.startswith(V4_PREFIX + b"\x7f") or address == LOOPBACK6
 
 

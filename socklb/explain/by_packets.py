@@ -32,7 +32,7 @@ def by_packets(
     trail: Trail,
     way_to: Callable[[bytes], Way],
 ) -> Verdict:
-    """Say what becomes of the packet. devices: the uplinks as they are; way_to: the node's routes."""
+    """Return what becomes of the packet. devices: the uplinks as they are; way_to: the node's routes."""
     trail.at = "packet path"
     if not tables.packets:
         trail.step("-", "-", "no packet path in eBPF is on this node")

@@ -34,7 +34,7 @@ def handed_on(
     trail: Trail,
     way_to: Callable[[bytes], Way],
 ) -> str:
-    """Say what becomes of the packet behind the verdict. way_to: the node's routes."""
+    """Return what becomes of the packet behind the verdict. way_to: the node's routes."""
     if verdict.outcome not in (PASSED, TRANSLATED):
         return NOWHERE
     if asker.here:
@@ -64,7 +64,7 @@ class _Path:
         self._come_by = set(_with_bridges(asker))
 
     def way(self, address: bytes) -> str:
-        """Say how a packet to an address goes on."""
+        """Return how a packet to an address goes on."""
         way = self._way_to(address)
         if way.stays or not way.device:
             return "the node's stack has it" if way.stays else "there is no route, which the node's stack says"
@@ -83,7 +83,7 @@ class _Path:
 
 
 def _with_bridges(asker: Asker) -> Iterator[int]:
-    """Give the devices by which an asker's packets come, and the bridges that those are ports of."""
+    """Yield the devices by which an asker's packets come, and the bridges that those are ports of."""
     masters = {one.ifindex: one.master for one in rtnetlink.read().devices} if asker.devices else {}
     for device in asker.devices:
         yield from (device, masters.get(device, 0))

@@ -33,7 +33,7 @@ def _refusal(asked: Frontend, verdict: Verdict) -> str:
 
 
 def _why(asked: Frontend, verdict: Verdict, service: str, wanted: Desired | None) -> str:
-    """Give the reason, as the Service's objects explain it where they do."""
+    """Return the reason, as the Service's objects explain it where they do."""
     if not verdict.why.startswith("nobody serves it"):
         whose = [service] if service and "no Service" not in verdict.why else wanted.sole if wanted else []
         return verdict.why + (f" (Service {', '.join(whose)})" if whose else "")

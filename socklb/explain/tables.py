@@ -74,7 +74,7 @@ class KernelTables:
         self._opened.close()
 
     def frontend(self, frontend: Frontend) -> Row | None:
-        """Give the row of a frontend, if it is that one's."""
+        """Return the row of a frontend, if it is that one's."""
         found = self._frontends.find(key := layout.pack_frontend(frontend))
         if found is None:
             return None
@@ -86,16 +86,16 @@ class KernelTables:
         return Row(number, base, serving)
 
     def may_be_ours(self, address: bytes) -> bool:
-        """Say whether the bit of an address is set."""
+        """Return whether the bit of an address is set."""
         bit = layout.filter_bit(address)
         return bool(self._filter.word(bit // 64, 0) >> bit % 64 & 1)
 
     def has(self, table: str, address: bytes) -> bool:
-        """Say whether an address is in one of the tables of addresses."""
+        """Return whether an address is in one of the tables of addresses."""
         return self._addresses[table].find(address) is not None
 
     def left_out_since(self, cgroup: int) -> int | None:
-        """Say since when (Unix time) a cgroup is left out; None: it is not."""
+        """Return since when (Unix time) a cgroup is left out; None: it is not."""
         with closing(HashTable(self._maps, "left_out", layout.CGROUP_ID.size, layout.SINCE.size)) as table:
             found = table.find(layout.CGROUP_ID.pack(cgroup))
         return None if found is None else int(layout.SINCE.unpack(found)[0])
@@ -112,7 +112,7 @@ class KernelTables:
         return Kernel() if link is None else _facts_of(int(link.prog_id))
 
     def given_last(self, network: int, row: int) -> Last | None:
-        """Say whom the sockets of a network namespace were given last at the frontend of a row."""
+        """Return whom the sockets of a network namespace were given last at the frontend of a row."""
         with closing(HashTable(self._maps, "affinity", layout.CLIENT.size, layout.AFFINE.size)) as affinity:
             found = affinity.find(client := layout.CLIENT.pack(network, row))
         if found is None:
@@ -123,21 +123,21 @@ class KernelTables:
         return Last(Backend(address, socket.ntohs(port)), (time.monotonic_ns() - seen) / 1e9)
 
     def networks_of(self, address: bytes) -> int:
-        """Give the flags of the networks that an address lies in."""
+        """Return the flags of the networks that an address lies in."""
         found = self._networks.find(layout.NETWORK.pack(EXACT, address))
         return int(layout.NETWORK_FLAGS.unpack(found)[0]) if found else 0
 
     def may_ask(self, row: int, client: bytes) -> bool:
-        """Say whether a client is in one of the source ranges of a row."""
+        """Return whether a client is in one of the source ranges of a row."""
         bits = 8 * layout.ROW_INDEX.size + EXACT
         return self._ranges.find(layout.SOURCE_RANGE.pack(bits, row, client)) is not None
 
     def serves_pods_at(self, ifindex: int) -> bool:
-        """Say whether packets of pods are served at a device."""
+        """Return whether packets of pods are served at a device."""
         return self.packets and self._pod_devices.find(tc.IFINDEX.pack(ifindex)) is not None
 
     def handed_on_at(self, ifindex: int) -> int | None:
-        """Say how host routing hands packets on at a device: TO_NEIGHBOUR or INTO_POD; None: not at all."""
+        """Return how host routing hands packets on at a device: TO_NEIGHBOUR or INTO_POD; None: not at all."""
         found = self._ways.find(tc.IFINDEX.pack(ifindex)) if self.packets else None
         return found[0] if found else None
 

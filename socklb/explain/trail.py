@@ -48,5 +48,5 @@ class Trail:
         self.steps.append(Step(self.at, table, key, value))
 
     def end(self, outcome: str, why: str, backends: Sequence[Backend] = (), chosen: str = "") -> Verdict:
-        """Give the verdict of the program that is at work."""
+        """Return the verdict of the program that is at work."""
         return Verdict(outcome, self.at, why, tuple(backends), chosen)

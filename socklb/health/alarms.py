@@ -45,7 +45,7 @@ NAMES = (
 
 
 def alarms(report: Report) -> list[AlarmFacts]:
-    """Give the alarms that stand."""
+    """Return the alarms that stand."""
     return [
         *_of_tables(report.maps),
         *_of_room(report.services),

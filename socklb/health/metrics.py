@@ -41,13 +41,13 @@ class Metrics(Collector):
         self._one_at_a_time = threading.Lock()
 
     def answer(self, _path: str, accept: str) -> Answer:
-        """Give all metrics in the format that the client accepts."""
+        """Return all metrics in the format that the client accepts."""
         encode, content_type = choose_encoder(accept)
         with self._one_at_a_time:
             return Answer(200, encode(self._registry), content_type)
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics as they are now."""
+        """Yield the metrics as they are now."""
         report = self._report()
         yield InfoMetricFamily("socklb_agent", "The agent's version.", {"version": __version__})
         yield from _of_progress(self._progress)

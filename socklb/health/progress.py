@@ -88,7 +88,7 @@ class Progress:
 
 
 def _triggers(changes: Iterable[Change]) -> Iterable[float]:
-    """Give the moments of the changes that EndpointSlices tell of; what cannot be read is left out."""
+    """Yield the moments of the changes that EndpointSlices tell of; what cannot be read is left out."""
     for change in changes:
         if isinstance(change.object, EndpointSlice):
             try:

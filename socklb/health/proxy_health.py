@@ -40,14 +40,14 @@ def by_path(pages: Mapping[str, Respond]) -> Respond:
 
 
 def stuck(report: Report) -> list[str]:
-    """Say what of the agent itself is wrong; nothing if it lives."""
+    """Return what of the agent itself is wrong; nothing if it lives."""
     found = [] if report.synced else ["not in sync yet"]
     found += ["a change waits to be applied"] if report.late else []
     return found + [f"{one.name}: {one.error or 'it is gone'}" for one in report.running if not one.alive]
 
 
 def not_serving(report: Report) -> list[str]:
-    """Say why this node does not serve, or not as it should; nothing if it does."""
+    """Return why this node does not serve, or not as it should; nothing if it does."""
     found = stuck(report)
     if report.synced and report.lacking:
         found.append(f"hooks that are not attached: {', '.join(report.lacking)}")
@@ -59,12 +59,12 @@ def not_serving(report: Report) -> list[str]:
 
 
 def livez(report: Report, progress: Progress) -> Answer:
-    """Say whether the agent is in sync, whole, and gets its changes applied."""
+    """Return whether the agent is in sync, whole, and gets its changes applied."""
     return _health(stuck(report), progress, {})
 
 
 def healthz(report: Report, progress: Progress) -> Answer:
-    """Say whether this node may be sent new connections."""
+    """Return whether this node may be sent new connections."""
     reasons = not_serving(report)
     reasons += [] if report.eligible else ["this node is about to go"]
     return _health(reasons, progress, {"nodeEligible": report.eligible})

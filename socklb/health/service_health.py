@@ -35,7 +35,7 @@ class HealthCheck(NamedTuple):
 
 
 def health_check(service: Service, slices: Iterable[EndpointSlice], node: str) -> HealthCheck | None:
-    """Give what a Service wants to be said of it on a node; None if nothing. Pure."""
+    """Return what a Service wants to be said of it on a node; None if nothing. Pure."""
     spec, metadata = service.spec, service.metadata
     if spec.type != "LoadBalancer" or spec.externalTrafficPolicy != "Local" or not spec.healthCheckNodePort:
         return None

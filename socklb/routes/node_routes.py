@@ -187,7 +187,7 @@ def _told(destination: str, found: Route | None) -> str:
 
 
 def pod_routes(node: Node) -> dict[str, str]:
-    """Give a node's pod networks, each by way of the node's first internal address of the same family."""
+    """Return a node's pod networks, each by way of the node's first internal address of the same family."""
     internal = [parse_address(one.address) for one in node.status.addresses if one.type == "InternalIP"]
     gateways = {is_ipv4(address): address_text(address) for address in reversed(internal)}
     networks = [Network.parse(cidr) for cidr in node.spec.podCIDRs]
@@ -197,7 +197,7 @@ def pod_routes(node: Node) -> dict[str, str]:
 def changes(
     wanted: Mapping[str, str], there: Mapping[str, Route], *, prune: bool, ours: Collection[str] = ()
 ) -> list[str]:
-    """Give the commands of `ip -batch` that lead from what is there to what is wanted.
+    """Return the commands of `ip -batch` that lead from what is there to what is wanted.
 
     `ours`: destinations that had our route, whoever has put another in its place.
     """
@@ -247,7 +247,7 @@ def _routes() -> Iterator[tuple[str, Route, int]]:
 
 
 def _missing(wanted: Mapping[str, str], there: Mapping[str, Route]) -> Iterable[str]:
-    """Say which pods cannot be reached, and why."""
+    """Yield which pods cannot be reached, and why."""
     for destination, gateway in wanted.items():
         route = there.get(destination)
         if route is None:

@@ -57,7 +57,7 @@ class PodNetworks:
                 self.refused[claim.node] = reasons
 
     def _take(self, network: Network, node: str) -> str:
-        """Give a network to a Node, or the reason why not."""
+        """Return a network to a Node, or the reason why not."""
         if not any(one.bits <= network.bits and one.has(network.address) for one in self._allowed):
             return f"{network} is not within pod_cidrs ({', '.join(map(str, self._allowed))})"
         overlap = self._overlapping(network)
@@ -71,7 +71,7 @@ class PodNetworks:
         return ""
 
     def _overlapping(self, network: Network) -> Network | None:
-        """Give the network of `held` that has an address in common; of two networks one is within the other then."""
+        """Return the network of `held` that has an address in common; of two networks one is within the other then."""
         place = bisect_left(self._order, network)
         for other in self._order[max(0, place - 1) : place + 1]:  # no two overlap: only neighbours can
             wide, narrow = sorted((network, other), key=lambda one: one.bits)

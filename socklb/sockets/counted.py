@@ -51,7 +51,7 @@ class Counted:
         self._gone: dict[Led, float] = {}  # since when
 
     def read(self) -> list[Row]:
-        """Give them, a Service after the other."""
+        """Return them, a Service after the other."""
         if not self._wanted:
             return []
         ever = self._ever()

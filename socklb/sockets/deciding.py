@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
     since: float = 0.0  # seconds since 1970
 
     def passes(self, decision: Decision) -> bool:
-        """Say whether a decision may be wanted, by what it says itself."""
+        """Return whether a decision may be wanted, by what it says itself."""
         return (
             (not self.verdicts or decision.verdict in self.verdicts)
             and (not self.hooks or decision.hook in self.hooks or decision.hook[:-1] in self.hooks)
@@ -91,7 +91,7 @@ class Rows:
         self._nested = Path("/proc/self/ns/pid").stat().st_ino != FIRST_PID_NAMESPACE
 
     def of(self, decision: Decision) -> Row | None:
-        """Give the row of a decision, or None if it is not wanted."""
+        """Return the row of a decision, or None if it is not wanted."""
         if not self._wanted.passes(decision):
             return None
         service, pod = self._service(decision), self._pod(decision.cgroup)
@@ -136,7 +136,7 @@ class Rows:
         return found or Pod()
 
     def _pid(self, decision: Decision, pod: Pod) -> int | None:
-        """Give the process by our own numbers: those of a node in a container are not those that the kernel tells."""
+        """Return the process by our own numbers: those of a node in a container are not those that the kernel tells."""
         if not self._nested:
             return decision.pid
         return _only_one(self._cgroup / pod.cgroup.lstrip("/"), decision.command, decision.pid) if pod.cgroup else None
@@ -144,7 +144,7 @@ class Rows:
 
 @lru_cache(maxsize=1024)
 def _only_one(cgroup: Path, name: str, _: int) -> int | None:
-    """Give the one process in a cgroup that is called so; None if it is not the only one, or ended."""
+    """Return the one process in a cgroup that is called so; None if it is not the only one, or ended."""
     try:
         pids = [int(pid) for pid in (cgroup / "cgroup.procs").read_text().split()]
     except OSError:

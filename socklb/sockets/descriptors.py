@@ -41,7 +41,7 @@ class Holder(NamedTuple):
 
 
 def holders() -> dict[int, list[Holder]]:
-    """Give who has which socket open, by the socket's inode."""
+    """Return who has which socket open, by the socket's inode."""
     found: defaultdict[int, list[Holder]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -62,7 +62,7 @@ def _add(pid: int, found: defaultdict[int, list[Holder]]) -> None:
 
 
 def command(pid: int) -> str:
-    """Give the name of a process; empty if it ended."""
+    """Return the name of a process; empty if it ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except OSError:
@@ -82,7 +82,7 @@ class Pidfds:
         self._open.clear()
 
     def take(self, holder: Holder) -> int:
-        """Give a descriptor of our own for what the holder has open.
+        """Return a descriptor of our own for what the holder has open.
 
         Raises:
             OSError: the process ended or closed it, or we may not.
@@ -138,7 +138,7 @@ def _is_connected(theirs: socket.socket) -> bool:
 
 
 def _network_of(theirs: socket.socket) -> int:
-    """Give the number of a socket's network namespace; 0 where we may not ask."""
+    """Return the number of a socket's network namespace; 0 where we may not ask."""
     try:
         descriptor = fcntl.ioctl(theirs, SIOCGSKNS)
     except OSError:

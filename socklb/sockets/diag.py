@@ -76,7 +76,7 @@ class Diagnosis:
         self._netlink.close()
 
     def sockets(self, protocol: int, *, storage: int | None = None) -> Iterator[Live]:
-        """Give the sockets of a protocol in both families, with what the kernel keeps with them in a map."""
+        """Yield the sockets of a protocol in both families, with what the kernel keeps with them in a map."""
         wanted = b""
         if protocol > 0xFF:
             wanted += _attribute(ASK_PROTOCOL, struct.pack("=I", protocol))

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 def listing(maps: Path, cgroup: Path) -> list[Found]:
-    """Give an entry for each socket and Service, in the order in which the kernel numbered the sockets."""
+    """Return an entry for each socket and Service, in the order in which the kernel numbered the sockets."""
     with closing(Records(maps)) as records:
         places = networks()
         listed = live_sockets(records, places)
@@ -56,7 +56,7 @@ def listing(maps: Path, cgroup: Path) -> list[Found]:
 
 
 def live_sockets(records: Records, places: list[Network], protocols: tuple[int, ...] = ()) -> dict[int, Live]:
-    """Give the sockets that the kernel lists in these network namespaces, by cookie."""
+    """Return the sockets that the kernel lists in these network namespaces, by cookie."""
     spilled = records.spilled
     wanted = protocols or (*((IPPROTO_MPTCP,) if spilled else ()), socket.IPPROTO_TCP, socket.IPPROTO_UDP)
     storage = records.storage.fd if spilled else None
@@ -72,14 +72,14 @@ Recorded = tuple[Live, tuple[Record, ...]]
 
 
 def recorded(listed: dict[int, Live], slots: dict[int, Record]) -> Iterator[tuple[int, Recorded]]:
-    """Give those that have records, with their cookie."""
+    """Yield those that have records, with their cookie."""
     for cookie, live in listed.items():
         if known_as := _known_as(live, slots.get(cookie), live.records):
             yield cookie, (live, known_as)
 
 
 def _known_as(live: Live, slot: Record | None, more: tuple[Record, ...]) -> tuple[Record, ...]:
-    """Give the newest record about each Service; a connected socket has one. One that its process closed has none."""
+    """Return the newest record about each Service; a connected socket has one. One that its process closed has none."""
     if not live.inode:
         return ()
     by_asked: dict[Backend, Record] = {}

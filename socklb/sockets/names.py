@@ -61,7 +61,7 @@ class Names:
         self._conditions: dict[str, dict[str, str]] = {}
 
     def target(self, asked: Backend, protocol: int) -> Target:
-        """Give where a socket was led from what it asked for."""
+        """Return where a socket was led from what it asked for."""
         for frontend in self._frontends(asked, protocol):
             serving, service = self._served.get(frontend), self._services.get(frontend_text(frontend))
             if serving is not None or service is not None:
@@ -69,7 +69,7 @@ class Names:
         return Target(None, None)
 
     def of_address(self, address: bytes) -> str | None:
-        """Give whose an address is, whatever the port; NodePorts have none."""
+        """Return whose an address is, whatever the port; NodePorts have none."""
         return None if address in (ANY4, ANY6) else self._by_address.get(address_text(address))
 
     def learn(self, services: Iterable[str]) -> None:
@@ -79,7 +79,7 @@ class Names:
             self._conditions.update(control_socket.ask(Path(self._config.socket), f"endpoints {' '.join(some)}") or {})
 
     def state(self, target: Target, given: Backend) -> str:
-        """Say what has become of a backend."""
+        """Return what has become of a backend."""
         serves = target.serving is not None and given in target.serving.backends
         said = self._conditions.get(target.service or "", {}).get(endpoint_text(given))
         if said in (None, READY):
@@ -87,7 +87,7 @@ class Names:
         return said or GONE
 
     def _frontends(self, asked: Backend, protocol: int) -> Iterator[Frontend]:
-        """Give the frontends that may have led there: the address' own, then the NodePort."""
+        """Yield the frontends that may have led there: the address' own, then the NodePort."""
         kind = socket.IPPROTO_UDP if protocol == socket.IPPROTO_UDP else socket.IPPROTO_TCP
         yield Frontend(asked.address, asked.port, kind)
         if asked.address in self._nodes or is_loopback(asked.address):
@@ -95,6 +95,6 @@ class Names:
 
 
 def _node_addresses(maps: Path) -> frozenset[bytes]:
-    """Give the addresses where NodePorts are: the unspecified ones, and those of nodes."""
+    """Return the addresses where NodePorts are: the unspecified ones, and those of nodes."""
     with closing(HashTable(maps, "node_addrs", 16, 1)) as table:
         return frozenset({ANY4, ANY6, *(address for address, _ in table.items())})

@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
 
 def networks() -> list[Network]:
-    """Give every one that a process is in, or that has a name."""
+    """Return every one that a process is in, or that has a name."""
     found = {network.number: network for network in _of_processes()}
     found.update((network.number, network) for network in _named())
     return list(found.values())

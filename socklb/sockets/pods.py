@@ -50,12 +50,12 @@ class Pods:
 
     @cache  # noqa: B019 - lives as long as one look
     def by_cgroup(self, id_: int) -> Pod | None:
-        """Give whose a cgroup is; None: there is none (any more) at or below the node's."""
+        """Return whose a cgroup is; None: there is none (any more) at or below the node's."""
         path = self._paths.get(id_)
         return None if path is None else self.of_path(path)
 
     def find(self, text: str) -> list[Pod]:
-        """Give the cgroups of a pod, by [NAMESPACE/]NAME or UID, or one by its path below the node's."""
+        """Return the cgroups of a pod, by [NAMESPACE/]NAME or UID, or one by its path below the node's."""
         found = map(self.of_path, self._paths.values())
         return [
             pod for pod in found if text in (pod.name, pod.name.rpartition("/")[2], pod.uid, pod.cgroup.lstrip("/"))
@@ -67,7 +67,7 @@ class Pods:
         return next(map(self.of_path, found), None)
 
     def of_process(self, pid: int) -> Pod | None:
-        """Give whose a process is, by its cgroup."""
+        """Return whose a process is, by its cgroup."""
         root = self._node.resolve()
         try:
             text = Path(f"/proc/{pid}/cgroup").read_text()
@@ -81,21 +81,21 @@ class Pods:
         return None
 
     def above(self, pod: Pod) -> Iterator[tuple[int, str]]:
-        """Give id and path of each cgroup from just below the node's down to one."""
+        """Yield id and path of each cgroup from just below the node's down to one."""
         names = [name for name in pod.cgroup.split("/") if name]
         for path in accumulate(names, lambda above, name: f"{above}/{name}"):
             with suppress(OSError):  # gone
                 yield (self._node / path).stat().st_ino, f"/{path}"
 
     def of_path(self, path: str) -> Pod:
-        """Give whose a cgroup is, by its path below the node's."""
+        """Return whose a cgroup is, by its path below the node's."""
         uid, container = UID.search(path), CONTAINER.search(path)
         known = uid.group(1).replace("_", "-") if uid else ""
         return Pod(path, known, container.group(1) if container else "", self._names.get(known, ""))
 
 
 def below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
-    """Give id and path of a cgroup and of all below: the id is the folder's inode."""
+    """Yield id and path of a cgroup and of all below: the id is the folder's inode."""
     try:
         yield folder.stat().st_ino, path
         with os.scandir(folder) as entries:
@@ -107,7 +107,7 @@ def below(folder: Path, path: str) -> Iterator[tuple[int, str]]:
 
 
 def _has(cgroup: Path, pid: int) -> bool:
-    """Say whether a process is in a cgroup: the same path may lead to others, from wherever it is counted."""
+    """Return whether a process is in a cgroup: the same path may lead to others, from wherever it is counted."""
     try:
         return str(pid) in (cgroup / "cgroup.procs").read_text().split()
     except OSError:

@@ -52,14 +52,14 @@ class Records:
         return dump.bookkeeping(self._maps).spilled > 0
 
     def slots(self) -> dict[int, Record]:
-        """Give the record in each slot that is taken."""
+        """Return the record in each slot that is taken."""
         table = self._slots
         if table is None:
             return {}
         return self._read(table, (index for index, cookie in enumerate(table.column(0)) if cookie))
 
     def counted(self) -> Counter[Record]:
-        """Give how many sockets have the same record, of those that have a slot."""
+        """Return how many sockets have the same record, of those that have a slot."""
         table = self._slots
         if table is None:
             return Counter()
@@ -72,14 +72,14 @@ class Records:
         return found
 
     def asked_for(self, addresses: Iterable[bytes]) -> dict[int, Record]:
-        """Give those of them whose sockets asked for one of these addresses, or for one that ends as they do."""
+        """Return those of them whose sockets asked for one of these addresses, or for one that ends as they do."""
         table, ends = self._slots, {int.from_bytes(address[8:], sys.byteorder) for address in addresses}
         if table is None:
             return {}
         return self._read(table, (index for index, end in enumerate(table.column(END_OF_ASKED)) if end in ends))
 
     def newest(self, any_socket: socket.socket) -> Record | None:
-        """Give what a socket of which we have a descriptor was given last."""
+        """Return what a socket of which we have a descriptor was given last."""
         cookie, table = cookie_of(any_socket), self._slots
         if table is not None:
             found, raw = self._slot(table, cookie & (table.capacity - 1))
@@ -88,12 +88,12 @@ class Records:
         return next(iter(self.of_socket(any_socket.fileno())), None)
 
     def has_slot(self, cookie: int) -> bool:
-        """Say whether a socket still has its slot."""
+        """Return whether a socket still has its slot."""
         table = self._slots
         return table is not None and table.word(cookie & (table.capacity - 1), 0) == cookie
 
     def of_socket(self, descriptor: int) -> tuple[Record, ...]:
-        """Give what the kernel keeps with a socket of which we have a descriptor."""
+        """Return what the kernel keeps with a socket of which we have a descriptor."""
         value = ct.create_string_buffer(layout.MORE_PEERS.size)
         key = ct.c_int(descriptor)
         try:

@@ -39,14 +39,14 @@ class Served:
         self._known.clear()
 
     def backends(self, asked: Backend, protocol: int) -> frozenset[Backend]:
-        """Give who serves an address and port: its own frontend, else the NodePort."""
+        """Return who serves an address and port: its own frontend, else the NodePort."""
         frontend = Frontend(asked.address, asked.port, protocol)
         if frontend not in self._known:
             self._known[frontend] = self._read(frontend)
         return self._known[frontend]
 
     def frontend(self, asked: Backend, protocol: int) -> Frontend | None:
-        """Give the frontend by which an address and port is led: its own, else the NodePort."""
+        """Return the frontend by which an address and port is led: its own, else the NodePort."""
         found = self._find(Frontend(asked.address, asked.port, protocol))
         return found and found[0]
 

@@ -57,7 +57,7 @@ class Watching:
         self._socket.close()
 
     def __iter__(self) -> Iterator[tuple[Iterator[Decision], int]]:
-        """Give what is told as it is told, for as long as somebody reads our standard output.
+        """Yield what is told as it is told, for as long as somebody reads our standard output.
 
         Raises:
             SocklbError: the agent ended.

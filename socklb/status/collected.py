@@ -34,7 +34,7 @@ OTHER_VERSION = (
 
 
 def without_agent(config: Config) -> Report:
-    """Give what can be read back of a node that no agent looks after."""
+    """Return what can be read back of a node that no agent looks after."""
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
     frontends = dump.read_frontends(pins.maps) if pins.exist() else {}
     fills = dump.fill(pins.maps, frontends) if pins.exist() else []
@@ -66,7 +66,7 @@ def _other_versions(pins: Pins) -> list[str]:
 
 
 def _left_out(pins: Pins, cgroup: Path) -> list[report.LeftOutFacts]:
-    """Say what the last agent left out, as far as it is there."""
+    """Return what the last agent left out, as far as it is there."""
     since = left_out.read(pins.maps)
     pods = Pods(cgroup) if since else None
     found = ((pods and pods.by_cgroup(id_), when) for id_, when in since.items())
@@ -93,7 +93,7 @@ class Listing(NamedTuple):
 
 
 def services(config: Config, namespace: str = "", name: str = "") -> Listing:
-    """Give the frontends of these Services: which are served, by what and by whom, as the kernel shows it."""
+    """Return the frontends of these Services: which are served, by what and by whom, as the kernel shows it."""
     pins = Pins(Path(config.bpffs))
     held = dump.read_frontends(pins.maps).items()
     served = {frontend_text(f): (f, serving) for f, serving in held if not f.scope}
@@ -136,7 +136,7 @@ def _paths(
     packets: report.PacketFacts,
     attached: list[report.HookFacts],
 ) -> list[str]:
-    """Give the paths that lead to a frontend of the tables: those that are there."""
+    """Return the paths that lead to a frontend of the tables: those that are there."""
     datagrams = frontend.protocol == socket.IPPROTO_UDP
     by_sockets = serves_sockets(attached, ipv4=is_ipv4(frontend.address), datagrams=datagrams)
     paths = ["socket"] if by_sockets and not packets_only else []
@@ -148,7 +148,7 @@ def _unnamed(
     packets: report.PacketFacts,
     attached: list[report.HookFacts],
 ) -> list[Row]:
-    """Give what the kernel holds and nobody can name."""
+    """Return what the kernel holds and nobody can name."""
     return [
         {
             "service": None,
@@ -162,7 +162,7 @@ def _unnamed(
 
 
 def find_cgroup(config: Config) -> Path:
-    """Give the cgroup that the hooks belong on.
+    """Return the cgroup that the hooks belong on.
 
     Raises:
         SocklbError: no cgroup-v2 hierarchy is mounted.

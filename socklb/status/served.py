@@ -12,7 +12,7 @@ OUTSIDE = "NodePort, externalIPs, LoadBalancer"
 
 
 def served_by(report: Report) -> list[tuple[str, str, str]]:
-    """Give a line a way: which types and clients, which protocols, by what; tests/cluster prove each."""
+    """Return a line a way: which types and clients, which protocols, by what; tests/cluster prove each."""
     sockets, packets = by_sockets(report), by_packets(report)
     if not report.pod_sockets:
         sockets += "; sockets of pods: as on the packet"
@@ -25,7 +25,7 @@ def served_by(report: Report) -> list[tuple[str, str, str]]:
 
 
 def goes_on(report: Report) -> str:
-    """Say what is served while no agent runs."""
+    """Return what is served while no agent runs."""
     effective = {hook.name for hook in report.hooks if hook.effective} & {*CONNECT, *SENDMSG}
     path = report.packet_path
     ways = [("sockets", len(effective) == len((*CONNECT, *SENDMSG)), bool(effective))]
@@ -40,14 +40,14 @@ def goes_on(report: Report) -> str:
 
 
 def serves_sockets(hooks: Iterable[HookFacts], *, ipv4: bool, datagrams: bool) -> bool:
-    """Say whether the hooks that are effective serve sockets of one family that connect, or send datagrams."""
+    """Return whether the hooks that are effective serve sockets of one family that connect, or send datagrams."""
     effective = {hook.name for hook in hooks if hook.effective}
     needed = (*CONNECT, *SENDMSG) if datagrams else CONNECT
     return effective.issuperset(name for name in needed if name.endswith("4") == ipv4)
 
 
 def by_sockets(report: Report) -> str:
-    """Say what of the socket hooks serves: those that are attached and effective."""
+    """Return what of the socket hooks serves: those that are attached and effective."""
     effective = {hook.name for hook in report.hooks if hook.effective}
     ways = [name for name, hooks in (("connect", CONNECT), ("sendmsg", SENDMSG)) if effective.issuperset(hooks)]
     missing = [hook.name for hook in report.hooks if not hook.effective and hook.name in (*CONNECT, *SENDMSG)]
@@ -58,13 +58,13 @@ def by_sockets(report: Report) -> str:
 
 
 def packets_by(path: PacketFacts) -> str:
-    """Say what serves packets."""
+    """Return what serves packets."""
     past = ", past netfilter (host routing)" if path.host_routing else ""
     return f"eBPF at {', '.join(device.name for device in path.devices if not device.of_pods) or 'no device'}{past}"
 
 
 def by_packets(report: Report) -> str:
-    """Say whether packets are served."""
+    """Return whether packets are served."""
     path = report.packet_path
     if not path.enabled:
         return "not by socklb: packet_path is false"

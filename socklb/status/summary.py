@@ -29,7 +29,7 @@ OWN = "the node's own processes"  # whom programs at lo are for
 
 
 def text(found: Report, *, verbose: bool = False) -> str:
-    """Give the lines."""
+    """Return the lines."""
     return "\n".join([*_summary(found), *(_details(found) if verbose else ())])
 
 
@@ -86,7 +86,7 @@ def _outage(source: SourceFacts) -> str:
 
 
 def _connect(connect: ConnectFacts) -> str:
-    """Say what became of the agent's own connect."""
+    """Return what became of the agent's own connect."""
     if connect.at is None:
         return "not tried yet: the hooks are to be attached first"
     states = {None: "cannot be tried", True: "translated by the hooks, tried", False: "NOT TRANSLATED"}
@@ -96,7 +96,7 @@ def _connect(connect: ConnectFacts) -> str:
 
 
 def packet_path(path: PacketFacts) -> str:
-    """Say how the packet path is."""
+    """Return how the packet path is."""
     if not path.enabled:
         return "not by socklb: packet_path is false"
     states = {None: "cannot be asked", True: "there and whole", False: "DAMAGED" if path.there else "NOT THERE"}

@@ -59,17 +59,17 @@ class Clsact:
         self._programs, self._devices = programs, devices
 
     def there(self) -> set[Place]:
-        """Give where a filter of ours is."""
+        """Return where a filter of ours is."""
         everywhere = (Place(program, ifindex) for ifindex in self._devices() for program in INGRESS)
         return {place for place in everywhere if self.runs(place)}
 
     def runs(self, place: Place) -> bool:
-        """Say whether a program of that name is there: of whichever version of us."""
+        """Return whether a program of that name is there: of whichever version of us."""
         found = program_at(place)
         return found is not None and libbpf.program_name(found) == place.program
 
     def wrong(self, place: Place) -> str:
-        """Say what is not as it should be there."""
+        """Return what is not as it should be there."""
         found = program_at(place)
         if found is None:
             return "not attached"
@@ -110,7 +110,7 @@ def _make_room(place: Place) -> None:
 
 
 def program_at(place: Place) -> int | None:
-    """Give the number of the program at our priority and handle."""
+    """Return the number of the program at our priority and handle."""
     options = _options()
     try:
         libbpf.call(f"look for {_text(place)}", "bpf_tc_query", ct.byref(_hook(place)), ct.byref(options))
@@ -137,7 +137,7 @@ def filters_of(ifindex: int) -> Iterator[str]:
 
 
 def _filters(ifindex: int, point: int) -> bool:
-    """Say whether a device has filters there."""
+    """Return whether a device has filters there."""
     return any(True for _ in exchange(NETLINK_ROUTE, GET_FILTER, DUMP, TCMSG.pack(0, ifindex, 0, PARENTS[point], 0)))
 
 

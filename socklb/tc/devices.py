@@ -36,7 +36,7 @@ class Uplink(NamedTuple):
 def uplinks(
     found: Found, own: Collection[bytes], patterns: Sequence[str], pods: Sequence[Network] = ()
 ) -> list[Uplink]:
-    """Give the devices that packets are translated at. `own`: the node's addresses, as the cluster knows them."""
+    """Return the devices that packets are translated at. `own`: the node's addresses, as the cluster knows them."""
     return [
         Uplink(device.ifindex, device.name, *(_source(device, found, own, ipv4=ipv4) for ipv4 in (True, False)))
         for device in _chosen(found, own, patterns, pods)
@@ -50,12 +50,12 @@ def refused(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> li
 
 
 def unmatched(found: Found, patterns: Sequence[str]) -> list[str]:
-    """Give the patterns that no device has."""
+    """Return the patterns that no device has."""
     return [text for text in patterns if not any(fnmatchcase(device.name, text) for device in found.devices)]
 
 
 def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]) -> dict[int, int]:
-    """Give the devices that packets are routed by to pods of this node, and how one is handed on there.
+    """Return the devices that packets are routed by to pods of this node, and how one is handed on there.
 
     A route leads there into a network of pods, and no gateway is behind it: to one pod's veth, or to a bridge of them.
     """
@@ -69,12 +69,12 @@ def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]
 
 
 def without_ethernet(found: Found) -> set[int]:
-    """Give the devices whose packets begin with the IP header."""
+    """Return the devices whose packets begin with the IP header."""
     return {device.ifindex for device in found.devices if device.type in IP_ALONE}
 
 
 def lead_everywhere(found: Found, own: Collection[bytes], uplinks: Collection[int]) -> bool:
-    """Say whether what goes to any address leaves by an uplink, in each family that the node has an address of.
+    """Return whether what goes to any address leaves by an uplink, in each family that the node has an address of.
 
     A packet to a Service for which there is no route comes to no device but the client's.
     """
@@ -83,7 +83,7 @@ def lead_everywhere(found: Found, own: Collection[bytes], uplinks: Collection[in
 
 
 def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
-    """Give the devices that lead to pods: made ones by which there is a route without a gateway, and no uplinks.
+    """Return the devices that lead to pods: made ones by which there is a route without a gateway, and no uplinks.
 
     Of a bridge its ports, for frames between those never leave it.
     """
@@ -95,7 +95,7 @@ def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
 
 
 def _before_pods(found: Found, pods: Sequence[Network]) -> set[int]:
-    """Give the devices by which a route leads into a network of pods, with no gateway."""
+    """Return the devices by which a route leads into a network of pods, with no gateway."""
     hops = (hop for hop in found.hops if hop.to and not hop.gateway)
     return {hop.device for hop in hops if any(net.has(hop.to) and net.bits <= hop.bits for net in pods)}
 
@@ -116,7 +116,7 @@ def _chosen(
 
 
 def _source(device: Device, found: Found, own: Collection[bytes], *, ipv4: bool) -> bytes:
-    """Give the address to send from: the node's own if the device has it, else the device's first, else the node's."""
+    """Return the address to send from: the node's own if the device has it, else the device's first or the node's."""
     alike = [one for one in found.addresses if is_ipv4(one.address) == ipv4]
     here = [one.address for one in alike if one.device == device.ifindex]
     owned = [one.address for one in alike if one.address in own]

@@ -37,11 +37,11 @@ class Unhooked:
         return 0
 
     def fileno(self) -> int:
-        """Give a descriptor that is readable while there are events."""
+        """Return a descriptor that is readable while there are events."""
         return int(libbpf.library().ring_buffer__epoll_fd(self._ring))
 
     def read(self) -> list[Event]:
-        """Give the events that came since the last call; a pod that asks again is in it again."""
+        """Return the events that came since the last call; a pod that asks again is in it again."""
         libbpf.call("read ring buffer", "ring_buffer__consume", self._ring)
         found, self._found = self._found, []
         return found

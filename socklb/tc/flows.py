@@ -43,7 +43,7 @@ class Shown(NamedTuple):
 
 
 def flows(pins: Pins) -> Iterator[Shown]:
-    """Give all of them; none where the packet path has no table.
+    """Return all of them; none where the packet path has no table.
 
     Raises:
         SocklbError: the table is another version's.
@@ -53,7 +53,7 @@ def flows(pins: Pins) -> Iterator[Shown]:
 
 
 def live(maps: Path) -> Iterator[tuple[int, Flow]]:
-    """Give the flows as they stand in the table, with their rows.
+    """Yield the flows as they stand in the table, with their rows.
 
     Raises:
         SocklbError: the table is another version's.

@@ -40,7 +40,7 @@ class Links:
         return self._by.name
 
     def there(self) -> set[Place]:
-        """Give where something of ours is, also of an earlier agent."""
+        """Return where something of ours is, also of an earlier agent."""
         return self._by.there()
 
     def keep(self, wanted: Collection[Place]) -> list[str]:
@@ -56,7 +56,7 @@ class Links:
         return failures
 
     def lacking(self, wanted: Collection[Place]) -> dict[Place, str]:
-        """Say where a program does not run as it should, and what is wrong."""
+        """Return where a program does not run as it should, and what is wrong."""
         found = {place: self._by.wrong(place) for place in wanted}
         return {place: text for place, text in found.items() if text}
 
@@ -84,7 +84,7 @@ def remove(pins: Path) -> int:
 
 
 def devices() -> list[int]:
-    """Give the numbers of all devices of this network namespace."""
+    """Return the numbers of all devices of this network namespace."""
     return [device.ifindex for device in rtnetlink.read().devices]
 
 

@@ -31,7 +31,7 @@ WHERE = "lo, which is served where sockets are left out (bypass_pods, bypass_cgr
 
 
 def may_be_needed(config: Config) -> bool:
-    """Say whether there may be processes in the node's network that no hook sees."""
+    """Return whether there may be processes in the node's network that no hook sees."""
     if config.bypass_pods or config.bypass_cgroups:
         return True
     return bool(config.cgroup) and Path(config.cgroup) != mounts.cgroup2_root(mounts.read_mounts())
@@ -68,7 +68,7 @@ def give_back(pins: Path) -> None:
 
 
 def accepts_local() -> bool:
-    """Say whether lo believes packets from an address of the node.
+    """Return whether lo believes packets from an address of the node.
 
     Raises:
         OSError: the kernel refused.

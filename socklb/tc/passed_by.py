@@ -97,7 +97,7 @@ def _older_chains() -> Iterator[str]:
 
 
 def _has_rules(family: int, level: int, table: str, hook: int) -> bool:
-    """Say whether a chain of the older iptables has more than its policy, which stands behind its rules."""
+    """Return whether a chain of the older iptables has more than its policy, which stands behind its rules."""
     info = ct.create_string_buffer(INFO.pack(table.encode(), *[0] * 13), INFO.size)
     size = ct.c_uint32(INFO.size)
     with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:

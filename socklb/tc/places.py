@@ -32,7 +32,7 @@ class Place(NamedTuple):
 def places(
     uplinks: Iterable[int], pods: Iterable[int] = (), routed: Iterable[int] = (), l3: Collection[int] = ()
 ) -> list[Place]:
-    """Give where programs are to be, of uplinks and of devices towards pods, in the order of attachment.
+    """Return where programs are to be, of uplinks and of devices towards pods, in the order of attachment.
 
     routed: devices towards pods that have programs for host routing alone.
     l3: those of all of them without an Ethernet header.
@@ -48,15 +48,15 @@ class Attacher(Protocol):
     name: str
 
     def there(self) -> set[Place]:
-        """Give where something of ours is, also of an earlier agent."""
+        """Return where something of ours is, also of an earlier agent."""
         ...
 
     def runs(self, place: Place) -> bool:
-        """Say whether a program of ours, of whichever version, runs there."""
+        """Return whether a program of ours, of whichever version, runs there."""
         ...
 
     def wrong(self, place: Place) -> str:
-        """Say what is not as it should be there; empty: nothing."""
+        """Return what is not as it should be there; empty: nothing."""
         ...
 
     def put_back(self, place: Place) -> None:

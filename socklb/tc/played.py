@@ -37,7 +37,7 @@ class SkBuff(ct.Structure):
 
 
 def program_at(ifindex: int) -> int | None:
-    """Give a descriptor, the caller's to close, of our program that runs at an uplink."""
+    """Return a descriptor, the caller's to close, of our program that runs at an uplink."""
     if tcx.FEATURE.there():
         numbers = libbpf.query_programs(ifindex, tcx.TCX_INGRESS)[0]
         ours = next((number for number in numbers if libbpf.program_name(number) == PROGRAM), None)
@@ -47,12 +47,12 @@ def program_at(ifindex: int) -> int | None:
 
 
 def can_be(ifindex: int) -> bool:
-    """Say whether a packet can be played at a device: the kernel gives it an Ethernet header, a tunnel has none."""
+    """Return whether a packet can be played at a device: the kernel gives it an Ethernet header, a tunnel has none."""
     return ifindex not in without_ethernet(rtnetlink.read())
 
 
 def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backend | None:
-    """Give where the first packet of a TCP connection goes from there; None: it is dropped.
+    """Return where the first packet of a TCP connection goes from there; None: it is dropped.
 
     Raises:
         BpfError: the kernel did not run the program.
@@ -92,7 +92,7 @@ def problem(ifindex: int, asked: Frontend, backends: Collection[Backend]) -> str
 
 
 def syn(source: Backend, asked: Frontend) -> bytes:
-    """Give the IP packet that begins a TCP connection."""
+    """Return the IP packet that begins a TCP connection."""
     four = is_ipv4(asked.address)
     begin = 12 if four else 0
     ends = source.address[begin:] + asked.address[begin:]

@@ -127,7 +127,7 @@ class Programs:
         return max(0, counted["flows_begun"] - counted["flows_ended"])
 
     def fd(self, name: str) -> int:
-        """Give a program's descriptor, this object's to close."""
+        """Return a program's descriptor, this object's to close."""
         return self._object.program(name).fd
 
     def pin_again(self) -> str:
@@ -148,7 +148,7 @@ class Programs:
         return bool(self._run("reset", struct.pack("=QI", flow.state, row)))
 
     def counters(self) -> dict[str, int]:
-        """Give what happened to packets, over all CPUs."""
+        """Return what happened to packets, over all CPUs."""
         return {name: self._count(number) for number, name in enumerate(layout.COUNTERS)}
 
     def _count(self, number: int) -> int:
@@ -169,7 +169,7 @@ class Programs:
 
 @cache
 def _possible_cpus() -> int:
-    """Give how many values a map has that has one for each CPU."""
+    """Return how many values a map has that has one for each CPU."""
     return int(Path("/sys/devices/system/cpu/possible").read_text().strip().rpartition("-")[2].rpartition(",")[2]) + 1
 
 

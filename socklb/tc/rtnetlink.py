@@ -109,7 +109,7 @@ def way_to(address: bytes) -> Way:
 
 
 def is_there(ifindex: int) -> bool:
-    """Say whether this network namespace has a device of that number."""
+    """Return whether this network namespace has a device of that number."""
     try:
         socket.if_indextoname(ifindex)
     except OSError:
@@ -118,7 +118,7 @@ def is_there(ifindex: int) -> bool:
 
 
 def name_of(ifindex: int) -> str:
-    """Give a device's name, or its number once it is gone."""
+    """Return a device's name, or its number once it is gone."""
     try:
         return socket.if_indextoname(ifindex)
     except OSError:
@@ -133,7 +133,7 @@ class Changes:
         self._socket.bind((0, GROUPS))
 
     def fileno(self) -> int:
-        """Give what can be waited for."""
+        """Return what can be waited for."""
         return self._socket.fileno()
 
     def forget(self) -> None:
@@ -177,7 +177,7 @@ def _addresses() -> Iterator[Own]:
 
 
 def _hops() -> Iterator[Hop]:
-    """Give the ways of all tables but the kernel's own, and but for those to a link's own addresses, which all have."""
+    """Yield the ways of all tables except the kernel's own, without link-local ones, which all devices have."""
     for _, data in exchange(NETLINK_ROUTE, GET_ROUTE, DUMP, bytes(ROUTE.size)):
         family, length, _, _, table, *_ = ROUTE.unpack_from(data)
         found = attributes(data[ROUTE.size :])

@@ -25,7 +25,7 @@ from socklb.tc.tcx import LO, Tcx
 
 
 def seen(pins: Pins) -> PacketFacts:
-    """Say where programs of ours run, whichever they are.
+    """Return where programs of ours run, whichever they are.
 
     Raises:
         BpfError: the kernel refused.
@@ -42,7 +42,7 @@ def seen(pins: Pins) -> PacketFacts:
 
 
 def _known(pins: Pins) -> dict[int, list[str]]:
-    """Give the uplinks that the programs know, and who stands for clients there."""
+    """Return the uplinks that the programs know, and who stands for clients there."""
     if not (pins.tc_maps / "uplinks").exists():
         return {}
     with closing(HashTable(pins.tc_maps, "uplinks", layout.IFINDEX.size, layout.UPLINK.size)) as table:
@@ -54,7 +54,7 @@ def _known(pins: Pins) -> dict[int, list[str]]:
 
 
 def _hands_on(device: DeviceFacts) -> bool:
-    """Say whether the program there was loaded for host routing."""
+    """Return whether the program there was loaded for host routing."""
     program = program_at(device.ifindex)
     if program is None:
         return False

@@ -65,15 +65,15 @@ class Tcx:
         self._open: dict[Place, int] = {}
 
     def there(self) -> set[Place]:
-        """Give where a link of ours is pinned, also of a device that is gone."""
+        """Return where a link of ours is pinned, also of a device that is gone."""
         return {_place(pin.name) for pin in self._pins.iterdir()} if self._pins.is_dir() else set()
 
     def runs(self, place: Place) -> bool:
-        """Say whether a program of ours, of whichever version, runs there."""
+        """Return whether a program of ours, of whichever version, runs there."""
         return self._held(place) is not None
 
     def wrong(self, place: Place) -> str:
-        """Say what is not as it should be there."""
+        """Return what is not as it should be there."""
         link = self._open.get(place)
         info = _info(link, place) if link is not None else None
         if info is None or info.ifindex != place.ifindex:
@@ -112,7 +112,7 @@ class Tcx:
         self._open.clear()
 
     def _held(self, place: Place) -> int | None:
-        """Give a link that is attached where it should be: ours, or else the one that an earlier agent pinned."""
+        """Return a link that is attached where it should be: ours, or else the one that an earlier agent pinned."""
         if place not in self._open:
             pinned = libbpf.find_pinned(self._pin(place))
             if pinned is None:

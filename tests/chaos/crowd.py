@@ -76,7 +76,7 @@ class Crowd:
             process.wait(20)
 
     def news(self) -> Iterator[Event]:
-        """Give what was seen since the last time."""
+        """Yield what was seen since the last time."""
         for client, path in self.files.items():
             if (process := self._running[client]).poll() not in {None, -15}:
                 said = path.with_suffix(".err").read_text()

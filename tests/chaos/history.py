@@ -68,14 +68,14 @@ class Versions:
                     self._all[index] = version._replace(applied=at)
 
     def possible(self, began: float, ended: float) -> list[Version]:
-        """Give those that may have been in the kernel at some moment of this time."""
+        """Return those that may have been in the kernel at some moment of this time."""
         with self._lock:
             last = bisect_right(self._all, ended, key=lambda version: version.sent)
             first = max(0, bisect_right(self._all, began, key=lambda version: version.applied) - 1)
             return self._all[first:last]
 
     def gone_since(self, backend: str, began: float) -> float:
-        """Say since when a version without this backend, and with others, was reported applied, before `began`."""
+        """Return since when a version without this backend, and with others, was reported applied, before `began`."""
         since = math.inf
         with self._lock:
             for version in reversed(self._all):

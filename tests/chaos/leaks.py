@@ -35,7 +35,7 @@ class Footprint(NamedTuple):
         return cls(pins, len(list((process / "task").iterdir())), len(list((process / "fd").iterdir())))
 
     def leaks(self, now: Footprint) -> list[str]:
-        """Say what is there now and was not."""
+        """Return what is there now and was not."""
         more, less = now.pins - self.pins, self.pins - now.pins
         found = [f"leak: pins {more} are there now, {less} were before"] * (now.pins != self.pins)
         if now.threads > self.threads + THREADS:
@@ -46,7 +46,7 @@ class Footprint(NamedTuple):
 
 
 def slots(rig: Rig) -> int | None:
-    """Say how many slots of sockets are taken; None where no agent answers."""
+    """Return how many slots of sockets are taken; None where no agent answers."""
     status = rig.status()
     return next((table["used"] for table in status["maps"] if table["name"] == "sockets"), 0) if status else None
 
@@ -70,7 +70,7 @@ class Memory:
         return max((size for life in self.samples.values() for _, size in life), default=0.0)
 
     def slopes(self) -> list[float]:
-        """Give MB a minute of each long life, without its beginning."""
+        """Return MB a minute of each long life, without its beginning."""
         found = []
         for life in self.samples.values():
             settled = [(at, size) for at, size in life if at > life[0][0] + SETTLED]

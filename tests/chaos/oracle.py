@@ -27,7 +27,7 @@ class Oracle:
         self.judged = self.excused = self.connects = 0
 
     def judge(self, event: Event) -> str:
-        """Give the violation, or nothing."""
+        """Return the violation, or nothing."""
         self.judged += 1
         if event.kind == "stream alive":
             return self._stream(event)

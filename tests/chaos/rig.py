@@ -57,7 +57,7 @@ class Rig:
         return self.cgroup.with_name("beside")
 
     def around(self, place: str, *, hooked: bool) -> list[str]:
-        """Give the words before a command in this namespace whose sockets meet the node's hooks, or do not."""
+        """Return the words before a command in this namespace whose sockets meet the node's hooks, or do not."""
         cgroup = self.cgroup if hooked else self.beside
         script = f'echo 0 >{cgroup}/cgroup.procs && exec nsenter --net=/run/netns/{self.network.of(place)} "$@"'
         return ["sh", "-c", script, "sh"]
@@ -87,7 +87,7 @@ class Rig:
             return None
 
     def told(self) -> str:
-        """Give what `socklb status` says is wrong, also where no agent answers."""
+        """Return what `socklb status` says is wrong, also where no agent answers."""
         command = [*self.agent.around, *self.agent.command("status", "--json")]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         try:

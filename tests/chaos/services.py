@@ -57,7 +57,7 @@ def _address(pod: str, number: int, family: str) -> str:
 
 
 def of_pod(pod: str) -> tuple[str, ...]:
-    """Give a pod's further addresses."""
+    """Return a pod's further addresses."""
     return tuple(_address(pod, number, family) for number in range(COUNT * EACH) for family in FAMILIES)
 
 
@@ -70,7 +70,7 @@ def owner(address: str) -> Asked | None:
 
 
 def service(number: int) -> dict[str, Any]:
-    """Give a dual-stack NodePort Service, TCP and UDP, as it is created."""
+    """Return a dual-stack NodePort Service, TCP and UDP, as it is created."""
     ports = [
         {
             "name": protocol.lower(),
@@ -87,7 +87,7 @@ def service(number: int) -> dict[str, Any]:
 
 
 def endpoint_slice(asked: Asked, addresses: tuple[str, ...]) -> dict[str, Any]:
-    """Give its slice with these backends ready."""
+    """Return its slice with these backends ready."""
     return {
         "metadata": {"name": asked.slice, "labels": {"kubernetes.io/service-name": asked.service}},
         "addressType": f"IPv{asked.family}",

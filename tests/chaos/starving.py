@@ -30,7 +30,7 @@ class Starving:
 
 
 def waited(pid: int) -> float:
-    """Give the seconds that the hungriest thread of a process has waited (proc(5), schedstat); 0 if it is gone."""
+    """Return the seconds that the hungriest thread of a process has waited (proc(5), schedstat); 0 if it is gone."""
     found = [0.0]
     for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:

@@ -29,7 +29,7 @@ body { font: 14px sans-serif; margin: 1em } svg text { font: 11px sans-serif }
 
 
 def writer(log: TextIO, *, loud: bool = False) -> Callable[[str, str], None]:
-    """Give what writes the lines of walk.jsonl: what it is, and what there is to say."""
+    """Return what writes the lines of walk.jsonl: what it is, and what there is to say."""
     began = time.monotonic()
 
     def tell(what: str, text: str) -> None:

@@ -26,7 +26,7 @@ class Wellness:
         return {asked: versions.last.generation for asked, versions in self._churn.history.versions.items()}
 
     def wrong(self, wanted: dict[Asked, int], since: float) -> str:
-        """Say what is not well yet, or nothing."""
+        """Return what is not well yet, or nothing."""
         status = self._rig.status()
         return self._of_status(status) or self._not_applied(wanted) or self._of_clients(since)
 

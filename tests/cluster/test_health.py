@@ -53,13 +53,13 @@ def put(cluster: Cluster, policy: str) -> None:
 
 
 def ask(outside: Place, url: str) -> str:
-    """Give the status as curl has it, 000 where nobody listens; asked again while the change is on its way."""
+    """Return the status as curl has it, 000 where nobody listens; asked again while the change is on its way."""
     asked = ["curl", "-gs", "--max-time", "5", "-o", "/dev/null", "-w", "%{http_code}", url]
     return outside.run(*asked).stdout
 
 
 def answers(cluster: Cluster, expected: dict[str, str]) -> dict[str, str]:
-    """Give each node's answer at each of its addresses, once they are as expected or after 10 s."""
+    """Return each node's answer at each of its addresses, once they are as expected or after 10 s."""
     outside = cluster.node("outside")
     for _ in range(100):
         found = {n: "/".join(ask(outside, f"http://{a}:{PORT}/") for a in NODES[n]) for n in NODES}

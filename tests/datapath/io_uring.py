@@ -42,7 +42,7 @@ class Message:
 
 
 def sockaddr(address: str, port: int) -> bytes:
-    """Give a `struct sockaddr_in`."""
+    """Return a `struct sockaddr_in`."""
     return struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(address) + bytes(8)
 
 
@@ -106,7 +106,7 @@ class Ring:
 
 
 def is_enabled() -> bool:
-    """Say whether this kernel lets us have a ring."""
+    """Return whether this kernel lets us have a ring."""
     try:
         with Ring():
             return True

@@ -39,7 +39,7 @@ class Load:
         return {seen.backend for seen in self.seen}
 
     def backends_after(self, moment: float) -> set[str]:
-        """Give the backends of connects that began after a moment of time.monotonic()."""
+        """Return the backends of connects that began after a moment of time.monotonic()."""
         return {seen.backend for seen in self.seen if seen.began > moment}
 
 
@@ -48,11 +48,11 @@ class Running:
     result: Load = field(default_factory=Load)
 
     def now(self) -> float:
-        """Give this moment."""
+        """Return this moment."""
         return time.monotonic()
 
     def mark(self) -> float:
-        """Give this moment, and let the load go on for a while after it."""
+        """Return this moment, and let the load go on for a while after it."""
         moment = time.monotonic()
         time.sleep(0.3)
         return moment

@@ -120,7 +120,7 @@ def test_a_removed_endpoint_gets_no_connect_once_its_removal_is_reported_applied
 
 
 def allowed(sets: list[set[str]], written: list[float], applied: list[float], seen: Seen) -> set[str]:
-    """Give the union of the sets that may have been in the kernel at some moment of a connect."""
+    """Return the union of the sets that may have been in the kernel at some moment of a connect."""
     first = max(n for n, moment in enumerate(applied) if moment <= seen.began)
     last = max(n for n, moment in enumerate(written) if moment <= seen.ended)
     return set().union(*sets[first : last + 1])

@@ -52,7 +52,7 @@ def pods(sandbox: Sandbox, *numbers: int) -> Iterator[list[Pod]]:
 
 
 def asked(sandbox: Sandbox, pod: Pod) -> bool:
-    """Say whether the Service is served to a process in the pod's cgroup, and in the sandbox's network."""
+    """Return whether the Service is served to a process in the pod's cgroup, and in the sandbox's network."""
 
     def ask() -> bool:
         (pod.cgroup / "cgroup.procs").write_text("0")

@@ -105,7 +105,7 @@ async def test_an_end_while_it_asks_from_below_leaves_nothing(datapath: NodeData
 
 
 async def caught_asking(datapath: NodeDatapath, cgroup: Path) -> asyncio.Task[None]:
-    """Give a look that is at work in its cgroup: one lasts for some milliseconds, and may be over before it is seen."""
+    """Return a look that is at work in its cgroup: one lasts some milliseconds, and may be over before it is seen."""
     for _ in range(100):
         asking_now = asyncio.create_task(ConnectCheck(datapath).look())
         while not asking_now.done():

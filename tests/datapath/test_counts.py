@@ -56,7 +56,7 @@ def begin(agent: AgentUnderTest, wanted: str = '"top:100"') -> None:
 
 
 def metrics(agent: AgentUnderTest, name: str, *labels: str) -> dict[tuple[str, ...], int]:
-    """Give a metric by the values of some labels."""
+    """Return a metric by the values of some labels."""
     status = agent.status()
     assert status
     text = get(status["listening"]["metrics"], "/metrics").body.decode()
@@ -172,7 +172,7 @@ def test_what_finds_no_room_is_told_of(sandbox: Sandbox, serving: AgentUnderTest
 
 
 def refusal(asked: tuple[str, int, socket.SocketKind]) -> str:
-    """Give the error of a connect, or at a NodePort of a bind."""
+    """Return the error of a connect, or at a NodePort of a bind."""
     address, port, kind = asked
     with socket.socket(socket.AF_INET, kind) as client:
         try:

@@ -87,7 +87,7 @@ def connected(ip: str, port: int) -> None:
 
 
 def ask(ip: str, port: int, protocol: int) -> Met:
-    """Give what a fresh socket meets: the server's name, or the error."""
+    """Return what a fresh socket meets: the server's name, or the error."""
     try:
         if protocol == TCP:
             return "answer", ask_tcp(ip, port)[0]

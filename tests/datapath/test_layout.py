@@ -28,7 +28,7 @@ class BtfMember(ct.Structure):
 
 
 def struct_layout(object_file: Path, name: str) -> tuple[int, dict[str, int]]:
-    """Give a struct's size and its members' offsets in bytes."""
+    """Return a struct's size and its members' offsets in bytes."""
     lib = libbpf.library()
     lib.btf__parse.restype = lib.btf__type_by_id.restype = ct.c_void_p
     lib.btf__name_by_offset.restype = ct.c_char_p
@@ -44,7 +44,7 @@ def struct_layout(object_file: Path, name: str) -> tuple[int, dict[str, int]]:
 
 
 def offsets_of(packed: struct.Struct, count: int) -> list[int]:
-    """Give the offsets of a `struct.Struct`'s fields: set one at a time and see which bytes change."""
+    """Return the offsets of a `struct.Struct`'s fields: set one at a time and see which bytes change."""
     sizes = [len(value) if isinstance(value, bytes) else None for value in packed.unpack(bytes(packed.size))]
     empty: list[int | bytes] = [0 if size is None else bytes(size) for size in sizes]
     assert len(empty) == count

@@ -80,7 +80,7 @@ def run(sandbox: Sandbox, within: str, work: Callable[[], T]) -> T:
 
 
 def by_connect(address: str) -> Callable[[], str]:
-    """Give the name of who answers a connected TCP socket; as no route leads to a Service, that fails untranslated."""
+    """Return the name of who answers a connected TCP socket; no route leads to a Service, so it fails untranslated."""
 
     def ask() -> str:
         try:
@@ -138,7 +138,7 @@ def test_a_pod_is_translated_before_not_after_and_then_again(sandbox: Sandbox, n
 
 
 def peer_and_name() -> tuple[str, str]:
-    """Give what a connected socket is told, and where it goes."""
+    """Return what a connected socket is told, and where it goes."""
     with udp_client(SERVICE4) as client:
         client.connect((SERVICE4, 80))
         return client.getpeername()[0], Path("/proc/self/net/udp").read_text()

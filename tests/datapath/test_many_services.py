@@ -37,7 +37,7 @@ def many(agent: AgentUnderTest, objects: Path) -> Iterator[AgentUnderTest]:
 
 
 def asked(agent: AgentUnderTest, *verb: str) -> tuple[str, float]:
-    """Give what is said, and the seconds of CPU that it took."""
+    """Return what is said, and the seconds of CPU that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     shown = agent.run(*verb)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

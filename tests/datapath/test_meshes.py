@@ -49,7 +49,7 @@ def node(sandbox: Sandbox, objects: Path, tmp_path: Path, pod_sockets: bool) -> 
 
 
 def original(taken: socket.socket) -> tuple[str, int]:
-    """Give whom a connection was for before REDIRECT, as a proxy asks the kernel."""
+    """Return whom a connection was for before REDIRECT, as a proxy asks the kernel."""
     port, address = struct.unpack("!2xH4s8x", taken.getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16))
     return socket.inet_ntoa(address), port
 
@@ -147,7 +147,7 @@ def transparent(sandbox: Sandbox) -> Iterator[None]:
 
 
 def ask_from_a_wired_pod(sandbox: Sandbox) -> Callable[[], str]:
-    """Give a program that wires its network to the node, as a CNI plugin does, and asks the Service."""
+    """Return a program that wires its network to the node, as a CNI plugin does, and asks the Service."""
 
     def ask() -> str:
         sh("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "pod", "netns", sandbox.name)

@@ -75,7 +75,7 @@ def watching(agent: AgentUnderTest, *filters: str) -> Iterator[Monitor]:
 
 
 def tags(agent: AgentUnderTest) -> dict[str, str]:
-    """Give the tag, a hash of its instructions, of the program at each hook."""
+    """Return the tag, a hash of its instructions, of the program at each hook."""
     found = {}
     for name in HOOKS:
         info = pinned_info(Pins(agent.bpffs).links / name)

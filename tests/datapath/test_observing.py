@@ -45,7 +45,7 @@ def brief(decision: Decision) -> Told:
 
 
 def told(node: NodeDatapath, sandbox: Sandbox, act: Callable[[], object]) -> list[Told]:
-    """Give what is told of the hooks of a process that does something and ends."""
+    """Return what is told of the hooks of a process that does something and ends."""
     return [brief(one) for one in seen(node, sandbox, act) if one.hook[:-1] != "bind"]
 
 

@@ -178,7 +178,7 @@ def family(address: str) -> socket.AddressFamily:
 
 
 def connect_to(address: str, kind: int) -> Callable[[], tuple[str, str]]:
-    """Give a program that connects to a NodePort and says who answered and what the peer is called."""
+    """Return a program that connects to a NodePort and says who answered and what the peer is called."""
 
     def work() -> tuple[str, str]:
         with socket.socket(family(address), kind) as client:

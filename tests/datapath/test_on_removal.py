@@ -89,7 +89,7 @@ def client(asked: str, port: int = 80, family: int = 0, protocol: int = 0) -> so
 
 
 def told(one: socket.socket) -> str:
-    """Give what the next recv() says; nothing is ever sent."""
+    """Return what the next recv() says; nothing is ever sent."""
     one.settimeout(0.2)
     try:
         return one.recv(1).hex()

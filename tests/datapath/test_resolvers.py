@@ -110,7 +110,7 @@ def serving(agent: AgentUnderTest, servers: Path) -> AgentUnderTest:
 
 
 def built(folder: Path, how: str) -> list[str]:
-    """Give the command of a client that looks a name up."""
+    """Return the command of a client that looks a name up."""
     if how == "c-ares":
         return ["/usr/bin/python3", "-c", C_ARES, SERVICE4]  # Debian's, which has pycares
     source, program = folder / ("resolve.go" if how == "Go" else "resolve.c"), folder / "resolve"

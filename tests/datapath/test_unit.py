@@ -71,11 +71,11 @@ class Machine:
         target.write_text(text)
 
     def show(self, key: str) -> str:
-        """Give a property of the unit."""
+        """Return a property of the unit."""
         return self.run("systemctl", "show", "--value", f"--property={key}", "socklb-agent").stdout.strip()
 
     def status(self) -> str:
-        """Give what `socklb status` says inside."""
+        """Return what `socklb status` says inside."""
         return self.run(str(PROGRAM), "status").stdout
 
     def end(self) -> None:

@@ -32,7 +32,7 @@ def tcp() -> socket.socket:
 
 
 def talk(client: socket.socket) -> list[object]:
-    """Give who answers a connected TCP socket, and what its peer is called."""
+    """Return who answers a connected TCP socket, and what its peer is called."""
     with client:
         return [client.recv(100).decode(), client.getpeername()]
 

@@ -34,7 +34,7 @@ def test_no_hook_makes_the_verifier_walk_far(datapath: NodeDatapath) -> None:
 
 
 def verified_instructions(pin: Path) -> int:
-    """Give how many instructions of an attached program the verifier processed."""
+    """Return how many instructions of an attached program the verifier processed."""
     link = libbpf.get_pinned(pin)
     program = libbpf.library().bpf_prog_get_fd_by_id(link_info(link, pin).prog_id)
     info = ProgramInfo()

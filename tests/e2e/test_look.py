@@ -78,7 +78,7 @@ def test_a_connected_resolver_follows_its_service_through_a_rolling_update(kuber
 
 
 def given(kubernetes: Kubernetes, node: str, client: dict[str, dict[str, str]]) -> set[str]:
-    """Give whom the connected UDP sockets of a pod have, as the kernel's records say it."""
+    """Return whom the connected UDP sockets of a pod have, as the kernel's records say it."""
     listed = kubernetes.nodes[node].output("socklb", "socket", "list", "--service", "dns", "--json")
     name = f"default/{client['metadata']['name']}"
     rows = [row for row in json.loads(listed) if row["pod"] == name and row["protocol"].lower().startswith("udp")]

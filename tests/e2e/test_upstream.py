@@ -82,7 +82,7 @@ def cloud(kubeconfig: Path) -> Iterator[None]:
 
 
 def read(report: Path) -> dict[str, bool]:
-    """Give the tests that were run, by name, and whether they passed."""
+    """Return the tests that were run, by name, and whether they passed."""
     cases = ET.parse(report).getroot().iter("testcase")
     ran = [case for case in cases if case.find("skipped") is None and "[It]" in case.get("name", "")]
     return {
@@ -92,7 +92,7 @@ def read(report: Path) -> dict[str, bool]:
 
 
 def table(results: dict[str, bool]) -> str:
-    """Give the table in Markdown."""
+    """Return the table in Markdown."""
     lines = ["| test | here | Cilium's CI |", "|---|---|---|"]
     for name, passed in results.items():
         skipped = "skipped" if CILIUM_SKIPS.search(name) else ""

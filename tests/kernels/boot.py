@@ -69,7 +69,7 @@ class Machine:
         self._opened.close()
 
     def lines(self) -> Iterator[str]:
-        """Give what the command prints, as it does, until the machine is off."""
+        """Yield what the command prints, as it does, until the machine is off."""
         assert self._qemu.stdout is not None
         for line in self._qemu.stdout:
             yield line.decode(errors="replace").rstrip("\r\n")

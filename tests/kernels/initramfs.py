@@ -79,23 +79,23 @@ class Kernel:
         }
 
     def in_order(self, names: Iterable[str]) -> list[str]:
-        """Give the files of these modules and of those they need, each after what it needs. Built-in ones have none."""
+        """Return the files of these modules and of those they need, each after what it needs; none of built-in ones."""
         files = [file for name in names for file in reversed(self._needs.get(name, []))]
         return list(dict.fromkeys(files))
 
     def module(self, file: str) -> bytes:
-        """Give a module as busybox can load it."""
+        """Return a module as busybox can load it."""
         content = (self.modules / file).read_bytes()
         return lzma.decompress(content) if file.endswith(".xz") else content
 
 
 def module_name(file: str) -> str:
-    """Give the name of a module's file: `virtio_pci` of `kernel/drivers/virtio/virtio-pci.ko.xz`."""
+    """Return the name of a module's file: `virtio_pci` of `kernel/drivers/virtio/virtio-pci.ko.xz`."""
     return Path(file).name.partition(".ko")[0].replace("-", "_")
 
 
 def initramfs(kernel: Kernel, command: str) -> bytes:
-    """Give the archive for a kernel, and a command for `sh`."""
+    """Return the archive for a kernel, and a command for `sh`."""
     return archive(_entries(kernel, command))
 
 
@@ -114,7 +114,7 @@ def _entries(kernel: Kernel, command: str) -> Iterator[Entry]:
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """Give them in the format "newc" of cpio (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+    """Return them in the format "newc" of cpio (Documentation/driver-api/early-userspace/buffer-format.rst)."""
     parts: list[bytes] = []
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.name.encode() + b"\0"

@@ -93,7 +93,7 @@ def facts() -> Facts:
 
 
 def loadable(files: tuple[str, ...]) -> Iterator[str]:
-    """Give those that the verifier takes."""
+    """Yield those that the verifier takes."""
     for file in files:
         with libbpf.Object.open(ROOT / "socklb/datapath" / file) as opened:
             try:

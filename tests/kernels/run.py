@@ -88,7 +88,7 @@ class Run(msgspec.Struct):
         return failed + silent
 
     def row(self, suite: str) -> str:
-        """Give the line of the table."""
+        """Return the line of the table."""
         if self.facts is None:
             return f"| {suite} | did not start |"
         series = ".".join(self.facts.release.split(".")[:2])
@@ -169,7 +169,7 @@ def tried(suite: str) -> Run:
 
 
 def fetched(suite: str) -> Path:
-    """Give the folder of a suite's newest kernel.
+    """Return the folder of a suite's newest kernel.
 
     Raises:
         SocklbError: it cannot be had.

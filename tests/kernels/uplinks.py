@@ -111,7 +111,7 @@ class Tunnelled(Network):
         raise NotImplementedError
 
     def device_to(self, place: str, six: int) -> str:
-        """Give the device that leads there."""
+        """Return the device that leads there."""
         raise NotImplementedError
 
 

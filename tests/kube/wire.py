@@ -39,7 +39,7 @@ class Wire:
 
     @staticmethod
     def listen(address: str = "127.0.0.1") -> socket.socket:
-        """Give a socket that listens, of the namespace in which this is called."""
+        """Return a socket that listens, of the namespace in which this is called."""
         return socket.create_server((address, 0))
 
     def cut(self) -> None:

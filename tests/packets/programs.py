@@ -58,7 +58,7 @@ _fresh = itertools.cycle(range(10000, 60000, _MOST))
 
 
 def asking(address: str, port: int, kind: str, times: int = 1, own: int = 0) -> list[str]:
-    """Give the command of a client that asks so many times and prints an answer or an error a line.
+    """Return the command of a client that asks so many times and prints an answer or an error a line.
 
     Datagrams come from ports that none had before: one that the kernel chose could be that of an earlier flow, whose
     endpoint it would get.

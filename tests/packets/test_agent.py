@@ -40,7 +40,7 @@ class Served:
         agent.around = self.of_node("node")
 
     def of_node(self, place: str) -> list[str]:
-        """Give the words before a command in this namespace whose sockets meet the node's hooks."""
+        """Return the words before a command in this namespace whose sockets meet the node's hooks."""
         script = f'echo 0 >{self.cgroup}/cgroup.procs && exec nsenter --net=/run/netns/{self.network.of(place)} "$@"'
         return ["sh", "-c", script, "sh"]
 

@@ -43,7 +43,7 @@ Look = Callable[[bool], bool]
 
 @pytest.fixture
 def look(network: Network) -> Iterator[Look]:
-    """Say whether nothing is left of the earlier version; asked when this one serves everything, or does not yet."""
+    """Return whether nothing is left of the earlier version; asked when this one serves everything, or does not yet."""
     takeover = Takeover()
 
     def look(whole: bool) -> bool:

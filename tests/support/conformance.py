@@ -51,12 +51,12 @@ class Behaviour(NamedTuple):
 
 
 def upstream(file: str, text: str) -> pytest.MarkDecorator:
-    """Say which upstream test this one stands for."""
+    """Return which upstream test this one stands for."""
     return pytest.mark.upstream(Behaviour(file, text))
 
 
 def behaviours(module: ModuleType) -> Iterator[Behaviour]:
-    """Give all that the tests of a module stand for, in the order of the file."""
+    """Yield all that the tests of a module stand for, in the order of the file."""
     tests: list[Callable[..., object]] = [t for name, t in vars(module).items() if name.startswith("test_")]
     for test in tests:
         yield from dict.fromkeys(_of_marks(getattr(test, "pytestmark", [])))
@@ -72,7 +72,7 @@ def _of_marks(marks: Iterable[pytest.Mark]) -> Iterator[Behaviour]:
 
 
 def table(passed: Mapping[Behaviour, bool]) -> str:
-    """Give the table in Markdown, in the order in which the tests stand there."""
+    """Return the table in Markdown, in the order in which the tests stand there."""
     lines = ["| test | file | passed here | skipped by Cilium's CI |", "|---|---|---|---|"]
     for behaviour, well in passed.items():
         row = (

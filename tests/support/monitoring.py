@@ -15,16 +15,16 @@ ALERTS: list[dict[str, Any]] = [rule for group in RULES["groups"] for rule in gr
 
 
 def asked(panel: dict[str, Any], window: str = "1m") -> list[str]:
-    """Give the expressions of a panel, with Grafana's variables filled in: all nodes, and this window of rates."""
+    """Return the expressions of a panel, with Grafana's variables filled in: all nodes, and this window of rates."""
     texts = (target["expr"] for target in panel.get("targets", ()))
     return [text.replace("$__rate_interval", window).replace("$instance", ".*") for text in texts]
 
 
 def expressions() -> list[str]:
-    """Give every expression of rules and dashboard."""
+    """Return every expression of rules and dashboard."""
     return [*(alert["expr"] for alert in ALERTS), *(text for panel in PANELS for text in asked(panel))]
 
 
 def metrics_in(expression: str) -> set[str]:
-    """Give the metrics of ours that an expression names."""
+    """Return the metrics of ours that an expression names."""
     return {*re.findall(r"\bsocklb_\w+", expression)}

@@ -57,7 +57,7 @@ def default_routes(network: Network) -> Iterator[None]:
 
 
 def mac(node: Node, place: str, device: str) -> bytes:
-    """Give the hardware address of a device."""
+    """Return the hardware address of a device."""
     return bytes.fromhex(node.network.output(place, "cat", f"/sys/class/net/{device}/address").replace(":", ""))
 
 

@@ -48,7 +48,7 @@ def crc32c(data: bytes) -> int:
 
 
 def build(packet: Packet) -> bytes:
-    """Give the frame."""
+    """Return the frame."""
     data = _datagram(packet)
     fragment = 0
     if packet.cut:
@@ -134,7 +134,7 @@ def run(program: int, frame: bytes, ifindex: int, mark: int = 0) -> tuple[int, b
 
 
 def address_of(ifindex: int) -> bytes:
-    """Give the hardware address of a device of this namespace; nothing where frames have none (netdevice(7))."""
+    """Return the hardware address of a device of this namespace; nothing where frames have none (netdevice(7))."""
     request = struct.pack("16s24x", socket.if_indextoname(ifindex).encode())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         kind, address = struct.unpack_from("H6s", fcntl.ioctl(any_socket, SIOCGIFHWADDR, request), 16)

@@ -40,7 +40,7 @@ class Function(NamedTuple):
 
 
 def deepest(object_file: Path) -> dict[str, Deepest]:
-    """Give it for each program, which is what no other function calls."""
+    """Return it for each program, which is what no other function calls."""
     functions = Elf(object_file.read_bytes()).functions()
     called = {name for function in functions.values() for name in function.calls}
     return {name: _deepest(functions, name) for name in functions.keys() - called}
@@ -70,7 +70,7 @@ class Elf:
         }
 
     def functions(self) -> dict[str, Function]:
-        """Give all functions by their names."""
+        """Return all functions by their names."""
         found = {(s[3], s[4]): (self._name(s[0]), s[5]) for s in self._symbols if s[1] & 15 == FUNCTION}
         return {name: self._function(place, size, found) for place, (name, size) in found.items()}
 
@@ -97,7 +97,7 @@ class Elf:
             at += INSTRUCTION.size * (2 if instruction[0] == LOAD_NUMBER else 1)
 
     def _target(self, section: int, here: int, number: int) -> Place:
-        """Give where a call leads: by a symbol of a function or of a section, or in the same section."""
+        """Return where a call leads: by a symbol of a function or of a section, or in the same section."""
         symbol = self._called.get((section, here))
         if symbol is None:
             return section, here + (number + 1) * INSTRUCTION.size

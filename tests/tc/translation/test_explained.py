@@ -82,7 +82,7 @@ class Sample:
         return tuple(sorted(Backend(pack_address(ip), 8080) for ip in self.random.sample(pods, count)))
 
     def question(self, sources: tuple[str, str]) -> tuple[Frontend, Packet]:
-        """Give what is asked for, and the packet that asks."""
+        """Return what is asked for, and the packet that asks."""
         choose = self.random.choice
         address, port, protocol = choose(ASKED), choose(PORTS), choose((TCP, UDP, SCTP))
         there = pack_address(address)
@@ -93,7 +93,7 @@ class Sample:
 
 
 def met(node: Node, program: str, packet: Packet, ifindex: int) -> tuple[str, Backend]:
-    """Give what a program makes of a packet, and where that goes."""
+    """Return what a program makes of a packet, and where that goes."""
     verdict, frame = run(node.programs.fd(program), build(packet), ifindex)
     if verdict == SHOT:
         return DROPPED, Backend(b"", 0)

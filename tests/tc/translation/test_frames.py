@@ -34,7 +34,7 @@ def syn(port: int) -> bytes:
 
 
 def reset_port(wire: socket.socket) -> int:
-    """Give the client's port of the first reset that comes."""
+    """Return the client's port of the first reset that comes."""
     end = time.monotonic() + 5
     while select.select([wire], [], [], max(0, end - time.monotonic()))[0]:
         frame, where = wire.recvfrom(2048)

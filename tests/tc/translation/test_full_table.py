@@ -44,7 +44,7 @@ def packet(number: int, protocol: int = TCP, flags: int = SYN) -> Packet:
 
 
 def throw(node: Node, one: Packet) -> tuple[int, bool]:
-    """Give the verdict, and whether the packet was translated."""
+    """Return the verdict, and whether the packet was translated."""
     verdict, after = run(node.programs.fd("uplink_in"), build(one), node.index_of("eth0"))
     return verdict, after != build(one)
 

@@ -115,7 +115,7 @@ def frame(node: Node, device: str, thrown: Thrown) -> bytes:
 
 
 def throw(node: Node, program: str, device: str, thrown: Thrown) -> tuple[int, bytes, bytes]:
-    """Give the verdict, the frame, and what became of it."""
+    """Return the verdict, the frame, and what became of it."""
     before = frame(node, device, thrown)
     with node.network.inside("node"):
         verdict, after = run(node.programs.fd(program), before, node.index_of(device), thrown.mark)

@@ -18,7 +18,7 @@ QUOTED = 8  # bytes behind the headers of what is quoted: the ports, and no chec
 
 
 def error(about: Packet) -> bytes:
-    """Give the frame of what the receiver of a packet sends back."""
+    """Return the frame of what the receiver of a packet sends back."""
     six = len(about.source) == 16
     headers = (40 if six else 20) + len(about.options)
     quoted = build(about)[14 : 14 + headers + QUOTED]

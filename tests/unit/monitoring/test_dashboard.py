@@ -20,7 +20,7 @@ def test_every_panel_has_a_place_of_its_own() -> None:
 
 
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
-    """Say whether two panels cover the same cell."""
+    """Return whether two panels cover the same cell."""
     return all(
         one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
         for start, size in (("x", "w"), ("y", "h"))

@@ -134,7 +134,7 @@ def alone(lib: Path, script: str, *arguments: str) -> str:
 
 
 def with_a_plugin(kubeconfig: Path) -> Path:
-    """Give the same file with a user whose token a program tells."""
+    """Return the same file with a user whose token a program tells."""
     status = {"token": "from-a-plugin", "expirationTimestamp": "2999-01-01T00:00:00Z"}
     said = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
     plugin = {"apiVersion": said["apiVersion"], "command": "echo", "args": [json.dumps(said)]}
@@ -146,7 +146,7 @@ def with_a_plugin(kubeconfig: Path) -> Path:
 
 
 def size(file: Path) -> float:
-    """Give it in MiB."""
+    """Return it in MiB."""
     return file.stat().st_size / (1 << 20)
 
 

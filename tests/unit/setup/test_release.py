@@ -86,7 +86,7 @@ def test_what_nodes_unpack_is_for_their_python_and_architecture(release: Path, p
 
 
 def machine_of(archive: tarfile.TarFile, name: str) -> int:
-    """Give e_machine of an ELF file."""
+    """Return e_machine of an ELF file."""
     file = archive.extractfile(name)
     assert file is not None
     return int.from_bytes(file.read(20)[18:], "little")
