@@ -1,4 +1,4 @@
-"""The pods, servers and addresses of tests/cluster/test_upstream.py.
+"""The pods, servers and addresses of tests/cluster/upstream.
 
 with built(cluster) as world:
     world.serve(world.endpoints["e2e-1"])                       # the Service e2e, at VIP and port 80, TCP and UDP
