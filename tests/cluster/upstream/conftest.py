@@ -6,10 +6,7 @@ import pytest
 
 from inventory.place import Place
 from tests.support.cluster import Cluster
-from tests.support.world import (
-    World,
-    built,
-)
+from tests.support.world import World, built
 
 
 @pytest.fixture(scope="package")
