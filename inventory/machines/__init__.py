@@ -4,8 +4,10 @@
         control_plane=[machine("cp", "192.0.2.10")], workers=[machine("w1", "192.0.2.11")], ssh_user="admin"
     )
 
-What cannot be is refused in one line, before any machine is reached. All data of a host is here, so that a file with
-such an inventory may lie anywhere: `SOCKLB_INVENTORY=/etc/my-cluster.py`.
+    checks: what each setting must be, with an error that names host or setting, its value, and what to type
+
+A setting that cannot work is refused in one line, before any machine is reached. All data of a host is here, so that a
+file with such an inventory may lie anywhere: `SOCKLB_INVENTORY=/etc/my-cluster.py`.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,13 @@
-"""How commands get to a host, one module a connector: its `argv()` is the only thing that labs and tests need of it.
+"""How commands get to a host, one module per connector. Labs and tests need nothing of it but its `argv()`.
 
-Which module it is for which prefix says inventory/reach.py; what stands on top of it is `inventory.place.Place`.
-No module here imports pyinfra, which costs 0.9 s.
+    local: on this machine itself
+    netns: into a node of the local cluster
+    docker: into a container, such as a node of kind
+    ssh: to a machine, by OpenSSH's client
+
+inventory/reach.py says which module belongs to which prefix; `inventory.place.Place` is built on top of that.
+
+Not promised: that a host is made. inventory/connectors/ does that. No module here imports pyinfra, which costs 0.9 s.
 """
 
 from typing import Protocol

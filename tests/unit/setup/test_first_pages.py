@@ -1,0 +1,54 @@
+"""The first page of each package names its modules, so that no reader looks for one that has gone."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+# Of cli each verb tells of itself.
+OF_SOCKLB = sorted({one.parent.name for one in (ROOT / "socklb").glob("*/__init__.py")} - {"cli"})
+PACKAGES = [
+    "socklb",
+    *(f"socklb/{name}" for name in OF_SOCKLB),
+    "rig",
+    "bench",
+    "labs/engine",
+    "labs/engine/report",
+    "inventory/connectors",
+    "inventory/machines",
+    "inventory/ways",
+    "roles",
+]
+ENTRY = re.compile(r"^    (\w+(?:, \w+)*): ", re.MULTILINE)  # one line of the page: modules, and what they are for
+
+
+def page(package: str) -> str:
+    return ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
+
+
+def lines(package: str) -> list[list[str]]:
+    """Return the names of each line that is about modules."""
+    return [names.split(", ") for names in ENTRY.findall(page(package))]
+
+
+def modules(package: str) -> list[str]:
+    """Return what is in a package: its modules, and the packages below it."""
+    found = (ROOT / package).iterdir()
+    return sorted(one.stem for one in found if one.suffix == ".py" or (one / "__init__.py").exists())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_first_page_names_each_module_once_and_no_other(package: str) -> None:
+    named = [name for line in lines(package) for name in line]
+    assert sorted([*named, "__init__"]) == modules(package)
+
+
+def test_the_first_page_of_socklb_has_the_layers_that_imports_are_held_to() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = (
+        c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c.get("containers") == ["socklb"]
+    )
+    assert lines("socklb") == [layer.split(" | ") for layer in layers]
