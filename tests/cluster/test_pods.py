@@ -2,12 +2,11 @@
 
 import os
 import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.waiting import until
 
 FAMILIES = [pytest.param(0, id="v4"), pytest.param(1, id="v6")]
 
@@ -68,15 +67,7 @@ def test_the_callers_environment_does_not_reach_into_a_node(cluster: Cluster, mo
 def test_ending_the_local_command_ends_the_one_in_the_pod(cluster: Cluster) -> None:
     node = cluster.node("w1")
     sleeping = subprocess.Popen(cluster.pod("client").argv("sleep", "98765"))
-    wait_until(lambda: "98765" in node.output("ps", "-e", "-o", "args"))
+    until(lambda: "98765" in node.output("ps", "-e", "-o", "args"))
     sleeping.terminate()
     sleeping.wait(5)
-    wait_until(lambda: "98765" not in node.output("ps", "-e", "-o", "args"))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(50):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail("the condition did not come true within 5 s")
+    until(lambda: "98765" not in node.output("ps", "-e", "-o", "args"))

@@ -24,6 +24,7 @@ from socklb.desired import plan
 from socklb.health import proxy_health
 from socklb.model import pack_address
 from tests.datapath.services import SERVICE4, frontend
+from tests.support.waiting import until_async
 from tests.unit.agent.following import story
 from tests.unit.agent.shapes import manifest
 
@@ -50,17 +51,11 @@ def write(folder: Path, backend: str) -> None:
     (folder / "web.yaml").write_text(manifest(*documents))
 
 
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(15):
-        while not condition():  # noqa: ASYNC110 - of many kinds
-            await asyncio.sleep(0.02)
-
-
 @contextlib.asynccontextmanager
 async def running(agent: Agent) -> Any:
     with agent.health.answering():
         async with agent.supervisor.at_work():
-            await until(lambda: agent.progress.synced)
+            await until_async(lambda: agent.progress.synced)
             yield
 
 
@@ -77,11 +72,11 @@ def test_a_change_that_fails_half_way_is_made_good(
         async with running(agent):
             monkeypatch.setattr(datapath.tables, "apply", fail)
             write(tmp_path / "manifests", BACKENDS4[1])
-            await until(lambda: agent._unapplied)
-            await until(lambda: any("no memory" in p.message for p in agent.reporter.report().problems))
+            await until_async(lambda: agent._unapplied)
+            await until_async(lambda: any("no memory" in p.message for p in agent.reporter.report().problems))
             assert proxy_health.stuck(agent.reporter.report()) == []
             monkeypatch.setattr(datapath.tables, "apply", apply)
-            await until(lambda: not agent._unapplied and not agent.reporter.report().problems)
+            await until_async(lambda: not agent._unapplied and not agent.reporter.report().problems)
 
     run()
     assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(5)} == {BACKENDS4[1]}
@@ -134,12 +129,12 @@ def test_after_a_call_that_the_kernel_refused_the_tables_are_read_back_and_whole
             refuse_once(monkeypatch, function, table, done=done)
             if "delete" in function:
                 file.write_text(manifest(node("w1", NODE4), service("other", "10.96.0.66")))
-                await until(lambda: (SERVICE4 in str(agent.plan.services)) is False and bool(agent._unapplied))
+                await until_async(lambda: (SERVICE4 in str(agent.plan.services)) is False and bool(agent._unapplied))
                 write(tmp_path / "manifests", BACKENDS4[0])  # wanted again before it was known to be gone
             else:
                 more = service("other", "10.96.0.66"), endpoint_slice("other-4", BACKENDS4[2])
                 (tmp_path / "manifests" / "other.yaml").write_text(manifest(*more))
-            await until(written)
+            await until_async(written)
 
     run()
     assert sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] == BACKENDS4[0]
@@ -173,7 +168,7 @@ def test_what_somebody_deleted_from_the_tables_is_back_once_the_source_is_begun_
             revision = agent.progress.revision
             monkeypatch.setattr(ManifestFolder, "_read_changed", fail_once)
             (tmp_path / "manifests" / "other.yaml").touch()
-            await until(lambda: agent.progress.revision > revision)
+            await until_async(lambda: agent.progress.revision > revision)
 
     run()
     assert failed > 1
@@ -232,9 +227,11 @@ def test_a_look_that_raises_is_a_problem_and_goes_on(agent: Agent, monkeypatch: 
     @story
     async def run() -> None:
         async with running(agent):
-            await until(lambda: any("hooks: KeyError: 'mount'" in p.message for p in agent.reporter.report().problems))
+            await until_async(
+                lambda: any("hooks: KeyError: 'mount'" in p.message for p in agent.reporter.report().problems)
+            )
             assert proxy_health.stuck(agent.reporter.report()) == []
-            await until(lambda: proxy_health.stuck(agent.reporter.report()))  # for a minute
+            await until_async(lambda: proxy_health.stuck(agent.reporter.report()))  # for a minute
             assert "hooks: KeyError: 'mount'" in proxy_health.stuck(agent.reporter.report())
 
     run()

@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,11 @@ from rig.sandbox import remove_cgroup
 from roles.agent import HERE
 from roles.templates import render
 from socklb.datapath import mounts
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 PROGRAM = ROOT / ".venv" / "bin" / "socklb"
-WAIT = 30.0  # seconds
 SYSTEMDS_LIMIT = 5  # starts in ten seconds, where a unit does not say otherwise
 
 # A device by which nothing leaves.
@@ -86,13 +85,6 @@ class Machine:
         below = sorted((path for path in self.cgroup.rglob("*") if path.is_dir()), reverse=True)
         for directory in (*below, self.cgroup):
             remove_cgroup(directory)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end, f"not within {WAIT} s"
-        time.sleep(0.1)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from socklb.tc import links
 from socklb.tc.path import TcPath
 from tests.packets.network import ADDRESSES, POD_CIDRS, PODS, PODS6, Network, with_servers
 from tests.packets.programs import PATIENCE, asking
+from tests.support.waiting import until
 
 CONFIG = Config(node="node", max_flows=1024, pod_cidrs=tuple(POD_CIDRS))
 SIZES = Sizes(512, 1024)
@@ -145,7 +145,4 @@ def names(answers: Sequence[str]) -> set[str]:
 
 
 def wait_until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 5 * PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(true, 5 * PATIENCE)

@@ -1,5 +1,6 @@
 """Waiting in tests: for what comes true by itself, with an end."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -14,3 +15,15 @@ def until(condition: Callable[[], object], seconds: float = 30.0, pause: float =
     while not condition():
         assert time.monotonic() < end, f"it did not come true within {seconds:g} s"
         time.sleep(pause)
+
+
+async def until_async(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.02) -> None:
+    """Look likewise, in an event loop that has its work done meanwhile.
+
+    Raises:
+        AssertionError: it was not, in so many seconds.
+    """
+    end = time.monotonic() + seconds
+    while not condition():  # of many kinds, and most tell nobody
+        assert time.monotonic() < end, f"it did not come true within {seconds:g} s"
+        await asyncio.sleep(pause)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from socklb.tc.path import TcPath
 from socklb.tc.programs import OBJECT_FILES, Programs
 from socklb.tc.seen import seen
 from tests.packets.network import NODE, Network
+from tests.support.waiting import until_async
 from tests.tc.conftest import uplink
 
 OWN = Addresses(own=frozenset({pack_address(NODE)}))
@@ -67,13 +68,6 @@ def path(
     return TcPath(Config(node="node", max_flows=1024), pins, copied)
 
 
-async def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.02)
-
-
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True)
 
@@ -90,7 +84,7 @@ def test_uplinks_are_served_once_everything_was_read(path: TcPath, eth0: int, pi
             await asyncio.sleep(0.5)
             assert path.facts.whole is False
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
             (device,) = path.facts.devices
             assert (device.name, device.ifindex, device.addresses, device.trouble) == ("eth0", eth0, [NODE], "")
             here = (pack_address(NODE).hex(), "0" * 32)
@@ -112,23 +106,23 @@ def test_devices_that_come_and_go_are_followed(
     async def story() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
             ip("link", "delete", "eth0")
-            await until(lambda: not path.facts.devices)
+            await until_async(lambda: not path.facts.devices)
             assert [one.message.partition(";")[0] for one in path.problems] == [
                 "packet path: no uplink is found: nothing from outside is served"
             ]
             again = uplink(node)
-            await until(lambda: [one.ifindex for one in path.facts.devices] == [again] and path.facts.whole)
+            await until_async(lambda: [one.ifindex for one in path.facts.devices] == [again] and path.facts.whole)
             assert shown(pins).keys() == {again, layout.ANY_UPLINK}
             ip("link", "add", "eth1", "type", "veth", "peer", "name", "far1")
             ip("address", "add", "10.7.0.1/24", "dev", "eth1")
             ip("link", "set", "eth1", "up")
             ip("link", "set", "far1", "up")
             ip("route", "add", "10.8.0.0/16", "via", "10.7.0.9")
-            await until(lambda: [one.name for one in path.facts.devices] == ["eth0", "eth1"] and path.facts.whole)
+            await until_async(lambda: [one.name for one in path.facts.devices] == ["eth0", "eth1"] and path.facts.whole)
             ip("route", "delete", "10.8.0.0/16")
-            await until(lambda: [one.name for one in path.facts.devices] == ["eth0"])
+            await until_async(lambda: [one.name for one in path.facts.devices] == ["eth0"])
             assert path.facts.damages == 0
 
     asyncio.run(story())
@@ -141,13 +135,13 @@ def test_what_somebody_takes_away_is_told_and_put_back(
     async def story() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
             detach_pinned(pins.tc_links / f"uplink_in-{eth0}")
-            await until(lambda: path.facts.damages == 1 and path.facts.whole)
+            await until_async(lambda: path.facts.damages == 1 and path.facts.whole)
             assert path.facts.damage == "not attached: uplink_in at eth0"
             for pin in pins.tc_links.iterdir():
                 pin.unlink()
-            await until(lambda: path.facts.damages == 2 and path.facts.whole)
+            await until_async(lambda: path.facts.damages == 2 and path.facts.whole)
             assert path.facts.damage == "not pinned: uplink_in at eth0, uplink_out at eth0"
 
     asyncio.run(story())
@@ -163,7 +157,7 @@ def test_what_waits_for_the_programs_is_called_when_they_are_there(path: TcPath)
             path.serve()
             path.after(lambda: called.append(path.facts.whole))
             assert len(called) == 1
-            await until(lambda: len(called) == 2)
+            await until_async(lambda: len(called) == 2)
             path.after(lambda: called.append("they are there"))
         assert called == ["nothing is to be served yet", True, "they are there"]
 
@@ -192,7 +186,7 @@ def test_what_is_loaded_and_not_attached_yet_is_no_damage(
                 monkeypatch.setattr(Attached, "follow", slow)
             looks = asyncio.create_task(asyncio.to_thread(look))
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
             if moved:
                 monkeypatch.setattr(Attached, "follow", slow)
                 path.tables_moved()
@@ -208,7 +202,7 @@ def test_when_it_is_to_serve_no_more_nothing_of_it_stays(path: TcPath, pins: Pin
     async def story() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
         assert seen(pins).there
         off = TcPath(Config(node="node", packet_path=False), pins, copied)
         async with off.kept_whole():
@@ -225,12 +219,12 @@ def test_what_cannot_be_loaded_is_told_and_tried_again(path: TcPath, copied: Pat
             (copied / name).rename(copied / f"{name}.elsewhere")
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.problems)
+            await until_async(lambda: path.problems)
             assert "No such file or directory" in path.problems[0].message
             assert path.facts.whole is False
             for name in OBJECT_FILES:
                 (copied / f"{name}.elsewhere").rename(copied / name)
-            await until(lambda: path.facts.whole and not path.problems)
+            await until_async(lambda: path.facts.whole and not path.problems)
 
     asyncio.run(story())
 
@@ -241,11 +235,11 @@ def test_an_agent_that_finds_served_tables_does_not_wait_for_the_source(
     async def story() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
         before = {pin.name: pin.stat().st_ino for pin in pins.tc_links.iterdir()}
         again = TcPath(Config(node="node"), pins, copied, served=True)
         async with again.kept_whole():
-            await until(lambda: again.facts.whole)
+            await until_async(lambda: again.facts.whole)
         assert {pin.name: pin.stat().st_ino for pin in pins.tc_links.iterdir()} == before
 
     asyncio.run(story())
@@ -255,7 +249,7 @@ def test_what_serves_is_seen_without_an_agent(path: TcPath, eth0: int, pins: Pin
     async def story() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
 
     asyncio.run(story())
     assert seen(pins) == PacketFacts(True, True, True, devices=[DeviceFacts("eth0", eth0, by(), [NODE])])

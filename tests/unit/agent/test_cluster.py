@@ -17,6 +17,7 @@ from socklb.api import follower, other_nodes, reading
 from socklb.api.asking import hang_up
 from socklb.api.cluster import KubernetesApi
 from socklb.api.source import Batch
+from tests.support.waiting import until_async
 from tests.unit.agent.api_server import ApiServer, Reply, Request, event, status, stream, table
 from tests.unit.agent.following import story
 from tests.unit.agent.shapes import endpoint, endpoint_slice, node, service
@@ -77,13 +78,6 @@ async def following(cluster: Cluster, folder: Path) -> AsyncIterator[tuple[Kuber
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(true: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
-
-
 def keys(batches: list[Batch]) -> set[str]:
     return {f"{change.kind}/{change.key}" for batch in batches for change in batch.changes if change.object}
 
@@ -95,7 +89,7 @@ EVERYTHING = {"Service/default/web", "EndpointSlice/default/web-ipv4", "Node/w1"
 async def test_our_own_node_is_watched_and_no_other(tmp_path: Path) -> None:
     cluster = Cluster()
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
+        await until_async(lambda: batches)
         assert keys(batches) == EVERYTHING
         own = [request for request in cluster.server.asked_for("nodes") if "fieldSelector" in request.query]
         assert [request.query["fieldSelector"] for request in own] == ["metadata.name=w1"]
@@ -109,9 +103,9 @@ async def test_an_optional_kind_that_is_forbidden_holds_nothing_up_and_is_a_prob
     cluster = Cluster()
     cluster.refuse["servicecidrs"] = lambda _: status(403, "servicecidrs is forbidden")
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
+        await until_async(lambda: batches)
         assert keys(batches) == EVERYTHING
-        await until(lambda: source.problems)
+        await until_async(lambda: source.problems)
         (problem,) = source.problems
         assert problem.object == "ServiceCIDR"
         assert "served without, or with what was known: 403: servicecidrs is forbidden" in problem.message
@@ -127,10 +121,10 @@ async def test_what_was_forbidden_with_all_the_rest_is_asked_for_again_with_it(t
     forbidden = ("services", "endpointslices", "nodes", "servicecidrs")
     cluster.refuse = dict.fromkeys(forbidden, lambda _: status(403, 'User "system:anonymous" cannot list'))
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: len(source.problems) == 5)
+        await until_async(lambda: len(source.problems) == 5)
         cluster.refuse.clear()
-        await until(lambda: batches)
-        await until(lambda: source.problems == ())
+        await until_async(lambda: batches)
+        await until_async(lambda: source.problems == ())
 
 
 @story
@@ -138,7 +132,7 @@ async def test_a_server_that_is_too_old_for_an_optional_kind_is_no_problem(tmp_p
     cluster = Cluster()
     cluster.refuse["servicecidrs"] = lambda _: status(404)
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
+        await until_async(lambda: batches)
         assert source.problems == ()
 
 
@@ -148,11 +142,11 @@ async def test_a_kind_that_fails_after_the_first_sync_is_a_problem_until_it_is_o
 ) -> None:
     cluster = Cluster()
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
+        await until_async(lambda: batches)
         cluster.refuse["services"] = lambda _: status(500, "etcd is on fire")
         cluster.more["services"] = [b"nonsense\n"]
         cut("services", source)
-        await until(lambda: source.problems and source.problems[0].times > 10)
+        await until_async(lambda: source.problems and source.problems[0].times > 10)
         (problem,) = source.problems
         assert problem.object == "Service"
         assert "cannot be followed: 500: etcd is on fire" in problem.message
@@ -163,7 +157,7 @@ async def test_a_kind_that_fails_after_the_first_sync_is_a_problem_until_it_is_o
         assert caplog.text.count("etcd is on fire") == 1
         cluster.refuse.clear()
         cluster.more.clear()
-        await until(lambda: source.problems == ())
+        await until_async(lambda: source.problems == ())
         assert source.reach.lost_since is None
         assert caplog.text.count("in reach again") == 1
         assert len(batches) == 1
@@ -190,8 +184,8 @@ async def test_one_object_that_nobody_foresaw_keeps_no_other_from_being_served(
     cluster = Cluster()
     cluster.more["services"] = [event("ADDED", service("bad"))] * 50
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
-        await until(lambda: source.problems and source.problems[0].times == 50)
+        await until_async(lambda: batches)
+        await until_async(lambda: source.problems and source.problems[0].times == 50)
         assert keys(batches) == EVERYTHING
         (problem,) = source.problems
         assert problem.object == "Service/default/bad"
@@ -207,8 +201,8 @@ async def test_a_refused_object_that_is_sent_fifty_times_is_one_line(
     nameless = {"metadata": {"name": 7}}
     cluster.more["services"] = [event("MODIFIED", refused), event("MODIFIED", nameless)] * 50
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
-        await until(lambda: sum(problem.times for problem in source.problems) == 100)
+        await until_async(lambda: batches)
+        await until_async(lambda: sum(problem.times for problem in source.problems) == 100)
         assert caplog.text.count("left out") == len(source.problems) == 2
 
 
@@ -232,14 +226,14 @@ async def test_what_a_thread_that_ended_followed_is_followed_anew(
 
         supervisor.keep("source", follow)
         async with supervisor.at_work():
-            await until(lambda: batches)
+            await until_async(lambda: batches)
             (services,) = (one for one in source._followers if one.resource.path.endswith("services"))
             monkeypatch.setattr(services, "_follow", ends)
             cluster.more["services"] = [event("ADDED", service("new"))]
             cut("services", source)
-            await until(lambda: supervisor.problems)
+            await until_async(lambda: supervisor.problems)
             assert "its thread has ended: all is followed anew ('Service')" in supervisor.problems[0].message
-            await until(lambda: "Service/default/new" in keys(batches))
+            await until_async(lambda: "Service/default/new" in keys(batches))
     assert caplog.text.count("source: failed: its thread has ended") == 1
 
 
@@ -248,13 +242,13 @@ async def test_a_node_that_an_endpoint_names_is_known_soon(tmp_path: Path, monke
     monkeypatch.setattr(other_nodes, "LOOK_EVERY", 60.0)
     cluster = Cluster()
     async with following(cluster, tmp_path) as (source, batches):
-        await until(lambda: batches)
+        await until_async(lambda: batches)
         cluster.refuse["w3"] = lambda _: Reply(node("w3", "192.0.2.3"))
-        await until(lambda: source._others and source._others._seen)
+        await until_async(lambda: source._others and source._others._seen)
         there = endpoint_slice(name="web-2", endpoints=[endpoint("10.244.3.3", "w3")])
         cluster.more["endpointslices"] = [event("ADDED", there)]
         cut("endpointslices", source)
-        await until(lambda: "Node/w3" in keys(batches))
+        await until_async(lambda: "Node/w3" in keys(batches))
 
 
 @story

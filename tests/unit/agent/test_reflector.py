@@ -16,6 +16,7 @@ from socklb.api import follower, lists, reflector
 from socklb.api.failures import ApiError
 from socklb.api.reflector import Reflector
 from socklb.api.resources import RESOURCES, Resource
+from tests.support.waiting import until
 from tests.unit.agent.api_server import ApiServer, Reply, Request, bookmark, event, page, status, stream
 
 SERVICES, SLICES, _, CIDRS = RESOURCES
@@ -66,13 +67,6 @@ def running(server: ApiServer, folder: Path, told: Told, resource: Resource = SE
         one.stop()
         thread.join(5)
         assert not thread.is_alive()
-
-
-def until(true: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import pytest
 
 from socklb.agent import supervise
 from socklb.agent.supervise import Supervisor
 from socklb.report import RunningFacts
+from tests.support.waiting import until_async
 from tests.unit.agent.following import story
 
 
@@ -19,12 +19,6 @@ def soon(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.INFO, "socklb")
     for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "SETTLED"):
         monkeypatch.setattr(supervise, name, 0.01)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - of many kinds
-            await asyncio.sleep(0.005)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -43,10 +37,10 @@ async def test_a_pass_that_raises_is_told_once_and_followed_by_the_next(caplog: 
 
     supervisor.every("routes", 0.01, act)
     async with supervisor.at_work():
-        await until(lambda: passes == 3)
+        await until_async(lambda: passes == 3)
         (problem,) = supervisor.problems
         assert (problem.message, problem.times) == ("routes: ValueError: leading zeros", 3)
-        await until(lambda: passes > 4)
+        await until_async(lambda: passes > 4)
         assert supervisor.problems == []
     told = lines(caplog)
     assert len(told) == 2
@@ -68,8 +62,8 @@ async def test_work_that_raises_or_ends_is_begun_again(caplog: pytest.LogCapture
 
     supervisor.keep("source", work)
     async with supervisor.at_work():
-        await until(lambda: begun == 3)
-        await until(lambda: not supervisor.problems)
+        await until_async(lambda: begun == 3)
+        await until_async(lambda: not supervisor.problems)
     assert [line.partition("; ")[0].partition(" at ")[0] for line in lines(caplog)] == [
         "source: failed",
         "source: failed: it ended",
@@ -85,7 +79,7 @@ async def test_what_is_gone_is_not_alive_and_names_itself() -> None:
     async with supervisor.at_work():
         assert [one.name for one in supervisor.running if not one.alive] == ["Node"]
         next(task for task in asyncio.all_tasks() if task.get_name() == "source").cancel()
-        await until(lambda: not supervisor.running[0].alive)
+        await until_async(lambda: not supervisor.running[0].alive)
         assert supervisor.running[0].error == "it is gone"
 
 
@@ -104,7 +98,7 @@ async def test_what_hangs_or_fails_for_a_minute_is_not_alive(monkeypatch: pytest
     async with supervisor.at_work():
         await asyncio.sleep(0)
         assert supervisor.running[0].alive
-        await until(lambda: not supervisor.running[0].alive)
+        await until_async(lambda: not supervisor.running[0].alive)
         assert supervisor.running[0].error == (f"OSError: {error}" if error else "no sign of life for 0 s")
 
 

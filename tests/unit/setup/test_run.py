@@ -18,6 +18,7 @@ TIERS = ("unit", "datapath", "packets", "tc", "kube", "cluster", "nodes", "labs"
 APART = {"e2e_ssh", "kernels"}  # longer than CI has, or for other kernels: make e2e-ssh, make kernels
 WAITS = """
 import pathlib, time, pytest
+from tests.support.waiting import until
 @pytest.fixture
 def place():
     made = pathlib.Path(__file__).with_suffix(".made")
@@ -88,7 +89,7 @@ def test_while_cores_are_idle_another_run_begins(project: Path, spare: str, begu
     for tier in TIERS:
         (project / f"tests/{tier}/test_{tier}.py").write_text(WAITS)
     with start(project) as running:
-        until_there(project / f"build/log/test-{'packets' if begun > 1 else 'e2e'}.log")
+        until((project / f"build/log/test-{'packets' if begun > 1 else 'e2e'}.log").exists)
         time.sleep(1)
         os.killpg(running.pid, signal.SIGINT)
         told, _ = running.communicate()
@@ -128,16 +129,9 @@ def test_what_both_made_is_gone_after_ctrl_c(project: Path) -> None:
     for file in files:
         file.write_text(WAITS)
     with start(project) as running:
-        until_there(*(file.with_suffix(".made") for file in files))
+        until(lambda: all(file.with_suffix(".made").exists() for file in files))
         os.killpg(running.pid, signal.SIGINT)
         told, _ = running.communicate()
     assert running.returncode != 0
     assert "Waiting for all to clear away what they made" in told
     assert [file for file in files if file.with_suffix(".made").exists()] == []
-
-
-def until_there(*paths: Path) -> None:
-    end = time.monotonic() + 30
-    while not all(path.exists() for path in paths):
-        assert time.monotonic() < end
-        time.sleep(0.05)
