@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.05) -> None:
+def until(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.01) -> None:
     """Look until it is true.
 
     Raises:
@@ -17,7 +17,7 @@ def until(condition: Callable[[], object], seconds: float = 30.0, pause: float =
         time.sleep(pause)
 
 
-async def until_async(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.02) -> None:
+async def until_async(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.005) -> None:
     """Look likewise, in an event loop that has its work done meanwhile.
 
     Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.run import RUNS, SLOWEST, files
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 TIERS = ("unit", "datapath", "packets", "tc", "kube", "cluster", "nodes", "labs", "e2e", "chaos")
