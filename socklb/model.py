@@ -1,4 +1,4 @@
-"""What a node is to serve: frontends, how each of them is served, and what changes. The plan says it, both paths do it.
+"""What a node serves: frontends, how each of them is served, and what changes. The plan makes it; both paths apply it.
 
     Difference(put={Frontend(pack_address("10.96.0.10"), 80, IPPROTO_TCP): Serving(backends)})
 
@@ -21,10 +21,10 @@ SOCKET_PROTOCOLS = {socket.IPPROTO_TCP, socket.IPPROTO_UDP}
 
 
 class Frontend(NamedTuple):
-    """What a client asks for: address (16 bytes), port, IP protocol number.
+    """What a client connects to: address (16 bytes), port, IP protocol number.
 
     A NodePort has the unspecified address of its family, `ANY4` or `ANY6`.
-    scope: FROM_OUTSIDE in the tables alone, for clients outside the cluster where others serve them than those inside.
+    scope: FROM_OUTSIDE for clients outside the cluster, if other backends serve them; used in the tables only.
     """
 
     address: bytes
@@ -43,17 +43,17 @@ class Backend(NamedTuple):
 class Serving(NamedTuple):
     """How one frontend is served.
 
-    backends: who answers clients inside the cluster; nobody: they are refused.
-    affinity: for so many seconds after its last request a client gets the same backend again; 0: it may get any.
+    backends: the backends for clients inside the cluster; if there are none, those clients are refused.
+    affinity: a client gets the same backend again for this many seconds after its last request; 0: it may get any.
     least_loaded: a TCP connection goes to the less loaded of two random backends.
-    own_node_only: a NodePort at the addresses of this node alone: whoever asks another node goes there as he is
-        (externalTrafficPolicy Local).
-    outside: who answers clients outside the cluster, which keep their address (externalTrafficPolicy Local). None: the
-        same as inside, with their address masqueraded.
-    may_be_bound: an endpoint, ready or not, listens at this very port of a node, so a process of the node may.
-    lent: no Service's: the agent's own, for a moment (`socklb.agent.connect_check`).
-    sources: the only networks from which clients may come; None: from everywhere. Sockets do not know their address
-        yet when they connect, so such a frontend is served on the packet alone.
+    own_node_only: a NodePort that is served only at the addresses of this node: a connection to another node's address
+    is not translated (externalTrafficPolicy Local).
+    outside: the backends for clients outside the cluster, which keep their address (externalTrafficPolicy Local). None:
+    the same as inside, with their address masqueraded.
+    may_be_bound: an endpoint, ready or not, listens at this very port of a node, so a process of the node may bind it.
+    lent: the frontend belongs to no Service but to the agent itself, for a moment (`socklb.agent.connect_check`).
+    sources: the only networks that clients may come from; None: from everywhere. A socket does not know its address yet
+    when it connects, so such a frontend is served by the packet path alone.
     """
 
     backends: tuple[Backend, ...] = ()
@@ -67,10 +67,10 @@ class Serving(NamedTuple):
 
 
 class Addresses(NamedTuple):
-    """Addresses that are more than one frontend.
+    """Addresses that matter beyond a single frontend.
 
     services: ClusterIPs, whose ports without a frontend are refused.
-    nodes: addresses of all nodes of the cluster, where NodePorts are asked for.
+    nodes: addresses of all nodes of the cluster, at which NodePorts are served.
     own: those of this node.
     """
 
@@ -79,7 +79,7 @@ class Addresses(NamedTuple):
     own: frozenset[bytes] = frozenset()
 
     def without(self, others: Addresses) -> Addresses:
-        """Return those that `others` has not."""
+        """Return those that `others` does not have."""
         return Addresses(*(mine - theirs for mine, theirs in zip(self, others, strict=True)))
 
 
@@ -92,7 +92,7 @@ class Difference(NamedTuple):
     remove: Addresses = Addresses()
 
     def for_sockets(self) -> Difference:
-        """Return what the socket hooks are to know of it. What they no longer serve is deleted there."""
+        """Return the part for the socket hooks. Frontends that they do not serve any more are deleted there."""
         put = {
             frontend: serving if serving.outside is None else serving._replace(outside=None)
             for frontend, serving in self.put.items()
@@ -101,7 +101,7 @@ class Difference(NamedTuple):
         return self._replace(put=put, delete=self.delete | (self.put.keys() - put.keys()))
 
     def for_tables(self) -> Difference:
-        """Return what tables are to hold from which packets are served too: all, with rows for clients outside."""
+        """Return what the tables hold if the packet path uses them too: all of it, with rows for clients outside."""
         outside = {
             frontend._replace(scope=FROM_OUTSIDE): Serving(serving.outside, serving.affinity, serving.least_loaded)
             for frontend, serving in self.put.items()
@@ -112,7 +112,7 @@ class Difference(NamedTuple):
 
 
 def packet_only(frontend: Frontend, serving: Serving) -> bool:
-    """Return whether a frontend is served on the packet alone."""
+    """Return whether a frontend is served by the packet path alone."""
     return frontend.protocol not in SOCKET_PROTOCOLS or serving.sources is not None
 
 
@@ -136,24 +136,24 @@ def is_ipv4(address: bytes) -> bool:
 
 
 def is_loopback(address: bytes) -> bool:
-    """Return whether an address of 16 bytes is the machine's own to itself: 127.0.0.0/8 or ::1."""
+    """Return whether an address of 16 bytes is a loopback address: 127.0.0.0/8 or ::1."""
     return address.startswith(V4_PREFIX + b"\x7f") or address == bytes(15) + b"\x01"
 
 
 def address_text(address: bytes) -> str:
-    """Return an address of 16 bytes in text, IPv4-mapped ones as IPv4."""
+    """Return an address of 16 bytes as text, IPv4-mapped ones as IPv4."""
     if is_ipv4(address):
         return socket.inet_ntop(socket.AF_INET, address[12:])
     return socket.inet_ntop(socket.AF_INET6, address)
 
 
 def frontend_text(frontend: Frontend) -> str:
-    """Return a frontend as people write it: 10.96.0.10:80/TCP, [fd00::a]:80/UDP."""
+    """Return a frontend as text: 10.96.0.10:80/TCP, [fd00::a]:80/UDP."""
     name = PROTOCOLS.get(frontend.protocol, str(frontend.protocol))
     return f"{endpoint_text(Backend(frontend.address, frontend.port))}/{name}"
 
 
 def endpoint_text(backend: Backend) -> str:
-    """Return address and port as people write them."""
+    """Return address and port as text: 10.96.0.10:80, [fd00::a]:80."""
     host = address_text(backend.address)
     return f"[{host}]:{backend.port}" if ":" in host else f"{host}:{backend.port}"

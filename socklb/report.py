@@ -1,10 +1,11 @@
-"""The one report of a node: what `socklb status`, /healthz, /livez, metrics and alarms say, they say from it.
+"""The report of a node, from which `socklb status`, /healthz, /livez, metrics and alarms are made.
 
     report = msgspec.json.decode(answer, type=Report)
 
-What stands in it was read back from the kernel or from a thread, not remembered from when it was done.
-The agent makes one whenever it is asked; where none runs, `socklb.status` fills in what the kernel shows. Moments are
-seconds since 1970. Every field has a default: an agent and a command of two versions understand each other.
+Its contents are read back from the kernel or from a thread, not remembered from when something was done.
+The agent makes a report whenever it is asked; if no agent runs, `socklb.status` fills in what the kernel shows. Times
+are seconds since 1970. Every field has a default, so an agent and a command of different versions understand each
+other.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from msgspec import Struct, field
 
 
 class AgentFacts(Struct):
-    """The agent's process, the eBPF object that this kernel got, and whether the kernel has each feature.
+    """The agent's process, the eBPF object that was loaded, and whether the kernel has each feature.
 
-    lacks: of the features that it has not, what is lost.
+    lacks: what does not work because of features that the kernel lacks.
     """
 
     running: bool = False
@@ -31,7 +32,7 @@ class AgentFacts(Struct):
 
 
 class SourceFacts(Struct):
-    """Where objects come from; `lost_since`: since when that is out of reach, None: it is not."""
+    """Where objects come from; `lost_since`: since when the source is unreachable; None: it is reachable."""
 
     where: str = "the agent's source"
     lost_since: float | None = None
@@ -39,7 +40,9 @@ class SourceFacts(Struct):
 
 
 class Applied(Struct):
-    """Batches since the start, and how many objects that made; their generations by name, None where there are many."""
+    """The number of batches since the start, and of the objects in them; their generations by name, None if there are
+    many.
+    """
 
     revision: int = 0
     count: int = 0
@@ -47,7 +50,7 @@ class Applied(Struct):
 
 
 class ProblemFacts(Struct):
-    """A problem as `socklb.api.source.Problem` has it; `count`: how often it came up, from `first` until `last`."""
+    """A problem as in `socklb.api.source.Problem`; `count`: how often it occurred, from `first` until `last`."""
 
     file: str
     document: int
@@ -60,7 +63,9 @@ class ProblemFacts(Struct):
 
 
 class HookFacts(Struct):
-    """Whether a hook is on the node's cgroup, and whether the kernel runs it there and below: see `datapath.hooks`."""
+    """Whether a hook is attached to the node's cgroup, and whether the kernel runs it there and below: see
+    `datapath.hooks`.
+    """
 
     name: str
     attached: bool = False
@@ -69,9 +74,10 @@ class HookFacts(Struct):
 
 
 class DeviceFacts(Struct):
-    """A device at which packets are served in eBPF: an uplink, or one `of_pods` whose sockets no hook sees. `by`: the
-    kernel's way to attach programs; `addresses`: who stands for clients whose reply must come back; `trouble`: which
-    program does not run there, and why."""
+    """A device on which eBPF programs serve packets: an uplink, or with `of_pods` one of pods whose sockets no hook
+    sees. `by`: how the kernel attaches the programs; `addresses`: the addresses that clients are masqueraded to, so
+    that their replies come back; `trouble`: which program does not run there, and why.
+    """
 
     name: str
     ifindex: int
@@ -82,10 +88,12 @@ class DeviceFacts(Struct):
 
 
 class PacketFacts(Struct):
-    """The packet path. `there`, `whole`: as read back, None: nobody could look; `error`: the last one, while it stands;
-    `since`: since when it is as it is. `damages`: how often somebody else was found to have changed the programs, which
-    is mended at once; what that was the last time, and when. `host_routing`: as configured. `counters`: what became of
-    packets since the tables were made. `losing`: whether a new flow found no room or no port in the last minutes."""
+    """The packet path. `there`, `whole`: as read back, None: it could not be read; `error`: the last one, while it
+    persists; `since`: since when the state is as it is. `damages`: how often a change of the programs by somebody else
+    was found (and repaired at once); `damage`, `damaged`: what it was the last time, and when. `host_routing`: as
+    configured. `counters`: what happened to packets since the tables were made. `losing`: whether a new flow found no
+    room or no port in the last minutes.
+    """
 
     enabled: bool = False
     there: bool | None = None
@@ -102,7 +110,7 @@ class PacketFacts(Struct):
 
 
 class TableFacts(Struct):
-    """How full a table of the socket hooks is. most: what its capacity may grow to by itself; 0: nobody says."""
+    """How full a table of the socket hooks is. most: the capacity it may grow to by itself; 0: unknown."""
 
     name: str
     used: int
@@ -111,7 +119,7 @@ class TableFacts(Struct):
 
 
 class RunningFacts(Struct):
-    """A task or thread of the agent. `alive` is false once it is gone, stuck, or has failed for a minute."""
+    """A task or thread of the agent. `alive` is false once it has ended, is stuck, or has failed for a minute."""
 
     name: str
     alive: bool = True
@@ -121,8 +129,10 @@ class RunningFacts(Struct):
 
 
 class ConnectFacts(Struct):
-    """The agent's own connect (`socklb.agent.connect_check`). `translated`: whether the hooks translated it, None: it
-    could not be tried, and `error` says why; `at`: when it was tried last; `since`: since when it is as it is."""
+    """The agent's own test connection (`socklb.agent.connect_check`). `translated`: whether the hooks translated it,
+    None: it could not be tried, and `error` says why; `at`: when it was last tried; `since`: since when the result is
+    the same.
+    """
 
     translated: bool | None = None
     at: float | None = None
@@ -131,7 +141,7 @@ class ConnectFacts(Struct):
 
 
 class ServiceFacts(Struct):
-    """What the tables of the socket hooks hold, and what found no room there."""
+    """What the tables of the socket hooks hold, and what did not fit."""
 
     services: int = 0
     frontends: int = 0
@@ -142,15 +152,16 @@ class ServiceFacts(Struct):
 
 
 class RecordFacts(Struct):
-    """What happened to sockets' records since the tables were made: see `struct bookkeeping` in bpf/types.h."""
+    """What happened to the records of sockets since the tables were made: see `struct bookkeeping` in bpf/types.h."""
 
     spilled: int = 0
     lost: int = 0
 
 
 class LeftOutFacts(Struct):
-    """A cgroup whose processes' sockets the hooks leave to the packet path: its path below the node's, which Pod's it
-    is, why, and since when. `pod` and `why` are empty where nobody says."""
+    """A cgroup whose sockets the hooks leave to the packet path: its path below the node's cgroup, its Pod, why, and
+    since when. `pod` and `why` are empty if unknown.
+    """
 
     cgroup: str
     pod: str = ""
@@ -159,7 +170,9 @@ class LeftOutFacts(Struct):
 
 
 class AlarmFacts(Struct):
-    """What an operator must act on: one of `socklb.health.alarms.NAMES`, and the one of several that it is `about`."""
+    """A condition that an operator must act on: one of `socklb.health.alarms.NAMES`, and what it is `about` if there
+    can be several.
+    """
 
     name: str
     message: str
@@ -167,15 +180,15 @@ class AlarmFacts(Struct):
 
 
 class Report(Struct):
-    """See the module.
+    """The state of one node.
 
-    lacking: hooks by which the kernel does not run our programs, which `hooks` shows by their pins; hook_trouble: what
-    stands about them, by alarm. pod_sockets: whether hooks serve pods' sockets, as configured. left_out: whom they do
-    not serve. leftovers: of a kube-proxy. moved: UDP sockets whose backend left, by what became of them
-    (`socklb.sockets.moving`). reset: TCP connections of Services that ask for it, by what they are
-    (`socklb.sockets.resetting`). refused: calls, by reason; uncounted: connects without room to be
-    counted by Service, both since the tables were made. eligible: whether load balancers may ask this node. late:
-    whether a change waits for a minute to be applied.
+    lacking: hooks whose programs the kernel does not run, although `hooks` may show them by their pins; hook_trouble:
+    what is wrong with them, by alarm. pod_sockets: whether hooks serve the sockets of pods, as configured. left_out:
+    the cgroups that they do not serve. leftovers: of a kube-proxy. moved: UDP sockets whose backend was removed, by
+    outcome (`socklb.sockets.moving`). reset: TCP connections of Services that ask for a reset, by outcome
+    (`socklb.sockets.resetting`). refused: refused calls, by reason; uncounted: connects for which the count by Service
+    had no room, both since the tables were made. eligible: whether load balancers may use this node. late: whether a
+    change has waited a minute to be applied.
     """
 
     made: float = 0.0
@@ -212,9 +225,9 @@ class Report(Struct):
 
 
 def of_thread(name: str, thread: threading.Thread, busy: float | None, most: float, failures: int) -> RunningFacts:
-    """Return how a thread is that looks after itself.
+    """Return the state of a thread that reports its own progress.
 
-    busy: since when one piece of its work goes on (monotonic), which takes `most` seconds.
+    busy: since when one piece of its work has been running (monotonic). most: the seconds that it may take.
     """
     stuck = busy is not None and time.monotonic() - busy > most
     error = "no sign of life" if stuck else "" if thread.is_alive() else "it is gone"

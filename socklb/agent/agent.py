@@ -1,8 +1,8 @@
-"""The agent of one node: what the source says goes into the kernel's tables, one way, left to right.
+"""The agent of one node: it brings the objects of the source into the kernel's tables.
 
     asyncio.run(serve(config))
 
-Stopping or killing it disturbs nobody: maps and hooks are pinned and go on working; the next agent reads them back.
+Traffic goes on when it stops or is killed: maps and hooks are pinned and stay at work; the next agent reads them back.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from socklb.status import summary
 from socklb.tc.path import TcPath
 from socklb.tc.takeover import Takeover
 
-NAMES_EVERY = 1.0  # seconds between two looks whether the file of names is up to date
+NAMES_EVERY = 1.0  # seconds between two checks whether the file of names is up to date
 COUNTS_EVERY = 60.0  # seconds
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
-LEFTOVERS_AGAIN = 5.0  # seconds, where there were some: somebody is about to remove them
+LEFTOVERS_AGAIN = 5.0  # seconds, if there were some: somebody is about to remove them
 TAKE_OVER_EVERY = 10.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def source_of(config: Config) -> Source:
 
 
 async def asked_to_stop() -> None:
-    """Wait for a signal that asks to stop."""
+    """Wait for SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -111,13 +111,13 @@ async def asked_to_stop() -> None:
 
 
 class Agent:
-    """A serving agent: its parts, and what becomes of a batch."""
+    """A serving agent: its parts, and what is done with a batch."""
 
     def __init__(self, config: Config, source: Source, datapath: NodeDatapath) -> None:
         self._config, self._source, self._datapath = config, source, datapath
         self._state = ObjectStore()
-        self._complete = False  # whether everything was read once
-        self._begun_again = False  # whether the source tells what the plan knows already
+        self._complete = False  # whether everything has been read once
+        self._begun_again = False  # whether the source repeats what the plan already knows
         self.hooks = HookWatch(datapath)
         self.connect = ConnectCheck(datapath)
         self.packets = TcPath(config, datapath.pins, datapath.objects, served=bool(datapath.tables.frontends))
@@ -153,7 +153,7 @@ class Agent:
         )
 
     def _supervise(self) -> None:
-        """Say what runs. What is added here is told of in the report, and cannot die in silence."""
+        """Register everything that runs. What is added here appears in the report, so it cannot die in silence."""
         supervisor, config = self.supervisor, self._config
         supervisor.keep("answers", self._answers().serve)
         supervisor.keep("source", self.follow)
@@ -162,7 +162,7 @@ class Agent:
         supervisor.every("room", RETRY, self.room.make)
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("bypass", BYPASS_EVERY, self.bypass.look)
-        supervisor.every("connect", 1.0, self._check_connect)  # soon after the hooks are attached, then when it is due
+        supervisor.every("connect", 1.0, self._check_connect)  # soon after hooks are attached, then when it is due
         supervisor.keep("sockets", self.follower.follow)
         supervisor.every("on-removal", REMOVED_EVERY, self.resetter.look)
         supervisor.every("report", LOOK, self.reporter.report)
@@ -178,7 +178,7 @@ class Agent:
             supervisor.keep("node routes", self.routes.looked_after)
 
     def _hooks_at_work(self) -> bool:
-        """Whether the kernel runs all of them now. Threads may ask."""
+        """Return whether the kernel runs all hooks now. Threads may call this."""
         return all(hook.effective for hook in inspect(self._datapath.cgroup, self._datapath.pins.links))
 
     def _service_at(self, asked: Backend, protocol: int) -> str | None:
@@ -193,7 +193,7 @@ class Agent:
             await self.connect.look()
 
     def _answers(self) -> Answers:
-        """Return what `socklb.control_socket` may ask for."""
+        """Return the answers to the questions of `socklb.control_socket`."""
 
         async def status(_: str) -> object:
             return self.reporter.report(max_age=0, named=FEW)
@@ -232,14 +232,14 @@ class Agent:
         return Answers(Path(self._config.socket), respond, {"monitor": Monitors(self._datapath).tell})
 
     async def leave_names(self) -> None:
-        """Have the file of names up to date for those who ask while no agent runs."""
+        """Bring the file of names up to date for commands that run while no agent does."""
         try:
             await self._cataloguer.keep(self.plan, at_once=True)
         except OSError as error:
             log.warning("the names of Services cannot be written: %s", reason(error))
 
     async def _take_over(self) -> None:
-        """Leave nothing of an earlier version's packet path, once this one serves everything."""
+        """Remove an earlier version's packet path once this one serves everything."""
         if self._takeover:
             whole = self.progress.synced and bool(self.packets.facts.whole)
             if await asyncio.to_thread(self._takeover.look, whole=whole):
@@ -252,10 +252,10 @@ class Agent:
             self._leftovers_due = now + LEFTOVERS_EVERY
 
     async def follow(self) -> None:
-        """Apply whatever the source says, as it says it. What cannot be applied is tried again, by `take_again` too.
+        """Apply the batches of the source as they come. What cannot be applied is tried again, by `take_again` too.
 
-        A source that is begun again tells everything once more. That is no difference to the plan, but it is the moment
-        to compare all that should be with all that is.
+        A source that is started again repeats everything. That changes nothing in the plan, but it is the moment to
+        compare all that should be in the kernel with all that is.
         """
         try:
             async with aclosing(self._source.batches()) as batches:
@@ -268,9 +268,9 @@ class Agent:
             self._begun_again = True
 
     def take(self, batch: Batch) -> None:
-        """Bring one batch into the kernel, and let the hooks run once there is something to serve.
+        """Apply one batch to the kernel, and attach the hooks once there is something to serve.
 
-        It counts as applied when the packet path has it too, which holds up no later one.
+        It counts as applied when the packet path has applied it too; later batches do not wait for that.
         """
         self.progress.begin()
         affected = self._state.apply(batch.changes)
@@ -286,7 +286,9 @@ class Agent:
         self._all_taken()
 
     def take_again(self) -> None:
-        """Bring what could not be brought: nobody knows how far it came, so all is read back, planned and served."""
+        """Apply what failed. How much of it was written is unknown, so everything is read back, planned and applied
+        again.
+        """
         if not self._unapplied:
             return
         self._datapath.tables.read_back()
@@ -321,7 +323,7 @@ class Agent:
         self.packets.apply(difference)
 
     def _serve_all(self) -> None:
-        """Everything is known: entries of an earlier agent that nobody wants are pruned."""
+        """Serve when everything is known: entries of an earlier agent that are not desired any more are pruned."""
         self._serve_sockets(self._against_the_kernel(), whole=True)
         self.packets.serve()
 
@@ -332,11 +334,11 @@ class Agent:
         self.follower.changed(difference.put)
 
     def _in_tables(self, difference: Difference) -> Difference:
-        """Return what the tables are to hold of it: the packet path serves from them too."""
+        """Return what the tables are to hold: more where the packet path serves from them too."""
         return difference.for_tables() if self._config.packet_path else difference.for_sockets()
 
     def _without_losses(self, difference: Difference) -> Difference:
-        """While not everything could be read, a Service whose endpoints are unknown keeps those that it had."""
+        """Until everything has been read, let a Service whose endpoints are unknown keep those that it had."""
         served = self._datapath.tables.serving
         known = {
             frontend: now
@@ -346,7 +348,7 @@ class Agent:
         return difference._replace(put=known)
 
     def _against_the_kernel(self) -> Difference:
-        """Compare all that should be with all that is."""
+        """Return the difference between all that should be in the kernel and all that is."""
         wanted, tables = self.plan.full(), self._datapath.tables
         put = self._in_tables(Difference(wanted.frontends)).put
         return Difference(

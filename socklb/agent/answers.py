@@ -1,11 +1,11 @@
-"""What the agent answers on its Unix socket: one line asks, one JSON document answers, or a stream for as
+"""The agent's answers on its Unix socket: each question is one line, each answer one JSON document, or a stream for as
 long as the client stays.
 
     answers = Answers(path, {"status": lambda _: report, …}, {"monitor": monitors.tell})
     supervisor.keep("answers", answers.serve)
 
-A client that says nothing is let go after SILENCE, one that does not read too; nobody waits for a client when the agent
-stops. The agent is the node's only one, so a socket that another one left may go.
+A client that sends nothing, or does not read, is disconnected after SILENCE; the agent does not wait for clients when
+it stops. It is the only agent of the node, so it may remove a socket that another one left.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ log = logging.getLogger(__name__)
 
 
 class Answers:
-    """See the module. `respond`, `tell`: by the first word of a question what answers the rest of it, or streams."""
+    """Serve the questions. `respond`, `tell`: by the first word of a question, the function that answers the rest of it
+    or streams.
+    """
 
     def __init__(self, path: Path, respond: Mapping[str, Respond], tell: Mapping[str, Tell]) -> None:
         self._path, self._respond, self._tell = path, respond, tell
         self._clients: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Answer until cancelled, or until somebody takes the socket away."""
+        """Answer until cancelled, or until somebody removes the socket."""
         _make_way(self._path)
         server = await asyncio.start_unix_server(self._take, self._path)
-        self._path.chmod(0o600)  # whatever the umask is: a pod's may be none
+        self._path.chmod(0o600)  # whatever the umask is: in a pod it may be 0
         try:
             identity = self._path.stat().st_ino
             while self._path.stat().st_ino == identity:  # noqa: ASYNC110 - nobody tells when a file goes
                 await asyncio.sleep(1)
         finally:
-            # Not `async with server`: from Python 3.12.1 on that waits for every client.
+            # Not `async with server`: since Python 3.12.1 that waits for every client.
             server.close()
             for client in self._clients:
                 client.cancel()
@@ -51,16 +53,16 @@ class Answers:
             _make_way(self._path)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hold on to the task: asyncio itself does not, and we must be able to end it."""
+        """Keep a reference to the task: asyncio does not, and it must be possible to end it."""
         task = asyncio.create_task(self._answer(reader, writer))
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The client may go at any moment, say nothing, or say more than a line may have (ValueError).
+        # The client may close at any moment, send nothing, or send a line that is too long (ValueError).
         with contextlib.suppress(OSError, TimeoutError, ValueError):
             try:
-                writer.transport.set_write_buffer_limits(0)  # so that draining waits until all is written
+                writer.transport.set_write_buffer_limits(0)  # so that drain() waits until everything is written
                 line = await asyncio.wait_for(reader.readline(), SILENCE)
                 word, _, rest = line.decode(errors="replace").strip().partition(" ")
                 if word in self._tell:
@@ -70,7 +72,7 @@ class Answers:
                 await asyncio.wait_for(writer.drain(), SILENCE)
                 writer.close()
             finally:
-                writer.transport.abort()  # nothing, once it is closed
+                writer.transport.abort()  # does nothing if it is closed already
 
     async def _document(self, word: str, rest: str) -> object:
         respond = self._respond.get(word)

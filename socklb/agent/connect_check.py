@@ -1,12 +1,13 @@
-"""A connect of the agent's own, every few seconds: the hooks are not only attached, they translate.
+"""A test connection of the agent, every few seconds: it shows that the hooks translate, not only that they are
+attached.
 
     check = ConnectCheck(datapath)
     await check.look()
     check.facts                     # for the report
 
-The frontend that is asked is the agent's own, at a port of loopback that it holds (`datapath.asking`), and is in the
-tables for that moment only. An agent that is not in the node's cgroup or below asks from a process in a cgroup of its
-own there; where it may make none, and its own socket was never translated, nothing can be said.
+The connection goes to a frontend of the agent's own, at a loopback port that it holds (`datapath.asking`), which is in
+the tables for that moment only. An agent outside the node's cgroup connects from a process in a cgroup that it makes
+below it. If it cannot make one, and its own socket was never translated, the check has no result.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from socklb.model import Backend, Frontend, Serving, pack_address
 from socklb.report import ConnectFacts
 
 EVERY = 10.0  # seconds
-AGAIN = 1.0  # seconds after a failure: hooks that were put back are to be seen to work
-LIMIT = 5.0  # seconds for a process of our own
+AGAIN = 1.0  # seconds after a failure, to see soon that repaired hooks work
+LIMIT = 5.0  # seconds for the process
 CGROUP = "socklb-connect-check"
 
 Ends = tuple[socket.socket, socket.socket]  # listener and decoy
@@ -37,19 +38,19 @@ class ConnectCheck:
     """See the module."""
 
     def __init__(self, datapath: NodeDatapath) -> None:
-        """Begin without having asked."""
+        """Start without a result."""
         self._datapath = datapath
-        self._inside = False  # whether our own socket was ever translated
+        self._inside = False  # whether the agent's own socket was ever translated
         self.facts = ConnectFacts()
 
     @property
     def due(self) -> bool:
-        """Whether it is time to ask again."""
+        """Return whether it is time for the next check."""
         pause = AGAIN if self.facts.translated is False else EVERY
         return self.facts.at is None or time.time() - self.facts.at >= pause
 
     async def look(self) -> None:
-        """Ask, in both families where the node has both."""
+        """Check both families, if the node has both."""
         with ExitStack() as opened:
             ends = [found for family in asking.LOOPBACK if (found := _ends(family, opened))]
             served = {_frontend(decoy): Serving((_backend(listener),)) for listener, decoy in ends}
@@ -107,17 +108,18 @@ def _own_cgroup(node: Path) -> Generator[Path]:
 
 
 def _ask_from_below(node: Path, ends: list[Ends]) -> str:
-    """Ask from a cgroup of our own. Whole in one thread, so that the cgroup goes also if nobody waits for it any more.
+    """Connect from a new cgroup. All of it runs in one thread, so that the cgroup is removed even if nobody waits for
+    it any more.
 
     Raises:
-        OSError: it cannot be made, or there was no answer.
+        OSError: the cgroup cannot be made, or there was no answer.
     """
     with _own_cgroup(node) as cgroup:
         return _first(_asked_from(cgroup, pair) for pair in ends)
 
 
 def _asked_from(cgroup: Path, ends: Ends) -> str:
-    """Ask from a process in a cgroup.
+    """Connect from a process in a cgroup.
 
     Raises:
         OSError: there was no answer.

@@ -1,11 +1,11 @@
-"""Has the hooks attached and whole, and says so while they are not.
+"""Attach the hooks, keep them whole, and report when they are not.
 
     watch = HookWatch(datapath)
-    watch.attach()          # once there is something to serve; what stands in the way is a problem, and tried again
+    watch.attach()          # once there is something to serve; an obstacle is a problem, and it is tried again
     watch.look()            # every few seconds
 
-What is damaged from outside is put back by the next look, and told from the moment it is damaged until a look after
-that finds everything whole: as a problem and an alarm, and as a line in the log for each change.
+The next look repairs what was damaged from outside. Damage is reported from the moment it happens until a later look
+finds everything whole: as a problem and an alarm, and as a log line for each change.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from socklb.datapath.links import HOOKS
 from socklb.datapath.node_datapath import NodeDatapath
 from socklb.errors import SocklbError
 
-EVERY = 3.0  # seconds between two looks: damage is put back by the next one, and seen to be whole by the one after
+EVERY = 3.0  # seconds between two looks: the next one repairs damage, and the one after it finds everything whole
 OLDER_EVERY = 10.0  # seconds: counting the sockets of an older version takes 10 ms
-LONGEST = 10.0  # seconds between two tries to attach beside a program that leaves no room
+LONGEST = 10.0  # seconds between two tries to attach while another program leaves no room
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +32,22 @@ class HookWatch:
     def __init__(self, datapath: NodeDatapath) -> None:
         self._datapath = datapath
         self.attached = False
-        self.repairs = 0  # things put back since the start
+        self.repairs = 0  # repairs since the start
         self._wanted = False
         self._refusal = ""  # why nothing is attached
         self._again, self._pause = 0.0, 1.0
-        self._older = False  # hooks of an older version are left
+        self._older = False  # whether hooks of an older version are still there
         self._looked_at_older = 0.0
         self._damage = ""  # as the last look found it
         self._failures: list[str] = []  # what that look could not repair
-        if datapath.tables.frontends:  # what an earlier agent served, however long the source is out of reach
+        if datapath.tables.frontends:  # an earlier agent's, to be served even while the source is unreachable
             self.attach()
 
     def attach(self, *, whole: bool = True) -> None:
         """Attach every hook, or none: then a problem says why, and it is tried again.
 
-        whole: everything that is to be served is in the tables. Where tables of an older version serve, nothing less
-        takes their place.
+        whole: the tables hold everything that is to be served. Tables of an older version that serve are not replaced
+        by less.
         """
         if not whole and self._datapath.pins.older:
             return
@@ -56,7 +56,7 @@ class HookWatch:
             self._try_to_attach()
 
     def look(self) -> None:
-        """Put back what is damaged, or try again to attach."""
+        """Repair damage, or try again to attach."""
         if self.attached:
             self._repair()
             self._forget_older()
@@ -65,7 +65,7 @@ class HookWatch:
 
     @property
     def alarms(self) -> dict[str, str]:
-        """What stands now, as read from the kernel: the name of an alarm, and what is to be said."""
+        """Return the present alarms, as read from the kernel: message by name."""
         if self._refusal:
             return {"hooks_refused": f"Services are not served to sockets: {self._refusal}"}
         damage = (_told(self._datapath.keeper.damage()) if self.attached else "") or self._damage
@@ -76,12 +76,14 @@ class HookWatch:
 
     @property
     def problems(self) -> list[Problem]:
-        """The same as `socklb status` shows it."""
+        """Return the same as problems, for `socklb status`."""
         return [Problem("", 0, "", message) for message in self.alarms.values()]
 
     @property
     def lacking(self) -> list[str]:
-        """The hooks by which the kernel does not run our programs now, whoever may have pinned what."""
+        """Return the hooks whose programs the kernel does not run now, even if something else is pinned under their
+        names.
+        """
         if not self.attached:
             return list(HOOKS)
         damage = self._datapath.keeper.damage()
@@ -116,7 +118,7 @@ class HookWatch:
         self._pause = min(LONGEST, 2 * self._pause)
 
     def _repair(self) -> None:
-        """Put back what is damaged. It counts as whole when the next look finds it so."""
+        """Repair damage. It counts as repaired when the next look finds everything whole."""
         before = self._datapath.keeper.damage()
         told = _told(before)
         if told and told != self._damage:
@@ -133,7 +135,7 @@ class HookWatch:
 
 
 def _told(damage: Mapping[str, str]) -> str:
-    """Say it shortly: `not pinned: connect4, connect6`."""
+    """Return damage in short form: `not pinned: connect4, connect6`."""
     by_wrong: dict[str, list[str]] = {}
     for what, wrong in damage.items():
         by_wrong.setdefault(wrong, []).append(what)

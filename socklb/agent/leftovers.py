@@ -2,8 +2,8 @@
 
     for text in leftovers(): ...        # names of its tables and chains; run: kube-proxy --cleanup
 
-The kubelet's own chains (KUBE-FIREWALL, KUBE-KUBELET-CANARY) are none. iptables' legacy tables, which nf_tables does
-not have, are looked into by `iptables-legacy-save` where the node has it.
+The kubelet's own chains (KUBE-FIREWALL, KUBE-KUBELET-CANARY) do not count. The legacy tables of iptables, which are not
+in nf_tables, are read with `iptables-legacy-save` if the node has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEGACY = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
 
 
 def leftovers() -> list[str]:
-    """Name what a kube-proxy left, or what one that runs uses.
+    """Return the names of what a kube-proxy left, or of what a running one uses.
 
     Raises:
         OSError: netlink refused.

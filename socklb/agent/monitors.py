@@ -1,11 +1,12 @@
-"""Whoever watches what the hooks decide (`socklb monitor`): while anybody does, the hooks run programs that tell.
+"""The clients that watch decisions of the hooks (`socklb monitor`). While there is one, the hooks run programs that
+report them.
 
     monitors = Monitors(datapath)
     Answers(path, …, {"monitor": monitors.tell})
 
-The connection is the watch: when the last one ends, by whatever way its process ends, the programs of before run again.
-The agent gives everybody everything; who wants less leaves it out himself, in a process of his own. Whoever does not
-read is told how many he missed.
+A watch lasts as long as its connection: when the last one ends, however its process ends, the ordinary programs run
+again. The agent sends every decision to every client; filtering is done in the client's process. A client that does not
+read is told how many decisions it missed.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from socklb.datapath.decisions import DECISION, FRAME
 from socklb.datapath.node_datapath import NodeDatapath
 from socklb.errors import SocklbError, reason
 
-EVERY = 0.02  # seconds between two looks into the ring buffer
-KEPT = 10_000  # decisions for those who come later
-UNREAD = 1 << 22  # bytes that wait for a watcher that does not read
+EVERY = 0.02  # seconds between two reads of the ring buffer
+KEPT = 10_000  # decisions kept for clients that connect later
+UNREAD = 1 << 22  # bytes that may wait for a client that does not read
 
 log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """One who watches, and what waits for him."""
+    """One client, and the data that waits for it."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -56,10 +57,12 @@ class Monitors:
         self._watchers: set[Watcher] = set()
         self._kept: deque[bytes] = deque(maxlen=KEPT)
         self._began = 0  # monotonic ns
-        self._ahead = 0  # by how much the wall clock was ahead of that one when it began, ns
+        self._ahead = 0  # by how much the wall clock was ahead of that at the beginning, ns
 
     async def tell(self, which: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Tell a client what is decided until it goes. `which`: "kept", if it wants what others were told before."""
+        """Send decisions to a client until it disconnects. `which`: "kept", if it also wants those that were sent
+        before.
+        """
         watcher = Watcher(writer)
         try:
             writer.write(json.dumps(self._begin(watcher)).encode() + b"\n")
@@ -102,7 +105,7 @@ class Monitors:
                 log.info("nobody watches any more: the hooks run the programs of before")
 
     def _share(self) -> None:
-        """Look what was told, and give it to everybody."""
+        """Read the reported decisions and send them to every client."""
         raw, lost = self._datapath.decisions()
         self._kept.extend(islice(_each(raw), max(0, len(raw) // DECISION.size - KEPT), None))
         for watcher in self._watchers:

@@ -1,13 +1,13 @@
-"""Problems over time: since when each stands, how often it came up, and one log line for each change.
+"""Problems over time: since when each exists, how often it occurred, and one log line for each change.
 
     book = ProblemBook()
-    book.note(problems, logged)     # as they are now; gives them with count, first and last
+    book.note(problems, logged)     # as they are now; returns them with count, first and last
 
-Those in `logged` are told by their own source.
+Those in `logged` are logged by their own source.
 
-A problem is the same as before if it is about the same: file, object and field with the same message, or, where it has
-a name, as alarms have, whatever figures its message gives. Its source may count how often it met it; else each time
-that it comes up counts.
+Two problems are the same if file, object, field and message are the same, or, for a problem with a name, such as an
+alarm, if the name is the same, whatever figures are in the message. Its source may count how often it occurred;
+otherwise each time it appears counts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from itertools import islice
 from socklb.api.source import Problem
 from socklb.report import ProblemFacts
 
-KEPT = 1000  # problems that are over and remembered, for their count
-LINES = 20  # at once in the log
+KEPT = 1000  # past problems that are remembered, for their count
+LINES = 20  # logged at one time
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ class ProblemBook:
     """See the module."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start without any."""
         self._known: dict[Identity, ProblemFacts] = {}  # oldest first
         self._untold: dict[Identity, Problem] = {}
         self._stands: set[Identity] = set()
 
     def note(self, problems: Iterable[Problem], logged: Iterable[Problem] = ()) -> list[ProblemFacts]:
-        """Take down what stands now; give it with its history."""
+        """Record the problems that exist now; return them with their history."""
         now = time.time()
         told = {_identity(problem): problem for problem in logged}
         untold = {_identity(problem): problem for problem in problems}
@@ -50,7 +50,7 @@ class ProblemBook:
         return found
 
     def _forget(self) -> None:
-        """Of what is over the latest are remembered."""
+        """Remember only the latest of the past problems."""
         over = (identity for identity in self._known if identity not in self._stands)
         for identity in list(islice(over, max(0, len(self._known) - len(self._stands) - KEPT))):
             del self._known[identity]

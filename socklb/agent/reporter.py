@@ -1,12 +1,12 @@
-"""Make the report of a running agent: ask everything that knows something, in the agent's event loop.
+"""Make the report of a running agent: read the state of every part, in the agent's event loop.
 
     reporter = Reporter(parts)
-    reporter.hear(health)           # who has problems or listens besides
+    reporter.hear(health)           # another part that has problems and listens
     report = reporter.report()      # hooks and the packet path as seen at most LOOK seconds ago
     report = reporter.report(max_age=0)
 
-The kernel is asked for it. What a look costs grows with the chains of a node, so that probes
-and scrapes share one.
+Hooks and the packet path are read from the kernel. The cost of that grows with the chains of a node, so probes and
+scrapes share one reading.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ from socklb.routes.node_routes import NodeRoutes
 from socklb.tc.path import TcPath
 
 LOOK = 5.0  # seconds
-NAMED = 10  # frontends without room, one by one
+NAMED = 10  # frontends without room that are named one by one
 FEW = 5000  # objects whose generations a report names: some 300 KB, made in 5 ms
 
 
 class Teller(Protocol):
-    """Who has problems, and may listen somewhere."""
+    """A part that has problems and may listen somewhere."""
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """What is wrong at present."""
+        """Return what is wrong at present."""
         ...
 
     @property
     def listening(self) -> Mapping[str, str]:
-        """Where who listens."""
+        """Return the address of each listener by name."""
         ...
 
     @property
     def eligible(self) -> bool:
-        """Whether load balancers may send new connections to this node."""
+        """Return whether load balancers may send new connections to this node."""
         ...
 
 
 @dataclass
 class Parts:
-    """Of what the agent is made, as far as a report asks it."""
+    """The parts of the agent that a report reads."""
 
     config: Config
     datapath: NodeDatapath
@@ -98,7 +98,7 @@ class Reporter:
     """See the module."""
 
     def __init__(self, parts: Parts) -> None:
-        """Begin without having looked."""
+        """Start without a reading."""
         self._parts = parts
         self._health: Teller | None = None
         self._seen: Seen | None = None
@@ -106,11 +106,11 @@ class Reporter:
         self.leftovers: list[str] = []
 
     def hear(self, health: Teller) -> None:
-        """Ask this one, too."""
+        """Include this part in the report."""
         self._health = health
 
     def report(self, max_age: float = LOOK, *, named: int = 0) -> Report:
-        """Return everything; the objects by name where there are no more than `named`."""
+        """Return everything; the objects by name only if there are no more than `named`."""
         parts, progress, health = self._parts, self._parts.progress, self._health
         seen = self._look(max_age)
         found = Report(
@@ -149,7 +149,7 @@ class Reporter:
         return found
 
     def now(self, before: Report) -> Report:
-        """Bring a report up to date in what threads may ask: the agent's loop is busy."""
+        """Update the parts of a report that threads may read, while the agent's loop is busy."""
         progress = self._parts.progress
         running = self._parts.supervisor.running
         return structs.replace(before, synced=progress.synced, late=progress.late, running=running)
@@ -198,27 +198,27 @@ class Reporter:
         ]
 
     def _logged(self, found: Report) -> list[Problem]:
-        """Return what is wrong now and is told in the log by whom it is about."""
+        """Return what is wrong now and logged by its own source."""
         parts = self._parts
         of_hooks = [Problem("", 0, "", text, name=name) for name, text in found.hook_trouble.items()]
         beside = [*parts.packets.problems, *parts.routes.problems, *parts.supervisor.problems]
         return [*parts.source.problems, *of_hooks, *beside]
 
     def _problems(self, found: Report) -> list[Problem]:
-        """Return what is wrong now and told by nobody else."""
+        """Return what is wrong now and not logged elsewhere."""
         full = [Problem("", 0, "", f"no room in the tables for {text}") for text in self._without_room()]
         own: Iterable[Problem] = self._health.problems if self._health else ()
         raised = [
             Problem("", 0, "", alarm.message, name=f"{alarm.name} {alarm.about}")
             for alarm in found.alarms
-            if alarm.name != "packet_path_failing" and alarm.name not in found.hook_trouble  # they tell of themselves
+            if alarm.name != "packet_path_failing" and alarm.name not in found.hook_trouble  # logged by source
         ]
         told = filter(None, (self._parts.datapath.larger_than_asked, self._parts.room.refusal))
         kept = [Problem("", 0, "max_frontends, max_backends", text) for text in told]
         return [*self._parts.plan.problems, *self._parts.bypass.problems, *full, *kept, *own, *raised]
 
     def _without_room(self) -> Iterator[str]:
-        """Name some frontends that wait for room, and say how many more do: it may be most of a cluster."""
+        """Yield some frontends that wait for room, and how many more there are: it may be most of a cluster."""
         waiting = self._parts.datapath.tables.waiting
         yield from map(frontend_text, islice(waiting, NAMED))
         if len(waiting) > NAMED:

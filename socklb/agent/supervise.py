@@ -1,16 +1,16 @@
-"""Everything that runs in the agent besides the answer to a question runs under one supervisor.
+"""One supervisor runs everything in the agent, except the answer to a single question.
 
     supervisor = Supervisor()
-    supervisor.keep("source", agent.follow)                  # begun again when it fails or ends
+    supervisor.keep("source", agent.follow)                  # started again when it fails or ends
     supervisor.every("node routes", 10, routes.repair)       # a pass that fails is followed by the next one
-    supervisor.watch(source.threads)                         # threads that others started, which tell of themselves
+    supervisor.watch(lambda: packets.running)                # threads that others started, and what they report
     async with supervisor.at_work():
         …
     supervisor.running                                       # for the report
 
-Any exception is a failure: one line in the log for each change of state, a problem while it stands, and another try
-after a pause that grows to half a minute. What is gone, gives no sign of life or fails for a minute is not alive: that
-fails /livez. Nothing here ends the agent.
+Any exception is a failure: one log line for each change of state, a problem while it lasts, and another try after a
+pause that grows to half a minute. A task that has ended, gives no sign of life, or fails for a minute is not alive, and
+/livez fails. Nothing here ends the agent.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ from socklb.errors import SocklbError, reason
 from socklb.report import RunningFacts
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
-SETTLED = 5.0  # seconds that something must run after a failure to count as well again
-ENDING = 5.0  # seconds that the end of the agent waits for all
-PATIENCE = 60.0  # seconds of failures, or without a sign of life, after which it is not alive
+SETTLED = 5.0  # seconds that a task must run after a failure to count as healthy again
+ENDING = 5.0  # seconds that the agent waits for all tasks when it ends
+PATIENCE = 60.0  # seconds of failures, or without a sign of life, after which a task is not alive
 
 log = logging.getLogger(__name__)
 
 
 class EndedError(SocklbError):
-    """What should run for as long as the agent came to an end."""
+    """A task that should run as long as the agent has ended."""
 
 
 Act = Callable[[], Awaitable[object] | object]
 
 
 class Charge:
-    """One thing that runs, and how it fares."""
+    """One supervised task, and its state."""
 
     def __init__(self, name: str, act: Act) -> None:
-        """Begin as well; `act` is what is awaited or called."""
+        """Start in a healthy state; `act` is what is awaited or called."""
         self.name = name
         self.act = act
-        self.task: asyncio.Task[None] | None = None  # None: not begun yet
-        self.failures = 0  # since it was well last
+        self.task: asyncio.Task[None] | None = None  # None: not started yet
+        self.failures = 0  # since it was last healthy
         self.error = ""
         self.since: float | None = None
         self.ending = False
         self._sign: float | None = None  # monotonic: the last sign of life; None: none is expected
 
     def expect(self, seconds: float) -> None:
-        """The next sign of life comes in so many seconds, and PATIENCE at most."""
+        """Expect the next sign of life in this many seconds, plus PATIENCE at most."""
         self._sign = time.monotonic() + seconds
 
     def well(self) -> None:
-        """A pass came to its end, or it has run for a while."""
+        """Note that a pass is complete, or that the task has run for a while."""
         if self.failures:
             log.info("%s: runs again, after %d failures", self.name, self.failures)
         self.failures, self.error, self.since = 0, "", None
 
     def failed(self, error: Exception, pause: float) -> None:
-        """Note a failure; tell it if it is the first, or another one than before."""
+        """Note a failure; log it if it is the first one or differs from the one before."""
         text = reason(error)
         if text != self.error:
             log.error("%s: failed%s: %s; next try in %.1f s", self.name, _place(error), text, pause)
@@ -79,7 +79,7 @@ class Charge:
 
     @property
     def facts(self) -> RunningFacts:
-        """How it is now. Threads may ask."""
+        """Return its state now. Threads may call this."""
         gone = self.task is not None and self.task.done()
         sign = self._sign
         stuck = sign is not None and time.monotonic() - sign > PATIENCE
@@ -96,30 +96,30 @@ class Supervisor:
     """See the module."""
 
     def __init__(self) -> None:
-        """Begin with nothing to look after."""
+        """Start with nothing to run."""
         self._charges: list[tuple[Charge, float | None]] = []
         self._watched: list[Callable[[], Iterable[RunningFacts]]] = []
 
     def keep(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Have work that never ends of itself, and begin it again when it does."""
+        """Run work that never ends by itself; start it again if it does."""
         self._charges.append((Charge(name, work), None))
 
     def every(self, name: str, seconds: float, act: Act) -> None:
-        """Do something at once, and again so many seconds after it was done."""
+        """Do something at once, and again this many seconds after it is done."""
         self._charges.append((Charge(name, act), seconds))
 
     def watch(self, threads: Callable[[], Iterable[RunningFacts]]) -> None:
-        """Tell of what runs elsewhere, too."""
+        """Include in the report what others run."""
         self._watched.append(threads)
 
     @property
     def running(self) -> list[RunningFacts]:
-        """All that should run, and how it is. Threads may ask."""
+        """Return everything that should run, and its state. Threads may call this."""
         return [*(charge.facts for charge, _ in self._charges), *(one for ask in self._watched for one in ask())]
 
     @property
     def problems(self) -> list[Problem]:
-        """What fails and is tried again; what is gone is an alarm."""
+        """Return what fails and is tried again; a task that has ended is an alarm."""
         failing = (one for one in self.running if one.alive and one.error)
         return [Problem("", 0, "", f"{one.name}: {one.error}", name=one.name, times=one.failures) for one in failing]
 
@@ -138,7 +138,7 @@ class Supervisor:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """End tasks. One that takes its cancellation for a failure is told again, and not for ever."""
+    """End tasks. A task that takes its cancellation for a failure is cancelled again, until ENDING is over."""
     end = time.monotonic() + ENDING
     left = set(tasks)
     while left and time.monotonic() < end:
@@ -191,7 +191,7 @@ async def _run_until_it_ends(charge: Charge) -> None:
 
 
 def _place(error: Exception) -> str:
-    """Return where an exception that is none of ours came from: the log has one line for it."""
+    """Return where an exception of an unknown type was raised: it has only one line in the log."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SocklbError) or not frames:
         return ""

@@ -1,8 +1,8 @@
-"""Addresses and networks as Kubernetes objects, the configuration and the kernel spell them.
+"""Addresses and networks in the notations of Kubernetes objects, the configuration and the kernel.
 
     Network.parse("10.0.0.0/8").has(parse_address("010.096.0.1"))
 
-Nothing else in socklb reads them, so that what one place accepts no other refuses.
+All of socklb parses them here, so that no part refuses what another accepts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from socklb.model import V4_PREFIX, address_text, is_ipv4, pack_address
 def parse_address(text: str) -> bytes:
     """Return the 16 bytes of an address.
 
-    IPv4 with leading zeros is decimal ("010.096.0.1" is 10.96.0.1), as Kubernetes reads old objects
-    (ParseIPSloppy); the C library would refuse it or, worse, read it as octal.
+    IPv4 with leading zeros is decimal ("010.096.0.1" is 10.96.0.1), as Kubernetes reads old objects (ParseIPSloppy);
+    the C library would refuse it or, worse, read it as octal.
 
     Raises:
-        ValueError: `text` is no address.
+        ValueError: `text` is not an address.
     """
     try:
-        return V4_PREFIX + inet_pton(AF_INET, text)  # most are
+        return V4_PREFIX + inet_pton(AF_INET, text)  # the usual case
     except (OSError, ValueError):
         return _parse_other(text)
 
@@ -33,7 +33,7 @@ def parse_addresses(texts: Sequence[str]) -> list[bytes]:
     """Return the 16 bytes of each address, as `parse_address` does, at half the cost.
 
     Raises:
-        ValueError: one is no address.
+        ValueError: one is not an address.
     """
     try:
         return [V4_PREFIX + inet_pton(AF_INET, text) for text in texts]
@@ -49,10 +49,10 @@ class Network(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Network:
-        """Return the network that a CIDR names; bits of its address behind the prefix do not count, nor do blanks.
+        """Return the network of a CIDR; address bits beyond the prefix are ignored, and so are blanks around it.
 
         Raises:
-            ValueError: `text` is no CIDR.
+            ValueError: `text` is not a CIDR.
         """
         text = text.strip()  # as the API server does with loadBalancerSourceRanges
         host, slash, length = text.rpartition("/")
@@ -68,7 +68,7 @@ class Network(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Network:
-        """Return the network that a CIDR names, or that of one address, as the kernel's tools write it.
+        """Return the network of a CIDR or of a single address, as the kernel's tools print them.
 
         Raises:
             ValueError: `text` is neither.
@@ -76,12 +76,12 @@ class Network(NamedTuple):
         return cls.parse(text) if "/" in text else cls(parse_address(text), 128)
 
     def has(self, address: bytes) -> bool:
-        """Return whether an address is in it; ::/0 has no IPv4 address."""
+        """Return whether an address is in it; no IPv4 address is in ::/0."""
         return is_ipv4(address) == self.is_ipv4 and _first(address, self.bits) == self.address
 
     @property
     def is_ipv4(self) -> bool:
-        """Whether its addresses are IPv4 addresses."""
+        """Return whether its addresses are IPv4 addresses."""
         return self.bits >= 96 and is_ipv4(self.address)
 
     def __str__(self) -> str:
@@ -90,7 +90,7 @@ class Network(NamedTuple):
 
 
 def _first(address: bytes, bits: int) -> bytes:
-    """Return the first bits of an address, and zeros for the others."""
+    """Return an address with all bits after the first `bits` set to zero."""
     others = 128 - bits
     return (int.from_bytes(address) >> others << others).to_bytes(16)
 

@@ -1,4 +1,4 @@
-"""Asking the API server from one thread, in a way that another thread can end.
+"""Requests to the API server from one thread, which another thread can end.
 
 asker = Asker(connection)
 with asker.ask("/api/v1/services", {"watch": "true"}, silence=90) as answer:
@@ -22,7 +22,7 @@ CHUNK = 1 << 16
 
 
 class Asker:
-    """See the module. One question at a time."""
+    """See the module. One request at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -30,13 +30,13 @@ class Asker:
         self._response: urllib3.BaseHTTPResponse | None = None
 
     def stop(self) -> None:
-        """End whatever is asked, and say so by `stopped`."""
+        """End the request, and set `stopped`."""
         self.stopped.set()
         hang_up(self._response)
 
     @contextmanager
     def ask(self, path: str, query: Mapping[str, str], silence: float, accept: str = JSON) -> Generator[Answer]:
-        """Give the answer, to be read within the block.
+        """Yield the answer, to be read within the block.
 
         Raises:
             ApiError: see Connection.get.
@@ -49,14 +49,14 @@ class Asker:
             yield answer
 
     def chunks(self, answer: Answer) -> Iterator[bytes]:
-        """Read the answer.
+        """Yield the parts of the answer.
 
         Raises:
             ApiError: it broke off.
         """
         try:
-            # What is not sent in chunks would be read until CHUNK bytes are there: an event would wait for others.
-            # A large list comes compressed, and a stream is not unpacked unless it is said here.
+            # Without chunked encoding a read would wait for CHUNK bytes: an event would wait for the next ones.
+            # A large list is compressed, and a stream is decompressed only on request.
             if answer.response.chunked:
                 yield from answer.response.stream(CHUNK, decode_content=True)
             else:
@@ -66,19 +66,19 @@ class Asker:
             raise unreachable(answer.server, error) from error
 
     def body(self, answer: Answer) -> bytearray:
-        """Read the answer whole.
+        """Return the whole answer.
 
         Raises:
             ApiError: it broke off.
         """
-        body = bytearray()  # a large list is not held twice, as joining its parts would
+        body = bytearray()  # joining parts would hold a large list twice
         for chunk in self.chunks(answer):
             body += chunk
         return body
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream; what is not ended by a line feed is not given."""
+    """Yield the lines of a stream; a last line without a line feed is dropped."""
     rest = bytearray()
     for chunk in chunks:
         rest += chunk
@@ -88,13 +88,13 @@ def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def allow_silence(answer: Answer, seconds: float) -> None:
-    """From now on let reading fail after that long without a word."""
+    """From now on, let a read fail after this many seconds without data."""
     if (sock := _socket_of(answer.response)) is not None:
         sock.settimeout(seconds)
 
 
 def hang_up(response: urllib3.BaseHTTPResponse | None) -> None:
-    """End a response that another thread may be reading: a close alone would wait for that thread."""
+    """End a response that another thread may be reading: close() alone would wait for that thread."""
     if (sock := _socket_of(response)) is not None:
         try:
             sock.shutdown(socket.SHUT_RDWR)
@@ -103,9 +103,9 @@ def hang_up(response: urllib3.BaseHTTPResponse | None) -> None:
 
 
 def _socket_of(response: urllib3.BaseHTTPResponse | None) -> socket.socket | None:
-    """Return what a response is read from, None once it is read to its end.
+    """Return the socket that a response is read from, None if it has been read to its end.
 
-    http.client leaves the socket with the connection where that may be used again, and else with the response alone.
+    http.client keeps the socket in the connection if that may be used again, otherwise in the response alone.
     """
     connection = getattr(response, "connection", None) or getattr(response, "_connection", None)
     own = getattr(getattr(getattr(getattr(response, "_fp", None), "fp", None), "raw", None), "_sock", None)

@@ -1,11 +1,11 @@
-"""How long to wait after a failure: longer each time, with jitter; short again after all was well for a while.
+"""How long to wait after a failure: longer each time, with jitter; short again after a healthy period.
 
     seconds = backoff.failed(at_least=error.retry_after)
     …
     backoff.well()
 
-The figures are client-go's reflector's (0.8 s to 30 s, reset after 2 minutes), so a server that recovers meets our
-agents as it meets kubelets.
+The values are those of client-go's reflector (0.8 s to 30 s, reset after 2 minutes), so a server that recovers gets the
+same load from agents as from kubelets.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ class Backoff:
     """See the module. Seconds everywhere."""
 
     def __init__(self, first: float, most: float, reset: float) -> None:
-        """Begin with `first` to twice that; after `reset` seconds that were well, begin again."""
+        """Start with `first` to twice that; after `reset` healthy seconds, start again."""
         self.failures = 0
         self._first, self._most, self._reset = first, most, reset
         self._well_since: float | None = None
 
     def well(self) -> None:
-        """The server does what it should, at least since now."""
+        """Note that the server is healthy, at least from now on."""
         if self._well_since is None:
             self._well_since = time.monotonic()
 

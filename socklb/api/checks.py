@@ -1,4 +1,4 @@
-"""What types cannot say about an object: addresses that are none, ports that are there twice.
+"""Checks that types cannot express: addresses that are not addresses, duplicate ports.
 
     check(found)
 
@@ -16,7 +16,7 @@ from socklb.model import ANY4, ANY6, is_ipv4
 
 
 class ObjectError(SocklbError):
-    """One field of one object is not usable; `field` is its path, as in `spec.ports[0].port`."""
+    """One field of one object is not usable; `field` is its path, such as `spec.ports[0].port`."""
 
     def __init__(self, field: str, message: str, *, value: object = None, valid: str = "") -> None:
         super().__init__(message, value=value, valid=valid)
@@ -24,7 +24,7 @@ class ObjectError(SocklbError):
 
 
 def check(found: Object) -> None:
-    """Refuse what would mislead.
+    """Refuse an object that would mislead the agent.
 
     Raises:
         ObjectError: a field is not usable.
@@ -49,7 +49,7 @@ def check(found: Object) -> None:
 
 def _check_service(service: Service) -> None:
     for field, ip in _service_addresses(service):
-        if _check_address(field, ip) in {ANY4, ANY6}:  # that is how tables spell a NodePort
+        if _check_address(field, ip) in {ANY4, ANY6}:  # the tables use these for NodePorts
             raise ObjectError(field, "stands for every address", value=ip, valid="one address")
     for i, text in enumerate(service.spec.loadBalancerSourceRanges):
         _check_network(f"spec.loadBalancerSourceRanges[{i}]", text)

@@ -4,10 +4,10 @@
     async with aclosing(source.batches()) as batches:
         async for batch in batches: …
 
-The first batch comes when every kind was listed once. From then on a batch holds all that changed since the last one,
-so a burst of events is few batches. An object that is sent again and says nothing new is no change: a Node is sent each
-time that its kubelet reports, and after an outage everything is listed anew. While the server is out of reach nothing
-changes; an object that cannot be understood stays as it was.
+The first batch comes when every kind has been listed once. After that a batch holds all that changed since the last
+one, so a burst of events makes few batches. An object that is sent again without a change is ignored: a Node is sent
+each time its kubelet reports, and after an outage everything is listed again. While the server is unreachable nothing
+changes; if an object cannot be decoded, its last state is kept.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class KubernetesApi:
     """See the module. One consumer of `batches` at a time."""
 
     def __init__(self, connection: Connection, node: str = "", *, pods: bool = False) -> None:
-        """`node`: the name of our own Node, which is watched; the others are looked at now and then.
+        """Prepare to follow the API. `node`: the name of this node, whose Node is watched; other Nodes are looked up
+        periodically.
 
         pods: whether to follow this node's Pods, and the Namespaces whose Pods are left out.
         """
@@ -51,35 +52,35 @@ class KubernetesApi:
         self._watched += bypassing(node) if pods else ()
         self._others: OtherNodes[Read] | None = None
         self._followers: list[Follower[Read]] = []
-        self._ended: list[str] = []  # names of followers that nobody stopped
-        self._lock = threading.Lock()  # the followers' threads write all that follows
+        self._ended: list[str] = []  # names of followers that ended without being stopped
+        self._lock = threading.Lock()  # the followers' threads write everything below
         self._known = Known((one.kind for one in (NODES, *self._watched)), self._met)
         self._unlisted: set[str] = set()
         self._kinds: Troubles[str] = Troubles()  # what cannot be followed
-        self._outages: dict[str, tuple[float, str]] = {}  # since when, and why, of what the node cannot do without
-        self._said: frozenset[str] = frozenset()  # reasons that were logged since the server was in reach
-        self._unused: tuple[Change, ...] = ()  # of a batch that whoever asked for it did not come back from
+        self._outages: dict[str, tuple[float, str]] = {}  # since when, and why, for required resources
+        self._said: frozenset[str] = frozenset()  # reasons logged since the server was last reachable
+        self._unused: tuple[Change, ...] = ()  # of a batch whose consumer did not ask for another
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is left out at present, and what cannot be followed."""
+        """Return what is left out at present, and what cannot be followed."""
         with self._lock:
             return (*self._kinds.problems, *self._known.problems)
 
     @property
     def reach(self) -> Reach:
-        """Which server is asked, and since when it cannot be."""
+        """Return which server is used, and since when it is unreachable."""
         with self._lock:
             since, reason = min(self._outages.values(), default=(None, ""))
         return Reach(f"{PLACE} {self._connection.server}", since, reason)
 
     async def batches(self) -> AsyncGenerator[Batch]:
-        """Yield the first batch when everything was listed. Asked for anew, begin anew, and tell everything again.
+        """Yield the first batch when everything has been listed. If called again, start again and repeat everything.
 
         Raises:
-            SocklbError: what follows a kind came to its end.
+            SocklbError: a follower ended.
         """
         self._loop = asyncio.get_running_loop()
         first = True
@@ -113,7 +114,7 @@ class KubernetesApi:
             threading.Thread(target=self._run, args=[one], name=one.resource.name, daemon=True).start()
 
     def _run(self, follower: Follower[Read]) -> None:
-        """Follow. Whoever waits for batches is told of an end that nobody asked for, and begins again."""
+        """Follow. An end that nobody asked for is reported to the consumer of batches, which starts again."""
         try:
             follower.run()
         finally:
@@ -122,7 +123,7 @@ class KubernetesApi:
                 self._tell()
 
     def _take(self) -> tuple[Change, ...] | None:
-        """Return what changed, or None while not everything was listed."""
+        """Return what changed, or None until everything has been listed."""
         with self._lock:
             return None if self._unlisted else self._known.take()
 
@@ -149,14 +150,14 @@ class KubernetesApi:
             self._tell()
 
     def lost(self, resource: Resource, names: Iterable[str]) -> None:
-        """Take over that objects are gone."""
+        """Take over that objects are deleted."""
         with self._lock:
             for name in names:
                 self._known.forget((resource.kind, name))
         self._tell()
 
     def reached(self, resource: Resource) -> None:
-        """Forget an outage."""
+        """Note that an outage is over."""
         with self._lock:
             was, outage = self._kinds.settle(resource.name), self._outages.pop(resource.name, None)
             over = outage is not None and not self._outages
@@ -171,7 +172,7 @@ class KubernetesApi:
             other.hasten()
 
     def failed(self, resource: Resource, error: ApiError, retry: float, *, without: bool) -> None:
-        """Note an outage; say it once, and again when it is for another reason."""
+        """Note an outage; log it once, and again if its reason changes."""
         absent = without and error.status == 404  # an older server
         cause = error.__cause__ if isinstance(error, UnexpectedError) else None
         with self._lock:
@@ -194,7 +195,7 @@ class KubernetesApi:
             log.warning(said, state, error, resource.name, retry, exc_info=cause)
 
     def _belongs(self, resource: Resource, key: str) -> bool:
-        """Whether an object is one of a resource's: our own Node has a follower of its own."""
+        """Return whether an object belongs to a resource: this node's Node has a follower of its own."""
         return resource.kind != NODES.kind or (key == self._node) == bool(resource.fields)
 
     def _met(self, found: Object) -> None:

@@ -1,12 +1,12 @@
-"""The way to the API server: one of its addresses, with the credentials of a kubeconfig or of a pod.
+"""The connection to the API server: one of its addresses, with the credentials of a kubeconfig or of a pod.
 
     connection = Connection(kubeconfig="/etc/socklb/kubeconfig", servers=["https://172.18.0.2:6443"])
     answer = connection.get("/api/v1/services", {"limit": "500"}, silence=30)
     with closing(answer.response): …
 
-Each agent begins with a server of its own choice, and moves to any other when that one fails: so a thousand agents
-neither begin nor end at the same one. The servers are addresses of control plane nodes, never a Service's: the agent is
-what serves those.
+Each agent starts with a random server, and moves to a random other one when that fails, so a thousand agents neither
+start nor end at the same one. The servers are addresses of control plane nodes, never of a Service: the agent is what
+serves Services.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from socklb.api.failures import CONNECT_SECONDS, ApiError, refused, unexpected, 
 from socklb.errors import SocklbError
 
 JSON = "application/json"
-MOVE_CHANCE = 1 / 16  # at the end of a watch; an agent has one some 30 times an hour, so it moves twice an hour
+MOVE_CHANCE = 1 / 16  # at the end of a watch; about 30 of an agent's watches end per hour, so it moves twice an hour
 
 
 class Answer(NamedTuple):
-    """What a server answers, not read yet."""
+    """A server's answer, not read yet."""
 
     response: urllib3.BaseHTTPResponse
     server: str
 
 
 class Connection:
-    """Several threads may ask at once."""
+    """See the module. Several threads may use it at once."""
 
     def __init__(self, kubeconfig: str = "", servers: Sequence[str] = ()) -> None:
         """Read the credentials.
@@ -53,15 +53,15 @@ class Connection:
 
     @property
     def server(self) -> str:
-        """The server that is asked next."""
+        """Return the server for the next request."""
         return self._server
 
     def get(self, path: str, query: Mapping[str, str], silence: float, accept: str = JSON) -> Answer:
-        """Ask, and give the answer unread; without a word for `silence` seconds, reading it fails.
+        """Send a request and return the unread answer; reading it fails after `silence` seconds without data.
 
         Raises:
-            ApiError: no connection, no usable credentials, or no status 200. Another server is next after one that
-                could not be reached.
+            ApiError: no connection, no usable credentials, or a status other than 200. If the server could not be
+                reached, the next request goes to another one.
         """
         server = self._server
         response = self._request(server, f"{server}{path}?{urlencode(query)}", silence, accept)
@@ -76,17 +76,17 @@ class Connection:
         raise self._refused(server, path, response, body)
 
     def failed(self, server: str) -> None:
-        """Ask any other server next, unless somebody else's failure led to another already."""
+        """Use a random other server next, unless another thread's failure has already led to one."""
         with self._lock:
             others = [one for one in self._servers if one != server]
             if server == self._server and others:
                 self._server = random.choice(others)
 
     def ended(self) -> None:
-        """A watch came to its end: the moment to move to any server now and then.
+        """Note the end of a watch: now and then, move to a random server.
 
-        So those that were away get their share again. Behind a single address there may be many servers: new
-        connections, which the load balancer there spreads, instead of those that are kept.
+        So a server that was down gets its share of agents back. A single address may stand for many servers: then new
+        connections, which its load balancer spreads, replace those that are kept.
         """
         if random.random() < MOVE_CHANCE:
             with self._lock:
@@ -109,11 +109,11 @@ class Connection:
         found = refused(server, path, response.status, body, response.headers)
         if response.status >= 500:
             self.failed(server)
-        # 403 too: with a token file that is empty for a moment the server takes us for anonymous.
+        # 403 too: while a token file is empty for a moment, the server treats requests as anonymous.
         return self._reloaded(found) if response.status in {401, 403} else found
 
     def _reloaded(self, found: ApiError) -> ApiError:
-        """Read the credentials again: the server does not accept them any more, or they do not accept the server."""
+        """Read the credentials again: the server does not accept them any more, or they do not match the server."""
         try:
             self._use(credentials.load(self._kubeconfig))
         except SocklbError as error:
@@ -135,8 +135,8 @@ class Connection:
         return headers
 
     def _settings(self) -> Any:
-        """Return the credentials to be sent; a token that is about to expire is read or made anew for that."""
+        """Return the credentials to send; a token that is about to expire is read or made again first."""
         try:
             return self._client.configuration.auth_settings()
-        except Exception as error:  # a token file that is empty, a plugin that fails: whatever the client raises
+        except Exception as error:  # an empty token file, a failing plugin: whatever the client raises
             raise ApiError(f"no usable credentials: {unexpected(error).message}", value=self._kubeconfig) from error

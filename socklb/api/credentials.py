@@ -1,8 +1,8 @@
-"""What the agent shows the API server to be let in: out of a kubeconfig, or a pod's ServiceAccount.
+"""The credentials for the API server, from a kubeconfig or a pod's ServiceAccount.
 
     client = load("/etc/socklb/kubeconfig")
 
-Credentials, TLS and the refresh of tokens are the official client's; its models are not used, for they are slow and
+Credentials, TLS and token refresh are left to the official client; its models are not used, because they are slow and
 large.
 """
 
@@ -18,7 +18,7 @@ CONNECTIONS = 8  # kept for later requests
 
 
 def load(kubeconfig: str) -> Any:
-    """Return a client of what the file says now; without a file, that of the ServiceAccount of the pod we are in.
+    """Return a client for the file's present contents; without a file, for the ServiceAccount of this pod.
 
     Raises:
         SocklbError: there are no credentials, or they cannot be read.
@@ -32,7 +32,7 @@ def load(kubeconfig: str) -> Any:
         found.keep_alive = True
         found.connection_pool_maxsize = CONNECTIONS
         return client.ApiClient(found)
-    except Exception as error:  # a file that is half written: YAML's, the client's own, TypeError, …
+    except Exception as error:  # a half-written file: errors of YAML, of the client, TypeError, …
         raise _unusable(kubeconfig, error) from error
 
 

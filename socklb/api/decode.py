@@ -2,8 +2,9 @@
 
     read_object({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": …})
 
-What would mislead the agent is refused, with the path of the field (`checks.py`). This is no full validation: the API
-server does that, and a folder of manifests has none. Loopback addresses, for one, are allowed here and not there.
+What would mislead the agent is refused, with the path of the field (`checks.py`). This is not a full validation: the
+API server does that, and a folder of manifests has none. For example, loopback addresses are allowed here and not
+there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from socklb.api.checks import ObjectError, check
 from socklb.api.kinds import KINDS, WITHOUT_NAMESPACE, Type
 from socklb.api.objects import Object
 
-# What would be valid, by the last name of a field's path.
+# Valid values, by the last name in a field's path.
 VALID = {
     "apiVersion": "a version, as in v1",
     "kind": "a kind, as in Service",
@@ -41,7 +42,7 @@ VALID = {
 
 
 def read_object(raw: Any, kinds: Mapping[Type, type[Object]] = KINDS) -> Object | None:
-    """Return the object that a decoded document says, or None if its kind is not one that the agent uses.
+    """Return the object in a decoded document, or None if the agent does not use its kind.
 
     Raises:
         ObjectError: a field is missing or not usable.
@@ -86,7 +87,7 @@ def identify(raw: Any) -> tuple[str, str] | None:
 
 
 def _as_object_error(raw: Any, reason: str) -> ObjectError:
-    """Take apart what msgspec says: "Expected `int`, got `str` - at `$.spec.ports[0].port`"."""
+    """Split a message of msgspec: "Expected `int`, got `str` - at `$.spec.ports[0].port`"."""
     what, _, path = reason.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(.+)`", what):

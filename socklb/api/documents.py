@@ -4,12 +4,13 @@
         documents = load_yaml(text, line)
     documents = load_json_file(data)
 
-Only strings, numbers, booleans and null are made, and no tag can make anything else. A key whose value is null is left
-out: to Kubernetes both say the same. Merge keys (`<<`) add what their mapping does not say itself.
-A byte-order mark is passed over where a line begins: files of Windows have one, also where several were put together.
+The values are strings, numbers, booleans and null, and no tag can make anything else. A key whose value is null is left
+out: to Kubernetes both mean the same. Merge keys (`<<`) add the keys that their mapping does not have itself. A
+byte-order mark at the start of a line is skipped: Windows files have one, and several files may have been concatenated.
 
-PyYAML's C parser is used for its events alone: building from them takes less than half the time of its safe loader
-(0.08 s against 0.17 s for 1000 documents), lets other threads run in between, and bounds what aliases multiply.
+PyYAML's C parser is used for its events alone: building values from them takes less than half the time of its safe
+loader (0.08 s against 0.17 s for 1000 documents), lets other threads run in between, and limits how far aliases
+multiply.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _BYTE_ORDER_MARK = re.compile(rb"^\xef\xbb\xbf", re.MULTILINE)
 # `---` in the first column always ends a document, inside quotes and block scalars too.
 _SEPARATOR = re.compile(rb"^---(?=\s|\Z)", re.MULTILINE)
 _BLANKS = re.compile(r"[ \t\r\n]*")
-_MERGE = "\0<<"  # no key that YAML can spell: "<<" in quotes is an ordinary one
+_MERGE = "\0<<"  # YAML cannot contain this key: "<<" in quotes is an ordinary one
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*|0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 # As sigs.k8s.io/yaml reads them: `yes` and `on` are booleans, `y` and `n` are not.
@@ -58,7 +59,7 @@ _NAMED: dict[str, bool | None] = {
 
 
 class DocumentError(SocklbError):
-    """A document that is no YAML or JSON."""
+    """A document that is not YAML or JSON."""
 
 
 def split_yaml(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -74,7 +75,7 @@ def split_yaml(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def load_yaml(text: bytes, line: int = 1) -> list[Any]:
-    """Return what one text of `split_yaml` says: one document, or none in comments before the first.
+    """Return the documents of one text of `split_yaml`: one, or none if there are only comments before the first.
 
     Raises:
         DocumentError: with the line in the file, if `line` is that of the text.
@@ -89,16 +90,16 @@ def load_yaml(text: bytes, line: int = 1) -> list[Any]:
         place = f"line {line + mark.line}" if mark else f"line {line}"
         problem = f"{place}: {error.problem or error.context}"
         raise DocumentError(problem, hint=_template_hint(text, mark.line if mark else 0)) from None
-    except yaml.YAMLError as error:  # from the reader: a control character, for one
+    except yaml.YAMLError as error:  # from the reader: a control character, for example
         raise DocumentError(f"line {line}: {' '.join(str(error).split())}") from None
     return builder.documents
 
 
 def load_json(data: bytes) -> Any:
-    """Return the one document that JSON says.
+    """Return the single document in JSON text.
 
     Raises:
-        DocumentError: it is no JSON, or more than one document.
+        DocumentError: it is not JSON, or more than one document.
     """
     try:
         return _without_nulls(msgspec.json.decode(data))
@@ -111,10 +112,10 @@ def load_json(data: bytes) -> Any:
 
 
 def load_json_file(data: bytes) -> list[Any]:
-    """Return what a JSON file says: one document, or several one after the other, as kubectl takes them.
+    """Return the documents of a JSON file: one, or several in sequence, as kubectl accepts them.
 
     Raises:
-        DocumentError: it is no JSON.
+        DocumentError: it is not JSON.
     """
     data = _BYTE_ORDER_MARK.sub(b"", data)
     try:
@@ -146,7 +147,7 @@ def _no_json(constant: str) -> NoReturn:
 
 
 def _template_hint(text: bytes, line: int) -> str:
-    """Return what to do if an error of this line (from 0), or what led to it, is a template's."""
+    """Return a hint if the line of an error (from 0), or the line before it, is from a template."""
     near = text.splitlines()[max(0, line - 1) : line + 1]
     return "render the template first, as by helm template" if any(b"{{" in one for one in near) else ""
 
@@ -161,16 +162,16 @@ def _without_nulls(value: Any) -> Any:
 
 
 class _Builder:
-    """Puts parser events together to plain values."""
+    """Builds plain values from parser events."""
 
     def __init__(self) -> None:
         self.documents: list[Any] = []
-        self._list: list[Any] | None = self.documents  # what is open: a list or a mapping
+        self._list: list[Any] | None = self.documents  # the open list or mapping
         self._mapping: dict[str, Any] = {}
         self._key: str | None = None
         self._outer: list[tuple[list[Any] | None, dict[str, Any], str | None, str | None, int]] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
-        self._size = 0  # values so far, counted again for each alias
+        self._size = 0  # number of values so far; an alias counts its values again
         self._aliased = 0
 
     def add(self, event: Event) -> None:
@@ -226,7 +227,7 @@ class _Builder:
 
     def _add_alias(self, event: AliasEvent) -> None:
         self._need_value(event)
-        if event.anchor not in self._anchors:  # also one that stands for what it is part of
+        if event.anchor not in self._anchors:  # also if the alias is inside its own anchor
             raise _error(event, f"alias *{event.anchor} is not known here")
         value, size = self._anchors[event.anchor]
         self._aliased += size
@@ -251,7 +252,7 @@ def _plain(text: str) -> str | int | float | bool | None:
 
 
 def _merged(mapping: dict[str, Any], event: Event) -> dict[str, Any]:
-    """Add what a mapping merges and does not say itself; of several, the first that says it counts."""
+    """Add the keys that a mapping merges and does not have itself; among several sources, the first one counts."""
     merged = mapping.pop(_MERGE)
     others: list[Any] = cast("list[Any]", merged) if isinstance(merged, list) else [merged]
     if not all(isinstance(other, dict) for other in others):

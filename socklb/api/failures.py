@@ -1,4 +1,4 @@
-"""Why the API server could not be asked, or what a status other than 200 means.
+"""Why a request to the API server failed, or what a status other than 200 means.
 
 raise unreachable(server, error) from error
 raise refused(server, path, 403, body, headers)
@@ -22,16 +22,16 @@ from urllib3.exceptions import (
 from socklb.errors import SocklbError
 
 CONNECT_SECONDS = 5.0
-RETRY_AFTER_MOST = 60.0  # seconds: a proxy that says a day, or 1e14, must not silence the agent for so long
+RETRY_AFTER_MOST = 60.0  # seconds: a proxy that asks for a day, or 1e14, must not silence the agent that long
 RBAC, RBAC_BYPASS = "deploys/kubernetes/rbac.yaml", "deploys/kubernetes/rbac-bypass.yaml"
-RIGHTS = {"/api/v1/pods": RBAC_BYPASS, "/api/v1/namespaces": RBAC_BYPASS}  # where another manifest gives them
+RIGHTS = {"/api/v1/pods": RBAC_BYPASS, "/api/v1/namespaces": RBAC_BYPASS}  # paths whose rights are in another manifest
 
 
 class ApiError(SocklbError):
-    """The API server could not be asked, or did not do what it was asked for.
+    """The API server could not be reached, or did not do what was requested.
 
-    status: what it answered, 0 if it did not.
-    retry_after: the seconds that it wants to be left alone, if it said so; RETRY_AFTER_MOST at most.
+    status: its HTTP status, 0 if there was no answer.
+    retry_after: the seconds that it wants to be left alone, if given; RETRY_AFTER_MOST at most.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ApiError(SocklbError):
 
 
 class ExpiredError(ApiError):
-    """The resource version or the continue token is too old: all must be listed anew (410 Gone)."""
+    """The resource version or the continue token is too old: everything must be listed again (410 Gone)."""
 
 
 class NotServedError(ApiError):
@@ -55,23 +55,23 @@ class ForbiddenError(ApiError):
 
 
 class AheadError(ApiError):
-    """The resource version is newer than all that the server has: its etcd was restored, or it lags behind."""
+    """The resource version is newer than any that the server has: its etcd was restored, or the server lags behind."""
 
 
 class StalledError(ApiError):
-    """The server was reached and then said nothing for too long."""
+    """The server was reached and then sent nothing for too long."""
 
 
 class BriefError(ApiError):
-    """A watch ended as soon as it began."""
+    """A watch ended as soon as it started."""
 
 
 class UnexpectedError(ApiError):
-    """Anything else that went wrong in following the server: its cause says what."""
+    """Any other failure while following the server: its cause says what."""
 
 
 def unreachable(server: str, error: Exception) -> ApiError:
-    """Say in a phrase why a server could not be asked."""
+    """Return an error that says in a phrase why a server could not be reached."""
     cause = _root(error)
     match error, cause:
         case _, ssl.SSLEOFError():
@@ -97,7 +97,7 @@ def unreachable(server: str, error: Exception) -> ApiError:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Follow what urllib3 wraps: by `from`, as `reason`, or as the first argument."""
+    """Return the innermost error that urllib3 wrapped: by `from`, as `reason`, or as the first argument."""
     for deeper in (error.__cause__, getattr(error, "reason", None), *error.args[:1]):
         if isinstance(deeper, BaseException):
             return _root(deeper)
@@ -105,7 +105,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def unexpected(error: Exception) -> ApiError:
-    """Say in a phrase what nobody foresaw."""
+    """Return an error that says in a phrase what happened unexpectedly."""
     if isinstance(error, ApiError):
         return error
     text = " ".join(str(error).split())
@@ -128,12 +128,12 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
-# As in reading.py: no thread is to be the first to need a type.
+# As in reading.py: no thread may be the first to use a type.
 STATUSES = msgspec.json.Decoder(_Status)
 
 
 def refused(server: str, path: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ApiError:
-    """Return what a status other than 200 means."""
+    """Return the error for a status other than 200."""
     said, reasons = _said(body)
     if status == 410:
         return ExpiredError(said or "too old a resource version", value=server, status=status)
@@ -149,16 +149,16 @@ def refused(server: str, path: str, status: int, body: bytes, headers: Mapping[s
 
 
 def error_event(server: str, path: str, raw: bytes) -> ApiError:
-    """Return what an ERROR within a watch means.
+    """Return the error for an ERROR event within a watch.
 
     Raises:
-        msgspec.MsgspecError: it is no Status object.
+        msgspec.MsgspecError: it is not a Status object.
     """
     return refused(server, path, STATUSES.decode(raw).code, raw)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a server wants to be left alone, 0 if it does not say so."""
+    """Return the seconds that a server wants to be left alone, 0 if it does not say."""
     text = headers.get("retry-after", "")
     return min(float(text), RETRY_AFTER_MOST) if text.isascii() and text.isdecimal() else 0.0
 

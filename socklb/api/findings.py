@@ -1,8 +1,9 @@
 """The objects of one decoded document: none, one, or the items of a list.
 
-A `List` is what kubectl prints; its items say what they are. An `EndpointSliceList` and the like is what an API server
-answers (`kubectl get --raw`); its items need not say it.
-A kind that the agent does not use is passed over, unless one that it does was probably meant.
+In a `List`, which kubectl prints, each item has its kind. In an `EndpointSliceList` and the like, which an API server
+returns (`kubectl get --raw`), items may lack it.
+
+A kind that the agent does not use is skipped, unless it looks like a misspelling of one that it uses.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Finding(NamedTuple):
-    """An object, or why there is none; `id` is None where not even that can be read.
+    """An object, or why there is none; `id` is None if not even that can be read.
 
-    near_miss: the document was understood, and is of a kind that is not read; `id` is that of the kind that was meant.
+    near_miss: the document is readable, but its kind is not one that the agent reads; `id` is that of the kind that was
+    probably meant.
     """
 
     id: ObjectId | None
@@ -35,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def findings(raw: Any) -> Iterator[Finding]:
-    """Yield what a document says, object by object."""
+    """Yield the objects of a document, one by one."""
     if raw is None:
         return
     document = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
@@ -52,7 +54,7 @@ def findings(raw: Any) -> Iterator[Finding]:
 
 
 def _as(type_: Type | None, item: Any) -> Any:
-    """Fill in what an item of a list of one type leaves out."""
+    """Fill in what an item of a typed list leaves out."""
     if type_ is None or not isinstance(item, dict):
         return item
     return {"apiVersion": type_[0], "kind": type_[1], **cast("dict[str, Any]", item)}

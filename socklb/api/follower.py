@@ -1,6 +1,7 @@
-"""What those who follow a resource have in common: they go on until stopped, whatever goes wrong.
+"""What all followers of a resource have in common: they continue until stopped, whatever fails.
 
-Any exception is one more failure: told, and tried again later each time. What was known stays known meanwhile.
+Any exception is a failure like the others: it is reported, and the next try comes after a longer pause. What was known
+stays known meanwhile.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from socklb.api.failures import (
 from socklb.api.resources import Found, Resource, Sink
 
 RETRY_FIRST, RETRY_MOST, RETRY_RESET = 0.8, 30.0, 120.0  # seconds, as client-go's reflector
-WITHOUT_RETRY = 300.0  # a resource that is optional and refused
-MOVE_AFTER = 3  # failures in a row, whatever the server answers: another may be well
-WITHOUT_TRIES = 3  # so many failures of any other kind, and nothing waits for what is optional
-PROVEN = 1.0  # seconds that a watch must live (client-go's "very short watch")
-STALE = (ExpiredError, AheadError, NotServedError, UnexpectedError)  # where we stand is of no use any more
+WITHOUT_RETRY = 300.0  # until an optional resource that was refused is tried again
+MOVE_AFTER = 3  # failures in a row, whatever the server answers: another server may be healthy
+WITHOUT_TRIES = 3  # after this many other failures, nothing waits for an optional resource any more
+PROVEN = 1.0  # seconds that a watch must last (client-go's "very short watch")
+STALE = (ExpiredError, AheadError, NotServedError, UnexpectedError)  # the resource version is of no use any more
 
 log = logging.getLogger(__name__)
 
 
 class Follower(ABC, Generic[Found]):
-    """See the module. `run` is for a thread of its own; `stop` may be called from any."""
+    """See the module. `run` needs a thread of its own; `stop` may be called from any thread."""
 
     def __init__(self, resource: Resource, connection: Connection, sink: Sink[Found]) -> None:
         self.resource = resource
@@ -46,9 +47,9 @@ class Follower(ABC, Generic[Found]):
         self._sink = sink
         self._backoff = Backoff(RETRY_FIRST, RETRY_MOST, RETRY_RESET)
         self._troubled = False  # the last failure is not over yet
-        self._listed = False  # once at least
+        self._listed = False  # at least once
         self._without = False  # the long wait after a refusal
-        self._again = threading.Event()  # ends a wait
+        self._again = threading.Event()  # ends a pause
 
     def run(self) -> None:
         """Follow the server until stopped."""
@@ -61,17 +62,17 @@ class Follower(ABC, Generic[Found]):
                     self._again.clear()
 
     def stop(self) -> None:
-        """End `run`, also while it waits for the server."""
+        """End `run`, even while it waits for the server."""
         self._asker.stop()
         self._again.set()
 
     @property
     def stopped(self) -> bool:
-        """Whether `run` is to end."""
+        """Return whether `run` is to end."""
         return self._asker.stopped.is_set()
 
     def hasten(self) -> None:
-        """Something else is followed again: what was refused may have been so for the same reason."""
+        """Try again soon: another resource works again, and this one may have been refused for the same reason."""
         if self._without:
             self._again.set()
 
@@ -81,17 +82,17 @@ class Follower(ABC, Generic[Found]):
 
     @abstractmethod
     def _start_anew(self) -> None:
-        """What is known of where we stand is of no use."""
+        """Forget the position in the server's history: it is of no use."""
 
     def _failed(self, error: ApiError) -> float:
-        """Tell of a failure, and give the seconds until the next try."""
+        """Report a failure, and return the seconds until the next try."""
         self._troubled = True
         seconds = self._backoff.failed(at_least=error.retry_after)
         if isinstance(error, STALE):
             self._start_anew()
         if (
             isinstance(error, ExpiredError | BriefError) and self._backoff.failures == 1
-        ):  # happens to a server that is well
+        ):  # happens with a healthy server
             log.info("%s: %s; asked again in %.1f s", self.resource.name, error, seconds)
             return seconds
         if self._backoff.failures % MOVE_AFTER == 0:
@@ -113,7 +114,7 @@ class Follower(ABC, Generic[Found]):
         return refused or (not self._listed and self._backoff.failures >= WITHOUT_TRIES)
 
     def _works(self) -> None:
-        """The server does what it should: a failure before is over."""
+        """Note that the server works: an earlier failure is over."""
         self._backoff.well()
         if self._troubled:
             self._troubled = False
@@ -121,7 +122,7 @@ class Follower(ABC, Generic[Found]):
 
     @contextmanager
     def _proving(self) -> Generator[None]:
-        """Within the block say `_works` after PROVEN seconds; needed after a failure alone."""
+        """Call `_works` after PROVEN seconds within the block; needed only after a failure."""
         timer = threading.Timer(PROVEN, self._works)
         timer.daemon = True
         if self._troubled:
@@ -131,4 +132,4 @@ class Follower(ABC, Generic[Found]):
         finally:
             timer.cancel()
             if timer.is_alive():
-                timer.join()  # what it says comes before what is said next
+                timer.join()  # its report must come before the next one

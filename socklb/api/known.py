@@ -1,10 +1,10 @@
-"""What the API server said last, what of it has not been told yet, and what of it is left out.
+"""The last known objects of the API server, which changes of them have not been passed on yet, and which are left out.
 
     known.note(found)
     known.forget(("Service", "default/web"))
     changes = known.take()
 
-An object that is sent again and says nothing new is no change. Not for several threads.
+An object that is sent again without a change is ignored. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from socklb.api.troubles import Troubles
 from socklb.errors import SocklbError
 
 PLACE = "Kubernetes API"
-UNSURE = object()  # whether it was told: no object is equal to it
+UNSURE = object()  # passed on or not is unknown; no object is equal to this
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,20 @@ class Known:
     """See the module."""
 
     def __init__(self, kinds: Iterable[str], found: Callable[[Object], None]) -> None:
-        """`found` is told of each object that is new or changed."""
+        """Start empty. `found` is called with each object that is new or changed."""
         self._objects: dict[str, dict[str, Object]] = {kind: {} for kind in kinds}
-        self._untold: dict[ObjectId, object] = {}  # what changed, as it was told last: an Object, None or UNSURE
+        self._untold: dict[ObjectId, object] = {}  # what changed, as last passed on: an Object, None or UNSURE
         self._troubles: Troubles[ObjectId] = Troubles()
         self._found = found
 
     @property
     def problems(self) -> list[Problem]:
-        """What is left out, by name."""
+        """Return what is left out, by name."""
         return sorted(self._troubles.problems, key=lambda problem: problem.object)
 
     @property
     def news(self) -> bool:
-        """Whether something changed since the last `take`."""
+        """Return whether something changed since the last `take`."""
         return bool(self._untold)
 
     def take(self) -> tuple[Change, ...]:
@@ -53,13 +53,13 @@ class Known:
         return tuple(Change(*id_, found) for id_, found in now.items() if found != before[id_])
 
     def tell_again(self, lost: Iterable[Change]) -> None:
-        """Let everything be told once more; `lost` are changes that were given and not made use of."""
+        """Pass everything on once more; `lost` are changes that were taken and not used."""
         self._untold.update(((kind, key), UNSURE) for kind, key, _ in lost)
         for kind, objects in self._objects.items():
             self._untold.update(((kind, key), UNSURE) for key in objects)
 
     def replace(self, kind: str, found: Iterable[Read], belongs: Callable[[str], bool]) -> None:
-        """Take over a list of those objects of a kind whose key `belongs` to it; the others of them are gone."""
+        """Take over a list of the objects of a kind whose key satisfies `belongs`; others of them are deleted."""
         found = [one for one in found if one.id is None or belongs(one.id[1])]
         present = {one.id for one in found}
         for key in [key for key in self._objects[kind] if belongs(key) and (kind, key) not in present]:
@@ -69,7 +69,7 @@ class Known:
             self.note(one)
 
     def note(self, found: Read) -> None:
-        """Take over an object as it is, or that it cannot be understood: then it stays as it was."""
+        """Take over an object. If it could not be decoded, keep its last state."""
         if isinstance(found.object, SocklbError):
             self._left_out(found.id, found.object)
         elif found.id:
@@ -78,7 +78,7 @@ class Known:
             self._put(found.id, found.object)
 
     def forget(self, id_: ObjectId) -> None:
-        """Take over that an object is gone."""
+        """Take over that an object is deleted."""
         self._troubles.settle(id_)
         self._put(id_, None)
 

@@ -1,10 +1,10 @@
-"""All objects of a resource at one moment: as a stream where the server has that (KEP-3157), else in pages.
+"""All objects of a resource at one moment: as a stream if the server supports that (KEP-3157), otherwise in pages.
 
     with lister.listed() as listed:
         …listed.found, listed.version, and events from then on: listed.events
 
 Both are answered from the API server's watch cache: a thousand agents that list at once do not reach etcd. Pages are
-asked for as client-go's reflector does it, only where streams are refused, and not for good.
+requested as in client-go's reflector, only where streams are refused, and streams are tried again later.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from socklb.api.resources import Found, Resource, Sink
 PAGE = 500
 STREAMS_AGAIN = 600.0  # seconds until streams are tried again after they were refused
 INITIAL_END = "k8s.io/initial-events-end"
-FROM_CACHE = "0"  # any version that the server has at hand; none at all would be asked of etcd's quorum
+FROM_CACHE = "0"  # any version in the server's cache; without a version the server asks etcd's quorum
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Page(msgspec.Struct):
 
 
 class Event(NamedTuple):
-    """A line of a watch: its type, the object as JSON, and what it says of itself."""
+    """A line of a watch: its type, the object as JSON, and the object's metadata."""
 
     type: str
     raw: bytes
@@ -58,14 +58,14 @@ class _Line(msgspec.Struct):
     object: msgspec.Raw
 
 
-# As in reading.py: no thread is to be the first to need a type.
+# As in reading.py: no thread may be the first to use a type.
 PAGES = msgspec.json.Decoder(Page)
 LINES = msgspec.json.Decoder(_Line)
 VERSIONS = msgspec.json.Decoder(Versioned)
 
 
 class Listed(NamedTuple, Generic[Found]):
-    """What there is; with a stream, what happens from then on."""
+    """The present objects; with a stream, also the events from then on."""
 
     found: list[Found]
     version: str
@@ -73,16 +73,17 @@ class Listed(NamedTuple, Generic[Found]):
 
 
 class Lister(Generic[Found]):
-    """See the module. `silence`: without a word for so many seconds, a server is taken for dead."""
+    """See the module. `silence`: after this many seconds without data, a server counts as dead."""
 
     def __init__(self, resource: Resource, asker: Asker, sink: Sink[Found], *, silence: float, stall: float) -> None:
         self._resource, self._asker, self._sink = resource, asker, sink
         self._silence, self._stall = silence, stall
-        self._pages_until = 0.0  # on the monotonic clock: streams were refused
+        self._pages_until = 0.0  # monotonic: until then streams are not tried again
 
     @contextmanager
     def listed(self, known: str, watch: Mapping[str, str]) -> Generator[Listed[Found]]:
-        """List; `known` is a version that was seen already, `watch` the query of the watch that the stream becomes.
+        """List; `known` is a version that was seen already, `watch` the query of the watch that the stream continues
+        as.
 
         Raises:
             ApiError: there is no list.
@@ -118,9 +119,9 @@ class Lister(Generic[Found]):
         raise ApiError("the list ended before its end", value=answer.server)
 
     def in_pages(self, known: str) -> Listed[Found]:
-        """List in pages of PAGE, from the cache; after a list before, at least as new as that was, and whole.
+        """List from the cache: in pages of PAGE, or whole and at least as new as `known` if there was a list before.
 
-        A server that gives pages and forgets where they go on (410) is asked for the whole list at once.
+        If a server gives pages and then refuses the continue token (410), the whole list is requested at once.
         """
         whole = {**self._resource.query, "resourceVersion": known or FROM_CACHE}
         query = whole if known else {**whole, "limit": str(PAGE)}
@@ -136,7 +137,7 @@ class Lister(Generic[Found]):
             found += (self._sink.read(self._resource, bytes(raw)) for raw in page.items or ())
             if not page.metadata.continue_:
                 return Listed(found, page.metadata.resourceVersion)
-            # Where it goes on says which version: the server refuses both together.
+            # The continue token contains the version: the server refuses both together.
             query = {**self._resource.query, "limit": str(PAGE), "continue": page.metadata.continue_}
 
     def _page(self, query: Mapping[str, str]) -> Page:
@@ -149,10 +150,10 @@ class Lister(Generic[Found]):
 
 
 def events(asker: Asker, answer: Answer, path: str) -> Iterator[Event]:
-    """Read the events of a watch until the server ends it.
+    """Yield the events of a watch until the server ends it.
 
     Raises:
-        ApiError: the server says that it cannot go on, or it breaks off.
+        ApiError: the server says that it cannot continue, or the connection breaks off.
     """
     for line in lines(asker.chunks(answer)):
         try:

@@ -1,12 +1,13 @@
-"""What one manifest file says, and what it keeps saying while it cannot be read.
+"""The objects of one manifest file, and those that it keeps while it cannot be read.
 
-    said = read_file(path, before)     # `before`: the last answer; None: the file is gone
+    said = read_file(path, before)     # `before`: the last result; None: the file does not exist any more
 
-A file that is broken keeps all it said before. A broken object keeps what that object said before, and the file's
-other documents go on. While a document cannot even be told apart, whatever else has vanished from the file stays.
-An empty file is taken as one that is being written; a file with nothing but comments says nothing.
+A file that cannot be read keeps all its objects. An object that cannot be decoded keeps its last state, and the file's
+other documents are used. While a document cannot even be identified, no object of the file counts as deleted. An empty
+file counts as one that is being written; a file with nothing but comments has no objects.
 
-No promise: a file that is written in place, slowly, may be read half. Writing another file and renaming it avoids that.
+There is no guarantee for a file that is written slowly in place: it may be read half-written. Writing another file and
+renaming it avoids that.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from socklb.errors import SocklbError
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 8 * 1024 * 1024
-MAX_PROBLEMS = 100  # told one by one
-FRESH_SECONDS = 0.05  # a file may change again without a newer time stamp: kernels count in steps of up to 10 ms
+MAX_PROBLEMS = 100  # reported one by one
+FRESH_SECONDS = 0.05  # a file may change again with the same time stamp: kernels use steps of up to 10 ms
 
 Signature = tuple[int, int, int, int]
 
 
 class Said(NamedTuple):
-    """An object and the document that says it, counted from 1."""
+    """An object and the document that it is in, counted from 1."""
 
     document: int
     object: Object
@@ -43,7 +44,7 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class FileContent:
-    """What a file says now. `unread`: it has not been read well since start, or only in part."""
+    """The present contents of a file. `unread`: it has not been read without errors since start."""
 
     signature: Signature | None
     objects: dict[ObjectId, Said] = field(default_factory=dict[ObjectId, Said])
@@ -56,9 +57,9 @@ NOTHING = FileContent(None, unread=True)
 
 
 def signature(path: Path) -> Signature | None:
-    """Return what changes whenever the file does; None if it changed just now, or cannot be told.
+    """Return a value that changes whenever the file does; None if the file changed just now, or cannot be read.
 
-    By ctime, which nobody can set back. Symbolic links are followed.
+    It is made from ctime, which nobody can set back. Symbolic links are followed.
     """
     try:
         found = path.stat()
@@ -69,7 +70,7 @@ def signature(path: Path) -> Signature | None:
 
 
 def read_file(path: Path, before: FileContent | None) -> FileContent | None:
-    """Read a file anew; documents whose text is as it was are not parsed again. None: it is gone."""
+    """Read a file again; documents whose text is unchanged are not parsed again. None: the file does not exist."""
     mark = signature(path)
     before_or_nothing = before or NOTHING
     try:
@@ -94,7 +95,7 @@ def read_file(path: Path, before: FileContent | None) -> FileContent | None:
 
 def _read(path: Path) -> bytes:
     found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # to open a FIFO would wait for its writer
+    if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for its writer
         raise SocklbError("no regular file", valid="a file")
     if found.st_size > MAX_BYTES:
         raise SocklbError(f"too large: {found.st_size} bytes", valid=f"up to {MAX_BYTES} bytes")
@@ -128,7 +129,7 @@ def _load(path: Path, text: bytes, line: int) -> tuple[list[Finding], ...]:
 
 
 class _Collector:
-    """Puts the findings of one file together with what the file said before."""
+    """Combines the findings of one file with the file's objects before."""
 
     def __init__(self, name: str, before: FileContent) -> None:
         self._name = name
@@ -137,7 +138,7 @@ class _Collector:
         self._problems: list[Problem] = []
         self._untold = 0
         self._unread = False
-        self._unknown = False  # a document that cannot be told apart
+        self._unknown = False  # whether a document cannot be identified
 
     def collect(self, mark: Signature | None, documents: Documents) -> FileContent:
         texts: dict[bytes, tuple[list[Finding], ...]] = {}

@@ -1,12 +1,12 @@
-"""A folder of manifests as the source of objects: ordinary Kubernetes YAML or JSON, picked up when it changes.
+"""A folder of manifests as the source of objects: ordinary Kubernetes YAML or JSON, read again when it changes.
 
     source = ManifestFolder(Path("/etc/socklb/manifests"))
     async with aclosing(source.batches()) as batches:
         async for batch in batches: …
 
-Files *.yaml, *.yml and *.json of the folder itself are read; those whose name begins with a dot are not. Symbolic links
-are followed, so a mounted ConfigMap works. If an object is in two files, the first in the order of file names serves.
-A folder that cannot be read changes nothing.
+Files *.yaml, *.yml and *.json in the folder itself are read, except those whose name begins with a dot. Symbolic links
+are followed, so a mounted ConfigMap works. If an object is in two files, the first one by file name counts. While the
+folder cannot be read, nothing changes.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ class ManifestFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, FileContent] = {}
-        self._claims: dict[ObjectId, list[str]] = {}  # names of the files that say it, in order; the first serves
+        self._claims: dict[ObjectId, list[str]] = {}  # names of the files that contain it, in order; the first counts
         self._duplicates: set[ObjectId] = set()
         self._served: dict[ObjectId, Object] = {}
         self._outage: tuple[float, OSError] | None = None  # since when the folder cannot be read, and why
-        self._untold: AbstractSet[ObjectId] = frozenset()  # what is told even if it did not change
-        self._seen = False  # the folder could be read once
+        self._untold: AbstractSet[ObjectId] = frozenset()  # passed on even if unchanged
+        self._seen = False  # whether the folder could be read once
         self._logged: frozenset[Problem] = frozenset()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is left out at present."""
+        """Return what is left out at present."""
         own = (self._folder_problem(self._outage[1]),) if self._outage else ()
         of_files = (problem for _, content in sorted(self._files.items()) for problem in content.problems)
         return (*own, *of_files, *self._duplicate_problems())
 
     @property
     def reach(self) -> Reach:
-        """The folder, and since when it cannot be read."""
+        """Return the folder, and since when it cannot be read."""
         since, reason = (self._outage[0], _reason(self._outage[1])) if self._outage else (None, "")
         return Reach(f"folder {self.folder}", since, reason)
 
     @property
     def complete(self) -> bool:
-        """Whether everything in the folder was read well since start."""
+        """Return whether everything in the folder was read without errors at least once since start."""
         return self._seen and not any(content.unread for content in self._files.values())
 
     async def batches(self) -> AsyncGenerator[Batch]:
-        """Yield the first batch at once, others when objects or `complete` changed.
+        """Yield the first batch at once, others when objects or `complete` change.
 
-        Asked for anew, tell everything again: what was told last may have been lost on its way.
+        If called again, repeat everything: the last batch may not have been applied.
         """
         complete, self._untold = None, self._served.keys() | self._claims.keys()
         async with aclosing(watch(self.folder)) as looks:
@@ -76,7 +76,7 @@ class ManifestFolder:
                     yield Batch(changes, complete)
 
     def _read_changed(self) -> dict[str, FileContent | None] | OSError:
-        """Read the files that changed; None for one that is gone. Runs in a thread and alters nothing."""
+        """Read the files that changed; None for one that was deleted. Runs in a thread and modifies nothing."""
         try:
             names = {path.name for path in self.folder.iterdir() if _is_manifest(path.name)}
         except OSError as error:
@@ -101,7 +101,7 @@ class ManifestFolder:
         return changes
 
     def _replace(self, name: str, content: FileContent | None) -> set[ObjectId]:
-        """Take over what a file says now; give the objects that it says otherwise than before."""
+        """Take over the contents of a file; return the objects that it changes."""
         old = self._files.pop(name, NOTHING).objects
         new = content.objects if content else {}
         if content:
@@ -115,7 +115,7 @@ class ManifestFolder:
         return {i for i in old.keys() | new.keys() if i not in old or i not in new or old[i].object != new[i].object}
 
     def _change(self, id_: ObjectId) -> Change | None:
-        """Compare who serves an object now with who did."""
+        """Return how an object differs from what was passed on last."""
         claims = self._claims.get(id_)
         now = self._files[claims[0]].objects[id_].object if claims else None
         before = self._served.get(id_)

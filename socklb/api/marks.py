@@ -1,4 +1,4 @@
-"""The labels and annotations that the agent reads. No others are kept: `kubectl apply` writes a whole object into one.
+"""The labels and annotations that the agent reads. Others are dropped: `kubectl apply` writes a whole object into one.
 
 metadata.labels.get(marks.ZONE)
 """
@@ -17,14 +17,14 @@ BYPASS = "socklb.io/bypass"
 # annotations
 BALANCE = "socklb.io/balance"
 ON_REMOVAL = "socklb.io/on-removal"
-# of a Pod that a kubelet's file says: under which UID its cgroup is
+# of a static Pod from a kubelet's file: the UID that its cgroup is named by
 CONFIG_HASH = "kubernetes.io/config.hash"
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 
 READ = frozenset({SERVICE_NAME, MANAGED_BY, ZONE, *OTHERS, BYPASS, BALANCE, ON_REMOVAL, CONFIG_HASH, TRIGGERED})
-NONE: Mapping[str, str] = MappingProxyType({})  # one for all
+NONE: Mapping[str, str] = MappingProxyType({})  # shared
 
 
 def kept(found: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what is read of labels or annotations."""
+    """Return the labels or annotations that are read."""
     return {name: found[name] for name in READ if name in found} or NONE  # our own names: one for all

@@ -1,8 +1,8 @@
-"""The Kubernetes objects that the agent reads: Service, EndpointSlice, Node, ServiceCIDR, Pod and Namespace, as far as
-it uses them.
+"""The Kubernetes objects that the agent reads: Service, EndpointSlice, Node, ServiceCIDR, Pod and Namespace, with the
+fields that it uses.
 
-Fields are spelled as Kubernetes spells them; fields that are not listed here are ignored. `decode.py` makes these
-objects and checks what types cannot say.
+Fields have the names of the Kubernetes API; other fields are ignored. `decode.py` makes these objects and checks what
+types cannot express.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 from socklb.api import marks
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
-PortOrNone = Annotated[int, Meta(ge=0, le=65535)]  # 0 and absent say the same
+PortOrNone = Annotated[int, Meta(ge=0, le=65535)]  # 0 and absent mean the same
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z", max_length=253)]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
@@ -74,22 +74,22 @@ class ServiceSpec(Struct, frozen=True, gc=False):
 
     @property
     def cluster_ips(self) -> tuple[str, ...]:
-        """The addresses of either field; none for a headless Service."""
+        """Return the addresses of either field; none for a headless Service."""
         return tuple(ip for ip in self.clusterIPs or (self.clusterIP,) if ip not in {"", "None"})
 
     @property
     def headless(self) -> bool:
-        """Whether it says that it has no ClusterIP: then nothing proxies it. A field left out says nothing."""
+        """Return whether clusterIP is None, so that nothing proxies the Service. An absent field does not mean that."""
         return "None" in (self.clusterIPs or (self.clusterIP,))
 
     @property
     def affinity_seconds(self) -> int:
-        """How long a client keeps its endpoint; 0: it may get another each time."""
+        """Return how long a client keeps its endpoint; 0: it may get another one each time."""
         return self.sessionAffinityConfig.clientIP.timeoutSeconds if self.sessionAffinity == "ClientIP" else 0
 
 
 class LoadBalancerIngress(Struct, frozen=True, gc=False):
-    ip: str = ""  # a load balancer that has a hostname alone is none of ours
+    ip: str = ""  # a load balancer with only a hostname is not served
     ipMode: Literal["VIP", "Proxy"] = "VIP"  # noqa: N815
 
 
@@ -116,12 +116,12 @@ class Service(Struct, frozen=True, gc=False):
 
 class EndpointConditions(Struct, frozen=True, gc=False):
     ready: bool = True  # absent means ready
-    serving: bool | None = None  # absent means as `ready` says
+    serving: bool | None = None  # absent means the same as `ready`
     terminating: bool = False
 
     @property
     def serving_to_the_end(self) -> bool:
-        """Whether it still serves though it terminates."""
+        """Return whether it still serves although it is terminating."""
         return self.terminating and (self.ready if self.serving is None else self.serving)
 
 
@@ -162,7 +162,7 @@ class EndpointSlice(Struct, frozen=True, gc=False):
 
     @property
     def service(self) -> str | None:
-        """The key of the Service that this slice belongs to."""
+        """Return the key of the Service that this slice belongs to."""
         name = self.metadata.labels.get(marks.SERVICE_NAME)
         return f"{self.metadata.namespace}/{name}" if name else None
 
@@ -194,7 +194,7 @@ class Node(Struct, frozen=True, gc=False):
 
     @property
     def zone(self) -> str:
-        """The zone that its label names; empty without one."""
+        """Return the zone in its label; empty without one."""
         return self.metadata.labels.get(marks.ZONE, "")
 
     @property
@@ -240,12 +240,12 @@ class Pod(Struct, frozen=True, gc=False):
 
     @property
     def cgroup_uid(self) -> str:
-        """The UID by which its cgroup is named: that of the file where a kubelet's file says the Pod."""
+        """Return the UID in the name of its cgroup: for a static Pod, that of the kubelet's file."""
         return self.metadata.annotations.get(marks.CONFIG_HASH) or self.metadata.uid
 
     @property
     def ended(self) -> bool:
-        """Whether none of its containers will run any more."""
+        """Return whether none of its containers will run any more."""
         return self.status.phase in {"Succeeded", "Failed"}
 
 

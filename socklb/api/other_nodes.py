@@ -1,14 +1,14 @@
-"""The Nodes of a cluster but our own: which there are, and their addresses, at a cost that is linear in their number.
+"""The other Nodes of the cluster: which ones exist, and their addresses, at a cost that is linear in their number.
 
     others = OtherNodes(connection, sink, but="node-1")
     threading.Thread(target=others.run, daemon=True).start()
     others.wanted(["node-7"])        # an endpoint is said to be there: do not wait for the next look
 
 A watch of all Nodes would bring each kubelet's report to each agent: 83,000 events and 1.1 GB a second at 5,000 nodes
-(docs/decisions/0007-other-nodes-by-looking.md). So we look: at a table of names and addresses, out of the server's
-cache, the less often the more Nodes there are. Nodes that are new there, that have another address, or that are younger
-than ten minutes are read each; now and then all are read whole, for what a table does not show: second addresses and
-podCIDRs of older Nodes.
+(docs/decisions/0007-other-nodes-by-looking.md). So the agent polls a table of names and addresses from the server's
+cache, less often the more Nodes there are. Nodes that are new there, that have another address, or that are younger
+than ten minutes are read one by one; now and then all of them are read in full, for what the table does not show:
+second addresses, and podCIDRs of older Nodes.
 """
 
 from __future__ import annotations
@@ -29,16 +29,19 @@ from socklb.api.follower import Follower
 from socklb.api.lists import FROM_CACHE, Lister
 from socklb.api.resources import NODES, Found, Sink
 
-LOOK_EVERY, LOOK_PER_NODE, LOOK_MOST = 5.0, 0.1, 500.0  # seconds: all agents together look ten times a second at most
+LOOK_EVERY, LOOK_PER_NODE, LOOK_MOST = 5.0, 0.1, 500.0  # seconds: all agents together poll at most ten times a second
 WHOLE_EVERY, WHOLE_PER_NODE, WHOLE_MOST = 30.0, 17.0, 86_400.0
-SPREAD = 0.25  # a wait is so much shorter or longer, by chance
-WANTED_PER_NODE, WANTED_MOST = 0.005, 25.0  # seconds in which the agents ask for a Node that is new to all of them
+SPREAD = 0.25  # a pause is at random up to this fraction shorter or longer
+WANTED_PER_NODE, WANTED_MOST = (
+    0.005,
+    25.0,
+)  # seconds over which agents spread requests for a Node new to all
 SILENCE, STALL = 90.0, 30.0
 TABLE = f"application/json;as=Table;v=v1;g=meta.k8s.io, {JSON}"
 SHOWN = ("Internal-IP", "External-IP")
-# An age as the server writes it, below LOOK_MOST and some: "9s", "119s", "4m30s", "10m" (duration.HumanDuration).
+# An age as the server writes it, up to a bit more than LOOK_MOST: "9s", "119s", "4m30s", "10m" (HumanDuration).
 YOUNG = re.compile(r"\d+s|(\d|10)m(\d+s)?")
-ONE_BY_ONE = 20  # and a tenth of the Nodes: if more are to be read, all are, at once
+ONE_BY_ONE = 20  # plus a tenth of the Nodes: if more are to be read, all are read at once
 
 
 class _Column(msgspec.Struct):
@@ -53,15 +56,15 @@ class _Table(msgspec.Struct):
     kind: str = ""
     columnDefinitions: list[_Column] = []  # noqa: N815
     rows: list[_Row] | None = None
-    items: list[msgspec.Raw] | None = None  # of a server that gives no tables
+    items: list[msgspec.Raw] | None = None  # from a server without tables
 
 
-# As in reading.py: no thread is to be the first to need a type.
+# As in reading.py: no thread may be the first to use a type.
 TABLES = msgspec.json.Decoder(_Table)
 
 
 class Row(NamedTuple):
-    """What the table says of a Node."""
+    """A Node's row in the table."""
 
     addresses: tuple[str, ...]
     young: bool
@@ -71,16 +74,16 @@ class OtherNodes(Follower[Found]):
     """See the module."""
 
     def __init__(self, connection: Connection, sink: Sink[Found], *, but: str = "") -> None:
-        """`but`: the name of our own Node, which somebody else follows."""
+        """Prepare to follow them. `but`: the name of this node, whose Node has a follower of its own."""
         super().__init__(NODES._replace(title="other Nodes"), connection, sink)
         self._but = but
         self._lister = Lister(self.resource, self._asker, sink, silence=SILENCE, stall=STALL)
-        self._lock = threading.Lock()  # for these three
-        self._seen: dict[str, tuple[str, ...]] | None = None  # addresses by name, as in the table when it was read
+        self._lock = threading.Lock()  # for the next three
+        self._seen: dict[str, tuple[str, ...]] | None = None  # addresses by name, as in the table when each was read
         self._wanted: set[str] = set()
-        self._asked: set[str] = set()  # wanted since the last look
+        self._asked: set[str] = set()  # wanted since the last poll
         self._wake = threading.Event()
-        self._whole_at = 0.0  # on the monotonic clock: when to read all again
+        self._whole_at = 0.0  # monotonic: when to read all again
 
     def wanted(self, names: Iterable[str]) -> None:
         """Read these soon if they are unknown. May be called from any thread."""
@@ -100,11 +103,11 @@ class OtherNodes(Follower[Found]):
         self._whole_at = 0.0
 
     def _follow(self) -> None:
-        """Look, and wait for the next time; what is wanted meanwhile is read."""
+        """Poll, and wait for the next time; meanwhile, read what is wanted."""
         rows = self._look()
         whole = time.monotonic() >= self._whole_at
         if whole:
-            self._read_all()  # after the look: what comes between both is new at the next one
+            self._read_all()  # after the table: a Node that is added in between is new in the next one
         self._compare(rows, known=whole)
         self._works()
         until = time.monotonic() + _about(LOOK_EVERY, LOOK_PER_NODE * len(self._seen or ()), LOOK_MOST)
@@ -127,7 +130,7 @@ class OtherNodes(Follower[Found]):
             raise ApiError(f"no table of Nodes: {error}", value=answer.server) from error
 
     def _compare(self, rows: Mapping[str, Row], *, known: bool) -> None:
-        """Read what the table says is new; `known`: all was read just now."""
+        """Read the Nodes that are new or changed in the table; `known`: all were read just now."""
         with self._lock:
             before = self._seen or {}
             kept = {name: row.addresses for name, row in rows.items() if known or before.get(name) == row.addresses}
@@ -145,14 +148,14 @@ class OtherNodes(Follower[Found]):
 
     def _read_all(self) -> None:
         watch = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "300"}
-        with self._lister.listed("", watch) as listed:  # and no longer, where it is a stream
+        with self._lister.listed("", watch) as listed:  # and then closed, if it is a stream
             self._sink.replaced(self.resource, listed.found)
             number = len(listed.found)
         self._whole_at = time.monotonic() + _about(WHOLE_EVERY, WHOLE_PER_NODE * number, WHOLE_MOST)
 
     def _read_wanted(self) -> None:
         self._wake.clear()
-        # An EndpointSlice tells all agents at once of a Node that is new.
+        # An EndpointSlice tells all agents at once about a new Node.
         self._asker.stopped.wait(random.uniform(0, min(WANTED_MOST, WANTED_PER_NODE * len(self._seen or ()))))
         with self._lock:
             names, self._wanted = self._wanted - (self._seen or {}).keys(), set()
@@ -166,7 +169,7 @@ class OtherNodes(Follower[Found]):
         try:
             with self._asker.ask(path, {"resourceVersion": FROM_CACHE}, SILENCE) as answer:
                 body = bytes(self._asker.body(answer))
-        except NotServedError:  # it went, or was never there
+        except NotServedError:  # it was deleted, or never existed
             self._sink.lost(self.resource, [name])
         else:
             self._sink.changed(self._sink.read(self.resource, body), gone=False)

@@ -20,20 +20,20 @@ from socklb.api.objects import Object
 from socklb.api.resources import Resource
 from socklb.errors import SocklbError
 
-# Made here, before there are threads: msgspec 0.22 learns a type when it is first needed, and ends the process by
-# SIGSEGV when another thread's garbage collection comes upon what it has learnt half of.
+# Made here, before threads start: msgspec 0.22 builds its data for a type on first use, and crashes the process with
+# SIGSEGV if another thread's garbage collection meets that data half-built.
 DECODERS = {kind: ((version, kind), msgspec.json.Decoder(model)) for (version, kind), model in API_KINDS.items()}
 
 
 class Read(NamedTuple):
-    """An object that the server sent, or why there is none; `id` is None where not even that can be read."""
+    """An object that the server sent, or why there is none; `id` is None if not even that can be read."""
 
     id: ObjectId | None
     object: Object | SocklbError
 
 
 def read(resource: Resource, raw: bytes) -> Read:
-    """Decode an object; what msgspec refuses is read again the slow way, which allows null and names the field."""
+    """Decode an object; if msgspec refuses it, decode it again the slow way, which allows null and names the field."""
     type_, decoder = DECODERS[resource.kind]
     try:
         found: Object = decoder.decode(raw)

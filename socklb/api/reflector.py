@@ -1,13 +1,13 @@
-"""What the API server has of one kind of object, listed once and watched from then on. Runs in a thread of its own.
+"""The objects of one kind at the API server, listed once and watched from then on. Runs in a thread of its own.
 
     reflector = Reflector(RESOURCES[0], connection, sink)
     threading.Thread(target=reflector.run, daemon=True).start()
     …
     reflector.stop()
 
-Watch: on from the last resource version that was heard of, in an event or a bookmark; after 410 Gone all is listed
-anew. A watch that ends as soon as it begins is a failure like any other, and the wait after it grows: a server that
-ends every one, or answers 410 to every one, is not asked in a loop.
+A watch continues from the last resource version seen in an event or a bookmark; after 410 Gone everything is listed
+again. A watch that ends as soon as it starts is a failure like any other, and the pause after it grows: a server that
+ends every watch, or answers every one with 410, is not polled in a tight loop.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from socklb.api.follower import PROVEN, RETRY_MOST, Follower
 from socklb.api.lists import Event, Lister, events
 from socklb.api.resources import RESOURCES, Found, Resource, Sink
 
-WATCH_SECONDS = 300  # up to twice that: agents that started together do not come back together
-# An idle watch brings a bookmark each minute, and a question may wait for its turn at a busy server for as long.
+WATCH_SECONDS = 300  # up to twice that: agents that started together do not reconnect together
+# An idle watch gets a bookmark each minute, and a request may be queued as long at a busy server.
 SILENCE = 90.0
-STREAM_SILENCE = 30.0  # within a list as a stream, once it began: one that stalls is asked for anew
+STREAM_SILENCE = 30.0  # within a streaming list, once it has started: one that stalls is requested again
 
 __all__ = ["RESOURCES", "RETRY_MOST", "Reflector"]
 
@@ -36,11 +36,11 @@ class Reflector(Follower[Found]):
     def __init__(self, resource: Resource, connection: Connection, sink: Sink[Found]) -> None:
         super().__init__(resource, connection, sink)
         self._lister = Lister(resource, self._asker, sink, silence=SILENCE, stall=STREAM_SILENCE)
-        self._version = ""  # where a watch goes on; empty: all is to be listed
-        self._seen = ""  # where the last watch was when it could not go on
+        self._version = ""  # where a watch continues; empty: everything is to be listed
+        self._seen = ""  # where the last watch was when it could not continue
 
     def _follow(self) -> None:
-        """List if need be, and watch until the server ends it."""
+        """List if necessary, and watch until the server ends it."""
         if self._version:
             query = {**self._watching(), "resourceVersion": self._version}
             with self._asker.ask(self.resource.path, query, SILENCE) as answer:
@@ -50,12 +50,12 @@ class Reflector(Follower[Found]):
             self._sink.replaced(self.resource, listed.found)
             self._listed = True
             self._version = listed.version
-            listed.found.clear()  # the watch may go on for ten minutes
+            listed.found.clear()  # frees memory: the watch may last ten minutes
             if listed.events is not None:
                 self._watch(listed.events)
 
     def _start_anew(self) -> None:
-        # A list is to be no older than what we saw; if the server cannot give such a one, any will do.
+        # A list should not be older than what was seen; if the server has none such, any will do.
         self._seen, self._version = self._version, ""
 
     def _watching(self) -> dict[str, str]:

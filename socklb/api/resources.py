@@ -1,4 +1,4 @@
-"""What the agent follows at the Kubernetes API, and whom it tells."""
+"""What the agent follows at the Kubernetes API, and the interface of those who are told."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple, Protocol, TypeVar
 from socklb.api import marks
 from socklb.api.failures import ApiError
 
-# Services that another proxy serves, and headless ones, need not be sent; a label set or removed later is an event.
+# Leaves out Services of another proxy and headless ones; a label that is set or removed later is an event.
 PROXIED = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"
 
 Found = TypeVar("Found")
 
 
 class Resource(NamedTuple):
-    """Where objects of a kind are.
+    """Where the objects of a kind are.
 
-    optional: an older server may not have it, and the rights of an older installation may not cover it: the node is
-        served without.
-    title: what people read, where it is not all of a kind.
+    optional: an older server may not have it, and the permissions of an older installation may not cover it: the node
+    is served without it.
+    title: the name for people, if it is not all objects of a kind.
     """
 
     kind: str
@@ -31,12 +31,12 @@ class Resource(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called in logs and problems."""
+        """Return its name in logs and problems."""
         return self.title or self.kind
 
     @property
     def query(self) -> dict[str, str]:
-        """The part of a query that says which objects are meant."""
+        """Return the part of the query that selects the objects."""
         parts = {"labelSelector": self.labels, "fieldSelector": self.fields}
         return {key: value for key, value in parts.items() if value}
 
@@ -51,12 +51,14 @@ RESOURCES = (
 
 
 def own_node(name: str) -> Resource:
-    """Return the one Node that we are: a kubelet's report of any other node is not sent to us."""
+    """Return the resource of this node's Node alone, so that no other kubelet's report is sent to this agent."""
     return NODES._replace(fields=f"metadata.name={name}", title="this node's Node")
 
 
 def bypassing(node: str) -> tuple[Resource, ...]:
-    """Return the resources that say which Pods are left out: our Pods, and Namespaces for those without a label."""
+    """Return the resources that decide which Pods are left out: this node's Pods, and Namespaces for Pods without a
+    label.
+    """
     here = f"spec.nodeName={node}"
     return (
         Resource("Pod", "/api/v1/pods", fields=here, optional=True, title="this node's Pods"),
@@ -65,28 +67,28 @@ def bypassing(node: str) -> tuple[Resource, ...]:
 
 
 class Sink(Protocol[Found]):
-    """Whom those who follow a resource tell; called in their threads."""
+    """The receiver of what followers find; called in their threads."""
 
     def read(self, resource: Resource, raw: bytes) -> Found:
-        """Make of JSON, as the server sent it, what the other methods are told."""
+        """Decode JSON, as the server sent it, for the other methods."""
         ...
 
     def replaced(self, resource: Resource, found: list[Found]) -> None:
-        """All objects that there are."""
+        """Take over all objects that exist."""
         ...
 
     def changed(self, found: Found, *, gone: bool) -> None:
-        """One object as it is, or as it was before it went."""
+        """Take over one object: its present state, or with `gone` its last one before it was deleted."""
         ...
 
     def lost(self, resource: Resource, names: Iterable[str]) -> None:
-        """Objects that are not there any more."""
+        """Take over that these objects do not exist any more."""
         ...
 
     def reached(self, resource: Resource) -> None:
-        """The server does again what it should."""
+        """Note that the server works again."""
         ...
 
     def failed(self, resource: Resource, error: ApiError, retry: float, *, without: bool) -> None:
-        """It does not; the next try is `retry` seconds from now. `without`: nothing waits for this resource."""
+        """Note a failure; the next try is in `retry` seconds. `without`: nothing waits for this resource."""
         ...

@@ -1,11 +1,11 @@
-"""What a source of Kubernetes objects offers the agent: a folder of manifests, or the Kubernetes API.
+"""The interface of a source of Kubernetes objects: a folder of manifests, or the Kubernetes API.
 
     async with aclosing(source.batches()) as batches:
         async for batch in batches:
             state.apply(batch.changes)
 
-The first batch comes as soon as the source was read once, be it empty. After it, a batch comes when objects
-changed or when `complete` did. A source never says that an object is gone because it cannot read it.
+The first batch comes as soon as the source has been read once, even if it is empty. After it, a batch comes when
+objects or `complete` change. A source never reports an object as deleted because it cannot read it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from socklb.api.objects import Object
 
 
 class Change(NamedTuple):
-    """One object as it is now; `object` is None when it was deleted. `key` is `namespace/name`, a Node's its name."""
+    """The present state of one object; `object` is None if it was deleted. `key` is `namespace/name`, for a Node its
+    name.
+    """
 
     kind: str
     key: str
@@ -25,10 +27,10 @@ class Change(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Changes that belong together, and whether everything that the source has was read well since start.
+    """Changes that belong together, and whether everything in the source has been read without errors since start.
 
-    Only with `complete` may entries be pruned from the kernel that no object stands for: what cannot be read now
-    may be what they were made from.
+    Only if `complete` may the agent prune entries without an object from the kernel: they may come from an object that
+    cannot be read now.
     """
 
     changes: tuple[Change, ...]
@@ -36,24 +38,24 @@ class Batch(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something that is wrong, and why. `document` counts from 1 and is 0 where the whole file is meant.
+    """Something that is wrong, and why. `document` counts from 1 and is 0 if the whole file is meant.
 
-    name: what it is by any figures, as alarms have it; empty: the message says it.
+    name: what identifies it whatever its figures are, for alarms; empty: the message does.
     """
 
     file: str
     document: int
     field: str
     message: str
-    object: str = ""  # "Service/default/web", where it could be read
-    # How often it was met, when first and when last (Unix time), where somebody counts.
+    object: str = ""  # "Service/default/web", if it could be read
+    # How often it occurred, first and last time (Unix time), if its source counts.
     times: int = 1
     first: float | None = None
     last: float | None = None
-    name: str = ""  # what it is by any figures in its message, as alarms have it; empty: the message says it
+    name: str = ""  # see above
 
     def says_as(self, other: Problem) -> bool:
-        """Whether both say the same, however often and whenever they were met."""
+        """Return whether both are the same problem, whatever their counts and times."""
         return self[:5] == other[:5]
 
     def __str__(self) -> str:
@@ -63,7 +65,7 @@ class Problem(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """Where objects come from, and since when (Unix time) that is out of reach; None: it is not."""
+    """Where objects come from, and since when (Unix time) the source is unreachable; None: it is reachable."""
 
     where: str
     lost_since: float | None = None
@@ -75,14 +77,14 @@ class Source(Protocol):
 
     @property
     def reach(self) -> Reach:
-        """Whether the source can be asked now."""
+        """Return whether the source can be reached now."""
         ...
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is left out at present."""
+        """Return what is left out at present."""
         ...
 
     def batches(self) -> AsyncGenerator[Batch]:
-        """Return the changes for as long as the agent runs. What ends otherwise raises, and may be asked for anew."""
+        """Yield the changes for as long as the agent runs. If it ends, it raises, and may be called again."""
         ...

@@ -1,11 +1,11 @@
-"""What does not work at present, each trouble once: how often it was met, and since when.
+"""What does not work at present, each trouble once: how often it occurred, and since when.
 
     if troubles.note(("Service", "default/web"), problem):
-        log.warning("left out: %s", problem)     # it is new, or says something else than before
+        log.warning("left out: %s", problem)     # it is new, or differs from before
     if troubles.settle(("Service", "default/web")):
         log.info("no longer a problem: …")
 
-A log line belongs to a change of state, not to an event: that is what both answers are for. Not for several threads.
+A log line is written for a change of state, not for an event: the return values are for that. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ class Troubles(Generic[Key]):
         self._standing: dict[Key, Problem] = {}
 
     def note(self, key: Key, problem: Problem) -> bool:
-        """It was met (again). Say whether that is news; counting goes on from the same trouble's beginning."""
+        """Record that it occurred (again); return whether it is new or differs. If not, counting continues."""
         now, before = time.time(), self._standing.get(key)
         times, first = (before.times + 1, before.first) if before else (1, now)
         self._standing[key] = problem._replace(times=times, first=first, last=now)
         return before is None or not problem.says_as(before)
 
     def settle(self, key: Key) -> Problem | None:
-        """It is over. Give what it was, None if there was nothing."""
+        """Record that it is over; return what it was, None if there was nothing."""
         return self._standing.pop(key, None)
 
     def settle_where(self, over: Callable[[Key], bool]) -> None:
-        """Those that `over` says so of are over."""
+        """Record that all whose key satisfies `over` are over."""
         for key in [key for key in self._standing if over(key)]:
             del self._standing[key]
 
     def settle_before(self, moment: float) -> None:
-        """Those that were not met since are over."""
+        """Record that all that did not occur since this moment are over."""
         self.settle_where(lambda key: (self._standing[key].last or 0.0) < moment)
 
     def get(self, key: Key) -> Problem | None:
-        """Return one as it stands."""
+        """Return the present state of one."""
         return self._standing.get(key)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All of them, in the order of their first time."""
+        """Return all of them, in the order of their first occurrence."""
         return tuple(self._standing.values())

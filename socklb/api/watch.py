@@ -1,10 +1,11 @@
-"""When to look into a folder again.
+"""When to read a folder again.
 
     async for _ in watch(folder): …     # at once, and whenever something in it may have changed
 
-inotify (through watchfiles) says when. A burst of changes is one: it is told when nothing came for QUIET_MS, so that a
-file being written is rarely read half. Nothing is told of what happens behind symbolic links that lead out of the
-folder; a look every RESCAN_MS covers that, and a folder that is absent, replaced or cannot be watched.
+inotify (through watchfiles) reports changes. A burst of changes counts as one, which is reported after QUIET_MS without
+another, so that a file being written is rarely read half-written. inotify does not see changes behind symbolic links
+that lead out of the folder; a scan every RESCAN_MS covers that, and a folder that is absent, replaced or cannot be
+watched.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]: trio, which it also knows, is absent
 
-QUIET_MS = 10  # watchfiles wakes up as often; measured: 0.7 % of a core idle, 16 ms from write to event
-BURST_MS = 100  # told at the latest, however long a burst goes on
+QUIET_MS = 10  # also how often watchfiles wakes up; measured: 0.7 % of a core idle, 16 ms from write to event
+BURST_MS = 100  # the report comes no later, however long a burst lasts
 RESCAN_MS = 5000
 ABSENT_SECONDS = 0.5
 
@@ -37,7 +38,7 @@ async def watch(folder: Path) -> AsyncGenerator[None]:
         except FileNotFoundError:
             yield
         except Exception as error:  # noqa: BLE001  (OSError and RuntimeError of watchfiles, and whatever it may raise)
-            if str(error) != told:  # for one: fs.inotify.max_user_instances is used up
+            if str(error) != told:  # for example, fs.inotify.max_user_instances is used up
                 log.warning("%s cannot be watched, looking every %s s: %s", folder, ABSENT_SECONDS, error)
             told = str(error)
             yield
@@ -55,7 +56,7 @@ async def _watch_until_replaced(folder: Path) -> AsyncGenerator[None]:
         rust_timeout=RESCAN_MS,
         yield_on_timeout=True,
     )
-    # awatch starts to watch in its first step. Waiting for that loses nothing that is written while we look first.
+    # awatch starts to watch in its first step. Waiting for it misses no write that happens during the first read.
     first = asyncio.ensure_future(anext(events))
     try:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What a Service's annotations ask of socklb, and which of them say nothing that it knows. Pure.
+"""What a Service's annotations ask of socklb, and which values are unknown. Pure.
 
 is_least_loaded(service), resets(service)
 """
@@ -21,12 +21,12 @@ def is_least_loaded(service: Service) -> bool:
 
 
 def resets(service: Service) -> bool:
-    """Return whether TCP connections to a backend that is gone are to be reset."""
+    """Return whether TCP connections to a removed backend are to be reset."""
     return service.metadata.annotations.get(ON_REMOVAL) == RESET
 
 
 def annotation_problems(service: Service, *, counted: bool) -> Iterator[Problem]:
-    """Yield what is not done. `counted`: whether this node can count connections."""
+    """Yield a problem for each annotation that has no effect. `counted`: whether this node can count connections."""
     yield from _unknown(service, BALANCE, LEAST_LOADED, "endpoints are taken at random")
     yield from _unknown(service, ON_REMOVAL, RESET, "connections to endpoints that are gone are left alone")
     if is_least_loaded(service) and not counted:

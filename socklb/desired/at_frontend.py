@@ -1,9 +1,9 @@
-"""What the API wants at a frontend, as the agent knows it: who holds it, who should serve it, and why nobody does.
+"""The desired state of one frontend: which Service holds it, which backends should serve it, and if none, why.
 
-    desired = of(state, plan, frontend)          # the agent's; pure
-    desired = ask(socket, frontend)              # whoever looks; None: no agent answers
+    desired = of(state, plan, frontend)          # in the agent; pure
+    desired = ask(socket, frontend)              # in a command; None: no agent answers
 
-The first is made for the second: an answer of the agent's socket.
+`of` makes the answer that the agent sends on its socket, `ask` reads it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ NAMED = 5  # nodes
 
 
 class Desired(Struct):
-    """See the module.
+    """The desired state of one frontend.
 
-    service, type: who holds the frontend; empty: nobody. backends, outside: who should answer clients inside the
-    cluster, and outside of it where those differ. sources: the only networks from which clients may ask. why,
-    why_outside: why nobody answers inside and outside. sole: the Services whose ClusterIP the address is.
+    service, type: the Service that holds the frontend; empty: no Service does. backends, outside: the backends for
+    clients inside the cluster, and for clients outside where those differ. sources: the only networks that clients may
+    come from. why, why_outside: why there is no backend for clients inside and outside. sole: the Services that have
+    the address as a ClusterIP.
     """
 
     frontend: str
@@ -52,7 +53,7 @@ class Desired(Struct):
 
 
 def of(state: ObjectStore, plan: Plan, frontend: Frontend) -> Desired:
-    """Return what should be at a frontend."""
+    """Return the desired state of a frontend."""
     sole = [key for key, planned in plan.services.items() if frontend.address in planned.addresses]
     found = Desired(frontend_text(frontend), sole=sole)
     key = plan.holder(frontend)
@@ -77,10 +78,10 @@ def of(state: ObjectStore, plan: Plan, frontend: Frontend) -> Desired:
 
 
 def ask(socket: Path, frontend: Frontend) -> Desired | None:
-    """Ask a running agent; None: none answers.
+    """Ask the running agent; None if no agent answers.
 
     Raises:
-        SocklbError: it is of a version that cannot be asked this.
+        SocklbError: the agent's version does not know the question.
     """
     try:
         answer = control_socket.ask_raw(socket, f"desired {frontend_text(frontend)}")
@@ -96,10 +97,10 @@ def ask(socket: Path, frontend: Frontend) -> Desired | None:
 
 
 def read_frontend(text: str) -> Frontend:
-    """Read a frontend as `frontend_text` writes it.
+    """Read a frontend in the format of `frontend_text`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a frontend.
     """
     endpoint, _, protocol = text.rpartition("/")
     host, _, port = endpoint.rpartition(":")
@@ -109,7 +110,7 @@ def read_frontend(text: str) -> Frontend:
 def why_nobody(
     service: Service, frontend: Frontend, slices: Collection[EndpointSlice], node: str, policy: str = ""
 ) -> str:
-    """Return why nobody serves a port of a Service. policy: the field that says Local, if one does; else empty."""
+    """Return why a Service port has no backend. policy: the field that says Local; empty if none does."""
     index, port = _port(service, frontend)
     family = family_of(frontend.address)
     offered = candidates(port, family, slices)

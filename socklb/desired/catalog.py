@@ -1,10 +1,9 @@
-"""Which Service holds which frontend, of which type: names for what the kernel's tables hold as numbers.
+"""Which Service holds which frontend, and of which type: names for the numbers in the kernel's tables.
 
-    entries = entries_of(state, plan, keys)         # pure
     write(path, entries)                            # the agent; whole or not at all
     entries = read(path)                            # None: no agent has written it
 
-The file is for those who look while no agent runs: it says what the last one knew.
+The file serves commands that run while no agent does: it holds what the last agent knew.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ FILE = "services.json"  # beside the agent's socket
 
 
 class Entry(Struct):
-    """A frontend and who holds it. `backends` are those of frontends that only the packet path serves."""
+    """A frontend and the Service that holds it. `backends` is set only if the packet path alone serves the frontend."""
 
     frontend: str
     service: str
@@ -29,7 +28,7 @@ class Entry(Struct):
 
 
 def matching(keys: Iterable[str], namespace: str, name: str) -> Iterator[str]:
-    """Yield the Services of a namespace and of a name; empty: any."""
+    """Yield the keys of the Services with this namespace and name; an empty string matches any."""
     for key in keys:
         its_namespace, _, its_name = key.partition("/")
         if namespace in ("", its_namespace) and name in ("", its_name):
@@ -48,7 +47,7 @@ def write(path: Path, entries: list[Entry]) -> None:
 
 
 def read(path: Path) -> list[Entry] | None:
-    """Return what the last agent knew; None where nobody wrote it, or another version."""
+    """Return what the last agent knew; None if there is no file, or another version wrote it."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Entry])
     except (OSError, msgspec.MsgspecError):

@@ -1,11 +1,11 @@
-"""The agent's side of the catalog: made from state and plan, on request and for the file.
+"""Make the catalog in the agent, from state and plan, on request and for the file.
 
     cataloguer = Cataloguer(path, state)
     entries = await cataloguer.entries(plan, namespace, name)
-    cataloguer.changed()                                # Services came, went or changed
-    await cataloguer.keep(plan)                         # every few seconds: writes the file if need be
+    cataloguer.changed()                                # Services were added, changed or deleted
+    await cataloguer.keep(plan)                         # every few seconds: writes the file if it is out of date
 
-A large cluster's is made in pieces, between which the agent does its work.
+The catalog of a large cluster is made in pieces, so that the agent can work in between.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from socklb.desired.store import ObjectStore
 from socklb.model import ANY4, ANY6, Frontend, Serving, endpoint_text, frontend_text, packet_only
 
 PIECE = 500  # Services, some 5 ms
-REST = 20  # times as long as it took is waited before the file is written anew
+REST = 20  # the pause before the next write, in multiples of the time the last one took
 
 
 class Cataloguer:
     """See the module."""
 
     def __init__(self, path: Path, state: ObjectStore) -> None:
-        """Begin with a file that an earlier agent may have left."""
+        """Start with the file that an earlier agent may have left."""
         self._path, self._state = path, state
         self._changed = False
         self._not_before = 0.0
@@ -51,7 +51,7 @@ class Cataloguer:
         for key in keys:
             service, planned = self._state.services.get(key), plan.services.get(key)
             if service is None or planned is None:
-                continue  # it went between two pieces
+                continue  # deleted between two pieces
             found += (
                 _entry(service, frontend, serving)
                 for frontend, serving in planned.frontends.items()
@@ -60,16 +60,16 @@ class Cataloguer:
         return found
 
     def conditions(self, key: str) -> dict[str, str]:
-        """Say of every endpoint of a Service how it is."""
+        """Return the condition of every endpoint of a Service."""
         found = endpoints.conditions(self._state.slices(key))
         return {endpoint_text(backend): said for backend, said in found.items()}
 
     def changed(self) -> None:
-        """Note that the file is not up to date."""
+        """Note that the file is out of date."""
         self._changed = True
 
     async def keep(self, plan: Plan, *, at_once: bool = False) -> None:
-        """Write the file if it is not up to date; not again soon after a long write, unless `at_once`.
+        """Write the file if it is out of date, but not soon after a write that took long, unless `at_once`.
 
         Raises:
             OSError: it cannot be written.
@@ -89,7 +89,7 @@ def _entry(service: Service, frontend: Frontend, serving: Serving) -> Entry:
 
 
 def type_of(service: Service, frontend: Frontend) -> str:
-    """Say by which of its addresses a Service has a frontend."""
+    """Return the type of the Service address that the frontend belongs to."""
     if frontend.address in (ANY4, ANY6):
         return "NodePort"
     spec = service.spec

@@ -1,13 +1,14 @@
-"""Who may serve a Service port: the backends that its EndpointSlices offer. Pure.
+"""Which backends a Service port has, from its EndpointSlices. Pure.
 
     offered = candidates(port, "IPv4", slices)
     anywhere(offered, here), on_this_node(offered, here)
 
-As kube-proxy does it (pkg/proxy/endpointslicecache.go, topology.go): a slice's port is the Service's when name and
-protocol are the same; its number may differ from slice to slice (a named targetPort); of an endpoint's addresses the
-first counts. A slice port without a number and an FQDN slice serve nothing.
+The rules are kube-proxy's (pkg/proxy/endpointslicecache.go, topology.go): a slice's port belongs to the Service's port
+if name and protocol are the same; its number may differ from slice to slice (a named targetPort). Only the first
+address of an endpoint counts. A slice port without a number and a slice of type FQDN serve nothing.
 
-Ready endpoints serve. Where there is none, those that terminate and still serve do, until others are ready (KEP-1669).
+Ready endpoints serve. If none is ready, endpoints that are terminating but still serving do, until others are ready
+(KEP-1669).
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from socklb.api.objects import Endpoint, EndpointHints, EndpointSlice, Hint, IPF
 from socklb.model import Backend
 
 NO_HINTS = EndpointHints()
-# Backend._make() without a frame of Python, for there are a million backends at the start.
+# Backend._make() without a Python frame: a million backends are made at the start.
 _new_backend: Callable[[tuple[bytes, int]], Backend] = partial(tuple.__new__, Backend)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Place(NamedTuple):
-    """Where a node is: its name, and its zone if it says one."""
+    """Where a node is: its name, and its zone if it has one."""
 
     node: str
     zone: str = ""
 
 
-Offer = tuple[int, Sequence[Endpoint]]  # a number for one Service port, and endpoints that have it; never none
+Offer = tuple[int, Sequence[Endpoint]]  # a port number and its endpoints, at least one
 
 
 def candidates(port: ServicePort, family: IPFamily, slices: Iterable[EndpointSlice]) -> list[Offer]:
-    """Return what the slices offer for one Service port in one address family, in whatever condition it is."""
+    """Return the endpoints for one Service port in one address family, whatever their conditions."""
     return [
         (number, slice_.endpoints)
         for slice_ in slices
@@ -48,25 +49,25 @@ def candidates(port: ServicePort, family: IPFamily, slices: Iterable[EndpointSli
 
 
 def anywhere(offered: Sequence[Offer], here: Place) -> tuple[Backend, ...]:
-    """Choose in the whole cluster, near to `here` if the hints ask for it: the policy Cluster."""
+    """Choose from the whole cluster, or near `here` if the hints say so: policy Cluster."""
     return _backends(_near(_ready(offered), here) or _serving_to_the_end(offered))
 
 
 def on_this_node(offered: Sequence[Offer], here: Place) -> tuple[Backend, ...]:
-    """Choose on our own node, whatever the hints: the policy Local."""
+    """Choose from this node only, ignoring the hints: policy Local."""
     node = here.node
     own = [(n, found) for n, endpoints in offered if (found := [e for e in endpoints if e.nodeName == node])]
     return _backends(_ready(own) or _serving_to_the_end(own))
 
 
 def listens(offered: Iterable[Offer], backend: Backend) -> bool:
-    """Return whether an endpoint listens there, in whatever condition: a server that starts is not ready yet."""
+    """Return whether the backend is an endpoint, whatever its conditions: a server may listen before it is ready."""
     there = (endpoints for number, endpoints in offered if number == backend.port)
     return any(backend.address in parse_addresses([one.addresses[0] for one in endpoints]) for endpoints in there)
 
 
 def conditions(slices: Iterable[EndpointSlice]) -> dict[Backend, str]:
-    """Say of everyone who is an endpoint at a port how it is: ready, terminating, or not ready."""
+    """Return the condition of each address and port of the endpoints: ready, terminating, or not ready."""
     found: dict[Backend, str] = {}
     for slice_ in slices:
         if slice_.addressType == "FQDN":
@@ -93,10 +94,10 @@ def _serving_to_the_end(offered: Sequence[Offer]) -> Sequence[Offer]:
 
 
 def _near(ready: Sequence[Offer], here: Place) -> Sequence[Offer]:
-    """Return those that hints mean for this node, else for its zone, else all.
+    """Return the endpoints that hints assign to this node, else those for its zone, else all.
 
-    Hints of one kind count only when every ready endpoint has some and one at least is for us: otherwise they are being
-    written just now, or there is nothing near. What trafficDistribution says is for the controller that writes them.
+    Hints of one kind count only if every ready endpoint has some and at least one names this node or zone: otherwise
+    they are just being written, or nothing is near. trafficDistribution is for the controller that writes the hints.
     """
     if not ready or ready[0][1][0].hints == NO_HINTS:  # most Services have none
         return ready
@@ -115,13 +116,13 @@ def _those(wanted: Callable[[Endpoint], bool], offered: Sequence[Offer]) -> Sequ
 
 
 def _backends(chosen: Iterable[Offer]) -> tuple[Backend, ...]:
-    """Return each backend once, in an order that does not depend on that of slices and endpoints.
+    """Return each backend once, in an order that does not depend on the order of slices and endpoints.
 
-    A controller that only deals endpoints out anew to its slices changes nothing.
+    So a controller that only redistributes endpoints over its slices causes no change.
     """
     found: defaultdict[int, list[bytes]] = defaultdict(list)
     for number, endpoints in chosen:
         found[number] += parse_addresses([endpoint.addresses[0] for endpoint in endpoints])
-    # Addresses alone are sorted in half the time, and most Services have one number.
+    # Sorting addresses alone takes half the time, and most Services have one port number.
     places = [zip(dict.fromkeys(sorted(addresses)), repeat(number)) for number, addresses in found.items()]
     return tuple(map(_new_backend, places[0] if len(places) == 1 else sorted(chain.from_iterable(places))))

@@ -1,4 +1,4 @@
-"""Which Service holds a frontend, for commands: as the running agent says, or as the last one wrote it down.
+"""Which Service holds a frontend, for commands: from the running agent, or from the file of the last one.
 
 names_of_frontends(config)                      # {"10.96.0.10:80/TCP": "default/web", ...}
 known, current = entries(config, "default", "") # with types; current: an agent answered
@@ -18,12 +18,12 @@ from socklb.desired.catalog import Entry
 
 
 def names_of_frontends(config: Config) -> dict[str, str]:
-    """Return the Service of each frontend, as a running agent names them, or as the last one did."""
+    """Return the Service of each frontend, from the running agent or from the file of the last one."""
     return {entry.frontend: entry.service for entry in entries(config, "", "")[0]}
 
 
 def entries(config: Config, namespace: str, name: str) -> tuple[list[Entry], bool]:
-    """Return what the agent knows of these Services' frontends, and whether it answers; else what was known last."""
+    """Return the frontends of these Services, and whether the agent answered; if not, they are from its file."""
     answer = None
     with suppress(control_socket.SilentAgentError):
         answer = control_socket.ask_raw(Path(config.socket), f"services {namespace} {name}")

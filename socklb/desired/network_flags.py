@@ -1,4 +1,4 @@
-"""What the packet path in eBPF is to know of networks. Pure.
+"""What the packet path needs to know about networks. Pure.
 
 tables.networks.set(flags_of(config.pod_cidrs, config.native_cidrs, service_cidrs))
 """
@@ -15,11 +15,13 @@ IPV4 = Network(ANY4, 96)
 KINDS = (layout.POD_NETWORK, layout.NATIVE_NETWORK, layout.SERVICE_NETWORK)
 
 
-@lru_cache(maxsize=1)  # asked with each change of the cluster
+@lru_cache(maxsize=1)  # called for each change in the cluster
 def flags_of(pods: tuple[str, ...], native: tuple[str, ...], services: tuple[str, ...]) -> dict[tuple[bytes, int], int]:
-    """Return the flags of each network. The longest prefix is found alone, so it has those of all that it lies in.
+    """Return the flags of each network.
 
-    So has the whole of IPv4, which lies in ::/0 as a trie of 128 bits sees it, and in no IPv6 network as people do.
+    A lookup finds the longest prefix only, so each network also has the flags of all networks that contain it. In the
+    trie of 128 bits all of IPv4 lies in ::/0, which people do not mean: so it has an entry of its own, without the
+    flags of ::/0.
     """
     asked = (pods, native, services)
     said = {(Network.parse(text), kind) for kind, texts in zip(KINDS, asked, strict=True) for text in texts}

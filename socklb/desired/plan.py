@@ -1,11 +1,12 @@
-"""The tables that should be: what clients may ask for, and who answers. Pure.
+"""The desired state: which frontends exist, and which backends serve them. Pure.
 
     difference = plan.update(state, state.apply(batch.changes))
 
-A frontend belongs to one Service. If a second one claims it, the first keeps it until it lets go, and `problems`
-says so.
-The cost of a change is that of the Services it is about. Nodes are about none, but for the zone of our own: that is
-about those whose endpoints have hints for zones.
+A frontend belongs to one Service. If a second Service claims it, the first one keeps it until it gives it up, and
+`problems` names the conflict.
+
+The cost of a change is that of the Services it affects. A Node affects none, except when the zone of this node changes:
+that affects the Services whose endpoints have hints for zones.
 """
 
 from __future__ import annotations
@@ -45,30 +46,32 @@ class DesiredState(NamedTuple):
 
 
 class Plan:
-    """The plans of all Services and Nodes, and who has which frontend."""
+    """The plans of all Services and Nodes, and which Service holds which frontend."""
 
     def __init__(
         self, node: str, *, external_ips: Iterable[str] = (), controllers: bool = False, counted: bool = True
     ) -> None:
-        """Begin with nothing, for the node of this name. externalIPs are served in networks of `external_ips`.
+        """Begin empty, for the node of this name. externalIPs are served in the networks of `external_ips`.
 
-        With `controllers`, those of Kubernetes are at work, and what they have not taken away yet is no problem.
-        `counted`: whether this node can count connections, for the least-loaded choice.
+        controllers: Kubernetes controllers are running, so objects that they have not cleaned up yet are not a problem.
+        counted: whether this node can count connections, for the least-loaded choice.
         """
         self._controllers = controllers
-        self._on_zone: set[str] = set()  # Services that depend on our zone
+        self._on_zone: set[str] = set()  # Services that depend on this node's zone
         self.services: dict[str, ServicePlan] = {}
         self.nodes: dict[str, frozenset[bytes]] = {}  # addresses by name
         self._around = Surroundings(Place(node), tuple(map(Network.parse, external_ips)), counted)
-        self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first has it
+        self._claims: dict[Frontend, tuple[str, ...]] = {}  # Services that claim it; the first one holds it
         self._contested: set[Frontend] = set()
         self._problems: dict[str, tuple[Problem, ...]] = {}  # by Service
-        self._addresses: Counter[bytes] = Counter()  # by how many Services say so
+        self._addresses: Counter[bytes] = Counter()  # how many Services have each
         self._node_addresses: Counter[bytes] = Counter()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What Services ask for and do not get: by the configuration, or because another one has it."""
+        """Return what Services ask for and do not get, because of the configuration or because another Service holds
+        it.
+        """
         own = (problem for _, problems in sorted(self._problems.items()) for problem in problems)
         return (*own, *self._contests())
 
@@ -78,21 +81,21 @@ class Plan:
         return self._around.here
 
     def full(self) -> DesiredState:
-        """Return everything, for the comparison with what the kernel holds at start."""
+        """Return everything, to be compared with what the kernel holds at start."""
         return DesiredState(
             {frontend: self.services[first].frontends[frontend] for frontend, (first, *_) in self._claims.items()},
             Addresses(frozenset(self._addresses), frozenset(self._node_addresses), self._own),
         )
 
     def update(self, state: ObjectStore, affected: Affected) -> Difference:
-        """Plan the affected Services and Nodes anew and give the difference."""
+        """Plan the affected Services and Nodes again and return the difference."""
         own = self._own
         moved_nodes = self._update_nodes(state, affected.nodes)
         zone_matters = self._update_zone(state)
         before: dict[Frontend, Serving | None] = {}
         came: list[bytes] = []
         went: list[bytes] = []
-        # Sorted: the same Service wins a contest after every restart.
+        # Sorted, so that the same Service wins a conflict after every restart.
         for key in sorted(affected.services | zone_matters):
             new = self._plan(key, state)
             old = self.services.get(key, NOTHING)
@@ -118,7 +121,7 @@ class Plan:
     def _moved_addresses(
         self, services: Counter[bytes], nodes: Counter[bytes], own_before: frozenset[bytes]
     ) -> tuple[Addresses, Addresses]:
-        """Return the addresses that came and those that went."""
+        """Return the addresses that were added and those that were removed."""
         new_services, old_services = _recount(self._addresses, services)
         new_nodes, old_nodes = _recount(self._node_addresses, nodes)
         return (
@@ -127,12 +130,12 @@ class Plan:
         )
 
     def holder(self, frontend: Frontend) -> str | None:
-        """Return the Service that is served at a frontend, whoever else claims it."""
+        """Return the Service that holds a frontend, whichever others claim it."""
         claims = self._claims.get(frontend)
         return claims[0] if claims else None
 
     def service_at(self, asked: Backend, protocol: int) -> str | None:
-        """Return the Service that is asked for at an address and port, by itself or as a NodePort. Threads may ask."""
+        """Return the Service that an address and port belong to, as its own or as a NodePort. Threads may call this."""
         frontend = Frontend(*asked, protocol)
         if (found := self.holder(frontend)) or not self._is_nodes(asked.address):
             return found
@@ -171,7 +174,7 @@ class Plan:
             self._contested.discard(frontend)
 
     def _plan(self, key: str, state: ObjectStore) -> ServicePlan:
-        """Plan a Service, and note what else its plan depends on."""
+        """Plan a Service, and record whether its plan depends on the zone."""
         service, slices = state.services.get(key), state.slices(key)
         if service is not None and depends_on_zone(slices):
             self._on_zone.add(key)
@@ -183,7 +186,7 @@ class Plan:
         return NOTHING._replace(problems=lost) if lost else NOTHING
 
     def _planned(self, service: Service, slices: tuple[EndpointSlice, ...]) -> ServicePlan:
-        """Plan a Service; one that cannot be keeps what it had, and no other one is affected."""
+        """Plan a Service. If that fails, it keeps its previous plan, and no other Service is affected."""
         try:
             return plan_service(service, slices, self._around)
         except Exception as error:  # noqa: BLE001 - of one object among thousands
@@ -192,7 +195,7 @@ class Plan:
             return self.services.get(service.key, NOTHING)._replace(problems=(problem,))
 
     def _update_nodes(self, state: ObjectStore, names: AbstractSet[str]) -> Counter[bytes]:
-        """Take over Nodes; give by how many more of them each address is used."""
+        """Take over Nodes; return by how much the use count of each address changes."""
         moved: Counter[bytes] = Counter()
         for name in names:
             node = state.nodes.get(name)
@@ -205,7 +208,7 @@ class Plan:
         return moved
 
     def _update_zone(self, state: ObjectStore) -> AbstractSet[str]:
-        """Take over our own zone; give the Services to plan anew."""
+        """Take over this node's zone; return the Services to plan again."""
         before = self._around.here
         node = state.nodes.get(before.node)
         self._around = self._around._replace(here=Place(before.node, node.zone if node else ""))
@@ -213,13 +216,13 @@ class Plan:
 
 
 def _touched(old: ServicePlan, new: ServicePlan) -> Iterator[Frontend]:
-    """Return the frontends that may be served differently when `new` takes the place of `old`."""
+    """Return the frontends that may be served differently when `new` replaces `old`."""
     before, after = old.frontends, new.frontends
     return (frontend for frontend in before.keys() | after.keys() if before.get(frontend) != after.get(frontend))
 
 
 def _recount(counts: Counter[bytes], moved: Counter[bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Add `moved` to `counts` and give the addresses that came and those that went."""
+    """Add `moved` to `counts`; return the addresses that were added and those that were removed."""
     before = counts.keys() & moved.keys()  # there are no zeros in `counts`
     counts.update(moved)
     after = {address for address in moved if counts[address]}

@@ -1,10 +1,11 @@
-"""Where clients ask for a Service: its addresses by family and kind. Pure.
+"""The addresses of a Service, by family and kind. Pure.
 
     for asked in addresses_of(service, allowed): …
 
-externalIPs count only in networks that the configuration allows: whoever may write a Service could otherwise draw the
-traffic of any address to his pods (CVE-2020-8554). `refused_external_ips` names the others.
-An ingress address with ipMode Proxy is a load balancer that wants to see the traffic itself, and is left alone.
+externalIPs count only in the networks that the configuration allows: otherwise anyone who may create a Service could
+redirect traffic for any address to their own pods (CVE-2020-8554). `refused_external_ips` names the others.
+
+An ingress address with ipMode Proxy belongs to a load balancer that wants to see the traffic itself, and is left alone.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from socklb.model import is_ipv4
 
 
 class ServiceAddresses(NamedTuple):
-    """Where a Service is asked for in one address family.
+    """The addresses of a Service in one address family.
 
-    node_ports: whether at addresses of nodes too, where a port says its number.
-    sources: the only networks from which clients may ask at ingress addresses; None: from everywhere.
+    node_ports: whether it is served at the addresses of nodes too, where a port has a nodePort.
+    sources: the only networks that clients of ingress addresses may come from; None: from everywhere.
     """
 
     family: IPFamily
@@ -36,7 +37,7 @@ class ServiceAddresses(NamedTuple):
 
     @property
     def outside(self) -> bool:
-        """Whether at anything but ClusterIPs."""
+        """Return whether it has anything besides ClusterIPs."""
         return self.node_ports or bool(self.external_ips or self.ingress)
 
 
@@ -65,7 +66,7 @@ def addresses_of(service: Service, allowed: Sequence[Network]) -> Iterator[Servi
 
 
 def refused_external_ips(service: Service, allowed: Sequence[Network]) -> tuple[Problem, ...]:
-    """Name the externalIPs that the configuration does not allow."""
+    """Return a problem for each externalIP that the configuration does not allow."""
     if not service.spec.externalIPs:
         return ()
     valid = f"an address in {', '.join(map(str, allowed))}" if allowed else ""
@@ -79,7 +80,7 @@ def refused_external_ips(service: Service, allowed: Sequence[Network]) -> tuple[
 
 
 def family_of(address: bytes) -> IPFamily:
-    """Return the address family of 16 bytes."""
+    """Return the address family of an address of 16 bytes."""
     return "IPv4" if is_ipv4(address) else "IPv6"
 
 
@@ -91,7 +92,7 @@ def _ingress(service: Service) -> list[bytes]:
 
 
 def _sources(family: IPFamily, ranges: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the ranges of one family. Where there are ranges, but none of this family, nobody may ask."""
+    """Return the ranges of one family; none of this family, though there are ranges: nobody may connect."""
     if not ranges:
         return None
     networks = {Network.parse(text) for text in ranges}

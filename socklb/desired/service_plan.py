@@ -2,10 +2,11 @@
 
     plan_service(service, slices, Surroundings(Place("w1", "zone-a")))
 
-A NodePort has one frontend for all nodes. With externalTrafficPolicy Local that one is for our own node, and what asks
-another one goes there as it is: that node knows its endpoints.
-ExternalName and headless Services and those of another proxy have no frontends. loadBalancerClass says who gives a
-Service its address, not who serves it there: it decides nothing here, as in kube-proxy.
+A NodePort has one frontend for all nodes. With externalTrafficPolicy Local that frontend is for this node only, and a
+connection to another node's address is left alone: that node knows its own endpoints.
+
+ExternalName and headless Services, and those of another proxy, have no frontends. loadBalancerClass says who assigns a
+Service its address, not who serves it on the node, so it is ignored here, as in kube-proxy.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
         return NOTHING
     frontends: dict[Frontend, Serving] = {}
     addresses: list[bytes] = []
-    nobody: dict[Problem, None] = {}  # the same for both families is said once
+    nobody: dict[Problem, None] = {}  # a problem that both families have is reported once
     for asked in addresses_of(service, around.external_ips):
         addresses += asked.cluster_ips
         for i, port in enumerate(spec.ports):
@@ -72,13 +73,13 @@ def plan_service(service: Service, slices: Collection[EndpointSlice], around: Su
 
 
 def plan_node(node: Node) -> frozenset[bytes]:
-    """Return the addresses on which a Node's NodePorts are asked for."""
+    """Return the addresses of a Node at which NodePorts are served."""
     usable = (a for a in node.status.addresses if a.type in {"InternalIP", "ExternalIP"})
     return frozenset(parse_address(a.address) for a in usable)
 
 
 def depends_on_zone(slices: Iterable[EndpointSlice]) -> bool:
-    """Whether this node's zone may decide about the backends: hints count where all ready endpoints have them."""
+    """Return whether this node's zone may matter for the backends: hints count if every ready endpoint has them."""
     for slice_ in slices:
         for endpoint in slice_.endpoints:
             if endpoint.conditions.ready:

@@ -1,5 +1,5 @@
-"""What the cluster says at present: Services with their EndpointSlices, Nodes, ServiceCIDRs; where Pods may be left
-out, this node's Pods and the Namespaces that say so.
+"""The objects of the cluster as last seen: Services with their EndpointSlices, Nodes, ServiceCIDRs; and, where Pods may
+be left out, this node's Pods and the Namespaces.
 
     affected = state.apply(batch.changes)
 
@@ -16,18 +16,18 @@ from socklb.api.source import Change
 
 Value = TypeVar("Value")
 
-NOBODY = "/"  # with a slice's key: what it is filed under if it names no Service. No Service has such a key
+NOBODY = "/"  # followed by a slice's key: the key for a slice without a Service. No Service has such a key
 
 
 class Affected(NamedTuple):
-    """Keys of the Services (with or without a Service object) and Nodes that changes are about."""
+    """Keys of the Services (with or without a Service object) and Nodes that changes affect."""
 
     services: frozenset[str]
     nodes: frozenset[str]
 
 
 class ObjectStore:
-    """Objects by key. EndpointSlices are kept below the Service that their label names, which may not exist (yet)."""
+    """Objects by key. EndpointSlices are kept under the Service that their label names, which may not exist (yet)."""
 
     def __init__(self) -> None:
         self.services: dict[str, Service] = {}
@@ -39,7 +39,7 @@ class ObjectStore:
         self._slice_service: dict[str, str] = {}
 
     def apply(self, changes: Iterable[Change]) -> Affected:
-        """Take over changes and say which Services and Nodes they are about."""
+        """Take over changes and return which Services and Nodes they affect."""
         services: set[str] = set()
         nodes: set[str] = set()
         for change in changes:
@@ -64,7 +64,7 @@ class ObjectStore:
 
     @property
     def everything(self) -> Affected:
-        """Return all Services, also those that only EndpointSlices name, and Nodes, as if each had changed."""
+        """Return all Services, including those that only EndpointSlices name, and all Nodes, as if each had changed."""
         return Affected(frozenset(self.services.keys() | self._slices.keys()), frozenset(self.nodes))
 
     def slices(self, service: str) -> tuple[EndpointSlice, ...]:
@@ -72,7 +72,7 @@ class ObjectStore:
         return tuple(self._slices.get(service, {}).values())
 
     def _file_slice(self, key: str, slice_: EndpointSlice | None) -> set[str]:
-        """Keep, move or drop a slice; give the Services that had it and have it now."""
+        """Keep, move or drop a slice; return the Service that had it and the one that has it now."""
         before = self._slice_service.pop(key, None)
         after = slice_.service or f"{NOBODY}{key}" if slice_ else None
         if before is not None and before != after:
@@ -86,7 +86,7 @@ class ObjectStore:
 
 
 def put(objects: dict[str, Value], key: str, value: Value | None) -> None:
-    """Keep a value by its key; None: it is gone."""
+    """Keep a value under its key; None: remove it."""
     if value is None:
         objects.pop(key, None)
     else:

@@ -1,10 +1,10 @@
-"""Why something that is there serves nothing, in one line each. Pure.
+"""Why an existing object serves nothing, in one line each. Pure.
 
-    unoffered(service, index, "IPv4", slices)   nobody can be behind this port
-    unasked(service, served=False)              nobody can ask for it, or not at nodes
-    orphans("default/web", slices)              EndpointSlices that no Service has
+    unoffered(service, index, "IPv4", slices)   no endpoint can be behind this port
+    unasked(service, served=False)              no client can reach it, or not at nodes
+    orphans("default/web", slices)              EndpointSlices without a Service
 
-What is only on its way is no problem: a Service without EndpointSlices, EndpointSlices without endpoints.
+What is only incomplete yet is not a problem: a Service without EndpointSlices, EndpointSlices without endpoints.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from socklb.api.objects import EndpointPort, EndpointSlice, IPFamily, Service
 from socklb.api.source import Problem
 from socklb.errors import SocklbError
 
-# These take their slices away by themselves, a while after the Service went.
+# These delete their slices themselves, a while after the Service was deleted.
 CONTROLLERS = {"endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"}
 NAMED = 8  # ports that one line names
 
 
 def unoffered(service: Service, index: int, family: IPFamily, slices: Collection[EndpointSlice]) -> Iterator[Problem]:
-    """Yield why none of the endpoints that are there can serve a port. Asked only where none does."""
+    """Yield why none of the existing endpoints can serve a port. Called only if none does."""
     with_endpoints = [slice_ for slice_ in slices if slice_.endpoints]
     ports = [port for slice_ in with_endpoints if slice_.addressType == family for port in slice_.ports]
     if any(slice_.addressType == family for slice_ in with_endpoints):
@@ -34,7 +34,7 @@ def unoffered(service: Service, index: int, family: IPFamily, slices: Collection
 
 
 def unasked(service: Service, *, served: bool) -> Iterator[Problem]:
-    """Yield what a Service lacks that an API server would have given it."""
+    """Yield what a Service lacks that an API server would have filled in."""
     spec = service.spec
     if not served and not spec.cluster_ips:
         hint = "choose an address: only an API server does that by itself"
@@ -50,7 +50,9 @@ def unasked(service: Service, *, served: bool) -> Iterator[Problem]:
 
 
 def orphans(service: str, slices: Iterable[EndpointSlice], *, controllers: bool) -> Iterator[Problem]:
-    """Name EndpointSlices whose Service is not there. With `controllers` theirs are left to them."""
+    """Yield a problem for EndpointSlices whose Service does not exist. `controllers`: skip those that a controller
+    manages.
+    """
     for slice_ in slices:
         if controllers and slice_.metadata.labels.get(MANAGED_BY) in CONTROLLERS:
             continue
