@@ -1,4 +1,4 @@
-"""The first page of each package names its modules, so that no reader looks for one that has gone."""
+"""The first page of each package, and docs/architecture.md, name what is there: no reader looks for what has gone."""
 
 import ast
 import re
@@ -22,6 +22,7 @@ PACKAGES = [
     "inventory/ways",
     "roles",
 ]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 ENTRY = re.compile(r"^    (\w+(?:, \w+)*): ", re.MULTILINE)  # one line of the page: modules, and what they are for
 
 
@@ -46,9 +47,26 @@ def test_the_first_page_names_each_module_once_and_no_other(package: str) -> Non
     assert sorted([*named, "__init__"]) == modules(package)
 
 
-def test_the_first_page_of_socklb_has_the_layers_that_imports_are_held_to() -> None:
+def layers_of_socklb() -> list[list[str]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (layers,) = (
         c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c.get("containers") == ["socklb"]
     )
-    assert lines("socklb") == [layer.split(" | ") for layer in layers]
+    return [layer.split(" | ") for layer in layers]
+
+
+def test_the_first_page_of_socklb_has_the_layers_that_imports_are_held_to() -> None:
+    assert lines("socklb") == layers_of_socklb()
+
+
+def test_the_chart_of_the_architecture_has_the_same_layers() -> None:
+    assert [names.split(" | ") for names in re.findall(r'\bl\d+\["([^"]+)"\]', ARCHITECTURE)] == layers_of_socklb()
+
+
+@pytest.mark.parametrize(
+    ("path", "names"), re.findall(r"^\|[^|]*\| `(\w+/[^`]+)` \| ([^|]+) \|$", ARCHITECTURE, re.MULTILINE)
+)
+def test_a_function_of_the_architecture_is_in_its_file(path: str, names: str) -> None:
+    source = (ROOT / path).read_text()
+    for name in re.findall(r"`(\w+)`", names):
+        assert re.search(rf"^.*(?:def|int|__u32|\*) ?{name}\(", source, re.MULTILINE), f"{path}: no {name}()"
