@@ -109,10 +109,11 @@ release: ready  ## make what a release consists of, into build/release/: package
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh
 
-format: setup  ## bring Python and C into the project's format
+format: setup  ## bring Python and C into the project's format, and the tables of docs/reference.md to what the code says
 	@ruff format .
 	@ruff check --fix .
 	@clang-format -i bpf/*.[ch]
+	@python -m setup.reference
 
 bench: ready  ## measure every figure that README.md states
 	@python -m bench

@@ -20,42 +20,59 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Config(msgspec.Struct, frozen=True):
-    """What the agent and the other verbs need to know.
+    """What the agent and the other verbs need to know. docs/reference.md prints this text: run `make format`.
 
-    node: this node's name, as its Node object spells it; a pod has it in the environment variable NODE_NAME instead.
-    manifests: the folder of Kubernetes YAML to serve; empty: the Kubernetes API says what to serve.
-    kubeconfig: how the API is reached; empty: as the ServiceAccount of the pod that the agent runs in.
-    api_servers: addresses of control plane nodes, as in https://172.18.0.2:6443; a random one is asked, and any other
-        when it fails; empty: the one of the kubeconfig. Never a Service's: the agent is what serves those.
-    bpffs: a BPF file system; pins live below it in socklb/.
-    cgroup: the node's cgroup-v2 root; found in /proc/self/mountinfo if absent.
-    objects: the folder of the eBPF objects; the package's own if absent.
+    node: this node's name, as its Node object spells it; without it the environment variable `NODE_NAME`, which a pod
+        has.
+    manifests: the folder of Kubernetes manifests to serve; without it the Kubernetes API says what to serve.
+    kubeconfig: how the API is reached; without it, and without `manifests`, as the ServiceAccount of the agent's pod.
+    api_servers: addresses of control plane nodes, as in `["https://172.18.0.2:6443"]`: a random one is asked, and any
+        other when it fails; without it the kubeconfig's server. Never a Service's address: the agent is what serves
+        those.
+    bpffs: a BPF file system; pins live in `socklb/` below it.
+    cgroup: the node's cgroup-v2 root, where the hooks attach; without it the one found in `/proc/self/mountinfo`. If it
+        is below the root of the hierarchy, processes beside it are served at lo too
+        (docs/how-it-works.md#on-the-packet).
+    objects: the folder of `socklb.bpf.o` and the other eBPF objects, also those for older kernels; without it the
+        folder in the Python package.
     socket: where the agent answers `socklb status`.
-    health_address: where load balancers and probes ask for /healthz and /livez; empty: nowhere.
-    metrics_address: where Prometheus asks for /metrics; empty: nowhere.
-    metrics_services: of which Services connections are counted by backend: "top:100", those that are connected to most,
-        or a list as in ["shop/web"]; none if absent, and then no connect pays for it.
-    max_frontends, max_backends: how many the tables may have room for. They begin with less and grow as it is needed,
-        and never shrink.
-    packet_path: whether programs at the node's uplinks serve what no socket hook sees; false where another program
-        does, such as kube-proxy.
-    uplinks: the devices by which the node reaches what is not on it, as in ["eth*"]; found if absent.
-    max_flows: how many translated flows there is room for, a power of two.
-    host_routing: with pod_cidrs, whether packets to and from pods are handed on where they come in, past the node's
-        netfilter and so past NetworkPolicy that is made of its rules, and past queueing disciplines of pods' devices.
-        It is faster; `socklb status` names rules that do not work then.
-    pod_sockets: whether the hooks serve pods' sockets; false where a proxy in the pods must see which Service was asked
-        for, as a service mesh's: then the packet path serves them.
-    bypass_pods: whether sockets of Pods labelled socklb.io/bypass: "true", or in a Namespace labelled so, are left to
-        the packet path; the agent needs the right to read Pods and Namespaces then.
-    bypass_cgroups: the same for these cgroups and all below, as paths below `cgroup` with * and ? within a name.
+    health_address: where load balancers and probes ask for `/healthz` and `/livez`: an IP address and a port, `::` for
+        IPv4 too; empty for no server.
+    metrics_address: where Prometheus asks for `/metrics`, and where `/proxyMode` is; empty for no server.
+    metrics_services: the Services whose connections are counted by backend
+        (docs/operations.md#connections-by-service): `"top:100"` (1 to 1000), those with the most connects, or a list as
+        in `["shop/web"]`. Then each connect costs some 70 ns more; without it nothing is counted.
+    max_frontends, max_backends: how many the socket tables may have room for. They begin with less, grow by themselves
+        up to these numbers (docs/reference.md#sizes), and never shrink. Other numbers take effect when the agent is
+        restarted, which no client notices; numbers below what the tables have take effect only after `socklb cleanup`,
+        and `socklb status` says so until then.
+    packet_path: whether programs at the node's uplinks serve what no socket hook sees. Set it to `false` where another
+        program does, such as a kube-proxy: what an earlier agent attached is detached then.
+    uplinks: the devices by which the node reaches what is not on it, as in `["eth*"]`; without it they are found
+        (docs/reference.md#uplinks).
+    max_flows: how many translated flows there is room for, a power of two. The table keeps its size until
+        `socklb cleanup`.
+    host_routing: whether packets to and from pods are handed on where they come in
+        (docs/operations.md#host-routing). It is faster, and bypasses the node's netfilter, NetworkPolicy that is made
+        of its rules, and the queueing disciplines of pods' devices; `socklb status` names rules that do not work then.
+        Needs `pod_cidrs` and `packet_path`.
+    pod_sockets: whether the hooks serve pods' sockets. Set it to `false` beside a service mesh
+        (docs/operations.md#beside-a-service-mesh), whose proxy must see which Service was asked for: then the packet
+        path serves them.
+    bypass_pods: whether sockets of Pods labelled `socklb.io/bypass: "true"`, or in a Namespace labelled so, are left to
+        the packet path (docs/operations.md#leave-out-a-pod). Needs the rights of deploys/kubernetes/rbac-bypass.yaml,
+        and cannot be combined with `manifests`.
+    bypass_cgroups: the same for these cgroups and all below, as paths below the node's:
+        `["system.slice/proxy-*.service"]`. `*`, `?` and `[…]` stand for parts of one name; `..` and `**` are refused.
     pod_cidrs: networks of all pods of the cluster. With them the packet path tells clients inside from outside, keeps
         traffic between pods out of connection tracking, and masquerades what pods send to anywhere else.
     native_cidrs: further networks that pods reach with their own address.
-    node_routes: whether the agent keeps a route to each other node's podCIDRs by way of that node's InternalIP, for
-        nodes of one network where nothing else routes between pods. Needs pod_cidrs: no other network is believed.
-    external_ips: networks in which spec.externalIPs are served; none if absent, for they can draw any traffic.
-    log_level: the least that is logged, one of LOG_LEVELS; `debug` also tells which objects are passed over.
+    node_routes: whether the agent keeps a route to each other node's `podCIDRs` by way of that node's InternalIP, for
+        nodes of one network where nothing else routes between pods. Needs `pod_cidrs`: no other network is believed.
+    log_level: the least that is logged: `debug`, `info`, `warning` or `error`; `debug` also tells which objects are
+        passed over.
+    external_ips: networks in which `spec.externalIPs` are served, as in `["198.51.100.0/24"]`; without it none, because
+        they can draw any traffic.
     """
 
     node: str = msgspec.field(default_factory=lambda: os.environ.get("NODE_NAME", ""))

@@ -1,4 +1,6 @@
-"""`socklb agent`: serve this node, in the foreground, until it is stopped. Hooks and tables stay and go on serving.
+"""`socklb agent`: serve this node in the foreground, until SIGTERM or SIGINT. Hooks and tables stay and go on serving.
+
+Log lines go to stderr.
 
 socklb agent --config /etc/socklb/socklb.toml
 """

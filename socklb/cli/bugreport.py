@@ -1,4 +1,5 @@
-"""`socklb bugreport`: one archive of what a maintainer asks for, without secrets.
+"""`socklb bugreport`: write one archive of what a maintainer asks for. Known secrets, and whatever looks like one, are
+removed.
 
 socklb bugreport                            # socklb-NODE-DATE.tar.gz, here
 socklb bugreport --output /tmp/w1.tar.gz
@@ -26,7 +27,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         "bugreport", parents=[common], help="pack what a maintainer asks for into one archive", **usage(__doc__)
     )
     default = "default: socklb-NODE-DATE.tar.gz, here"
-    takes_a_file(verb.add_argument("--output", type=Path, metavar="FILE", help=f"where to; {default}"))
+    takes_a_file(verb.add_argument("--output", type=Path, metavar="FILE", help=f"the archive ({default})"))
     verb.set_defaults(run=run)
 
 

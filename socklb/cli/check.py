@@ -1,4 +1,5 @@
-"""`socklb check`: does this node serve? Real connections, by everybody who might make them, that harm nobody.
+"""`socklb check`: test whether this node serves, with connections that harm nobody. Each kind of test has a row with a
+verdict and the next command.
 
 socklb check
 socklb check --verbose                # what works one by one, too
@@ -31,7 +32,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     codes = {**CODES, **CHECK_CODES}
     about = "try whether this node serves; harms nobody"
     verb = verbs.add_parser("check", parents=[common], help=about, **usage(__doc__, codes))
-    verb.add_argument("-v", "--verbose", action="store_true", help="what works one by one, too")
+    verb.add_argument("-v", "--verbose", action="store_true", help="also what works, one by one")
     verb.add_argument(
         "--all-nodes", action="store_true", help="by kubectl, on every node that has a pod of the DaemonSet"
     )

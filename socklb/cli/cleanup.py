@@ -1,4 +1,5 @@
-"""`socklb cleanup`: detach every hook and forget every table. The only thing that does. No agent may run.
+"""`socklb cleanup`: detach every hook and remove every table of this node, those of the packet path too. No other
+command does this. It fails while an agent runs.
 
 socklb cleanup
 """

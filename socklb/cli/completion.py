@@ -1,4 +1,4 @@
-"""`socklb completion`: what has a shell complete the command's verbs and flags.
+"""`socklb completion`: print the script with which a shell completes verbs, flags and files. It needs no root.
 
 socklb completion bash >/etc/bash_completion.d/socklb
 socklb completion zsh >/usr/local/share/zsh/site-functions/_socklb

@@ -1,4 +1,5 @@
-"""`socklb explain`: what the hooks and the packet path would do with a connection, step by step, and why.
+"""`socklb explain`: show what the hooks and the packet path would do with a new connection, and why. Each step has the
+table, the key and the value; then come the verdict and its reason, and where the tables differ from what the API wants.
 
 socklb explain 10.96.0.10:80                            # asked by this command itself, over TCP
 socklb explain 10.96.0.53:53/udp --from shop/web-0      # by a pod of this node
@@ -27,8 +28,12 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser(
         "explain", parents=[common], help="say what would become of a connection, and why", **usage(__doc__)
     )
-    verb.add_argument("asked", type=asked, metavar="ADDRESS:PORT[/PROTOCOL]", help="tcp (if it is left out), udp, sctp")
-    verb.add_argument("--from", dest="who", default="", metavar="WHO", help=f"{VALID}; this command itself")
+    verb.add_argument(
+        "asked", type=asked, metavar="ADDRESS:PORT[/PROTOCOL]", help="the protocol is tcp (the default), udp or sctp"
+    )
+    verb.add_argument(
+        "--from", dest="who", default="", metavar="WHO", help=f"{VALID}; the default is this command itself"
+    )
     verb.add_argument("--json", action="store_true", help="print JSON")
     verb.set_defaults(run=run)
 

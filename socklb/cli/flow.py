@@ -1,4 +1,5 @@
-"""`socklb flow list`: the connections that packets of this node are translated for, as the kernel's table has them.
+"""`socklb flow list`: list each connection that packets of this node are translated for. A row has the client, the
+frontend, the backend, the address that the backend sees, the state, and the seconds since the first and last packet.
 
 socklb flow list                                # every flow
 socklb flow list --service shop/web --protocol tcp
@@ -37,7 +38,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     act.add_argument("--service", metavar="NAMESPACE/NAME", help="only those to this Service")
     act.add_argument("--client", type=_address, metavar="ADDRESS", help="only those of this client")
     act.add_argument("--backend", type=_address, metavar="ADDRESS", help="only those that this address answers")
-    act.add_argument("--protocol", type=_protocol, metavar="PROTOCOL", help="tcp, udp, sctp, icmp or icmpv6 alone")
+    act.add_argument("--protocol", type=_protocol, metavar="PROTOCOL", help="only tcp, udp, sctp, icmp or icmpv6")
     act.add_argument("--json", action="store_true", help="print JSON")
     act.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""`socklb monitor`: a line for each decision of the socket hooks, as it is made.
+"""`socklb monitor`: print a line per decision of the socket hooks as it is made, until Ctrl-C.
 
 socklb monitor                                      # everything
 socklb monitor --service shop/web --hook connect    # who connects to a Service, and to which backend
@@ -37,18 +37,20 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser(
         "monitor", parents=[common], help="show what the socket hooks decide, as they decide it", **usage(__doc__)
     )
-    verb.add_argument("--service", default="", metavar="[NAMESPACE/]NAME", help="only what is asked of this Service")
+    verb.add_argument("--service", default="", metavar="[NAMESPACE/]NAME", help="only what asked for this Service")
     verb.add_argument("--pod", default="", metavar="POD", help="only this pod's: [NAMESPACE/]NAME, UID, or cgroup")
-    verb.add_argument("--address", default="", metavar="ADDRESS[:PORT]", help="only what is asked for it, or led to it")
+    verb.add_argument(
+        "--address", default="", metavar="ADDRESS[:PORT]", help="only what asked for this address, or was led to it"
+    )
     verb.add_argument("--verdict", action="append", choices=VERDICTS, default=[], help="only these; may be repeated")
     verb.add_argument(
         *("--hook",), action="append", choices=(*KINDS, *HOOKS), default=[], metavar="HOOK",
         help=f"only these: {', '.join(KINDS)}, or of one family as {HOOKS[0]}; may be repeated",
     )  # fmt: skip
     verb.add_argument("--since", type=_since, metavar="WHEN", help=f"begin with what others were told since: {SINCE}")
-    verb.add_argument("--count", type=_count, metavar="N", help="end after so many lines")
-    verb.add_argument("-v", "--verbose", action="store_true", help="add cgroup and cookie of the socket")
-    verb.add_argument("--json", action="store_true", help="print a JSON document a line")
+    verb.add_argument("--count", type=_count, metavar="N", help="end after N lines")
+    verb.add_argument("-v", "--verbose", action="store_true", help="also the cgroup and the cookie of the socket")
+    verb.add_argument("--json", action="store_true", help="print one JSON document per line")
     verb.set_defaults(run=run)
 
 

@@ -1,4 +1,5 @@
-"""`socklb service list`: what this node serves, by which path, as the kernel holds it.
+"""`socklb service list`: list each frontend in the kernel with its Service, its type, the paths that serve it, and its
+backends. The paths are socket and packet; a frontend without a path is not served.
 
 socklb service list                     # every frontend
 socklb service list web -n shop --wide  # one Service, with all of its backends
@@ -26,7 +27,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     act = acts.add_parser("list", parents=[common], help="list frontends and their backends", **usage(__doc__))
     act.add_argument("name", nargs="?", default="", metavar="[NAMESPACE/]NAME", help="only this Service")
     act.add_argument("-n", "--namespace", default="", help="only Services of this namespace")
-    act.add_argument("--wide", action="store_true", help="every backend, however many there are")
+    act.add_argument("--wide", action="store_true", help=f"every backend; without it {output.SHOWN} of each frontend")
     act.add_argument("--json", action="store_true", help="print JSON")
     act.set_defaults(run=run)
 

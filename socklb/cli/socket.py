@@ -1,4 +1,4 @@
-"""`socklb socket list`: every live socket of this node that was given a backend.
+"""`socklb socket list`: list each live socket of this node that was given a backend, once per Service.
 
 socklb socket list                      # all
 socklb socket list --service shop/web   # those that asked for a Service
@@ -34,7 +34,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     act.add_argument("--service", default="", metavar="[NAMESPACE/]NAME", help="only those that asked for this Service")
     act.add_argument("--pod", default="", metavar="POD", help="only this pod's: [NAMESPACE/]NAME, UID, or cgroup")
     act.add_argument("--backend", default="", metavar="ADDRESS[:PORT]", help="only those that were given this one")
-    act.add_argument("--gone", action="store_true", help="only those whose backend is there no more")
+    act.add_argument("--gone", action="store_true", help="only those whose backend is gone")
     act.add_argument("--json", action="store_true", help="print JSON")
     act.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""`socklb status`: is this node served, by what, and is that effective?
+"""`socklb status`: show whether this node is served, by what, and whether that is effective.
 
 socklb status --verbose         # every hook, every table, the backends of every Service
 socklb status --wait 60         # first waits until the agent is in sync, for deploys and scripts
@@ -33,9 +33,11 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         help="show whether this node is served, and by what",
         **usage(__doc__, {**CODES, **STATUS_CODES}),
     )
-    verb.add_argument("-v", "--verbose", action="store_true", help="hooks, tables and backends one by one")
+    verb.add_argument("-v", "--verbose", action="store_true", help="also hooks, tables and backends one by one")
     verb.add_argument("--json", action="store_true", help="print JSON")
-    verb.add_argument("--wait", type=seconds, metavar="SECONDS", help="wait so long at most until the agent is in sync")
+    verb.add_argument(
+        "--wait", type=seconds, metavar="SECONDS", help="wait until the agent is in sync, at most this long"
+    )
     verb.set_defaults(run=run)
 
 
