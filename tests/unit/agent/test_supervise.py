@@ -98,8 +98,8 @@ async def test_what_hangs_or_fails_for_a_minute_is_not_alive(monkeypatch: pytest
     async with supervisor.at_work():
         await asyncio.sleep(0)
         assert supervisor.running[0].alive
-        await until_async(lambda: not supervisor.running[0].alive)
-        assert supervisor.running[0].error == (f"OSError: {error}" if error else "no sign of life for 0 s")
+        expected = (False, f"OSError: {error}" if error else "no sign of life for 0 s")
+        await until_async(lambda: (supervisor.running[0].alive, supervisor.running[0].error) == expected)
 
 
 @story

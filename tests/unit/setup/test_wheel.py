@@ -1,5 +1,6 @@
 """The wheel that is published: installed alone, every command that it brings can start."""
 
+import shutil
 import subprocess
 import zipfile
 from configparser import ConfigParser
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def uv(*words: object) -> None:
-    """What it needs is in uv's cache since `make build`."""
+    """What it needs is in uv's cache since `make build`, which installs by the lock alone: no index was asked."""
     argv = [ROOT / "setup/python.sh", "uv", *words, "--quiet", "--offline"]
     done = subprocess.run(list(map(str, argv)), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -42,16 +43,15 @@ def test_it_names_no_entry_point_that_leads_out_of_it(wheel: Path) -> None:
 
 
 def test_installed_alone_its_command_starts(wheel: Path, tmp_path: Path) -> None:
-    uv("export", "--locked", "--no-default-groups", "--no-emit-project", "--output-file", tmp_path / "requirements.txt")
-    uv("venv", tmp_path / "venv")
-    python = tmp_path / "venv/bin/python"
-    uv("pip", "install", "--python", python, "--require-hashes", "-r", tmp_path / "requirements.txt")
-    uv("pip", "install", "--python", python, "--no-deps", wheel)
-    done = subprocess.run(
-        [tmp_path / "venv/bin/socklb", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    for name in ("pyproject.toml", "uv.lock", "setup/kit/pyproject.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    uv("sync", "--directory", tmp_path, "--locked", "--no-default-groups", "--no-install-workspace")
+    programs = tmp_path / ".venv/bin"
+    uv("pip", "install", "--python", programs / "python", "--no-deps", wheel)
+    done = subprocess.run([programs / "socklb", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == f"socklb {socklb.__version__}\n"
-    assert [file.name for file in (tmp_path / "venv/bin").glob("lab*")] == []
+    assert [file.name for file in programs.glob("lab*")] == []
 
 
 def test_the_checkout_has_the_kits_commands_too() -> None:
