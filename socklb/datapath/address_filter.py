@@ -1,6 +1,6 @@
-"""The bits that let the hooks pass most addresses without a hash lookup.
+"""The bitmap that lets the hooks skip the hash lookup for most addresses.
 
-A bit is set before an address is made known and cleared after it was forgotten, so a clear bit always means "not ours".
+A bit is set before an address is added and cleared after it was removed, so a clear bit always means "not a Service's".
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from socklb.datapath.maps import RowTable
 
 
 class AddressFilter:
-    """One bit a hash of an address, and how often each is used."""
+    """One bit per hash of an address, and how often each bit is used."""
 
     def __init__(self, table: RowTable) -> None:
         self._table = table
         self._users: Counter[int] = Counter()
 
     def adopt(self, addresses: Iterable[bytes]) -> None:
-        """Set the bits of all addresses that the tables hold already, one entry a use, and clear all others."""
+        """Set the bits of all addresses that the tables hold already, given once per use, and clear all others."""
         self._users = Counter(map(layout.filter_bit, addresses))
         words: Counter[int] = Counter()
         for bit in self._users:

@@ -1,4 +1,4 @@
-"""Who has which rows of a table: ranges handed out, withdrawn, and reused only when no reader can hold them."""
+"""Allocation of ranges of rows in a table. A freed range is reused only when no reader can still hold it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class RangeAllocator:
 
     Ranges may share rows (`share`); each counts in full.
 
-    Fresh rows come first, then ranges of the same length that have rested, then the shortest that are long enough, then
-    whatever gaps neighbours make together. A range given back rests until `wait_for_readers` has returned once, which
+    Fresh rows are used first, then free ranges of the same length, then the shortest range that is long enough, then
+    gaps between neighbours, joined. A range that is given back rests until `wait_for_readers` has returned once, which
     is called only when rows run short.
     """
 
@@ -24,21 +24,21 @@ class RangeAllocator:
         self.capacity = capacity
         self.used = 0
         self._wait_for_readers = wait_for_readers
-        self._held: set[int] = set()  # a number a range, of half the memory of a pair: see `_pack`
-        self._fresh = (0, capacity)  # first row and row after the last
+        self._held: set[int] = set()  # one number per range, half the memory of a pair: see `_pack`
+        self._fresh = (0, capacity)  # first row, and the row after the last
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._resting: list[tuple[int, int]] = []
         self._scattered = False  # whether free ranges may be neighbours
         self._shared = False  # whether ranges may share rows
 
     def adopt(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Take over the ranges (base, count) that a table holds already; what lies between them is free."""
+        """Take over the ranges (base, count) that a table holds already; the rows between them are free."""
         self._held = {_pack(base, count) for base, count in ranges}
         self.used = sum(count for _, count in map(_unpack, self._held))
         self._rebuild()
 
     def take(self, count: int) -> int:
-        """Return the first of `count` rows in sequence.
+        """Return the first of `count` consecutive rows.
 
         Raises:
             NoRoomError: there are none.
@@ -47,7 +47,7 @@ class RangeAllocator:
         if base is None and self._resting:
             self._end_rest()
             base = self._find(count)
-        if base is None and self._scattered:  # else every gap is known, and a full table would look for them each time
+        if base is None and self._scattered:  # otherwise all gaps are known; a full table need not search again
             self._rebuild()
             base = self._find(count)
         if base is None:
@@ -63,27 +63,27 @@ class RangeAllocator:
         self._shared = True
 
     def give_back(self, base: int, count: int) -> None:
-        """Withdraw a range: no word may lead to it any more."""
+        """Free a range, which no word may refer to any more."""
         self._held.remove(_pack(base, count))
         self.used -= count
         self._resting.append((base, count))
 
     def longest(self) -> int:
-        """Return how many rows in sequence can be had at once, after all have rested."""
+        """Return how many consecutive rows can be taken at once, after all freed ranges have rested."""
         self._end_rest()
         self._rebuild()
         start, end = self._fresh
         return end - start
 
     def slide(self, move: Callable[[int, int, int], None]) -> None:
-        """Move ranges towards the beginning, so that gaps between them become one behind them.
+        """Move ranges towards the beginning, so that the gaps between them become one gap at the end.
 
-        A range moves into the gap before it where that is long enough, for its old rows stay whole until their readers
-        have left. `move(base, count, to)` copies it and leads everybody to the copy. A gap that stays is shorter than
-        the range behind it, so all gaps that stay are together shorter than all that is held.
+        A range moves into the gap before it only if the gap is long enough, because its old rows stay intact until
+        their readers have left. `move(base, count, to)` copies a range and redirects everything to the copy. A gap that
+        stays is shorter than the range behind it, so all such gaps together are shorter than all that is held.
         """
         self._end_rest()
-        end, left = 0, self.capacity  # first row after the last range; first row whose readers may still be there
+        end, left = 0, self.capacity  # row after the last range; first row that may still have readers
         for base, count in map(_unpack, sorted(self._held)):
             if base - end >= count:
                 if end + count > left:
@@ -127,7 +127,7 @@ class RangeAllocator:
         self._scattered = True
 
     def _rebuild(self) -> None:
-        """Make the gaps between held and resting ranges free, the longest one fresh."""
+        """Free the gaps between held and resting ranges; the longest one becomes the fresh one."""
         self._free.clear()
         self._scattered = self._shared = False
         gaps: list[tuple[int, int]] = []

@@ -1,15 +1,15 @@
-"""What a socket of our own meets at a Service of our own: the hooks translate it, or they do not.
+"""Test whether the hooks translate, with a socket and a frontend of the agent's own.
 
     listener, decoy = loopback(socket.AF_INET), loopback(socket.AF_INET)
     …                               # the decoy's address becomes a frontend, the listener its only backend
     why = ask(listener, decoy)      # "" if connect(), sendto(), recvfrom() and getpeername() were translated
 
-Nobody else can have that frontend, for the decoy has the port, and what is not translated ends at the decoy: nothing
-leaves the machine. UDP, because a datagram to loopback has arrived when sendto() returns, and the programs of
-connect() are the same for TCP.
+No other process can have that frontend, because the decoy holds the port. What is not translated arrives at the decoy,
+so nothing leaves the machine. The test uses UDP, because a datagram to loopback has arrived when sendto() returns, and
+the connect() programs are the same as for TCP.
 
-It can be run as a program, to ask from another cgroup: `python asking.py CGROUP LISTENER DECOY`, the numbers of two
-inherited descriptors. It prints the answer. So it needs nothing but Python.
+It can be run as a program, to test another cgroup: `python asking.py CGROUP LISTENER DECOY`, with the numbers of two
+inherited descriptors. It prints the result. So it imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 def loopback(family: socket.AddressFamily) -> socket.socket:
-    """Return a UDP socket at a free port of loopback.
+    """Return a UDP socket bound to a free loopback port.
 
     Raises:
-        OSError: the node has no such family.
+        OSError: the node does not have this family.
     """
     found = socket.socket(family, socket.SOCK_DGRAM)
     try:
@@ -40,10 +40,11 @@ def loopback(family: socket.AddressFamily) -> socket.socket:
 
 
 def ask(listener: socket.socket, decoy: socket.socket) -> str:
-    """Ask the decoy's address in every way; say which was not translated.
+    """Send to the decoy's address in every way; return what was not translated.
 
     Raises:
-        TimeoutError: a datagram reached neither, which says nothing about the hooks: something drops it on loopback.
+        TimeoutError: a datagram reached neither socket, which says nothing about the hooks: something drops it on
+            loopback.
     """
     asked = decoy.getsockname()[:2]
     name = f"{asked[0]} port {asked[1]}"
@@ -78,7 +79,7 @@ def _by_sendto(listener: socket.socket, decoy: socket.socket, asked: tuple[str, 
 
 
 def _who_received(listener: socket.socket, decoy: socket.socket, *, answered: bool = False) -> socket.socket:
-    """Take the datagram from whom it reached, and answer it."""
+    """Receive the datagram at whichever socket it reached, and answer it."""
     ready, _, _ = select.select([listener, decoy], [], [], PATIENCE)
     for found in ready:
         _, client = found.recvfrom(16)
@@ -89,7 +90,7 @@ def _who_received(listener: socket.socket, decoy: socket.socket, *, answered: bo
 
 
 def main(cgroup: str, listener: str, decoy: str) -> int:
-    """Join the cgroup, ask, and print what is to be said."""
+    """Join the cgroup, run the test, and print the result."""
     Path(cgroup, "cgroup.procs").write_text("0")
     with contextlib.ExitStack() as opened:
         ends = [opened.enter_context(socket.socket(fileno=int(number))) for number in (listener, decoy)]

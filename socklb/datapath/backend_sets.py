@@ -1,4 +1,4 @@
-"""Backend sets: equal ones are kept once, however many frontends they serve."""
+"""Backend sets: equal sets are stored once, however many frontends use them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ class _Set:
 
 
 class BackendSets:
-    """Ranges of the backend table by their content. A set is named by the word that publishes it; the empty one is 0.
+    """Ranges of the backend table by their content. A set is identified by the word that publishes it; the empty set is
+    0.
 
-    In a counted set every backend has a number where its connections are counted. `users` is how many frontends have
-    backends. The table has more rows than `limit`, so that a set and the one that it takes the place of are there
-    together for a moment; how many backends there may be for good is for the caller to keep (`room`).
+    In a counted set every backend has a number under which its connections are counted. `users` is the number of
+    frontends that have backends. The table has more rows than `limit`, so that a set and its replacement can be there
+    together for a moment; keeping the lasting number of backends within the limit is up to the caller (`room`).
     """
 
     def __init__(self, table: RowTable, loads: RowTable) -> None:
         self._table = table
         self._loads = Loads(loads)
         self._by_word: dict[int, _Set] = {}
-        self._by_rows: dict[bool, dict[bytes, int]] = {False: {}, True: {}}  # plain ones, counted ones
+        self._by_rows: dict[bool, dict[bytes, int]] = {False: {}, True: {}}  # plain sets, counted sets
         self._writes = 0
         self.users = 0
         self.rows = RangeAllocator(table.capacity, barrier.wait_for_readers)
@@ -42,15 +43,15 @@ class BackendSets:
 
     @property
     def room(self) -> int:
-        """How many more backends there may be; negative where sets had to be parted though the table was full."""
+        """Return how many more backends fit; negative if sets had to be split up while the table was full."""
         return self.limit - self.rows.used
 
     def is_set(self, word: int) -> bool:
-        """Return whether the table has the rows that a word leads to."""
+        """Return whether the table has the rows that a word refers to."""
         return sum(layout.unpack_set(word)) <= self._table.capacity
 
     def adopt(self, published: Iterable[int]) -> None:
-        """Take over the sets that frontends lead to already, one word a frontend. They may share rows."""
+        """Take over the sets that frontends refer to already, one word per frontend. They may share rows."""
         counted: list[bytes] = []
         for word in filter(None, published):
             if word not in self._by_word:
@@ -82,9 +83,10 @@ class BackendSets:
         return self._use(word)
 
     def acquire_part(self, word: int, wanted: tuple[Backend, ...]) -> int:
-        """Return the longest run of a set's rows that all are wanted, and count one more user; 0 if no row is.
+        """Return the longest run of a set's rows that are all wanted, and count one more user; 0 if there is no such
+        row.
 
-        It takes no row, for both sets have them.
+        It takes no new rows, because both sets share them.
         """
         known, base, kept = self._by_word[word], layout.unpack_set(word)[0], set(wanted)
         runs = [list(run) for is_kept, run in groupby(range(self.size(word)), self._among(known, kept)) if is_kept]
@@ -117,7 +119,7 @@ class BackendSets:
             self.rows.give_back(*layout.unpack_set(word))
 
     def slide(self, lead: Callable[[int, int], None]) -> None:
-        """Bring together what is free between sets. `lead(word, to)` has every frontend of a set read its copy."""
+        """Join the free rows between sets. `lead(word, to)` makes every frontend of a set use its copy."""
 
         def move(base: int, count: int, to: int) -> None:
             word, copy = layout.pack_set(base, count), layout.pack_set(to, count)
@@ -130,11 +132,11 @@ class BackendSets:
         self.rows.slide(move)
 
     def find(self, rows: bytes, *, counted: bool) -> int:
-        """Return the set of these rows if there is one."""
+        """Return the set of these rows; 0 if there is none."""
         return self._by_rows[counted].get(rows, 0)
 
     def users_of(self, word: int) -> int:
-        """Return how many frontends have a set."""
+        """Return how many frontends use a set."""
         return self._by_word[word].users
 
     def is_counted(self, word: int) -> bool:
@@ -142,7 +144,7 @@ class BackendSets:
         return not word or self._by_word[word].counted
 
     def serves(self, word: int, serving: Serving) -> bool:
-        """Return whether a set has all backends, counted if they are to be."""
+        """Return whether a set has all backends, counted if required."""
         return self.size(word) == len(serving.backends) and (self.is_counted(word) or not serving.least_loaded)
 
     def read(self, word: int) -> tuple[Backend, ...]:

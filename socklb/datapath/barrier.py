@@ -1,9 +1,10 @@
-"""Waiting for the programs that may still read what was withdrawn: membarrier(2), or another RCU grace period.
+"""Wait for the programs that may still read withdrawn rows: membarrier(2), or another RCU grace period.
 
 Programs run inside an RCU read-side section; MEMBARRIER_CMD_GLOBAL is a synchronize_rcu() (kernel/sched/membarrier.c).
-It is refused where CPUs run without a tick (nohz_full=), and returns at once where there is one CPU, on which a
-preempted program may be half way. There a map-in-map waits: an update of one returns when programs that may use the map
-of before have ended (maybe_wait_bpf_programs() in kernel/bpf/syscall.c, since 5.0, commit 1ae80cf31938).
+It is refused where CPUs run without a tick (nohz_full=), and returns at once where there is only one CPU, on which a
+program may have been preempted half way. There a map-in-map does the waiting: an update of one returns when the
+programs that may use the previous map have ended (maybe_wait_bpf_programs() in kernel/bpf/syscall.c, since 5.0, commit
+1ae80cf31938).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ GLOBAL_EXPEDITED = 1 << 1
 NR_BPF = {"x86_64": 321, "aarch64": 280}
 MAP_CREATE, MAP_UPDATE_ELEM = 0, 2  # enum bpf_cmd
 ARRAY, ARRAY_OF_MAPS = 2, 12  # enum bpf_map_type
-REST = 1.0  # seconds; far longer than a program runs
+REST = 1.0  # seconds; much longer than a program runs
 
 
 def _membarrier(command: int) -> int:
-    """Return what the kernel answers; -1: it refuses."""
+    """Return the kernel's answer; -1: it refused."""
     number = NR_MEMBARRIER.get(os.uname().machine)
     if number is None:
         return -1
@@ -41,9 +42,9 @@ def _offered() -> int:
 
 
 def order_stores() -> None:
-    """Make every store so far visible before any later one, on machines that reorder stores too (arm64)."""
+    """Make every store so far visible before any later one, also on machines that reorder stores (arm64)."""
     if not _offered() & GLOBAL_EXPEDITED or _membarrier(GLOBAL_EXPEDITED) < 0:
-        os.sched_yield()  # a system call and a switch of the task: the scheduler has full barriers
+        os.sched_yield()  # a system call and a task switch: the scheduler has full barriers
 
 
 def wait_for_readers() -> None:
@@ -60,7 +61,7 @@ def _update_a_map_of_maps() -> None:
     """Put the inner map into the outer one.
 
     Raises:
-        OSError: there is no such map, or no bpf(2) that we know on this machine.
+        OSError: there is no such map, or bpf(2) is not known on this machine.
     """
     inner, outer = _maps()
     key, value = ct.create_string_buffer(4), ct.create_string_buffer(struct.pack("=I", inner), 4)
@@ -69,7 +70,7 @@ def _update_a_map_of_maps() -> None:
 
 @cache
 def _maps() -> tuple[int, int]:
-    """Make a map of one number, and a map of one such map; they live as long as this process."""
+    """Create an array of one number, and an array of maps for it; they live as long as this process."""
     inner = _bpf(MAP_CREATE, struct.pack("=6I", ARRAY, 4, 4, 1, 0, 0))
     return inner, _bpf(MAP_CREATE, struct.pack("=6I", ARRAY_OF_MAPS, 4, 4, 1, 0, inner))
 

@@ -1,4 +1,4 @@
-"""Which capability a refused system call is about."""
+"""Which capability was missing when the kernel refused a system call."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 # Numbers of include/uapi/linux/capability.h. Without CAP_PERFMON the verifier forbids arithmetic on pointers from
 # different maps, which the programs do ("prohibited for !root").
 NEEDED = {12: "CAP_NET_ADMIN", 38: "CAP_PERFMON", 39: "CAP_BPF"}
-SYS_ADMIN = 21  # stands for all of them
+SYS_ADMIN = 21  # includes all of them
 SYS_RESOURCE = {24: "CAP_SYS_RESOURCE"}  # before Linux 5.11, to raise RLIMIT_MEMLOCK (commit 5b029a32cfe4)
 
 
 def missing_capabilities(status: Path = Path("/proc/self/status"), *, memory_limit: bool = False) -> str:
-    """Return which capabilities this process lacks for eBPF, or give an empty text if it lacks none.
+    """Return the capabilities that this process lacks for eBPF; empty if it lacks none.
 
-    memory_limit: what was refused is to raise RLIMIT_MEMLOCK. libbpf tries that too where it may not ask the kernel
-    what it has, for want of another capability, so the others come first.
+    memory_limit: raising RLIMIT_MEMLOCK was refused. libbpf tries that too if it lacks another capability and cannot
+    ask the kernel about its features, so the others are checked first.
     """
     line = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
     effective = int(line.split()[1], 16)

@@ -1,4 +1,4 @@
-"""Who has which number in the table of loads, where the hooks count the connections of a backend."""
+"""Numbers of backends in the table of loads, where the hooks count the connections per backend."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ NOT_COUNTED = 0
 
 
 class Loads:
-    """Numbers for backends, each a row of (address, port). A backend keeps its number while any set has it.
+    """Numbers for backends, each of which is a row of (address, port). A backend keeps its number while any set
+    contains it.
 
-    A number goes to another backend only when nothing is counted there: sockets that were given the last one still
-    count themselves out. Without a free number a backend is not counted, and taken as idle.
+    A number is reused only when its count is zero: sockets of the previous backend are still to be counted out. Without
+    a free number, a backend is not counted and is treated as idle.
     """
 
     def __init__(self, table: RowTable) -> None:
         self._table = table
         self._numbers: dict[bytes, int] = {}
         self._users: dict[bytes, int] = {}
-        self._fresh = NOT_COUNTED + 1  # the first number that nobody had
+        self._fresh = NOT_COUNTED + 1  # the first number that was never used
         self._free: list[int] = []
 
     def adopt(self, rows: Iterable[bytes]) -> None:
@@ -64,7 +65,7 @@ class Loads:
             self._fresh += 1
             if not any(self._table.read(self._fresh - 1)):
                 return self._fresh - 1
-            self._free.append(self._fresh - 1)  # of an agent before this one, and still counted
+            self._free.append(self._fresh - 1)  # from an earlier agent, and still in use
         return NOT_COUNTED
 
 

@@ -1,4 +1,4 @@
-"""What a program was told before it was loaded: its constants, which stand in a map of its own.
+"""The constants that a program was given before it was loaded, which are in a map of its own.
 
 constants.read(program)     # the bytes of `.rodata`; None: it has none
 """
@@ -14,7 +14,7 @@ from socklb.datapath.maps import map_info
 
 
 def read(program: int) -> bytes | None:
-    """Read those of a program, of which a descriptor is given.
+    """Return the constants of a program, given its descriptor.
 
     Raises:
         BpfError: the kernel refused.

@@ -1,11 +1,11 @@
-"""What the hooks count: connects by what was asked for and who was given, and refusals by their reason.
+"""What the hooks count: connects by Service address and backend, and refusals by reason.
 
     with closing(Connects(maps)) as connects:
         connects.read()                 # {Led(asked, given, protocol): 17}
-        connects.forget([led])          # what is long gone
+        connects.forget([led])          # backends that were removed long ago
     refusals(words)                     # {"no_endpoint": 3, …}; `words`: the table hook_counts
 
-Both go on over restarts of the agent.
+The counts survive restarts of the agent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REFUSALS = ("no endpoint", "no such port", "port in use")
 
 
 class Led(NamedTuple):
-    """Who was asked for, who was given, and the IP protocol."""
+    """The Service address, the backend, and the IP protocol."""
 
     asked: Backend
     given: Backend
@@ -32,10 +32,10 @@ class Led(NamedTuple):
 
 
 class Connects:
-    """The table of connects, which is empty where they are not counted."""
+    """The table of connects; empty if they are not counted."""
 
     def __init__(self, maps: Path) -> None:
-        """Open it."""
+        """Open the table."""
         self._table = HashTable(maps, "connects", layout.PEER.size, layout.COUNT.size)
 
     def read(self) -> dict[Led, int]:
@@ -43,11 +43,13 @@ class Connects:
         return {_unpack(key): int(layout.COUNT.unpack(value)[0]) for key, value in self._table.items()}
 
     def forget(self, gone: Iterable[Led]) -> None:
-        """Count these no more. A hook that is at it may count another's connect as theirs: nobody may be led there."""
+        """Delete these counts. A hook that is just counting may count another's connect as theirs, so no connect may
+        use them.
+        """
         self._table.delete(map(_pack, gone))
 
     def close(self) -> None:
-        """Close it; the pin keeps the table."""
+        """Close the table; the pin keeps it."""
         self._table.close()
 
 

@@ -1,4 +1,4 @@
-"""What the hooks decided, as they tell it: bpf/decision.h, seen from Python.
+"""The decisions that the hooks report: bpf/decision.h, seen from Python.
 
     for decision in unpack(raw): ...
 
@@ -19,7 +19,7 @@ HOOKS = (
     *("getpeername4", "getpeername6", "bind4", "bind6"),
 )
 PASSED, TRANSLATED, REFUSED = VERDICTS = "passed", "translated", "refused"
-# `enum reason`, by its names there.
+# `enum reason`, with its names.
 REASONS = {
     "BY_RANDOM": "random",
     "BY_AFFINITY": "affinity",
@@ -42,7 +42,7 @@ TEXTS = tuple(REASONS.values())
 
 
 class Decision(NamedTuple):
-    """One. `time` is of CLOCK_MONOTONIC in nanoseconds; `given` is None where nothing was."""
+    """One decision. `time` is of CLOCK_MONOTONIC in nanoseconds; `given` is None if no backend was chosen."""
 
     time: int
     cookie: int

@@ -1,4 +1,4 @@
-"""What the kernel holds, read without the agent and beside a running one."""
+"""The contents of the kernel's tables, read without the agent or beside a running one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIES = 10
 
 
 class Bookkeeping(NamedTuple):
-    """What happened to sockets' records since the tables were made: see `struct bookkeeping` in bpf/types.h."""
+    """What happened to the records of sockets since the tables were made: see `struct bookkeeping` in bpf/types.h."""
 
     spilled: int
     lost: int
@@ -48,7 +48,9 @@ def read_frontends(directory: Path) -> dict[Frontend, Serving]:
 
 
 def read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Serving | None:
-    """Read a row and a set that did not change meanwhile; None if the row went to another frontend, or is none."""
+    """Return a row and its set if they did not change meanwhile; None if the row is free or belongs to another
+    frontend.
+    """
     if row >= rows.capacity:
         return None
     for _ in range(TRIES):
@@ -64,7 +66,7 @@ def read_serving(rows: RowTable, backends: RowTable, row: int, key: bytes) -> Se
 
 
 def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
-    """Return how full each table is; `frontends` as `read_frontends` gave them."""
+    """Return how full each table is; `frontends` is the result of `read_frontends`."""
     fills = [
         Fill("frontends", len(frontends), _capacity(_frontends(directory))),
         Fill(
@@ -82,7 +84,7 @@ def fill(directory: Path, frontends: Mapping[Frontend, Serving]) -> list[Fill]:
     ):
         with closing(TrieTable(directory, name, *sizes)) as trie:
             fills.append(Fill(name, sum(1 for _ in trie.items()), trie.capacity))
-    if (directory / "left_out").exists():  # tables of an older version have none
+    if (directory / "left_out").exists():  # an older version does not have this table
         with closing(HashTable(directory, "left_out", layout.CGROUP_ID.size, layout.SINCE.size)) as cgroups:
             fills.append(Fill("left_out", sum(1 for _ in cgroups.items()), cgroups.capacity))
     return fills + list(sockets(directory))
@@ -96,7 +98,7 @@ def sockets(directory: Path) -> Iterator[Fill]:
 
 
 def bookkeeping(directory: Path) -> Bookkeeping:
-    """Read the counters of the records."""
+    """Return the counters of the records."""
     with closing(RowTable(directory, "bookkeeping", layout.BOOKKEEPING.size)) as table:
         return Bookkeeping(*layout.BOOKKEEPING.unpack(table.read(0)))
 

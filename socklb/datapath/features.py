@@ -1,10 +1,10 @@
-"""What kernels may lack, each with the version that has it: which object is loaded depends on this alone.
+"""Features that a kernel may lack, each with the version that added it. They alone decide which object is loaded.
 
     lacking = missing()
     name = object_for(lacking)
 
-A feature is tried, for vendors port features back. Only the verifier's "there is no such thing" (EINVAL) says that it
-is not there: an error of another kind, as for want of a capability or of memory, is raised as itself.
+Each feature is probed, because distributions backport features. Only EINVAL from the verifier means that the feature is
+missing: any other error, such as a missing capability or too little memory, is raised as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT = 18, 10  # program type and attach type 
 
 
 class Feature(NamedTuple):
-    """A feature of kernels: its name, the version of Linux that brought it, what is lost without it."""
+    """A kernel feature: its name, the version of Linux that added it, and what does not work without it."""
 
     name: str
     since: str
@@ -60,10 +60,10 @@ COMPARES_AND_SWAPS = (
 
 
 def loads(name: str, instructions: bytes) -> bool:
-    """Return whether the verifier knows what a tiny program does.
+    """Return whether the verifier accepts a tiny program that uses a feature.
 
     Raises:
-        BpfError: it was not even asked.
+        BpfError: the program did not reach the verifier.
     """
     _lift_memory_limit()
     licence = ct.create_string_buffer(b"GPL")
@@ -91,7 +91,7 @@ def loads(name: str, instructions: bytes) -> bool:
 
 
 def _lift_memory_limit() -> None:
-    """Before Linux 5.11 programs and tables count against RLIMIT_MEMLOCK; later ones ask the cgroup's memory."""
+    """Before Linux 5.11 programs and tables count against RLIMIT_MEMLOCK; later kernels charge the cgroup's memory."""
     try:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     except (ValueError, OSError):  # without CAP_SYS_RESOURCE: libbpf says so if it matters
@@ -99,7 +99,7 @@ def _lift_memory_limit() -> None:
 
 
 def netns_cookie() -> int:
-    """Return the cookie of this process' network namespace, the node's; 0 where the kernel cannot say."""
+    """Return the cookie of this process' network namespace, the node's; 0 if the kernel does not provide it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
             return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
@@ -128,7 +128,7 @@ NETNS_COOKIE = Feature(
     lambda: netns_cookie() != 0,
 )
 FEATURES = (SET_ERRNO, COMPARE_AND_SWAP, NETNS_COOKIE)
-# Best first: each object with what it needs.
+# Best first: each object with the features that it needs.
 OBJECTS: dict[str, tuple[Feature, ...]] = {
     "socklb.bpf.o": (SET_ERRNO, COMPARE_AND_SWAP),
     "socklb-5.12.bpf.o": (COMPARE_AND_SWAP,),
@@ -137,10 +137,10 @@ OBJECTS: dict[str, tuple[Feature, ...]] = {
 
 
 def missing() -> tuple[Feature, ...]:
-    """Return what this kernel lacks.
+    """Return the features that this kernel lacks.
 
     Raises:
-        BpfError: the kernel does not say, as without a capability.
+        BpfError: the kernel does not say, for example without a capability.
     """
     if not loads("a program that does nothing", EXIT):  # so that EINVAL below is about the feature
         raise BpfError("ask the kernel for a program that does nothing", errno.EINVAL)

@@ -1,9 +1,9 @@
-"""Programs of other owners that leave no room at a hook.
+"""Programs of other owners that exclude ours from a hook.
 
     check_room(cgroup, HOOKS)       # raises an OccupiedError that names them
 
-A program that was attached without BPF_F_ALLOW_MULTI tolerates no other: on the same cgroup the kernel refuses ours
-(EPERM), on one above it refuses ours too, or, with BPF_F_ALLOW_OVERRIDE, has ours take its place
+A program that was attached without BPF_F_ALLOW_MULTI tolerates no other one. On the same cgroup the kernel refuses ours
+(EPERM). On a cgroup above, it refuses ours too, or, with BPF_F_ALLOW_OVERRIDE, runs ours instead
 (hierarchy_allows_attach() in kernel/bpf/cgroup.c). Neither is what the owner of that program expects.
 """
 
@@ -20,11 +20,11 @@ from socklb.errors import SocklbError
 
 ALLOW_MULTI = 1 << 1  # BPF_F_ALLOW_MULTI
 NO_OWNER = "its owner is not known"
-BPF_PROGRAM = "anon_inode:bpf-prog"  # what the descriptor of a program leads to
+BPF_PROGRAM = "anon_inode:bpf-prog"  # the link target of a program's descriptor
 
 
 class Occupied(NamedTuple):
-    """A hook of a cgroup that somebody's program has for itself."""
+    """A hook of a cgroup with a program that allows no other."""
 
     hook: str
     cgroup: Path
@@ -32,7 +32,7 @@ class Occupied(NamedTuple):
 
 
 class OccupiedError(SocklbError):
-    """Our hooks cannot be attached, because programs of others leave no room."""
+    """The hooks cannot be attached, because programs of other owners allow no others."""
 
     def __init__(self, found: list[Occupied]) -> None:
         first = found[0]
@@ -45,10 +45,10 @@ class OccupiedError(SocklbError):
 
 
 def check_room(cgroup: Path, hooks: Mapping[str, int]) -> None:
-    """Stop if a program of another owner has one of these hooks (name to attach type) for itself.
+    """Stop if a program of another owner excludes ours from one of these hooks (name to attach type).
 
     Raises:
-        OccupiedError: one has, at the cgroup or above.
+        OccupiedError: one does, at the cgroup or above.
     """
     found = list(occupied(cgroup, hooks))
     if found:
@@ -56,7 +56,7 @@ def check_room(cgroup: Path, hooks: Mapping[str, int]) -> None:
 
 
 def occupied(cgroup: Path, hooks: Mapping[str, int]) -> Iterator[Occupied]:
-    """Yield the hooks of a cgroup, and of those above it that this process sees, that are not to be shared."""
+    """Yield the hooks that cannot be shared, of a cgroup and of those above it that this process sees."""
     for directory in (cgroup, *cgroup.parents):
         try:
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -68,7 +68,7 @@ def occupied(cgroup: Path, hooks: Mapping[str, int]) -> Iterator[Occupied]:
                 if not flags & ALLOW_MULTI:
                     yield from (Occupied(hook, directory, program) for program in programs)
         except libbpf.BpfError as error:
-            if error.errno == errno.EBADF:  # above the mount point: no cgroup any more
+            if error.errno == errno.EBADF:  # above the mount point, which is not a cgroup
                 return
             raise
         finally:
@@ -83,10 +83,10 @@ def _told(program: int, found: list[Occupied]) -> str:
 
 
 def describe(program: int) -> str:
-    """Name a program of another owner as far as this process may see: its name, who loaded it, who holds it."""
+    """Return what this process can see of a program of another owner: its name, who loaded it, who holds it."""
     try:
         descriptor = int(libbpf.call(f"open program {program}", "bpf_prog_get_fd_by_id", program))
-    except libbpf.BpfError:  # gone, or without CAP_SYS_ADMIN
+    except libbpf.BpfError:  # unloaded, or CAP_SYS_ADMIN is missing
         return f"program {program} ({', '.join(_holders(program)) or NO_OWNER})"
     try:
         info = libbpf.program_info(descriptor)
@@ -98,7 +98,7 @@ def describe(program: int) -> str:
 
 
 def _holders(program: int) -> Iterator[str]:
-    """Name the other processes that hold the program open."""
+    """Yield the other processes that hold the program open."""
     for process in Path("/proc").glob("[0-9]*"):
         if process.name != str(os.getpid()) and _holds(process, program):
             yield f"held by process {process.name} ({_command(process)})"
@@ -112,7 +112,7 @@ def _holds(process: Path, program: int) -> bool:
                 and f"\nprog_id:\t{program}\n" in (process / "fdinfo" / descriptor.name).read_text()
             ):
                 return True
-    except OSError:  # it ended, or is not to be looked at
+    except OSError:  # it ended, or may not be inspected
         pass
     return False
 
@@ -125,7 +125,7 @@ def _command(process: Path) -> str:
 
 
 def _pins(program: int) -> Iterator[str]:
-    """Name the pins of the program on the BPF file systems that this process sees."""
+    """Yield the pins of the program on the BPF file systems that this process sees."""
     for mount in mounts.read_mounts():
         if mount.type == "bpf":
             for pin in mount.point.rglob("*"):

@@ -1,15 +1,16 @@
-"""Larger tables in the place of those that serve, without a moment in which nobody does.
+"""Replace the tables with larger ones without an interruption.
 
-    growth.share(pins.maps, growing)     # what is about sockets is the same in both
+    growth.share(pins.maps, growing)     # tables about sockets are the same in both folders
     …                                    # an object is loaded with larger tables in `growing`
     copy = growth.Copy(pins.maps, growing)
     growth.exchange(pins.maps, growing)
     …                                    # the programs are swapped
     copy.catch_up()                      # what the old programs wrote meanwhile
 
-The hooks go on reading the old tables until their programs are swapped, one by one; both hold the same until then. Rows
-keep their numbers, so that session affinity goes on. Whatever stops it half way, `settle` leaves one whole folder; what
-old programs wrote after the copy is lost then: a client's affinity, and counts are off by that moment's connections.
+The hooks read the old tables until their programs are swapped, one by one; until then both have the same contents. Rows
+keep their numbers, so session affinity is preserved. If the agent is stopped half way, `settle` leaves one complete
+folder; what old programs wrote after the copy is then lost: a client's affinity, and the counts of connections opened
+or closed in that moment.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def place(maps: Path) -> Path:
 
 
 def settle(maps: Path) -> None:
-    """Remove what an agent left that was ended half way; its new tables are whole if there are no others."""
+    """Remove what an interrupted agent left; if its new tables are the only ones, they are complete."""
     growing = place(maps)
     if growing.exists():
         if not any(maps.iterdir()):
@@ -72,10 +73,10 @@ def share(maps: Path, growing: Path) -> None:
 
 
 class Copy:
-    """What tables hold, in larger ones."""
+    """Copies the contents of tables into larger ones."""
 
     def __init__(self, maps: Path, growing: Path) -> None:
-        """Bring it there: rows first, then what leads to them."""
+        """Copy them: rows first, then what refers to them."""
         with ExitStack() as opened:
             rows = {
                 name: [opened.enter_context(closing(RowTable(folder, name, size))) for folder in (maps, growing)]
@@ -99,9 +100,9 @@ class Copy:
             self._opened = opened.pop_all()
 
     def catch_up(self) -> None:
-        """Bring what old programs counted and remembered since. They must have been swapped; call it once.
+        """Copy what old programs counted and remembered since. The programs must have been swapped; call it once.
 
-        A count is read and written apart: a connection to the same backend in that microsecond goes uncounted.
+        A count is read and written in two steps: a connection to the same backend in that microsecond is not counted.
         """
         barrier.wait_for_readers()
         now = self._old_loads.read(0, self._old_loads.capacity)
@@ -114,7 +115,7 @@ class Copy:
         self.close()
 
     def close(self) -> None:
-        """Let go of the tables."""
+        """Close the tables."""
         self._opened.close()
 
 
@@ -124,11 +125,11 @@ def _copy_trie(table: TrieTable, further: TrieTable) -> None:
 
 
 def exchange(maps: Path, growing: Path) -> None:
-    """Have the larger tables in the place of the others, and unpin those; programs that read them go on."""
+    """Put the larger tables in the place of the others, and unpin those; programs that read them continue to run."""
     libc = ct.CDLL(None, use_errno=True)
     folders = (AT_FDCWD, os.fsencode(growing), AT_FDCWD, os.fsencode(maps), RENAME_EXCHANGE)
-    if libc.renameat2(*folders):  # BPF file systems of older kernels do not exchange
-        shutil.rmtree(maps)  # from here on `settle` has the new ones
+    if libc.renameat2(*folders):  # BPF file systems of older kernels cannot exchange
+        shutil.rmtree(maps)  # from here on `settle` keeps the new ones
         growing.rename(maps)
     else:
         shutil.rmtree(growing)

@@ -1,4 +1,4 @@
-"""The hooks on the node's cgroup as anybody sees them, by their pins: attach, detach, inspect."""
+"""The hooks on the node's cgroup by their pins, for any process: attach, detach, inspect."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from socklb.datapath.links import HOOKS, LinkInfo, Links, cgroup_id, detach_pinn
 
 @dataclass(frozen=True)
 class Hook:
-    """What is true of one hook.
+    """The state of one hook.
 
-    `attached`: by a link that is pinned. `effective`: the kernel runs our program for the node's cgroup, and so for
-    every one below: what is attached by a link allows others beside it, and those below are run as well, never instead
-    (compute_effective_progs() in kernel/bpf/cgroup.c). So none of them need be asked, of which a node has hundreds.
+    `attached`: by a pinned link. `effective`: the kernel runs our program for the node's cgroup, and therefore for
+    every cgroup below: a program attached by a link allows others beside it, and those of cgroups below run in addition
+    to it, never instead (compute_effective_progs() in kernel/bpf/cgroup.c). So the cgroups below, of which a node has
+    hundreds, need not be queried.
     """
 
     name: str
@@ -26,13 +27,13 @@ class Hook:
 
 
 def attach(obj: libbpf.Object, cgroup: Path, links: Path) -> None:
-    """Have every hook of a cgroup run the program of that name in `obj`, by links pinned in a folder; or none."""
+    """Attach the program of each hook's name in `obj` to a cgroup, by links pinned in a folder; all or none."""
     with closing(Links(obj, cgroup, links)) as held:
         held.attach()
 
 
 def detach(links: Path) -> None:
-    """Detach the hooks whose links are pinned in a folder: what translates first, what gives records back last.
+    """Detach the hooks whose links are pinned in a folder: those that translate first, those that free records last.
 
     Unpinning alone would do it a moment later, from a kernel worker.
     """
@@ -44,7 +45,7 @@ def detach(links: Path) -> None:
 
 
 def inspect(cgroup: Path, links: Path) -> list[Hook]:
-    """Say for every hook whether it is attached to the node's cgroup, and whether it is effective."""
+    """Return for every hook whether it is attached to the node's cgroup, and whether it is effective."""
     here = cgroup_id(cgroup)
     return [_inspect(name, cgroup, here, links / name) for name in HOOKS]
 
@@ -67,4 +68,4 @@ def _effective(cgroup: Path, attach_type: int) -> list[int]:
         with opened(cgroup) as descriptor:
             return libbpf.attached_programs(descriptor, attach_type, effective=True)
     except (FileNotFoundError, libbpf.BpfError):
-        return []  # removed while we looked
+        return []  # removed during the inspection

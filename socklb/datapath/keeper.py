@@ -1,13 +1,13 @@
-"""Keeps hooks and tables where they belong, whatever is done to them from outside.
+"""Keep hooks and tables in place, whatever is done to them from outside.
 
     keeper = Keeper(obj, cgroup, pins)
     keeper.attach()             # every hook or none
-    keeper.damage()             # {} for as long as nobody meddles
+    keeper.damage()             # {} as long as nobody interferes
     keeper.repair()             # what could not be repaired, with the reasons
     keeper.run(other)           # the programs of another object from now on
 
-Descriptors of the maps and links are held open, so that nothing is lost with a pin or with the BPF file system: it is
-mounted again, and everything is pinned anew. A look costs some eighty system calls, less than a millisecond.
+Descriptors of the maps and links are held open, so nothing is lost with a pin or with the BPF file system: it is
+mounted again, and everything is pinned again. A check costs some eighty system calls, less than a millisecond.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ class Keeper:
         """Attach every hook, or swap the programs that an earlier agent left.
 
         Raises:
-            OccupiedError: a program of another owner leaves no room; nothing was changed.
+            OccupiedError: a program of another owner excludes ours; nothing was changed.
             BpfError: the kernel refused a hook; nothing was changed.
         """
         self._links.attach()
 
     def run(self, obj: libbpf.Object) -> None:
-        """Have the hooks run the programs of another object with the same tables, and keep those.
+        """Make the hooks run the programs of another object with the same tables, and keep those from now on.
 
         Raises:
-            SocklbError, OSError: one could not be swapped; it is damage from now on.
+            SocklbError, OSError: one could not be swapped; it counts as damage from now on.
         """
         self._links.run(obj)
 
     def damage(self) -> dict[str, str]:
-        """Return what is not as it should be (a hook, a table, a mount or the cgroup), and what is wrong with it."""
+        """Return what is wrong, by name of the hook, table, mount or cgroup."""
         if cgroup_id(self._cgroup) is None:
             return {f"cgroup {self._cgroup}": "gone"}
         if not mounts.is_bpffs(self._pins.bpffs, mounts.read_mounts()):
@@ -59,9 +59,9 @@ class Keeper:
         return {**{f"table {name}": "not pinned" for name in lost}, **self._links.lacking()}
 
     def repair(self) -> list[str]:
-        """Put back whatever is not as it should be; one thing that cannot be does not stop the others.
+        """Repair all damage; a repair that fails does not stop the others.
 
-        Gives what could not be repaired, with the reasons.
+        Returns what could not be repaired, with the reasons.
         """
         lacking = self._links.lacking()
         steps: list[Callable[[], object]] = [self._mount, self._pin_maps]
@@ -77,14 +77,14 @@ class Keeper:
         return list(dict.fromkeys(failures))
 
     def close(self) -> None:
-        """Let go; what is pinned goes on serving."""
+        """Close the descriptors; everything pinned continues to serve."""
         self._links.close()
 
     def _mount(self) -> None:
         if not mounts.is_bpffs(self._pins.bpffs, mounts.read_mounts()):
             mounts.mount_bpffs(self._pins.bpffs)
         self._pins.make()
-        self._pins.unlock()  # of another file system, perhaps
+        self._pins.unlock()  # the lock may be on another file system
         self._pins.lock()
 
     def _pin_maps(self) -> None:

@@ -1,10 +1,11 @@
-"""What the hooks must know of the kernel that they run in, from its own description of its types (BTF).
+"""What the hooks need to know about the running kernel, from its own description of its types (BTF).
 
-    kernel = read()         # Kernel(); all zero where the kernel says nothing
+    kernel = read()         # Kernel(); all zero if the kernel has no description
     obj.set_constants(kernel.packed)
 
-Not by CO-RE: libbpf 0.5 of Ubuntu 22.04 cannot read the BTF of newer kernels. Nor is all of it read, which takes Python
-half a second: a field is found by its name's place, and what is found must look like that field.
+CO-RE is not used, because libbpf 0.5 of Ubuntu 22.04 cannot read the BTF of newer kernels. Decoding all of the BTF
+would take Python half a second: instead a field is searched by the offset of its name, and the result must look like
+that field.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MPTCP_SOCK = b"bpf_skc_to_mptcp_sock"  # 5.19, and only where the kernel has MPT
 
 
 class Kernel(NamedTuple):
-    """`struct kernel_facts` of bpf/types.h. The last five are not the kernel's: see there."""
+    """`struct kernel_facts` of bpf/types.h. The last five fields are not about the kernel: see there."""
 
     kern_sock_byte: int = 0
     kern_sock_mask: int = 0
@@ -43,12 +44,12 @@ class Kernel(NamedTuple):
 
     @property
     def packed(self) -> bytes:
-        """As the hooks read it."""
+        """Return it in the hooks' format."""
         return layout.KERNEL_FACTS.pack(*self)
 
 
 def read(btf: Path = BTF, lockdown: Path = LOCKDOWN) -> Kernel:
-    """Read what is known; nothing where there is no BTF, or programs may not read the kernel's memory."""
+    """Return what is known; zeros if there is no BTF, or if programs may not read kernel memory."""
     try:
         locked = lockdown.exists() and "[confidentiality]" in lockdown.read_text()
         return Kernel() if locked else parse(btf.read_bytes())
@@ -57,14 +58,14 @@ def read(btf: Path = BTF, lockdown: Path = LOCKDOWN) -> Kernel:
 
 
 def parse(btf: bytes) -> Kernel:
-    """Find the bits `sk_kern_sock`, SOCK_BINDPORT_LOCK and `skc_ipv6only` of a socket, and whether there is MPTCP."""
+    """Return the bits `sk_kern_sock`, SOCK_BINDPORT_LOCK and `skc_ipv6only` of a socket, and whether there is MPTCP."""
     magic, _, _, length, types_at, types_size, strings_at, strings_size = HEADER.unpack_from(btf)
     if magic != MAGIC:
         return Kernel()
     types = btf[length + types_at : length + types_at + types_size]
     strings = btf[length + strings_at : length + strings_at + strings_size]
     own, ipv6only = (_bit(types, strings, name) for name in (b"sk_kern_sock", b"skc_ipv6only"))
-    # Four bits, and in newer kernels a byte of its own.
+    # Four bits; in newer kernels a byte of its own.
     bound = _bit(types, strings, b"sk_userlocks", widths=(0, 4), bit=BINDPORT_LOCK)
     mptcp = bool(own[1]) and b"\0mptcp_sock\0" in strings and b"\0" + MPTCP_SOCK + b"\0" in strings
     return Kernel(*own, int(mptcp), *ipv6only, *bound)
@@ -73,7 +74,7 @@ def parse(btf: bytes) -> Kernel:
 def _bit(types: bytes, strings: bytes, name: bytes, *, widths: Collection[int] = (1,), bit: int = 0) -> tuple[int, int]:
     """Return byte and mask of a bit of a field that only one struct has; zeros if it is not found.
 
-    widths: how many bits the field may have; 0: it is no bit field.
+    widths: how many bits the field may have; 0: it is not a bit field.
     """
     at = strings.find(b"\0" + name + b"\0")
     if at < 0:

@@ -1,4 +1,4 @@
-"""Addresses that the hooks know, one table of them. What finds no room waits and costs nothing until there is some."""
+"""The addresses that the hooks know, in one table. Addresses that do not fit wait, at no cost, until there is room."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ class KnownAddresses:
         self.read_back()
 
     def read_back(self) -> None:
-        """Learn what the table holds; nothing waits then. The bits are for whoever reads all tables to adopt."""
-        self._homeless: dict[bytes, None] = {}  # in the order in which they came
+        """Read what the table holds; nothing waits afterwards. The caller, who reads all tables, adopts the filter's
+        bits.
+        """
+        self._homeless: dict[bytes, None] = {}  # in order of arrival
         self.known = {key for key, _ in self._table.items()}
 
     def close(self) -> None:
@@ -34,21 +36,21 @@ class KnownAddresses:
 
     @property
     def waiting(self) -> int:
-        """How many found no room."""
+        """Return how many did not fit."""
         return len(self._homeless)
 
     @property
     def homeless(self) -> frozenset[bytes]:
-        """Those that found no room."""
+        """Return those that did not fit."""
         return frozenset(self._homeless)
 
     @property
     def fill(self) -> Fill:
-        """How full the table is."""
+        """Return how full the table is."""
         return Fill(self._table.name, len(self.known), self._table.capacity)
 
     def add(self, addresses: Iterable[bytes]) -> int:
-        """Make addresses known, those that wait first, as far as there is room; give how many were."""
+        """Add addresses, those that wait first, as far as there is room; return how many were added."""
         self._homeless.update(dict.fromkeys(sorted(address for address in addresses if address not in self.known)))
         new = list(islice(self._homeless, self._table.capacity - len(self.known)))
         for address in new:
@@ -62,7 +64,7 @@ class KnownAddresses:
         return done
 
     def remove(self, addresses: frozenset[bytes]) -> int:
-        """Forget addresses; give how many were known."""
+        """Remove addresses; return how many were in the table."""
         for address in addresses & self._homeless.keys():
             del self._homeless[address]
         old = addresses & self.known

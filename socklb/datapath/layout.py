@@ -13,7 +13,7 @@ from itertools import chain
 
 from socklb.model import Backend, Frontend, Serving, is_ipv4, pack_address
 
-# What Services are served from, at sockets and on the packet.
+# The tables of Services, for both the socket hooks and the packet path.
 SERVICE_MAPS = (
     "frontends",
     "frontend_rows",
@@ -35,7 +35,7 @@ FRONTEND_KEY = struct.Struct("!16sHBB")
 FRONTEND_ROW = struct.Struct("=20s4xQQ")
 BACKEND_FIELDS = "16sH6x"
 BACKEND_ROW = struct.Struct(f"!{BACKEND_FIELDS}")
-LOAD_OFFSET = 20  # of the number in a backend row, native
+LOAD_OFFSET = 20  # of the load number in a backend row, native byte order
 SOURCE_RANGE = struct.Struct("=II16s")
 NETWORK = struct.Struct("=I16s")
 NETWORK_FLAGS = struct.Struct("=B")
@@ -58,7 +58,7 @@ PRESENT = b"\x01"
 FILTER_WORD = struct.Struct("=Q")
 ADDRESS_WORDS = struct.Struct("=4I")
 U64 = (1 << 64) - 1
-KEY_OFFSET = 16  # of the word in a frontend row with port, protocol and scope; 0: the row is nobody's
+KEY_OFFSET = 16  # of the word in a frontend row with port, protocol and scope; 0: the row is free
 SET_OFFSET = 24  # of the word in a frontend row that publishes the set
 OPTIONS_OFFSET = 32  # of the word that says how to choose
 
@@ -74,13 +74,15 @@ def unpack_frontend(raw: bytes) -> Frontend:
 
 
 def pack_backends(backends: tuple[Backend, ...]) -> bytes:
-    """Return consecutive rows of `struct backend`, in ascending order: the hooks search them. Nothing is counted."""
+    """Return consecutive rows of `struct backend`, in ascending order, because the hooks search them. Nothing is
+    counted.
+    """
     return _rows_of(len(backends)).pack(*chain.from_iterable(sorted(backends)))
 
 
 @lru_cache(maxsize=64)
 def _rows_of(count: int) -> struct.Struct:
-    """All rows of a set at once: there are a million at the start of a large cluster."""
+    """Return a format for all rows of a set at once: there are a million at the start of a large cluster."""
     return struct.Struct("!" + BACKEND_FIELDS * count)
 
 
@@ -90,7 +92,7 @@ def unpack_backends(rows: bytes) -> tuple[Backend, ...]:
 
 
 def filter_bit(address: bytes) -> int:
-    """Return the bit of the address filter that an address has; the same as filter_bit() in bpf/types.h."""
+    """Return the bit of an address in the address filter; the same as filter_bit() in bpf/types.h."""
     zero, one, two, three = ADDRESS_WORDS.unpack(address)
     hash_ = three << 32 | two
     hash_ ^= (zero << 32 | one) * 0xFF51AFD7ED558CCD & U64
@@ -99,7 +101,7 @@ def filter_bit(address: bytes) -> int:
 
 
 def with_loads(rows: bytes, loads: Iterable[int]) -> bytes:
-    """Return backend rows in which the numbers stand under which each backend's connections are counted."""
+    """Return backend rows with the numbers under which each backend's connections are counted."""
     numbered = bytearray(rows)
     for offset, load in zip(range(LOAD_OFFSET, len(rows), BACKEND_ROW.size), loads, strict=True):
         LOAD_NUMBER.pack_into(numbered, offset, load)
@@ -107,7 +109,7 @@ def with_loads(rows: bytes, loads: Iterable[int]) -> bytes:
 
 
 def loads_of(rows: bytes) -> list[int]:
-    """Return the numbers that stand in backend rows."""
+    """Return the load numbers in backend rows."""
     return [LOAD_NUMBER.unpack_from(rows, offset)[0] for offset in range(LOAD_OFFSET, len(rows), BACKEND_ROW.size)]
 
 
@@ -123,7 +125,7 @@ def pack_options(serving: Serving) -> int:
 
 
 def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
-    """Return what a row knows of how a frontend is served: of `outside` and `sources`, whether there is anything."""
+    """Return what a row says about how a frontend is served; of `outside` and `sources`, only whether they are set."""
     flags, affinity = word >> 32, word & 0xFFFFFFFF
     least_loaded, own_node_only, may_be_bound, lent, outside, guarded = (bool(flags & one) for one in FLAGS)
     return Serving(
@@ -136,7 +138,7 @@ def unpack_options(word: int, backends: tuple[Backend, ...]) -> Serving:
 
 
 def pack_source_range(row: int, source: str) -> bytes:
-    """Return `struct source_range` of a CIDR as `Serving.sources` has it."""
+    """Return `struct source_range` of a CIDR from `Serving.sources`."""
     host, _, length = source.partition("/")
     address = pack_address(host)
     return SOURCE_RANGE.pack(8 * ROW_INDEX.size + int(length) + (96 if is_ipv4(address) else 0), row, address)

@@ -1,14 +1,14 @@
 """A thin binding to libbpf: open, load, pin and attach objects; read and write maps in batches.
 
     with Object.open(path) as obj:
-        obj.pin_maps(Path("/sys/fs/bpf/socklb/v1/maps"), layout.MAPS)
+        obj.pin_maps(Path("/sys/fs/bpf/socklb/v3/maps"), layout.MAPS)
         obj.load()
         fd = obj.program("connect4").fd
 
-Nothing here knows what the programs do. Every failure is a `BpfError` that carries libbpf's own log, the kernel's
-reason first. File descriptors handed out live as long as the object that gave them, unless it is said otherwise.
+Nothing here knows what the programs do. Every failure is a `BpfError` with libbpf's own log, the kernel's reason first.
+File descriptors live as long as the object that returned them, unless stated otherwise.
 
-Runs with libbpf.so.1, and with libbpf.so.0 from 0.5 on (Ubuntu 22.04), which `libbpf_set_strict_mode` makes report
+Works with libbpf.so.1, and with libbpf.so.0 from 0.5 on (Ubuntu 22.04), which `libbpf_set_strict_mode` makes report
 errors as 1.0 does.
 """
 
@@ -28,13 +28,13 @@ from socklb.datapath.capabilities import missing_capabilities
 from socklb.errors import SocklbError
 
 STRICT_CLEAN_PTRS_AND_DIRECT_ERRS = 0x1 | 0x2
-LOG_WARN = 1  # libbpf_print_level: 0 and 1 are what a user needs
-LOG_SIZE = 1 << 24  # a verifier's log is at most this long; the pages are only touched as far as it goes
+LOG_WARN = 1  # libbpf_print_level: users need levels 0 and 1
+LOG_SIZE = 1 << 24  # the longest log of the verifier; pages beyond the log's end are not touched
 
 PrintFn = ct.CFUNCTYPE(ct.c_int, ct.c_int, ct.c_void_p, ct.c_void_p)
 
 Pointer = ct.c_void_p
-Handle = int  # a pointer that libbpf gave, as an integer
+Handle = int  # a pointer returned by libbpf, as an integer
 INT = ct.c_int
 STR = ct.c_char_p
 U32 = ct.c_uint32
@@ -90,7 +90,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 class BpfError(SocklbError):
     """A call into libbpf or the kernel failed.
 
-    `errno` is the kernel's number; `log` is what libbpf printed, whole: it holds the verifier's log when a program was
+    `errno` is the kernel's number; `log` is all that libbpf printed, including the verifier's log if a program was
     refused.
     """
 
@@ -104,9 +104,9 @@ class BpfError(SocklbError):
 
 
 def reason_line(log: str) -> str:
-    """Return the one line of a libbpf log that says why: the verifier's last word, or else libbpf's first line.
+    """Return the line of a libbpf log that gives the reason: the verifier's last line, or else libbpf's first line.
 
-    libbpf's advice on "ulimit -l" is left out: on kernels from 5.11 on it is never the reason (commit 5b029a32cfe4).
+    libbpf's advice on "ulimit -l" is left out: from kernel 5.11 on it is never the reason (commit 5b029a32cfe4).
     """
     lines = [line.strip() for line in log.splitlines() if line.strip() and "ulimit -l" not in line]
     for i, line in enumerate(lines):
@@ -117,7 +117,7 @@ def reason_line(log: str) -> str:
 
 
 class _Log(threading.local):
-    """What libbpf printed in the call of this thread: scrapes ask the kernel while the agent does."""
+    """What libbpf printed during the call of this thread: scrapes query the kernel at the same time as the agent."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -157,10 +157,10 @@ def library() -> ct.CDLL:
 
 
 def call(action: str, function: str, *arguments: Any) -> Any:
-    """Call a libbpf function and give its result.
+    """Call a libbpf function and return its result.
 
     Raises:
-        BpfError: the result is negative or a null pointer; `action` says what was meant to be done.
+        BpfError: the result is negative or a null pointer; `action` says what was attempted.
     """
     _log.lines.clear()
     ct.set_errno(0)
@@ -171,7 +171,7 @@ def call(action: str, function: str, *arguments: Any) -> Any:
 
 
 class Shape(NamedTuple):
-    """What must be the same for a map to be taken over: type, sizes in bytes, entries, flags."""
+    """What must be equal for a map to be taken over: type, sizes in bytes, entries, flags."""
 
     type: int
     key_size: int
@@ -188,23 +188,23 @@ class Program:
 
     @property
     def fd(self) -> int:
-        """The program's descriptor, the object's to close."""
+        """Return the program's descriptor; the object closes it."""
         return int(library().bpf_program__fd(self._handle))
 
     @property
     def attach_type(self) -> int:
-        """`enum bpf_attach_type` that the program was loaded for."""
+        """Return the `enum bpf_attach_type` that the program was loaded for."""
         return int(library().bpf_program__get_expected_attach_type(self._handle))
 
     @property
     def id(self) -> int:
-        """The number by which the kernel names the program."""
+        """Return the program's id in the kernel."""
         return int(program_info(self.fd).id)
 
     def attach_cgroup(self, cgroup_fd: int, name: str) -> int:
-        """Attach to a cgroup by a link (flag "multi": programs of others go on running); give the link.
+        """Attach to a cgroup by a link (flag "multi": programs of others continue to run); return the link.
 
-        The descriptor is the caller's to close; the program stays attached for as long as that or a pin is there.
+        The caller closes the descriptor; the program stays attached as long as the descriptor or a pin exists.
         """
         return int(call(f"attach {name}", "bpf_link_create", self.fd, cgroup_fd, self.attach_type, None))
 
@@ -230,14 +230,14 @@ class Object:
         self.close()
 
     def close(self) -> None:
-        """Let go of the object; what is pinned stays."""
+        """Close the object; what is pinned stays."""
         library().bpf_object__close(self._handle)
 
     def pin_maps(self, directory: Path, names: Iterable[str]) -> None:
         """Have those of the named maps that the object has pinned in `directory` at load.
 
         A map that is pinned there already is taken over; libbpf compares type, key, value, size and flags, and a
-        difference fails the load.
+        difference makes the load fail.
         """
         for name in names:
             handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
@@ -246,20 +246,20 @@ class Object:
                 call(f"pin path {pin}", "bpf_map__set_pin_path", handle, os.fsencode(pin))
 
     def share_maps(self, descriptors: Mapping[str, int]) -> None:
-        """Have those of the named maps that the object has be these, which another object has already."""
+        """Use these descriptors of another object's maps for those of the named maps that the object has."""
         for name, descriptor in descriptors.items():
             handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
             if handle:
                 call(f"share map {name}", "bpf_map__reuse_fd", handle, descriptor)
 
     def resize_maps(self, entries: Mapping[str, int]) -> None:
-        """Have the named maps made with room for so many entries."""
+        """Set the capacity of the named maps before the load."""
         for name, count in entries.items():
             handle = call(f"find map {name}", "bpf_object__find_map_by_name", self._handle, name.encode())
             call(f"resize map {name}", "bpf_map__set_max_entries", handle, count)
 
     def set_constants(self, values: bytes) -> None:
-        """Give the constants of the object (its section .rodata) their values, before the load."""
+        """Set the constants of the object (its section .rodata) before the load."""
         prefix = self.path.name.removesuffix(".o")[:8].replace("-", "_")  # libbpf before 0.6 names the map so
         for name in (".rodata", f"{prefix}.rodata"):
             handle = library().bpf_object__find_map_by_name(self._handle, name.encode())
@@ -276,11 +276,11 @@ class Object:
         return Shape(*(int(getattr(library(), f"bpf_map__{part}")(handle)) for part in parts))
 
     def load(self) -> None:
-        """Create the maps and have the kernel verify and take the programs."""
+        """Create the maps and load the programs, which the kernel verifies."""
         call(f"load {self.path}", "bpf_object__load", self._handle)
 
     def maps(self, names: Iterable[str]) -> dict[str, int]:
-        """Return the descriptors, the object's to close, of those of the named maps that it has."""
+        """Return the descriptors of those of the named maps that the object has; the object closes them."""
         handles = {name: library().bpf_object__find_map_by_name(self._handle, name.encode()) for name in names}
         return {name: int(library().bpf_map__fd(handle)) for name, handle in handles.items() if handle}
 
@@ -290,7 +290,7 @@ class Object:
 
 
 def get_pinned(pin: Path) -> int:
-    """Open a pinned map, program or link; the descriptor is the caller's to close.
+    """Open a pinned map, program or link; the caller closes the descriptor.
 
     Raises:
         BpfError: with ENOENT if nothing is pinned there.
@@ -304,7 +304,7 @@ def pin(fd: int, path: Path) -> None:
 
 
 def find_pinned(pin: Path) -> int | None:
-    """Open what is pinned, as `get_pinned` does; None if nothing is pinned there, or a folder took its place."""
+    """Open a pin as `get_pinned` does; None if nothing is pinned there, or if a folder is there instead."""
     try:
         return get_pinned(pin)
     except BpfError as error:
@@ -319,7 +319,7 @@ def update_link(link_fd: int, program_fd: int, name: str) -> None:
 
 
 def object_info(fd: int, info: ct.Structure, what: str) -> None:
-    """Fill `info` with what the kernel says of a map, program or link (BPF_OBJ_GET_INFO_BY_FD)."""
+    """Fill `info` with the kernel's information on a map, program or link (BPF_OBJ_GET_INFO_BY_FD)."""
     size = U32(ct.sizeof(info))
     call(f"read the info of {what}", "bpf_obj_get_info_by_fd", fd, ct.byref(info), ct.byref(size))
 
@@ -342,14 +342,14 @@ class ProgramInfo(ct.Structure):
 
 
 def program_info(fd: int) -> ProgramInfo:
-    """Read what the kernel says of a program."""
+    """Return the kernel's information on a program."""
     info = ProgramInfo()
     object_info(fd, info, "a program")
     return info
 
 
 def maps_of_program(fd: int) -> list[int]:
-    """Return the numbers of the maps that a program uses."""
+    """Return the ids of the maps that a program uses."""
     count = int(program_info(fd).nr_map_ids)
     numbers = (U32 * count)()
     info = ProgramInfo(nr_map_ids=count, map_ids=ct.addressof(numbers))
@@ -358,7 +358,7 @@ def maps_of_program(fd: int) -> list[int]:
 
 
 def program_name(number: int) -> str:
-    """Return the name, of 15 characters at most, of the program that the kernel has under a number."""
+    """Return the name, at most 15 characters, of the program with an id."""
     descriptor = int(call(f"open program {number}", "bpf_prog_get_fd_by_id", number))
     try:
         return bytes(program_info(descriptor).name).decode()
@@ -372,9 +372,9 @@ def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> l
 
 
 def query_programs(cgroup_fd: int, attach_type: int, *, effective: bool = False) -> tuple[list[int], int]:
-    """Return the ids of the programs at a cgroup's hook, and how its own were attached: BPF_F_* (BPF_PROG_QUERY).
+    """Return the ids of the programs at a cgroup's hook, and the flags BPF_F_* of its own ones (BPF_PROG_QUERY).
 
-    Flags are those of the cgroup's own programs, and 0 if effective ones are asked for.
+    The flags are 0 if effective programs are requested.
     """
     ids, count, flags = (U32 * 64)(), U32(64), U32(0)
     call(

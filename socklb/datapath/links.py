@@ -1,12 +1,12 @@
-"""The links that attach the hooks to the node's cgroup: made, held open, pinned, and put back where one is lost.
+"""The links that attach the hooks to the node's cgroup: made, held open, pinned, and restored if one is lost.
 
     with closing(Links(obj, cgroup, pins.links)) as links:
         links.attach()              # every hook or none
-        links.lacking()             # {} for as long as nobody meddles
+        links.lacking()             # {} as long as nobody interferes
         links.put_back("connect4")
 
-A link serves for as long as a pin or an open descriptor holds it, unless it is detached or its cgroup goes. So what is
-only unpinned never stops serving while the agent runs.
+A link works as long as a pin or an open descriptor holds it, unless it is detached or its cgroup is removed. So a link
+that was only unpinned never stops working while the agent runs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from socklb.datapath import foreign, libbpf
 from socklb.errors import SocklbError
 
-# enum bpf_attach_type. In the order of attachment: what gives records back and restores addresses stands before
-# anything is translated.
+# enum bpf_attach_type, in the order of attachment: programs that free records and restore addresses come before
+# those that translate.
 HOOKS = {
     "sock_release": 34,
     "recvmsg4": 19,
@@ -53,14 +53,16 @@ class LinkInfo(ct.Structure):
 
 
 def link_info(link: int, name: object) -> LinkInfo:
-    """Read what the kernel says of a link."""
+    """Return the kernel's information on a link."""
     info = LinkInfo()
     libbpf.object_info(link, info, f"link {name}")
     return info
 
 
 def pinned_info(pin: Path) -> LinkInfo | None:
-    """Read what the kernel says of a pinned link; None if nothing is pinned there, or a folder took its place."""
+    """Return the kernel's information on a pinned link; None if nothing is pinned there, or if a folder is there
+    instead.
+    """
     link = libbpf.find_pinned(pin)
     if link is None:
         return None
@@ -71,7 +73,7 @@ def pinned_info(pin: Path) -> LinkInfo | None:
 
 
 def cgroup_id(cgroup: Path) -> int | None:
-    """Return the number by which the kernel names a cgroup, its inode; None if it is not there."""
+    """Return the id of a cgroup, which is its inode; None if it does not exist."""
     try:
         return cgroup.stat().st_ino
     except OSError:
@@ -97,10 +99,10 @@ class Links:
         self._open: dict[str, int] = {}
 
     def attach(self) -> None:
-        """Have every hook of the cgroup run our program of its name, or change nothing.
+        """Make every hook of the cgroup run our program of its name, or change nothing.
 
         Raises:
-            OccupiedError: a program of another owner leaves no room at one of the hooks.
+            OccupiedError: a program of another owner excludes ours from one of the hooks.
             BpfError: the kernel refused a hook; those that were attached before it are detached again.
         """
         foreign.check_room(self._cgroup, HOOKS)
@@ -112,10 +114,10 @@ class Links:
         self._remove_others()
 
     def run(self, obj: libbpf.Object) -> None:
-        """Have the hooks, which are attached, run the programs of another object, and take those for ours.
+        """Make the attached hooks run the programs of another object, and treat those as ours from now on.
 
         Raises:
-            SocklbError, OSError: one could not be swapped: the first that failed. It is lacking from now on.
+            SocklbError, OSError: the first program that could not be swapped. Its hook is lacking from now on.
         """
         self._programs = _programs(obj)
         failures: list[Exception] = []
@@ -128,11 +130,11 @@ class Links:
             raise failures[0]
 
     def put_back(self, name: str) -> bool:
-        """Have one hook run our program and be pinned; say whether it had to be attached.
+        """Make one hook run our program and be pinned; return whether it had to be attached.
 
-        A link that is there is updated in place, so that no call goes by untranslated. The kernel compares program
-        types only, so attach type and cgroup are compared here; a link that belongs to another cgroup, or to one that
-        was removed, is replaced.
+        An existing link is updated in place, so that no call is left untranslated. The kernel compares program types
+        only, so attach type and cgroup are compared here; a link of another cgroup, or of one that was removed, is
+        replaced.
         """
         link = self._held(name)
         if link is None:
@@ -144,19 +146,19 @@ class Links:
         return False
 
     def lacking(self) -> dict[str, str]:
-        """Say of each hook that is not as it should be what is wrong with it."""
+        """Return for each hook that is not as it should be what is wrong with it."""
         here = cgroup_id(self._cgroup)
         found = {name: self._wrong(name, here) for name in HOOKS}
         return {name: text for name, text in found.items() if text}
 
     def close(self) -> None:
-        """Let go of the links; those that are pinned stay attached."""
+        """Close the links; those that are pinned stay attached."""
         for link in self._open.values():
             os.close(link)
         self._open.clear()
 
     def _held(self, name: str) -> int | None:
-        """Return a link that is attached where it should be: ours, or else the one that an earlier agent pinned."""
+        """Return a link that is attached where it should be: ours, or the one that an earlier agent pinned."""
         here = cgroup_id(self._cgroup)
         pin = self._pins / name
         if name not in self._open and pinned_info(pin) is not None:
@@ -193,7 +195,7 @@ class Links:
         (self._pins / name).unlink(missing_ok=True)
 
     def _remove_others(self) -> None:
-        """Detach and unpin the hooks that an older version had besides."""
+        """Detach and unpin hooks that only an older version had."""
         for pin in self._pins.iterdir():
             if pin.name not in HOOKS:
                 detach_pinned(pin)
@@ -218,7 +220,7 @@ def _programs(obj: libbpf.Object) -> dict[str, libbpf.Program]:
 
 
 def detach(link: int, name: str) -> None:
-    """Detach a link at once; one whose cgroup is gone is detached already."""
+    """Detach a link at once; a link whose cgroup is removed is detached already."""
     try:
         libbpf.call(f"detach {name}", "bpf_link_detach", link)
     except libbpf.BpfError as error:

@@ -1,4 +1,4 @@
-"""An object with the tables that are pinned: as they are, larger, or new ones where they cannot be taken over."""
+"""Load an object with the pinned tables: as they are, larger, or with new ones if they cannot be taken over."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Loaded:
-    """An object whose tables are pinned. `copies`: what is to catch up once its programs run."""
+    """An object whose tables are pinned. `copies`: copies of tables that must catch up once its programs run."""
 
     object: libbpf.Object
     sizes: Sizes
     copies: list[growth.Copy] = field(default_factory=list[growth.Copy])
 
     def catch_up(self) -> None:
-        """Have all that programs wrote to tables of before, oldest first."""
+        """Take over what programs wrote to the previous tables, oldest first."""
         while self.copies:
             self.copies.pop(0).catch_up()
 
     def close(self) -> None:
-        """Let go; what is pinned stays."""
+        """Close the object; what is pinned stays."""
         for copy in self.copies:
             copy.close()
         self.object.close()
@@ -73,7 +73,7 @@ def load(path: Path, pins: Pins, sizes: Sizes, constants: bytes) -> Loaded:
 
 
 def grow(path: Path, maps: Path, sizes: Sizes, constants: bytes) -> Loaded:
-    """Load an object with larger tables that hold what the pinned ones do, and pin them in their place.
+    """Load an object with larger tables, copy the pinned ones into them, and pin them in their place.
 
     Raises:
         BpfError: the kernel refused them, and nothing was changed.
@@ -97,14 +97,14 @@ def grow(path: Path, maps: Path, sizes: Sizes, constants: bytes) -> Loaded:
 
 
 def larger_than(wanted: Sizes, found: Sizes) -> str:
-    """Return which tables are larger than is wanted; empty if none is. To make them smaller would be an outage."""
+    """Return which tables are larger than wanted; empty if none is. Shrinking them would be an outage."""
     parts = zip(found._fields, found, wanted, strict=True)
     kept = [f"max_{name} = {asked} and the tables have room for {has}" for name, has, asked in parts if has > asked]
     return f"the configuration says {', '.join(kept)}: they keep that until 'socklb cleanup'" if kept else ""
 
 
 def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
-    """Return the entries of the tables that are pinned, and of the others the wanted ones."""
+    """Return the capacities of the pinned tables, and the wanted ones for the others."""
     found = wanted.by_table()
     for name in found:
         if (maps / name).exists():
@@ -115,7 +115,7 @@ def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
 
 
 def _misfit(obj: libbpf.Object, maps: Path) -> str:
-    """Return which pinned table is not as this object needs it; empty if all are."""
+    """Return a pinned table that does not fit this object; empty if all fit."""
     for name in layout.MAPS:
         wanted = obj.shape(name)
         if wanted and (maps / name).exists() and (found := pinned_shape(maps / name)) != wanted:

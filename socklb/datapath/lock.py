@@ -1,7 +1,7 @@
-"""One agent at a time serves a node: who holds the lock writes.
+"""One agent at a time serves a node: only the holder of the lock writes.
 
-Two locks, both where only root can come: a file beside the agent's socket, and the folder of the pins. Agents up to 0.1
-hold the second one alone.
+There are two locks, both in places that only root can access: a file beside the agent's socket, and the folder of the
+pins. Agents up to 0.1 hold only the second one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Lock:
     """Held from `take` until `release` or the end of the process."""
 
     def __init__(self, root: Path, run: Path | None) -> None:
-        """Name the folder of the pins, and that of the agent's socket, if it has one."""
+        """Set the folder of the pins, and that of the agent's socket, if it has one."""
         self._root, self._run = root, run
         self._held: list[int] = []
 
     def take(self) -> None:
-        """Take it.
+        """Acquire the lock.
 
         Raises:
             SocklbError: another process has it, or the file cannot be made.
@@ -49,7 +49,7 @@ class Lock:
             ) from error
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Release the lock."""
         for descriptor in self._held:
             os.close(descriptor)
         self._held.clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 from socklb.datapath import libbpf
 from socklb.errors import SocklbError
 
-BATCH = 4096  # elements a system call; larger batches are no faster
+BATCH = 4096  # elements per system call; larger batches are no faster
 
 
 class MapInfo(ct.Structure):
@@ -30,14 +30,14 @@ class MapInfo(ct.Structure):
 
 
 def map_info(fd: int, name: str) -> MapInfo:
-    """Read what the kernel says of a map."""
+    """Return the kernel's information on a map."""
     info = MapInfo()
     libbpf.object_info(fd, info, f"map {name}")
     return info
 
 
 def is_pinned(pin: Path, fd: int) -> bool:
-    """Return whether it is this map that is pinned there."""
+    """Return whether this map is the one that is pinned there."""
     pinned = libbpf.find_pinned(pin)
     if pinned is None:
         return False
@@ -48,7 +48,7 @@ def is_pinned(pin: Path, fd: int) -> bool:
 
 
 def pinned_shape(pin: Path) -> libbpf.Shape:
-    """Read the shape of a pinned map."""
+    """Return the shape of a pinned map."""
     descriptor = libbpf.get_pinned(pin)
     try:
         info = map_info(descriptor, pin.name)
@@ -65,7 +65,7 @@ class PinnedMap:
 
         Raises:
             BpfError: nothing is pinned there (ENOENT), or it may not be opened.
-            SocklbError: its keys or values have other sizes, as those of another version of socklb would.
+            SocklbError: its keys or values have other sizes, for example those of another version of socklb.
         """
         self.name = name
         self.key_size, self.value_size = key_size, value_size
@@ -81,7 +81,7 @@ class PinnedMap:
         self.capacity = int(info.max_entries)
 
     def find(self, key: bytes) -> bytes | None:
-        """Return the value of one element, in a trie that of the longest prefix; None if there is none."""
+        """Return the value of one element, in a trie that of the longest prefix; None if there is no such element."""
         value = ct.create_string_buffer(self.value_size)
         try:
             libbpf.call(f"read map {self.name}", "bpf_map_lookup_elem", self.fd, key, value)
@@ -100,7 +100,7 @@ class HashTable(PinnedMap):
     """A hash, read and written in batches (kernel 5.6)."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Read all elements, a batch at a time."""
+        """Yield all elements, read a batch at a time."""
         size = BATCH
         token_in, token_out = (ct.create_string_buffer(max(self.key_size, 4)) for _ in range(2))
         first = True
@@ -127,7 +127,7 @@ class HashTable(PinnedMap):
                     continue
                 if error.errno != errno.ENOENT:
                     raise
-                ended = True  # the last batch comes with ENOENT and its data
+                ended = True  # the last batch has ENOENT and data
             yield from zip(
                 _cut(keys.raw, self.key_size, count.value),
                 _cut(values.raw, self.value_size, count.value),
@@ -139,7 +139,7 @@ class HashTable(PinnedMap):
             first = False
 
     def put(self, items: Sequence[tuple[bytes, bytes]]) -> int:
-        """Write elements, in order; give how many went in before the map was full."""
+        """Write elements, in order; return how many were written before the map was full."""
         done = 0
         while done < len(items):
             part = items[done : done + BATCH]
@@ -163,7 +163,7 @@ class HashTable(PinnedMap):
         return done
 
     def delete(self, keys: Iterable[bytes]) -> None:
-        """Delete elements; one that is not there is passed over."""
+        """Delete elements; missing ones are skipped."""
         left = list(keys)
         while left:
             part = left[:BATCH]
@@ -185,10 +185,10 @@ class HashTable(PinnedMap):
 
 
 class TrieTable(PinnedMap):
-    """A trie of prefixes, an element a system call: it has batches only since Linux 5.13 (commit f56387c534cf)."""
+    """A trie of prefixes, one system call per element: it has batches only since Linux 5.13 (commit f56387c534cf)."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Read all elements; none may go meanwhile."""
+        """Yield all elements; none may be deleted meanwhile."""
         key, value = ct.create_string_buffer(self.key_size), ct.create_string_buffer(self.value_size)
         before = None
         while self._there("bpf_map_get_next_key", before, key):
@@ -197,7 +197,7 @@ class TrieTable(PinnedMap):
             before = key
 
     def put(self, key: bytes, value: bytes) -> bool:
-        """Write an element; say whether there was room."""
+        """Write an element; return whether there was room."""
         try:
             libbpf.call(f"write map {self.name}", "bpf_map_update_elem", self.fd, key, value, 0)
         except libbpf.BpfError as error:
@@ -207,7 +207,7 @@ class TrieTable(PinnedMap):
         return True
 
     def delete(self, key: bytes) -> None:
-        """Delete an element; one that is not there is passed over."""
+        """Delete an element; a missing one is skipped."""
         self._there("bpf_map_delete_elem", key)
 
     def _there(self, function: str, *arguments: object) -> bool:
@@ -224,7 +224,7 @@ class RowTable(PinnedMap):
     """An array of rows, mapped into memory (BPF_F_MMAPABLE, kernel 5.5).
 
     Rows are written in place: a reader in the kernel may see half a row, so only rows that no reader can find are
-    written whole. `publish` is the one store that readers may watch.
+    written as a whole. `publish` is the only store that readers may observe.
     """
 
     def __init__(self, directory: Path, name: str, row_size: int) -> None:
@@ -234,16 +234,16 @@ class RowTable(PinnedMap):
         self._words = memoryview(self._memory).cast("Q")
 
     def read(self, index: int, count: int = 1) -> bytes:
-        """Return `count` rows from `index` on."""
+        """Return `count` rows, beginning with row `index`."""
         return self._memory[index * self.value_size : (index + count) * self.value_size]
 
     def write(self, index: int, rows: bytes) -> None:
-        """Write whole rows from `index` on, which must not be published."""
+        """Write whole rows, beginning with row `index`; they must not be published."""
         start = index * self.value_size
         self._memory[start : start + len(rows)] = rows
 
     def publish(self, index: int, offset: int, word: int) -> None:
-        """Store an aligned 64-bit word in row `index`, at once."""
+        """Store an aligned 64-bit word in row `index`, atomically."""
         self._words[(index * self.value_size + offset) // 8] = word
 
     def word(self, index: int, offset: int) -> int:

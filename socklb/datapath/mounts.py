@@ -31,17 +31,17 @@ def read_mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
 
 
 def cgroup2_root(mounts: list[Mount]) -> Path | None:
-    """Return the mount point of the whole cgroup-v2 hierarchy that this process may see.
+    """Return the mount point of all of the cgroup-v2 hierarchy that this process may see.
 
-    On a hybrid machine that is below the v1 controllers (/sys/fs/cgroup/unified); in a container with a cgroup
-    namespace it is the container's own part.
+    On a hybrid machine it is below the v1 controllers (/sys/fs/cgroup/unified); in a container with a cgroup namespace
+    it is the container's own part.
     """
     whole = [mount.point for mount in mounts if mount.type == "cgroup2" and mount.root == "/"]
     return min(whole, key=lambda point: len(point.parts), default=None)
 
 
 def find_or_mount_cgroup2() -> Path:
-    """Return the cgroup-v2 root, mounted at `OWN_CGROUP_MOUNT` if it was mounted nowhere."""
+    """Return the cgroup-v2 root; it is mounted at `OWN_CGROUP_MOUNT` if it was not mounted anywhere."""
     found = cgroup2_root(read_mounts())
     if found is not None:
         return found
@@ -57,7 +57,7 @@ def find_or_mount_cgroup2() -> Path:
 
 
 def is_bpffs(path: Path, mounts: list[Mount]) -> bool:
-    """Return whether a BPF file system is what one sees at `path`: the last mount there covers those before it."""
+    """Return whether a BPF file system is visible at `path`: the last mount there covers earlier ones."""
     here = [mount.type for mount in mounts if mount.point == path]
     return bool(here) and here[-1] == "bpf"
 
@@ -69,10 +69,10 @@ def check_bpffs(path: Path, mounts: list[Mount]) -> None:
 
 
 def mount_bpffs(path: Path) -> None:
-    """Mount a BPF file system that root alone may enter: who can write there is master of the hooks.
+    """Mount a BPF file system that only root may enter: whoever can write there controls the hooks.
 
     Raises:
-        SocklbError: it cannot be mounted, as in a container.
+        SocklbError: it cannot be mounted, for example in a container.
     """
     done = subprocess.run(_mount_bpffs(path), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -83,7 +83,7 @@ def mount_bpffs(path: Path) -> None:
 
 
 def _mount_bpffs(path: Path) -> list[str]:
-    """The default mode of a new BPF file system is 1777 (bpf_fill_super() in kernel/bpf/inode.c)."""
+    """Mount it with a mode of its own: the default is 1777 (bpf_fill_super() in kernel/bpf/inode.c)."""
     return ["mount", "-t", "bpf", "bpf", str(path), "-o", "mode=0700"]
 
 

@@ -1,4 +1,4 @@
-"""Which networks an address lies in, for the packet path alone.
+"""The networks that an address may be in, for the packet path alone.
 
 networks.set({(pack_address("10.244.0.0"), 112): layout.POD_NETWORK})
 """
@@ -14,7 +14,7 @@ from socklb.datapath.maps import TrieTable
 
 
 class Networks:
-    """The table of networks: of the longest prefix that an address has, its flags count."""
+    """The table of networks: the flags of the longest matching prefix count."""
 
     def __init__(self, directory: Path) -> None:
         """Open the table and read back what it holds."""
@@ -26,17 +26,17 @@ class Networks:
         self._table.close()
 
     def read_back(self) -> None:
-        """Learn what the table holds."""
+        """Read what the table holds."""
         self.known = dict(self._table.items())
-        self.waiting = 0  # how many found no room; they are tried again with the next change
+        self.waiting = 0  # how many did not fit; they are tried again with the next change
 
     @property
     def fill(self) -> Fill:
-        """How full the table is."""
+        """Return how full the table is."""
         return Fill(self._table.name, len(self.known), self._table.capacity)
 
     def set(self, flags: Mapping[tuple[bytes, int], int]) -> None:
-        """Have these networks, each an address and the bits of it that count, and no others."""
+        """Store exactly these networks, each an address and the length of its prefix."""
         wanted = {layout.pack_network(*prefix): layout.NETWORK_FLAGS.pack(flag) for prefix, flag in flags.items()}
         for key in self.known.keys() - wanted.keys():
             self._table.delete(key)

@@ -19,15 +19,15 @@ from socklb.datapath.sizes import Sizes
 from socklb.datapath.writer import MapWriter
 from socklb.errors import SocklbError
 
-OBJECTS = Path(__file__).parent  # the wheel carries them here
-NOTHING = (b"", 0)  # told, and lost
+OBJECTS = Path(__file__).parent  # the wheel has them here
+NOTHING = (b"", 0)  # decisions, and how many were lost
 OBJECT_FILES = tuple(features.OBJECTS)
 
 log = logging.getLogger(__name__)
 
 
 class NodeDatapath:
-    """Load, read back, write, attach. Closing leaves everything that is pinned at work.
+    """Load, read back, write, attach. After it is closed, everything that is pinned stays at work.
 
     with NodeDatapath(bpffs, cgroup, objects) as datapath:
         datapath.tables.apply(…)
@@ -50,13 +50,13 @@ class NodeDatapath:
     ) -> None:
         """Become the node's only writer, create or take over the maps, and read back what they hold.
 
-        packets: whether Service addresses that a hook lets pass are served on the packet, so that a hook may leave to
-            it what it could only serve under a wrong name.
-        pod_sockets: whether hooks serve sockets outside this process' network, the node's own.
-        leave_out: whether cgroups may be left out, which costs hooks some nanoseconds.
+        packets: whether the packet path serves Service addresses that a hook lets pass, so that a hook may leave to it
+        what it could serve only under a wrong name.
+        pod_sockets: whether hooks serve sockets outside this process' network namespace, the node's.
+        leave_out: whether cgroups may be left out, which costs the hooks some nanoseconds.
         count_connects: whether hooks count connects by Service and backend.
-        sizes: what there is room for at least.
-        most: what the tables may grow to (`room.Room`); None: they do not.
+        sizes: the capacity that is needed at least.
+        most: what the tables may grow to (`room.Room`); None: they do not grow.
 
         Raises:
             SocklbError: another agent serves the node, the file system is not bpffs, or an object is missing.
@@ -95,7 +95,7 @@ class NodeDatapath:
             opened.callback(self.tables.close)
             self.left_out = opened.enter_context(closing(LeftOut(self.pins.maps)))
             self._this_node = opened.enter_context(closing(RowTable(self.pins.maps, "this_node", layout.NODE.size)))
-            self.netns = self._network.cookie or self._this_node.word(0, 0)  # an earlier agent may know
+            self.netns = self._network.cookie or self._this_node.word(0, 0)  # an earlier agent may have stored it
             self._this_node.publish(0, 0, self.netns)
             self._bookkeeping = RowTable(self.pins.maps, "bookkeeping", layout.BOOKKEEPING.size)
             opened.callback(self._bookkeeping.close)
@@ -104,26 +104,26 @@ class NodeDatapath:
 
     @property
     def sizes(self) -> Sizes:
-        """What the tables have room for."""
+        """Return the capacity of the tables."""
         return self._loaded.sizes
 
     @property
     def records(self) -> dump.Bookkeeping:
-        """What happened to sockets' records, also while somebody has unmounted the pins."""
+        """Return what happened to the records of sockets, even while the pins are unmounted."""
         return dump.Bookkeeping(*layout.BOOKKEEPING.unpack(self._bookkeeping.read(0)))
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many calls the hooks refused, by reason."""
+        """Return how many calls the hooks refused, by reason."""
         return counts.refusals(self._counts)
 
     @property
     def uncounted(self) -> int:
-        """How many connects found no room to be counted by Service and backend."""
+        """Return for how many connects the count by Service and backend had no room."""
         return self._counts.word(layout.UNCOUNTED, 0)
 
     def attach(self) -> None:
-        """Let the hooks run: attach them, or swap the programs that an earlier agent left. All or none."""
+        """Attach the hooks, or swap the programs that an earlier agent left. All or none."""
         self._swap()
         self.pins.retire_older()
         if self._network.asking:
@@ -131,11 +131,11 @@ class NodeDatapath:
             self.netns = self._this_node.word(0, 0)
 
     def observe(self) -> None:
-        """Have the hooks tell what they decide, until `unobserve`.
+        """Make the hooks report what they decide, until `unobserve`.
 
         Raises:
             SocklbError: they are not attached.
-            BpfError, OSError: the programs cannot be swapped; those of before run.
+            BpfError, OSError: the programs cannot be swapped; the previous ones run.
         """
         if not self._attached:
             raise SocklbError("the hooks are not attached, so there is nothing to see", hint="socklb status")
@@ -150,7 +150,7 @@ class NodeDatapath:
         self._observing = observing
 
     def unobserve(self) -> None:
-        """Have the programs of before run, which tell nothing.
+        """Make the hooks run the ordinary programs again, which report nothing.
 
         Raises:
             SocklbError, OSError: one could not be swapped, and is damage that the keeper repairs.
@@ -163,16 +163,17 @@ class NodeDatapath:
                 observing.close()
 
     def decisions(self) -> tuple[bytes, int]:
-        """Return what the hooks told since the last call (`decisions.unpack`), and how many of it were lost."""
+        """Return what the hooks reported since the last call (`decisions.unpack`), and how many decisions were lost."""
         before, self._last_told = self._last_told, NOTHING
         now = self._observing.take() if self._observing else NOTHING
         return before[0] + now[0], before[1] + now[1]
 
     def grow(self, sizes: Sizes) -> None:
-        """Have larger tables in the place of these, with all that waited for room; nobody else writes meanwhile.
+        """Replace the tables with larger ones and add what waited for room; nobody else writes meanwhile.
 
         Raises:
-            BpfError: the kernel refused them, and nothing was changed; or the programs, which the keeper puts back.
+            BpfError: the kernel refused the tables, and nothing was changed; or the programs, which the keeper
+                restores.
         """
         if self._observing is None:
             self._grow(sizes)

@@ -1,4 +1,4 @@
-"""Programs that tell what they decide, in the place of those that do not.
+"""Programs that report their decisions, in place of the ordinary ones.
 
     observing = Observing(objects / "socklb-observed.bpf.o", keeper.maps, constants)
     keeper.run(observing.object)
@@ -6,7 +6,7 @@
     keeper.run(plain)
     observing.close()
 
-They have the same tables, and besides a ring buffer. Nobody is woken: whoever wants to know looks many times a second.
+They have the same tables, and a ring buffer. The programs wake nobody: the reader polls many times a second.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 
 from socklb.datapath import libbpf
 
-AT_ONCE = 4096  # decisions that one look takes: 4 ms of CPU
+AT_ONCE = 4096  # decisions per poll: 4 ms of CPU
 RING, UNTOLD = "decisions", "untold"
-ENOUGH = -1  # from a callback: the rest is for the next look
+ENOUGH = -1  # from a callback: the rest is left for the next poll
 
 Callback = ct.CFUNCTYPE(ct.c_int, ct.c_void_p, ct.c_void_p, ct.c_size_t)
 
 
 def beside(object_file: Path) -> Path:
-    """Return the object that observes as `object_file` serves."""
+    """Return the observing counterpart of `object_file`."""
     return object_file.with_name(object_file.name.replace(".bpf.o", "-observed.bpf.o"))
 
 
@@ -33,7 +33,7 @@ class Observing:
     """See the module."""
 
     def __init__(self, path: Path, maps: Mapping[str, int], constants: bytes) -> None:
-        """Load the object; its programs run nowhere yet.
+        """Load the object; its programs are not attached yet.
 
         Raises:
             BpfError: there is no such object, or the kernel refused it.
@@ -54,7 +54,7 @@ class Observing:
             raise
 
     def take(self) -> tuple[bytes, int]:
-        """Return what was told since the last look, as far as one look goes, and how many were lost meanwhile."""
+        """Return the decisions since the last poll, up to the limit of one poll, and how many were lost meanwhile."""
         self._taken.clear()
         libbpf.library().ring_buffer__consume(self._ring)
         lost = self._lost()
@@ -62,7 +62,7 @@ class Observing:
         return b"".join(self._taken), new
 
     def close(self) -> None:
-        """Let go. The programs must not be any hook's any more."""
+        """Close the object. No hook may run its programs any more."""
         libbpf.library().ring_buffer__free(self._ring)
         self.object.close()
 

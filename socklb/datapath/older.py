@@ -1,10 +1,10 @@
-"""What an agent with another schema of tables left: its sockets go on seeing the Service's address until they close.
+"""What an agent with another schema of tables left. Its sockets continue to see the Service's address until they close.
 
-    retire(folder)          # once our hooks serve: it translates no more
-    is_unused(folder)       # now and then: may the rest go?
+    retire(folder)          # once our hooks serve: it does not translate any more
+    is_unused(folder)       # now and then: may the rest be removed?
 
-A socket's record is in the tables of the hooks that translated it, so these hooks go on reading it at recvmsg() and
-getpeername(), and give it back at the socket's release.
+A socket's record is in the tables of the hooks that translated it, so these hooks still read it at recvmsg() and
+getpeername(), and free it when the socket is released.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ RECORDS = "sockets"
 
 
 def serves(folder: Path) -> bool:
-    """Return whether more than readers is attached, as before it is retired."""
+    """Return whether more than the reading hooks are attached, that is, whether it is not retired."""
     return any(pin.name not in READERS for pin in _links(folder))
 
 
 def retire(folder: Path) -> None:
-    """Detach everything but the readers, and unpin the tables but the one that says how many sockets are left."""
+    """Detach everything except the reading hooks, and unpin all tables except the one that counts the sockets that are
+    left.
+    """
     for pin in _links(folder):
         if pin.name not in READERS:
             link = libbpf.get_pinned(pin)
@@ -44,7 +46,7 @@ def retire(folder: Path) -> None:
 def is_unused(folder: Path) -> bool:
     """Return whether no socket has a record in a retired folder.
 
-    Records that found no place in the table are kept with their sockets and not counted: such a socket may see the
+    Records that did not fit into the table are kept with their sockets and not counted: such a socket may see the
     backend's address in the end, as all do where there is no table (Linux before 5.12).
     """
     pin = folder / "maps" / RECORDS

@@ -1,7 +1,7 @@
-"""The cookie of the node's own network namespace: NodePorts are served at loopback to the processes in it alone.
+"""The cookie of the node's own network namespace: only processes in it are served NodePorts at loopback.
 
-Linux tells a process from 5.14 on, and a hook from 5.7 on. Before 5.14 the agent connects a socket that the hooks know
-by its cookie, and they write down where it is.
+Linux tells a process its cookie since 5.14, and a hook since 5.7. Before 5.14 the agent connects a socket whose cookie
+the hooks know, and they record its network namespace.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from socklb.datapath import features
 
 SO_COOKIE = 57  # socket(7); kernel 4.12
-DISCARD = 9  # a port that nobody serves
+DISCARD = 9  # a port without a server
 
 
 def cookie_of(any_socket: socket.socket) -> int:
@@ -23,8 +23,8 @@ def cookie_of(any_socket: socket.socket) -> int:
 class OwnNetwork:
     """This process' network namespace.
 
-    cookie: the namespace's; 0 where the kernel does not tell us.
-    asking: there, the cookie of a socket, by which the hooks recognize it; else 0.
+    cookie: the namespace's; 0 if the kernel does not tell a process.
+    asking: in that case the cookie of a socket, by which the hooks recognize it; otherwise 0.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class OwnNetwork:
         self.asking = 0 if self.cookie else cookie_of(self._socket)
 
     def tell_hooks(self) -> None:
-        """Have a hook see the socket, if this process is in the node's cgroup or below. Nothing is sent."""
+        """Make a hook see the socket, if this process is in the node's cgroup or below. Nothing is sent."""
         self._socket.connect(("127.0.0.1", DISCARD))
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Where maps and links stay when no agent runs: <bpffs>/socklb/v3/{maps,links}, and who may write there.
+"""Where maps and links are pinned when no agent runs: <bpffs>/socklb/v3/{maps,links}; and the lock to write there.
 
-Whoever can write there is master of the hooks, so everything is root's alone. Tables of another schema, or of another
-size than can be taken over, are in folders of their own beside ours: see `older`.
+Whoever can write there controls the hooks, so only root may access it. Tables of another schema, or of a size that
+cannot be taken over, are in folders of their own beside ours: see `older`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from socklb.datapath import hooks, older
 from socklb.datapath.lock import Lock
 from socklb.errors import SocklbError
 
-SCHEMA = 3  # of bpf/types.h and the tables; another one gets another directory
+SCHEMA = 3  # of bpf/types.h and the tables; each schema has a directory of its own
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -23,12 +23,12 @@ class Pins:
     """The pin directories of one node."""
 
     def __init__(self, bpffs: Path, run: Path | None = None) -> None:
-        """Name the BPF file system, and for who writes the folder of the agent's socket, where its lock is."""
+        """Set the BPF file system and, for a writer, the folder of the agent's socket, where the lock is."""
         self.bpffs = bpffs
         self.root = bpffs / "socklb"
         self.maps = self.root / f"v{SCHEMA}" / "maps"
         self.links = self.root / f"v{SCHEMA}" / "links"
-        self.tc = self.root / f"v{SCHEMA}" / "tc"  # of the packet path
+        self.tc = self.root / f"v{SCHEMA}" / "tc"  # for the packet path
         self.tc_maps, self.tc_links = self.tc / "maps", self.tc / "links"
         self._lock = Lock(self.root, run)
 
@@ -36,7 +36,7 @@ class Pins:
         """Make the directories.
 
         Raises:
-            SocklbError: somebody else than root may write to the file system, or made a directory before us.
+            SocklbError: another user than root may write to the file system, or made a directory first.
         """
         _refuse_others(self.bpffs)
         for directory in (self.root, self.maps.parent, self.maps, self.links):
@@ -45,10 +45,10 @@ class Pins:
             directory.chmod(0o700)
 
     def lock(self) -> None:
-        """Be the only writer until this process ends or `unlock` is called.
+        """Become the only writer until this process ends or `unlock` is called.
 
         Raises:
-            SocklbError: another process is.
+            SocklbError: another process is the writer.
         """
         self._lock.take()
 
@@ -61,7 +61,7 @@ class Pins:
         return self.maps.is_dir() and any(self.maps.iterdir())
 
     def set_aside(self) -> Path:
-        """Make room for tables of other sizes: those that serve now are an older schema from here on."""
+        """Make room for tables of other sizes: the present ones are treated as an older schema from now on."""
         places = (self.root / f"v{SCHEMA}-{number}" for number in count(1))
         aside = next(place for place in places if not place.exists())
         self.maps.parent.rename(aside)
@@ -70,24 +70,24 @@ class Pins:
 
     @property
     def older(self) -> list[Path]:
-        """The folders of other schemas."""
+        """Return the folders of other schemas."""
         return [folder for folder in self.root.iterdir() if folder != self.maps.parent] if self.root.is_dir() else []
 
     def retire_older(self) -> None:
-        """Have other schemas translate no more, now that ours serves; their sockets go on seeing the Service."""
+        """Stop translation by other schemas, now that ours serves; their sockets continue to see the Service."""
         for folder in self.older:
             older.retire(folder)
         self.forget_older()
 
     def forget_older(self) -> bool:
-        """Remove other schemas whose sockets are gone; say whether one is left."""
+        """Remove other schemas whose sockets are closed; return whether one is left."""
         for folder in self.older:
             if older.is_unused(folder):
                 _remove(folder)
         return bool(self.older)
 
     def remove(self) -> list[Path]:
-        """Detach every hook and unpin everything, of every schema. Give what was unpinned."""
+        """Detach every hook and unpin everything, of every schema. Return what was unpinned."""
         return _remove(self.root) if self.root.is_dir() else []
 
 

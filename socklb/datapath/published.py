@@ -1,10 +1,10 @@
-"""The frontends that the kernel knows: a hash element leads to a row, and the row says how the frontend is served.
+"""The frontends that the kernel knows: a hash element refers to a row, and the row says how the frontend is served.
 
     frontends = PublishedFrontends(directory, bits)
-    damaged = frontends.read_back(sets.is_range)
+    damaged = frontends.read_back(sets.is_set)
     frontends.make_known([(frontend, Published(-1, options, word))])
 
-A row is written before its element, and is another frontend's only when no reader can still hold it.
+A row is written before its element, and is reused for another frontend only when no reader can still hold it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ LENT, GUARDED = layout.LENT << 32, layout.GUARDED << 32  # in the word of option
 
 @dataclass(slots=True)
 class Published:
-    """What the row of a frontend says."""
+    """The contents of a frontend's row."""
 
     row: int
     options: int
-    word: int  # that leads to its set; 0: no backends
-    sources: tuple[str, ...] | None = None  # who may ask, where that is written and not read back; None: everybody
+    word: int  # of its set; 0: no backends
+    sources: tuple[str, ...] | None = None  # allowed clients, if written and not read back; None: all
 
     @property
     def lent(self) -> bool:
-        """Whether it is no Service's."""
+        """Return whether it belongs to no Service."""
         return bool(self.options & LENT)
 
 
 class PublishedFrontends:
-    """See the module. `known` has them all; `lent` counts those of no Service, `outside` has the second rows."""
+    """See the module. `known` has all frontends; `lent` counts those of no Service, `outside` has the second rows."""
 
     def __init__(self, directory: Path, bits: AddressFilter) -> None:
-        """Open the tables; what they hold is for `read_back`."""
+        """Open the tables; `read_back` reads their contents."""
         self._elements = HashTable(directory, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)
         self._table = RowTable(directory, "frontend_rows", layout.FRONTEND_ROW.size)
         self.ranges = SourceRanges(directory)
@@ -57,14 +57,14 @@ class PublishedFrontends:
 
     @property
     def room(self) -> int:
-        """How many more there may be."""
+        """Return how many more fit."""
         return self._rows.capacity - self._rows.used
 
     def read_back(self, is_set: Callable[[int], bool]) -> int:
-        """Learn what the tables hold. RangeAllocator that no element leads to are free.
+        """Read what the tables hold. Rows that no element refers to are free.
 
-        An element that leads beyond the rows, to another frontend's row or to what is no set is somebody else's work,
-        and goes. Gives how many went. The bits are for the caller.
+        An element that refers to a row beyond the table, to another frontend's row or to an invalid set was written by
+        somebody else, and is deleted. Returns how many were deleted. The caller adopts the filter's bits.
         """
         self.known: dict[Frontend, Published] = {}
         self._rows = RangeAllocator(self._table.capacity, barrier.wait_for_readers)
@@ -86,12 +86,12 @@ class PublishedFrontends:
         self.outside = {frontend: published for frontend, published in self.known.items() if frontend.scope}
         if damaged:
             self._elements.delete(damaged)
-            barrier.wait_for_readers()  # of rows that are free from now on
+            barrier.wait_for_readers()  # of rows that are free now
         self.ranges.read_back({published.row for published in self.known.values() if published.options & GUARDED})
         return len(damaged)
 
     def make_known(self, new: Sequence[tuple[Frontend, Published]]) -> int:
-        """Write rows, then elements; give how many went in, in order. Somebody else took the room of those behind."""
+        """Write rows, then elements; return how many were added, in order. Somebody else took the room of the rest."""
         items: list[tuple[bytes, bytes]] = []
         for frontend, published in new:
             published.row, key = self._rows.take(1), layout.pack_frontend(frontend)
@@ -109,17 +109,17 @@ class PublishedFrontends:
         return done
 
     def publish_options(self, published: Published, options: int) -> None:
-        """Say otherwise how to choose, by one store."""
+        """Change the options of a frontend, by one store."""
         self._table.publish(published.row, layout.OPTIONS_OFFSET, options)
         published.options = options
 
     def publish_set(self, published: Published, word: int) -> None:
-        """Lead to another set, by one store."""
+        """Change the set of a frontend, by one store."""
         self._table.publish(published.row, layout.SET_OFFSET, word)
         published.word = word
 
     def forget(self, frontends: Iterable[Frontend]) -> list[Published]:
-        """Have no element for frontends that are known; give what their rows said."""
+        """Delete the elements of known frontends; return the contents of their rows."""
         gone = list(frontends)
         if gone:
             self._elements.delete(map(layout.pack_frontend, gone))
@@ -131,7 +131,7 @@ class PublishedFrontends:
         return found
 
     def _withdraw(self, row: int) -> None:
-        """Say in a row that no element leads to that it is nobody's: flows of packets remember it."""
+        """Mark a row without an element as free, because flows of the packet path remember it."""
         self._table.publish(row, layout.KEY_OFFSET, 0)
 
     def _give_back(self, frontend: Frontend, published: Published) -> None:

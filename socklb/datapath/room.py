@@ -1,10 +1,10 @@
-"""Tables that grow by themselves while they serve, up to what the configuration allows.
+"""Let the tables grow while they serve, up to what the configuration allows.
 
     room = Room(datapath)
-    room.make()             # after each change: does nothing while all that is wanted is there
+    room.make()             # after each change: does nothing if everything fits
 
-It is the growth of a start with a larger configuration (docs/decisions/0009): no client notices. What the kernel
-refuses is told, and tried again after a minute; until then the tables are full as they are.
+It is the same growth as at a start with a larger configuration (docs/decisions/0009): clients do not notice. A refusal
+by the kernel is reported, and growth is tried again after a minute; until then the tables stay full.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Room:
     """See the module. `refusal` says why the tables could not grow; empty if they could."""
 
     def __init__(self, datapath: NodeDatapath, grown: Callable[[], None] = lambda: None) -> None:
-        """`grown` is called when other tables took the place of those before."""
+        """Start without a refusal. `grown` is called when larger tables have replaced the previous ones."""
         self._datapath, self._grown = datapath, grown
         self._again = 0.0
         self.refusal = ""
 
     def make(self) -> None:
-        """Have the tables grow if something waits in them that may have room."""
+        """Grow the tables if something waits for room in them and they may grow."""
         datapath = self._datapath
         wanted = datapath.sizes.enough_for(datapath.tables.needed(), datapath.most)
         if wanted == datapath.sizes:

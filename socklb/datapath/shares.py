@@ -1,11 +1,11 @@
-"""How many backends of each frontend fit when not all do. Pure.
+"""How many backends each frontend gets if not all fit. Pure.
 
     for frontend, backends in shares(wanted, published, sets): …
 
-Counted is what will be there once all are published: a set that nobody has any more makes room, and equal sets count
-once. What a frontend has and keeps fits, also beyond the limit, for half of the surplus rows (`BackendSets`), so fewer
-endpoints do; one backend fits for whoever is served already. Then come those that want more, then new ones, each with
-as many as are left.
+Room is counted as it will be once all sets are published: a set without users makes room, and equal sets count once.
+What a frontend has and keeps may stay, even beyond the limit, for up to half of the surplus rows (`BackendSets`), so
+that fewer endpoints always fit; and a frontend that is served already gets at least one backend. Then come frontends
+that want more, then new ones, each with as many backends as there is room left.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _cut(
     def growth(frontend: Frontend) -> tuple[bool, int]:
         return frontend not in before, len(wanted[frontend].backends) - len(before.get(frontend, ()))
 
-    parts: dict[Serving, tuple[Backend, ...]] = {}  # what others got that want the same
+    parts: dict[Serving, tuple[Backend, ...]] = {}  # what others with the same wish got
     for frontend in sorted(wanted, key=growth):
         serving, old = wanted[frontend], before.get(frontend)
         backends = serving.backends
@@ -71,6 +71,6 @@ def _cut(
 
 
 def some_of(backends: tuple[Backend, ...], kept: tuple[Backend, ...], count: int) -> tuple[Backend, ...]:
-    """Return `count` of the backends, those that are in `kept` first."""
+    """Return `count` of the backends, preferring those in `kept`."""
     known = set(kept)
     return tuple(sorted(backends, key=lambda backend: backend not in known)[:count])

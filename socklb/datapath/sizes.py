@@ -1,4 +1,4 @@
-"""How many frontends and backends the tables have room for, and how large each table is for it."""
+"""How many frontends and backends the tables have room for, and how large each table is for that."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FOR_OWN = 1 << 10  # addresses of this node
 class Sizes(NamedTuple):
     """frontends: an address, port and protocol each, some 200 bytes; backends: 32 bytes each, equal sets once.
 
-    Tables whose size is not in `by_table` are about sockets. They are the same for all sizes: what live sockets were
-    given stays where it is when the others grow.
+    Tables that are not in `by_table` are about sockets. Their size is always the same: the records of live sockets stay
+    where they are when the other tables grow.
     """
 
     frontends: int = 1 << 17
     backends: int = 1 << 20
 
     def by_table(self) -> dict[str, int]:
-        """Return the entries of every table whose size is chosen.
+        """Return the capacity of every table whose size is chosen.
 
-        `backends` has more rows than are promised: a set is exchanged for another by having both for a moment.
+        `backends` has more rows than promised: while a set is replaced by another, both are in the table for a moment.
         """
         return {
             **dict.fromkeys(("frontends", "frontend_rows", "service_addrs"), self.frontends),
@@ -50,7 +50,7 @@ class Sizes(NamedTuple):
         return {**{name: room[name] for name in FILLED}, "backends": self.backends}
 
     def enough_for(self, needed: Mapping[str, int], most: Sizes) -> Sizes:
-        """Return these sizes, doubled until each table has as many entries as are needed, `most` at most."""
+        """Return these sizes, doubled until each table has as many entries as needed, but not beyond `most`."""
         found = self
         while lacking := {name for name, room in found.promised().items() if needed.get(name, 0) > room}:
             larger = Sizes(
@@ -68,5 +68,5 @@ FILLED = ("frontends", "service_addrs", "node_addrs", "own_addrs", "source_range
 
 
 def promised(rows: int) -> int:
-    """Return how many backends a table of so many rows has room for."""
+    """Return how many entries the tables that can become full may hold."""
     return rows // 2 if rows <= 2 * FOR_EXCHANGE else rows - FOR_EXCHANGE

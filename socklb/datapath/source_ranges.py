@@ -1,9 +1,9 @@
-"""Which clients may ask for a frontend with source ranges, by its row. Only the packet path looks at them.
+"""The allowed clients of frontends with source ranges, by row. Only the packet path reads them.
 
     ranges.widen(row, ("10.0.0.0/8",))     # before the row says that it is guarded
-    ranges.narrow()                        # afterwards: nobody else may
+    ranges.narrow()                        # afterwards: no other clients
 
-A range that finds no room keeps its clients out until there is some.
+A range that does not fit keeps its clients out until there is room.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from socklb.datapath.maps import TrieTable
 
 
 class SourceRanges:
-    """The ranges that are in the table, and those that wait for room."""
+    """The ranges in the table, and those that wait for room."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the table; what it holds is for `read_back`."""
+        """Open the table; `read_back` reads its contents."""
         self._table = TrieTable(directory, "source_ranges", layout.SOURCE_RANGE.size, len(layout.PRESENT))
 
     def close(self) -> None:
@@ -30,21 +30,21 @@ class SourceRanges:
 
     @property
     def waiting(self) -> int:
-        """How many found no room."""
+        """Return how many did not fit."""
         return len(self._homeless)
 
     @property
     def homeless(self) -> list[bytes]:
-        """Those that found no room."""
+        """Return those that did not fit."""
         return list(self._homeless)
 
     @property
     def fill(self) -> Fill:
-        """How full the table is."""
+        """Return how full the table is."""
         return Fill(self._table.name, sum(map(len, self._by_row.values())) - self.waiting, self._table.capacity)
 
     def read_back(self, guarded: Collection[int]) -> None:
-        """Learn what the table holds of these rows; what it holds of others goes."""
+        """Read the table's ranges for these rows; ranges for other rows are deleted."""
         self._by_row: defaultdict[int, set[bytes]] = defaultdict(set)
         self._surplus: set[bytes] = set()
         self._homeless: dict[bytes, None] = {}
@@ -55,13 +55,13 @@ class SourceRanges:
                 self._table.delete(key)
 
     def bring(self, keys: Iterable[bytes]) -> None:
-        """Have what found no room in the table before this one, which had the same rows."""
+        """Add what did not fit into the previous table, which had the same rows."""
         for key in keys:
             self._add(key)
 
     def widen(self, row: int, sources: Iterable[str] | None) -> None:
-        """Let clients of a row ask from these networks; from others they may until `narrow`."""
-        if sources is None and row not in self._by_row:  # most
+        """Allow clients of a row from these networks; those allowed before stay so until `narrow`."""
+        if sources is None and row not in self._by_row:  # the usual case
             return
         wanted = {layout.pack_source_range(row, source) for source in sources or ()}
         self._surplus |= self._by_row[row] - wanted
@@ -69,7 +69,7 @@ class SourceRanges:
             self._add(key)
 
     def narrow(self) -> None:
-        """Let nobody ask from where only earlier ranges allowed it."""
+        """Stop allowing clients that only earlier ranges included."""
         if self._surplus:
             for key in self._surplus:
                 self._by_row[layout.row_of_source_range(key)].discard(key)
@@ -77,7 +77,7 @@ class SourceRanges:
             self._surplus = set()
 
     def forget(self, row: int) -> None:
-        """Have no range for a row that is nobody's now."""
+        """Delete all ranges of a row that is free now."""
         if row in self._by_row:
             self._drop(self._by_row.pop(row))
 

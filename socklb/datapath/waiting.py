@@ -1,4 +1,4 @@
-"""What found no room in the tables, and who is next when there is some."""
+"""Frontends for which the tables have no room, and which of them is next when there is some."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from itertools import islice
 from socklb.model import Backend, Frontend, Serving
 
 _Set = tuple[bool, tuple[Backend, ...]]
-TOGETHER = 16  # so that a change costs the same however many wait
+TOGETHER = 16  # limits the cost of a change, however many wait
 
 
 class Waiting:
-    """Frontends that are not served, or that miss some of their backends, in the order in which they came.
+    """Frontends that are not served, or that lack some of their backends, in order of arrival.
 
-    There may be tens of thousands. None of them is looked at while there is as much room as when they were asked last.
+    There may be tens of thousands. None of them is looked at unless there is other room than last time.
     """
 
     def __init__(self, is_there: Callable[[Serving], bool]) -> None:
-        """Begin with nobody. is_there: whether a serving takes no room for backends, as its set is in the tables."""
+        """Start empty. is_there: whether a serving needs no room for backends, because its set is in the tables."""
         self._is_there = is_there
         self.all: dict[Frontend, Serving] = {}
-        self._served: dict[Frontend, None] = {}  # those that miss backends
-        self._lack_rows: dict[Frontend, None] = {}  # those that need a row, and no backends; some may have been so
+        self._served: dict[Frontend, None] = {}  # those that lack backends
+        self._lack_rows: dict[Frontend, None] = {}  # those that need a row but no backends; may be out of date
         self._by_set: dict[_Set, dict[Frontend, None]] = {}
-        self._asked = (0, 0)  # the room that there was for frontends and backends
-        self._more = False  # whether others wait now
+        self._asked = (0, 0)  # the room for frontends and backends last time
+        self._more = False  # whether others wait since
 
     def put(self, frontend: Frontend, serving: Serving, *, served: bool) -> None:
-        """Have a frontend wait, after all others if it did not yet."""
+        """Make a frontend wait, after all others if it did not wait yet."""
         before = self.all.get(frontend)
         self._more = self._more or before != serving
         if before is not None:
@@ -43,21 +43,22 @@ class Waiting:
                 self._lack_rows[frontend] = None
 
     def there_is(self, serving: Serving) -> None:
-        """Say that a set is in the tables now."""
+        """Note that a set is in the tables now."""
         for frontend in self._by_set.get(_set_of(serving), ()):
             if frontend not in self._served and frontend not in self._lack_rows:
                 self._lack_rows[frontend] = None
                 self._more = True
 
     def forget(self, frontend: Frontend) -> None:
-        """Have it wait no longer."""
+        """Remove a frontend that no longer waits."""
         if self.all and (serving := self.all.pop(frontend, None)) is not None:
             self._drop(frontend, serving)
 
     def beside(self, wanted: Mapping[Frontend, Serving], rows: int) -> dict[Frontend, Serving]:
-        """Return those that are to be placed together with others, `rows` new ones at most.
+        """Return those that are to be placed together with `wanted`, with at most `rows` new ones.
 
-        They want the same sets; or they are served, and all of them together may need less than one after the other.
+        They want the same sets; or they are served, and placing all of them together may need less room than one after
+        the other.
         """
         found = {frontend: self.all[frontend] for frontend in islice(self._served, TOGETHER)}
         for serving in wanted.values():
@@ -69,9 +70,10 @@ class Waiting:
         return found
 
     def for_room(self, rows: int, backends: int, missing: Callable[[Frontend], int]) -> dict[Frontend, Serving]:
-        """Return those that can make use of room for `rows` frontends and `backends`; nobody if that was asked before.
+        """Return those that can use room for `rows` frontends and `backends`; none if the room is the same as last
+        time.
 
-        Those that are served come first: `missing` says how many backends one of them lacks.
+        Those that are served come first: `missing` returns how many backends one of them lacks.
         """
         before, self._asked = self._asked, (rows, backends)
         more, self._more = self._more, False
@@ -88,7 +90,9 @@ class Waiting:
         return found
 
     def _not_served(self, rows: int, backends: int) -> dict[Frontend, Serving]:
-        """Return `rows` new frontends: those that need no more, then those with so many backends."""
+        """Return `rows` new frontends: first those that need no room for backends, then others as far as `backends`
+        reach.
+        """
         found: dict[Frontend, Serving] = {}
         for frontend in list(self._lack_rows):
             if len(found) == rows:

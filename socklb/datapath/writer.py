@@ -1,14 +1,14 @@
-"""The tables of one node, as frontends and the backends that serve them.
+"""The tables of one node, in terms of frontends and the backends that serve them.
 
     tables = MapWriter(Path("/sys/fs/bpf/socklb/v3/maps"))
     tables.serving(frontend)          # read back from the kernel when the tables were opened
     tables.apply(Difference(put={frontend: Serving(backends)}))
 
 A reader in the kernel sees a frontend's old set or its new one, never a mix and never another frontend's: a set is
-written to rows that nothing leads to, then published by one 64-bit store, and rows that were withdrawn are reused only
-when no reader can still hold them. Taking away never needs room: in full tables a frontend gets as many of its new
-backends as fit (socklb/datapath/shares.py), and never keeps one that is gone. What found no room waits; it costs
-nothing until there is some.
+written to rows that nothing refers to, then published by one 64-bit store, and withdrawn rows are reused only when no
+reader can still hold them. Removing never needs room: in full tables a frontend gets as many of its new backends as fit
+(socklb/datapath/shares.py), and never keeps a removed one. What does not fit waits; it costs nothing until there is
+room.
 
 One writer at a time: the caller holds the lock of `pins.Pins`.
 """
@@ -44,9 +44,9 @@ class MapWriter:
     """The frontends, backends and addresses that the hooks read."""
 
     def __init__(self, directory: Path) -> None:
-        """Open the pinned maps in `directory` and read back what they hold. What is lent there, nobody needs now."""
+        """Open the pinned maps in `directory` and read back what they hold. Frontends that were lent are dropped."""
         self.writes: Counter[str] = Counter()
-        self.repairs = 0  # damaged elements that were taken out
+        self.repairs = 0  # damaged elements that were removed
         self._open(directory)
         self._delete(frozenset(frontend for frontend, published in self._published.items() if published.lent))
 
@@ -61,7 +61,7 @@ class MapWriter:
         self._learn()
 
     def move_to(self, directory: Path) -> None:
-        """Go on with larger tables that hold what these do, and bring there what waited for room."""
+        """Continue with larger tables of the same contents, and add what waited for room."""
         waited, addresses = dict(self.waiting), Addresses(*(table.homeless for table in self._addresses))
         ranges = self._frontends.ranges.homeless
         self.close()
@@ -87,23 +87,23 @@ class MapWriter:
 
     @property
     def frontends(self) -> frozenset[Frontend]:
-        """Every frontend that is served, but for those that are lent."""
+        """Return every frontend that is served, except lent ones."""
         return frozenset(frontend for frontend, published in self._published.items() if not published.lent)
 
     @property
     def addresses(self) -> Addresses:
-        """The addresses that are known."""
+        """Return the addresses in the tables."""
         return Addresses(*(frozenset(table.known) for table in self._addresses))
 
     @property
     def without_backends(self) -> int:
-        """How many frontends are refused for want of a backend; second rows are not counted."""
+        """Return how many frontends are refused because they have no backend; second rows are not counted."""
         outside = sum(1 for published in self._frontends.outside.values() if not published.word)
         return len(self._published) - self._sets.users - outside
 
     @property
     def count(self) -> int:
-        """How many frontends are served, but for those that are lent; second rows are not counted."""
+        """Return how many frontends are served, except lent ones; second rows are not counted."""
         return len(self._published) - self._frontends.lent - len(self._frontends.outside)
 
     @property
@@ -112,17 +112,17 @@ class MapWriter:
 
     @property
     def waiting(self) -> Mapping[Frontend, Serving]:
-        """What found no room, as it should be: frontends that are not served, and those that miss backends."""
+        """Return what did not fit, as it should be: frontends that are not served, and those that lack backends."""
         return self._waiting.all
 
     @property
     def addresses_waiting(self) -> int:
-        """How many addresses and networks found no room."""
+        """Return how many addresses and networks did not fit."""
         return sum(table.waiting for table in (*self._addresses, self.networks))
 
     @property
     def ranges_waiting(self) -> int:
-        """How many source ranges found no room."""
+        """Return how many source ranges did not fit."""
         return self._frontends.ranges.waiting
 
     def fill(self) -> list[Fill]:
@@ -135,9 +135,10 @@ class MapWriter:
         ]
 
     def needed(self) -> dict[str, int]:
-        """Return how many entries the tables would need for all that waits too; at most, as waiting sets may be equal.
+        """Return how many entries the tables would need for what waits too; an upper bound, as waiting sets may be
+        equal.
 
-        Nothing, if nothing waits.
+        Empty if nothing waits.
         """
         found = {table.fill.name: table.fill.used + table.waiting for table in self._others if table.waiting}
         if self.waiting:
@@ -152,13 +153,13 @@ class MapWriter:
         return published and layout.unpack_options(published.options, self._sets.read(published.word))
 
     def apply(self, difference: Difference) -> None:
-        """Bring a difference to the kernel. Afterwards `waiting` holds what found no room.
+        """Apply a difference to the kernel. Afterwards `waiting` holds what did not fit.
 
-        What goes makes room for what comes. Until its address is gone too, a deleted Service is refused and not sent
-        astray.
+        Deletions come first and make room. Addresses are removed last: until then a deleted Service is refused, and its
+        traffic does not go elsewhere.
 
         Raises:
-            BpfError: the kernel refused a part. How far it came nobody knows: next comes `read_back`.
+            BpfError: the kernel refused a part. How much was applied is unknown: call `read_back` next.
         """
         self._delete(difference.delete)
         self._put(difference.put)
@@ -170,7 +171,7 @@ class MapWriter:
 
     @contextmanager
     def lent(self, frontends: Mapping[Frontend, Serving]) -> Generator[bool]:
-        """Serve frontends of the agent's own for the length of the block, uncounted; say whether there was room."""
+        """Serve frontends of the agent's own within the block, uncounted; yield whether there was room."""
         if self.waiting or len(frontends) > min(self._room):
             yield False
             return
@@ -184,32 +185,32 @@ class MapWriter:
         written = self.writes.copy()
         try:
             self.apply(difference)
-        except BpfError:  # no batch failed, so nobody else reads back
+        except BpfError:  # it is not part of a batch, so nobody else calls read_back()
             self.read_back()
             raise
         self.writes = written
 
     @property
     def _room(self) -> tuple[int, int]:
-        """How many more frontends and backends there may be."""
+        """Return how many more frontends and backends fit."""
         return self._frontends.room, self._sets.room
 
     def _use_room(self) -> None:
-        """Give those that wait what room there is."""
+        """Give the available room to those that wait."""
         while next_ones := self._waiting.for_room(*self._room, self._missing):
             self._put(next_ones)
 
     def _is_there(self, serving: Serving) -> bool:
-        """Return whether a frontend would take no room for backends."""
+        """Return whether a frontend would need no room for backends."""
         rows = layout.pack_backends(serving.backends)
         return not rows or bool(self._sets.find(rows, counted=serving.least_loaded))
 
     def _missing(self, frontend: Frontend) -> int:
-        """Return how many backends a frontend that is served lacks."""
+        """Return how many backends a served frontend lacks."""
         return len(self.waiting[frontend].backends) - self._sets.size(self._published[frontend].word)
 
     def _put(self, wanted: Mapping[Frontend, Serving], *, again: bool = False) -> None:
-        """Fill all sets, publish those of known frontends, then make the new frontends known."""
+        """Write all sets, publish those of known frontends, then make the new frontends known."""
         together = {**self._waiting.beside(wanted, self._room[0]), **wanted} if self.waiting else wanted
         placeable, late = self._with_a_row(together), dict[Frontend, Serving]()
         for frontend, backends in shares(placeable, self._published, self._sets):
@@ -235,13 +236,13 @@ class MapWriter:
                 self._frontends.ranges.widen(known.row, serving.sources)
                 self._changed.append((known, word, options))
         self._flush()
-        if late:  # there is no row, and nothing of what they have is wanted: that must go first
+        if late:  # no free row, and nothing they have is wanted: that is withdrawn first
             self._changed += [(known, 0, known.options) for known in map(self._published.__getitem__, late)]
             self._flush()
             self._put(late, again=True)
 
     def _with_a_row(self, wanted: Mapping[Frontend, Serving]) -> Mapping[Frontend, Serving]:
-        """Leave out the new frontends for which there is no row: those with most backends, if there are some."""
+        """Leave out new frontends for which there is no row: those with the most backends first."""
         new = [frontend for frontend in wanted if frontend not in self._published]
         surplus = len(new) - self._room[0]
         if surplus <= 0:
@@ -252,10 +253,10 @@ class MapWriter:
         return {frontend: serving for frontend, serving in wanted.items() if frontend not in without}
 
     def _place(self, backends: tuple[Backend, ...], serving: Serving, known: Published | None) -> int:
-        """Have a set in the table: at once, or in what is free once the others are published, or brought together.
+        """Get a set into the table: at once, or once the others are published, or after free rows are joined.
 
-        If even that is too short, half of the set comes first, and the rest when the old set's rows are free. If no row
-        is free at all, that is what the old set has of it in a row.
+        If the free rows are still too few, half of the set is placed first, and the rest when the old set's rows are
+        free. If no row is free at all, the longest wanted run of the old set is used.
         """
         for make_room in (self._flush, self._slide):
             try:
@@ -283,7 +284,7 @@ class MapWriter:
         self._sets.slide(lead)
 
     def _flush(self) -> None:
-        """Publish what was placed; the rows that it takes the place of are given back."""
+        """Publish what was placed, and give back the rows that it replaces."""
         self.writes["backends"] += self._sets.take_writes()
         barrier.order_stores()
         for known, word, options in self._changed:
@@ -294,7 +295,9 @@ class MapWriter:
         self._frontends.ranges.narrow()
 
     def _publish(self, known: Published, word: int, options: int) -> None:
-        """Exchange a set or the options of a frontend. Each is one store: between them the old set is served anew."""
+        """Exchange the set or the options of a frontend. Each is one store: between the two, the old set is served with
+        new options.
+        """
         if options != known.options:
             self._frontends.publish_options(known, options)
             self.writes["rows"] += 1
@@ -323,24 +326,24 @@ class MapWriter:
             self._sets.release(published.word)
 
     def read_back(self) -> None:
-        """Forget what is remembered, and learn from the maps what they hold: a change failed, or somebody else wrote.
+        """Forget what is remembered, and read from the maps what they hold: a change failed, or somebody else wrote.
 
         Raises:
             BpfError: they cannot be read.
         """
-        barrier.wait_for_readers()  # of rows that were withdrawn a moment ago, and are free from now on
+        barrier.wait_for_readers()  # of rows that were just withdrawn, and are free now
         for table in (*self._addresses, self.networks):
             table.read_back()
         self._learn()
 
     def _learn(self) -> None:
-        """Learn from the maps what an earlier agent published, also one that was killed half way.
+        """Read from the maps what an earlier agent published, even if it was killed half way.
 
-        Ranges that no row leads to are free. A frontend whose element was damaged is written anew when it is put.
+        Ranges that no row refers to are free. A frontend whose element was damaged is written again when it is put.
         """
         self._sets = BackendSets(self._backends, self._loads)
         self._waiting = Waiting(self._is_there)
-        self._changed: list[tuple[Published, int, int]] = []  # sets and options to be published together
+        self._changed: list[tuple[Published, int, int]] = []  # sets and options to publish together
         self._new: list[tuple[Frontend, Published]] = []
         damaged = self._frontends.read_back(self._sets.is_set)
         if damaged:
