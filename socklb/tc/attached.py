@@ -1,11 +1,11 @@
-"""Our programs at the node's devices: at its uplinks, at those towards pods whose sockets no hook sees, at lo where
-processes of the node may be so, and with host routing at all devices towards pods.
+"""Attach the packet path's programs to the node's devices: uplinks; devices of pods whose sockets no hook sees; lo, if
+processes of the node may be unseen too; and with host routing every device towards pods.
 
-attached = Attached(programs, pins, patterns, load_l3, networks)
-attached.follow()               # at first, and when devices, addresses or routes changed
-attached.serve_pods(ifindex)    # a pod behind this device asked for a Service by packet
-damage = attached.mend()        # every few seconds: what somebody took away or changed, which is put back
-attached.close()                # everything goes on running
+    attached = Attached(programs, pins, patterns, load_l3, networks)
+    attached.follow()               # at first, and when devices, addresses or routes changed
+    attached.serve_pods(ifindex)    # a pod behind this device sent a packet to a Service address
+    damage = attached.mend()        # every few seconds: repairs what somebody removed or changed, and returns it
+    attached.close()                # everything continues to run
 """
 
 from __future__ import annotations
@@ -52,41 +52,41 @@ class Attached:
         all_pods: bool = False,
         at_lo: bool = False,
     ) -> None:
-        """Attach nothing yet; what an earlier agent attached goes on running, and serves its pods further on.
+        """Attach nothing yet; what an earlier agent attached continues to run, and its pods are still served.
 
-        load_l3: gives the programs for devices without an Ethernet header, where there are some.
-        networks: of pods.
-        host_routing: whether packets to and from them are handed on where they come in.
-        all_pods: whether no hook sees pods' sockets, so that every pod needs programs at its device.
-        at_lo: whether processes of the node that no hook sees are served at its own addresses.
+        load_l3: returns the programs for devices without an Ethernet header, if there are such devices.
+        networks: networks of pods.
+        host_routing: whether packets to and from pods are redirected on arrival.
+        all_pods: whether no hook sees the sockets of pods, so that every pod needs programs at its device.
+        at_lo: whether processes of the node that no hook sees are served at the node's own addresses.
         """
         self._pins, self._patterns, self._all_pods = pins, patterns, all_pods
         self._of_pods, self._networks = networks, networks if host_routing else ()
         self._programs, self._load_l3 = dict(programs), load_l3
         self._lo = Lo(pins.tc) if at_lo else None
         self._l3: set[int] = set()  # devices without an Ethernet header
-        self._routed: dict[int, int] = {}  # devices by which pods of this node are reached, and how
+        self._routed: dict[int, int] = {}  # devices towards pods of this node, and how packets are handed on there
         self._by_port = False  # whether routes depend on ports
         self._found: dict[int, Uplink] = {}
-        self._well: set[Place] = set()  # where our program was to run after the last look
-        self._taken: dict[Place, str] = {}  # what somebody took away from there
+        self._well: set[Place] = set()  # where our program ran after the last check
+        self._taken: dict[Place, str] = {}  # what somebody removed from there
         self._changed: set[str] = set()  # tables that somebody else wrote to
         self._failures: list[str] = []
         self._unusable: list[str] = []
-        self._why = ""  # all pods are served at their devices
-        self._lock = threading.RLock()  # the report asks from another thread
+        self._why = ""  # why all pods are served at their devices; empty: they are not
+        self._lock = threading.RLock()  # the report reads from another thread
         with ExitStack() as opened:
             self._links = opened.enter_context(closing(Links(self._programs, pins.tc_links)))
             self._tables = {
                 name: opened.enter_context(closing(DeviceTable(pins.tc_maps, name, size)))
                 for name, size in (("uplinks", layout.UPLINK.size), ("pod_devices", len(PRESENT)), ("ways", 1))
             }
-            self._bridges: set[int] = set()  # all of whose ports are served
+            self._bridges: set[int] = set()  # bridges all of whose ports are served
             self._pods = {place.ifindex for place in self._links.there() if place.kind in POD}
             self._opened = opened.pop_all()
 
     def follow(self) -> None:
-        """Find the uplinks, and serve those that are there now.
+        """Find the uplinks, and serve those that exist now.
 
         Raises:
             OSError: netlink refused.
@@ -109,7 +109,9 @@ class Attached:
             log.info("packet path: by %s at %s", self._links.name, ", ".join(map(_text, found)) or "no device")
 
     def _serve_all_pods(self, there: rtnetlink.Found, own: Collection[bytes]) -> None:
-        """Do so where no program would see a pod ask; those that have programs keep them, for they may have flows."""
+        """Serve all pods if no program would see their requests; pods that have programs keep them, because they may
+        have flows.
+        """
         why = "pod_sockets = false" if self._all_pods else ""
         if not why and not devices.lead_everywhere(there, own, self._found):
             why = "there is no default route by an uplink, where a pod that asks for a Service would be seen"
@@ -120,7 +122,8 @@ class Attached:
         self._why = why
 
     def serve_pods(self, ifindex: int) -> None:
-        """Serve the pods behind a device; behind a bridge at all of its ports, for frames between those never leave it.
+        """Serve the pods behind a device; behind a bridge at all of its ports, because frames between them never leave
+        it.
 
         Raises:
             OSError: netlink refused.
@@ -135,9 +138,9 @@ class Attached:
             self.follow()
 
     def mend(self) -> str:
-        """Put back what somebody took away or changed; say what that was since the last call, or nothing."""
+        """Repair what somebody removed or changed; return what that was since the last call, or an empty text."""
         if self._links.lacking(self._wanted):
-            self.follow()  # it may be gone with its device
+            self.follow()  # the program may have been removed with its device
         self._changed |= {name for name, table in self._tables.items() if table.mend()}
         by_wrong = {"changed": [f"table {name}" for name in self._changed]} if self._changed else dict[str, list[str]]()
         for place, text in self._taken.items():
@@ -149,12 +152,14 @@ class Attached:
 
     @property
     def problems(self) -> list[str]:
-        """What cannot be served, and why."""
+        """Return what cannot be served, and why."""
         return [*self._failures, *self._unusable]
 
     @property
     def facts(self) -> list[DeviceFacts]:
-        """The uplinks, and the devices of pods, as the kernel has our programs there now. Any thread may ask."""
+        """Return the uplinks and the devices of pods, with the state of our programs there now. Any thread may call
+        this.
+        """
         with self._lock:
             found, lacking = dict(self._found), self._links.lacking(self._wanted)
             pods = [*_still_there(self._pods | self._routed.keys()), *self._at_lo]
@@ -172,7 +177,7 @@ class Attached:
         ]
 
     def close(self) -> None:
-        """Let go; everything goes on running."""
+        """Close the descriptors; everything continues to run."""
         self._opened.close()
 
     @property
@@ -186,7 +191,7 @@ class Attached:
         return [LO] if self._lo else []
 
     def _without_programs(self) -> Iterator[str]:
-        """Have the programs for all devices; say what stays without."""
+        """Load the programs for all devices; yield what remains without programs."""
         lacking = [ifindex for ifindex in (*self._found, *self._pods) if ifindex in self._l3]
         if not lacking or UPLINK[0] + L3 in self._programs:
             return
@@ -244,7 +249,7 @@ class Attached:
 
 
 def _still_there(devices: Iterable[int]) -> list[int]:
-    """Leave out those that went since the last look: that is no damage."""
+    """Leave out devices that were removed since the last check: that is not damage."""
     return [ifindex for ifindex in sorted(devices) if rtnetlink.is_there(ifindex)]
 
 

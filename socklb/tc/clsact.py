@@ -1,10 +1,10 @@
-"""Programs at devices as filters of the queueing discipline clsact (Linux 4.5), where there are no tcx links.
+"""Programs on devices as filters of the queueing discipline clsact (Linux 4.5), if the kernel has no tcx links.
 
     clsact = Clsact(programs, devices)
     clsact.put_back(Place("uplink_in", 2))
 
-Each stands at a priority and handle of its own, and no filter of anybody else is replaced: where one stands in its
-place, that is an error. Filters in front of it run first; where they let a packet pass for good, ours do not see it.
+Each filter has its own priority and handle, and no filter of another owner is replaced: one with the same priority and
+handle is an error. Filters of higher priority run first; if they accept a packet for good, ours do not see it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from socklb.netlink import DUMP, attributes, exchange
 from socklb.tc.places import INGRESS, Place
 from socklb.tc.rtnetlink import NETLINK_ROUTE
 
-PRIORITY, HANDLE = 0x736C, 0x736C  # "sl": nobody's default
+PRIORITY, HANDLE = 0x736C, 0x736C  # "sl": no program's default
 INGRESS_POINT, EGRESS_POINT = 1, 2  # enum bpf_tc_attach_point
 REPLACE = 1  # BPF_TC_F_REPLACE
 GET_FILTER, TCMSG = 46, struct.Struct("=B3xiIII")
@@ -50,7 +50,7 @@ class Options(ct.Structure):
 
 
 class Clsact:
-    """See the module. `devices` gives the numbers of all devices."""
+    """See the module. `devices` returns the ifindexes of all devices."""
 
     name = "clsact"
 
@@ -59,27 +59,27 @@ class Clsact:
         self._programs, self._devices = programs, devices
 
     def there(self) -> set[Place]:
-        """Return where a filter of ours is."""
+        """Return the places where a filter of ours is."""
         everywhere = (Place(program, ifindex) for ifindex in self._devices() for program in INGRESS)
         return {place for place in everywhere if self.runs(place)}
 
     def runs(self, place: Place) -> bool:
-        """Return whether a program of that name is there: of whichever version of us."""
+        """Return whether a program of that name is there, of any version of socklb."""
         found = program_at(place)
         return found is not None and libbpf.program_name(found) == place.program
 
     def wrong(self, place: Place) -> str:
-        """Return what is not as it should be there."""
+        """Return what is wrong there; empty: nothing."""
         found = program_at(place)
         if found is None:
             return "not attached"
         return "" if found == self._programs[place.program].id else "running a program that is not ours"
 
     def put_back(self, place: Place) -> None:
-        """Have our program run there: a filter that is there is replaced at once.
+        """Make our program run there: an existing filter is replaced atomically.
 
         Raises:
-            SocklbError: a filter of somebody else is in its place.
+            SocklbError: a filter of another owner is in its place.
         """
         _make_room(place)
         if program_at(place) is not None and not self.runs(place):
@@ -89,16 +89,16 @@ class Clsact:
         libbpf.call(f"attach {_text(place)}", "bpf_tc_attach", ct.byref(_hook(place)), ct.byref(options))
 
     def take_away(self, place: Place) -> None:
-        """Remove the filter, and clsact when it was the last."""
+        """Remove the filter, and clsact if it was the last one."""
         if self.runs(place):
             libbpf.call(f"detach {_text(place)}", "bpf_tc_detach", ct.byref(_hook(place)), ct.byref(_options()))
         if not any(_filters(place.ifindex, point) for point in PARENTS):
             both = Hook(ct.sizeof(Hook), place.ifindex, INGRESS_POINT | EGRESS_POINT)
-            with suppress(BpfError):  # it went by itself
+            with suppress(BpfError):  # it was removed already
                 libbpf.call(f"remove clsact from device {place.ifindex}", "bpf_tc_hook_destroy", ct.byref(both))
 
     def close(self) -> None:
-        """Let go; the filters stay."""
+        """Close the descriptors; the filters stay."""
 
 
 def _make_room(place: Place) -> None:
@@ -110,7 +110,7 @@ def _make_room(place: Place) -> None:
 
 
 def program_at(place: Place) -> int | None:
-    """Return the number of the program at our priority and handle."""
+    """Return the id of the program at our priority and handle."""
     options = _options()
     try:
         libbpf.call(f"look for {_text(place)}", "bpf_tc_query", ct.byref(_hook(place)), ct.byref(options))
@@ -122,13 +122,13 @@ def program_at(place: Place) -> int | None:
 
 
 def filters_of(ifindex: int) -> Iterator[str]:
-    """Name the filters at a device, whoever's they are: which way, priority and kind, and of a program its name."""
+    """Yield all filters of a device: direction, priority and kind, and for a program its name."""
     for point, parent in PARENTS.items():
         asked = TCMSG.pack(0, ifindex, 0, parent, 0)
         for _, data in exchange(NETLINK_ROUTE, GET_FILTER, DUMP, asked):
             found = attributes(data[TCMSG.size :])
             kind, inner = found.get(FILTER_KIND, b""), attributes(found.get(FILTER_OPTIONS, b""))
-            if not inner:  # the head of a chain, which stands before its filters
+            if not inner:  # the head of a chain, which comes before its filters
                 continue
             words = [kind, inner.get(BPF_NAME, b"")] if kind.startswith(b"bpf") else [kind]
             text = " ".join(word.rstrip(b"\0").decode(errors="replace") for word in words)
@@ -137,7 +137,7 @@ def filters_of(ifindex: int) -> Iterator[str]:
 
 
 def _filters(ifindex: int, point: int) -> bool:
-    """Return whether a device has filters there."""
+    """Return whether a device has filters in that direction."""
     return any(True for _ in exchange(NETLINK_ROUTE, GET_FILTER, DUMP, TCMSG.pack(0, ifindex, 0, PARENTS[point], 0)))
 
 

@@ -1,12 +1,12 @@
-"""Which devices are uplinks: those by which the node reaches what is not on it; and which lead to pods. Pure.
+"""Which devices are uplinks, by which the node reaches anything outside itself; and which devices lead to pods. Pure.
 
     for uplink in uplinks(rtnetlink.read(), own, patterns, pods): ...
 
-Without patterns: a device that carries an address of the node, or by which a route leads to a gateway. So bonds and
-VLANs are (their ports carry no address), and tunnels such as flannel.1 where pods of other nodes are behind them; pods'
-veths and bridges are not, not even where a pod is the gateway to something, nor is a bridge's port. A tunnel whose
-packets begin with the IP header (WireGuard, ipip) is one if any route leads there, for it has no gateways. Devices with
-other headers (GRE, PPP) are not served, and named.
+Without patterns, an uplink is a device that has an address of the node, or by which a route leads to a gateway. So
+bonds and VLANs are uplinks (their ports have no address), and tunnels such as flannel.1 if pods of other nodes are
+behind them. Veths and bridges of pods are not, even if a pod is the gateway to something, and neither is a bridge's
+port. A tunnel whose packets begin with the IP header (WireGuard, ipip) is an uplink if any route uses it, because it
+has no gateways. Devices with other headers (GRE, PPP) are not served, and are named.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ SERVED = IP_ALONE | {ETHERNET}
 
 
 class Uplink(NamedTuple):
-    """A device, and the addresses (16 bytes) that stand for clients whose reply must come back to this node; empty: it
-    has none of this family."""
+    """A device, and the addresses (16 bytes) that clients are masqueraded to, so that their replies come back to this
+    node; empty: it has none of this family.
+    """
 
     ifindex: int
     name: str
@@ -36,7 +37,7 @@ class Uplink(NamedTuple):
 def uplinks(
     found: Found, own: Collection[bytes], patterns: Sequence[str], pods: Sequence[Network] = ()
 ) -> list[Uplink]:
-    """Return the devices that packets are translated at. `own`: the node's addresses, as the cluster knows them."""
+    """Return the uplinks. `own`: the node's addresses, as the cluster knows them."""
     return [
         Uplink(device.ifindex, device.name, *(_source(device, found, own, ipv4=ipv4) for ipv4 in (True, False)))
         for device in _chosen(found, own, patterns, pods)
@@ -45,19 +46,19 @@ def uplinks(
 
 
 def refused(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[str]:
-    """Name the uplinks that cannot be served."""
+    """Return the uplinks that cannot be served."""
     return [device.name for device in _chosen(found, own, patterns) if device.type not in SERVED]
 
 
 def unmatched(found: Found, patterns: Sequence[str]) -> list[str]:
-    """Return the patterns that no device has."""
+    """Return the patterns that match no device."""
     return [text for text in patterns if not any(fnmatchcase(device.name, text) for device in found.devices)]
 
 
 def towards_pods(found: Found, pods: Sequence[Network], uplinks: Collection[int]) -> dict[int, int]:
-    """Return the devices that packets are routed by to pods of this node, and how one is handed on there.
+    """Return the devices through which packets are routed to pods of this node, and how packets are handed on there.
 
-    A route leads there into a network of pods, and no gateway is behind it: to one pod's veth, or to a bridge of them.
+    A route to a network of pods uses the device, without a gateway: it is one pod's veth, or a bridge of them.
     """
     behind = _before_pods(found, pods)
     return {
@@ -74,18 +75,18 @@ def without_ethernet(found: Found) -> set[int]:
 
 
 def lead_everywhere(found: Found, own: Collection[bytes], uplinks: Collection[int]) -> bool:
-    """Return whether what goes to any address leaves by an uplink, in each family that the node has an address of.
+    """Return whether packets to any address leave by an uplink, in each family that the node has an address of.
 
-    A packet to a Service for which there is no route comes to no device but the client's.
+    A packet to a Service without a route is seen only by the client's own device.
     """
     by_default = {hop.ipv4 for hop in found.hops if hop.default and hop.device in uplinks}
     return by_default >= {is_ipv4(address) for address in own}
 
 
 def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
-    """Return the devices that lead to pods: made ones by which there is a route without a gateway, and no uplinks.
+    """Return the devices that lead to pods: virtual devices with a route without a gateway that are not uplinks.
 
-    Of a bridge its ports, for frames between those never leave it.
+    A bridge is replaced by its ports, because frames between them never leave it.
     """
     near = {hop.device for hop in found.hops if not hop.gateway} - {*uplinks}
     made = {one.ifindex for one in found.devices if one.ifindex in near and one.kind and one.type == ETHERNET}
@@ -95,7 +96,7 @@ def of_pods(found: Found, uplinks: Collection[int]) -> set[int]:
 
 
 def _before_pods(found: Found, pods: Sequence[Network]) -> set[int]:
-    """Return the devices by which a route leads into a network of pods, with no gateway."""
+    """Return the devices that have a route to a network of pods without a gateway."""
     hops = (hop for hop in found.hops if hop.to and not hop.gateway)
     return {hop.device for hop in hops if any(net.has(hop.to) and net.bits <= hop.bits for net in pods)}
 
@@ -116,7 +117,9 @@ def _chosen(
 
 
 def _source(device: Device, found: Found, own: Collection[bytes], *, ipv4: bool) -> bytes:
-    """Return the address to send from: the node's own if the device has it, else the device's first or the node's."""
+    """Return the address to send from: an address of the node on the device, else the device's first one, else the
+    node's.
+    """
     alike = [one for one in found.addresses if is_ipv4(one.address) == ipv4]
     here = [one.address for one in alike if one.device == device.ifindex]
     owned = [one.address for one in alike if one.address in own]

@@ -1,4 +1,4 @@
-"""What the packet path tells: pods whose sockets no hook sees, when they ask for a Service by packet.
+"""Events of the packet path: pods whose sockets no hook sees sent a packet to a Service address.
 
 with Unhooked(programs.maps["unhooked"]) as events:
     select.select([events], [], [])
@@ -18,14 +18,14 @@ Callback = ct.CFUNCTYPE(ct.c_int, ct.c_void_p, ct.c_void_p, ct.c_size_t)
 
 
 class Event(NamedTuple):
-    """A client's address (16 bytes), and the device of a pod that needs programs, or the bridge that it is at."""
+    """A client's address (16 bytes), and the device of a pod that needs programs, or the bridge that the pod is at."""
 
     client: bytes
     ifindex: int
 
 
 class Unhooked:
-    """The ring buffer of the programs."""
+    """The ring buffer that the programs write."""
 
     def __init__(self, map_fd: int) -> None:
         self._found: list[Event] = []
@@ -41,7 +41,7 @@ class Unhooked:
         return int(libbpf.library().ring_buffer__epoll_fd(self._ring))
 
     def read(self) -> list[Event]:
-        """Return the events that came since the last call; a pod that asks again is in it again."""
+        """Return the events since the last call; a pod appears once for each of its packets that was reported."""
         libbpf.call("read ring buffer", "ring_buffer__consume", self._ring)
         found, self._found = self._found, []
         return found
@@ -55,5 +55,5 @@ class Unhooked:
         self.close()
 
     def close(self) -> None:
-        """Let go of the buffer."""
+        """Close the buffer."""
         libbpf.library().ring_buffer__free(self._ring)

@@ -1,4 +1,4 @@
-"""The flows that are translated on the packet, as the kernel has them now.
+"""The flows that the packet path translates, as the kernel has them now.
 
     for flow in flows(pins): ...
 
@@ -20,15 +20,18 @@ from socklb.model import Backend
 from socklb.tc import layout
 from socklb.tc.layout import Flow
 
-FIN, SYN, RST, ACK = 1, 2, 4, 16  # what a side has sent; of SCTP in TCP's terms
+FIN, SYN, RST, ACK = 1, 2, 4, 16  # what a side has sent; for SCTP in terms of TCP
 UNIT = (1 << 30) / 1e9  # seconds of `seen` and `begun`
 
 
 class Shown(NamedTuple):
-    """A flow: who asks, for what, who answers, and as whom that one sees the client (None: as it is).
+    """A flow: client, Service address, backend, and the address that the backend sees as its client (None: the client's
+    own).
 
-    plain: to no Service, as a pod's way out of the cluster; what it asks for is then who answers.
-    state: as conntrack would name it. age, idle: seconds since its first and its last packet, as exact as `UNIT`.
+    plain: not to a Service, such as a pod's connection out of the cluster; Service address and backend are then the
+    same.
+    state: the name that conntrack would use. age, idle: seconds since its first and its last packet, as exact as
+    `UNIT`.
     """
 
     protocol: int
@@ -43,20 +46,20 @@ class Shown(NamedTuple):
 
 
 def flows(pins: Pins) -> Iterator[Shown]:
-    """Return all of them; none where the packet path has no table.
+    """Yield all flows; none if the packet path has no table.
 
     Raises:
-        SocklbError: the table is another version's.
+        SocklbError: the table belongs to another version.
     """
     now = time.monotonic_ns() >> 30
     return (_shown(flow, now) for _, flow in live(pins.tc_maps))
 
 
 def live(maps: Path) -> Iterator[tuple[int, Flow]]:
-    """Yield the flows as they stand in the table, with their rows.
+    """Yield the flows as they are in the table, with their rows.
 
     Raises:
-        SocklbError: the table is another version's.
+        SocklbError: the table belongs to another version.
     """
     if not (maps / "flows").exists():
         return
@@ -85,7 +88,7 @@ def _shown(flow: Flow, now: int) -> Shown:
 
 
 def state(flow: Flow) -> str:
-    """Name the state of a flow: see `time_of` of bpf/flows.h."""
+    """Return the state of a flow: see `time_of` in bpf/flows.h."""
     client, server = flow.client_side, flow.server_side
     if flow.protocol not in (socket.IPPROTO_TCP, socket.IPPROTO_SCTP):
         return "answered" if server else "unanswered"

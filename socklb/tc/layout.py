@@ -1,4 +1,4 @@
-"""The byte layout of what the packet path alone has in `bpf/types.h`, seen from Python.
+"""The byte layout of the structs in `bpf/types.h` that only the packet path uses, seen from Python.
 
 `tests/tc/translation/test_objects.py` compares every size and offset here with the compiled object's BTF.
 """
@@ -22,7 +22,7 @@ MAPS = (
     "unhooked",
     "works",
 )
-KNOWN_WAYS, MAX_KNOWN_WAYS = "known_ways", 1 << 12  # never pinned; as large with host routing alone
+KNOWN_WAYS, MAX_KNOWN_WAYS = "known_ways", 1 << 12  # never pinned; this large only with host routing
 TUPLE = struct.Struct("!16s16sHHBB2x")
 FLOW = struct.Struct("=Q16s16s16s16sI4x16sIIIIBBBxBB10x")
 PORTS = struct.Struct("!5H6x")
@@ -30,7 +30,7 @@ FREE, BUSY, LIVE = 0, 1, 2  # the two low bits of a flow's state
 NO_FRONTEND = (1 << 32) - 1
 REFLECTED, FROM_NODE, TO_RESET = 1, 2, 4  # flags of a flow
 IFINDEX = struct.Struct("=I")
-ANY_UPLINK = (1 << 32) - 1  # stands for an ifindex in `uplinks`: the addresses of some uplink
+ANY_UPLINK = (1 << 32) - 1  # in place of an ifindex in `uplinks`: the addresses of any uplink
 UPLINK = struct.Struct("=16s16s")
 UNHOOKED = struct.Struct("=16sI4x")
 TO_NEIGHBOUR, INTO_POD = 1, 2  # how a packet is handed on at a device
@@ -40,9 +40,9 @@ NOBODY = bytes(16)
 
 
 class Flow(NamedTuple):
-    """`struct flow`: addresses and ports of client, frontend, backend, and of the node where it is masqueraded.
+    """`struct flow`: addresses and ports of client, frontend and backend, and of the node if it is masqueraded.
 
-    The fifth port is the client's on the way between them.
+    The fifth port is the client's between them.
     """
 
     state: int
@@ -64,7 +64,7 @@ class Flow(NamedTuple):
 
 
 def unpack_flow(raw: bytes) -> Flow | None:
-    """Read a row of `struct flow`; None if no flow has it."""
+    """Read a row of `struct flow`; None if it holds no flow."""
     state, client, frontend, backend, node, at, ports, *rest = FLOW.unpack(raw)
     if state & 3 != LIVE:
         return None

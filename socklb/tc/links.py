@@ -1,10 +1,10 @@
-"""The programs at devices: attached, looked at, and put back where somebody took one away.
+"""The programs on devices: attached, checked, and restored if somebody removed one.
 
 links = Links(programs, pins)
-links.keep(places([2, 3]))          # what could not be done; what runs elsewhere is let go
-links.lacking(places([2, 3]))       # {} for as long as nobody meddles
-links.close()                       # everything goes on running
-remove(pins)                        # nothing does any more: `socklb cleanup` alone
+links.keep(places([2, 3]))          # returns what failed; programs at other places are removed
+links.lacking(places([2, 3]))       # {} as long as nobody interferes
+links.close()                       # everything continues to run
+remove(pins)                        # nothing runs any more: only for `socklb cleanup`
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ class Links:
     """See the module."""
 
     def __init__(self, programs: Mapping[str, Program], pins: Path, *, by_tcx: bool | None = None) -> None:
-        """Attach nothing yet. `by_tcx`: whether by tcx links; None: where the kernel has them.
+        """Attach nothing yet. `by_tcx`: whether to use tcx links; None: if the kernel has them.
 
         Raises:
             BpfError: the kernel does not say whether it has them.
         """
         by_tcx = tcx.FEATURE.there() if by_tcx is None else by_tcx
         self._by: Attacher = Tcx(programs, pins) if by_tcx else Clsact(programs, devices)
-        self.found: dict[Place, str] = {}  # what `keep` found wrong the last time
-        self.failed: set[Place] = set()  # and could not mend
+        self.found: dict[Place, str] = {}  # what `keep` found wrong last time
+        self.failed: set[Place] = set()  # where it could not repair that
 
     @property
     def name(self) -> str:
-        """By which way of the kernel."""
+        """Return the kernel's mechanism that is used."""
         return self._by.name
 
     def there(self) -> set[Place]:
-        """Return where something of ours is, also of an earlier agent."""
+        """Return the places where a program of ours is, including an earlier agent's."""
         return self._by.there()
 
     def keep(self, wanted: Collection[Place]) -> list[str]:
-        """Have our programs run there and nowhere else; give what could not be done, with the reasons.
+        """Make our programs run at these places and nowhere else; return what failed, with the reasons.
 
-        One device that cannot be served does not keep the others from it.
+        A device that cannot be served does not stop the others from being served.
         """
         failures: list[str] = []
         for place in self._by.there().difference(wanted):
@@ -56,17 +56,17 @@ class Links:
         return failures
 
     def lacking(self, wanted: Collection[Place]) -> dict[Place, str]:
-        """Return where a program does not run as it should, and what is wrong."""
+        """Return the places where a program does not run as it should, and what is wrong."""
         found = {place: self._by.wrong(place) for place in wanted}
         return {place: text for place, text in found.items() if text}
 
     def close(self) -> None:
-        """Let go; what is attached stays attached."""
+        """Close the descriptors; what is attached stays attached."""
         self._by.close()
 
 
 def remove(pins: Path) -> int:
-    """Detach all that an agent left, in whichever way; give at how many places.
+    """Detach all that an agent left, by either mechanism; return at how many places.
 
     Raises:
         BpfError: the kernel refused.
@@ -84,7 +84,7 @@ def remove(pins: Path) -> int:
 
 
 def devices() -> list[int]:
-    """Return the numbers of all devices of this network namespace."""
+    """Return the ifindexes of all devices of this network namespace."""
     return [device.ifindex for device in rtnetlink.read().devices]
 
 

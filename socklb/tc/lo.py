@@ -1,14 +1,15 @@
-"""lo: where processes that no hook sees ask the node's own addresses, and what it takes that they are answered.
+"""lo: serves processes that no hook sees when they connect to the node's own addresses, and lets the answers through.
 
     if may_be_needed(config):
         sees = Lo(pins.tc)
-        sees.keep()         # the kernel believes answers that come in by lo from an address of the node
+        sees.keep()         # the kernel accepts answers that arrive on lo from an address of the node
     give_back(pins.tc)      # as it was
 
-A packet between two addresses of this machine leaves by lo and comes in there, and meets no other device. That costs
-each of them a program, so it is done where there may be such processes: some are left out, or the hooks are not at the
-root of the cgroups. An answer of a pod or another node is handed to lo with the node's address as its source, which
-IPv4 drops ("martian") unless the device has `accept_local`. By lo nothing comes in from other machines.
+A packet between two addresses of this machine leaves and arrives on lo, and passes no other device. A program there
+costs all such packets time, so it is attached only if there may be processes that no hook sees: some are left out, or
+the hooks are not at the root of the cgroups. An answer of a pod or another node is redirected to lo with the node's
+address as its source, which IPv4 drops ("martian") unless the device has `accept_local`. Packets of other machines do
+not arrive on lo.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from socklb.tc.tcx import LO
 
 SET_LINK = 19
 AF_SPEC, INET_CONF, ACCEPT_LOCAL = 26, 1, 23  # IFLA_AF_SPEC, IFLA_INET_CONF, IPV4_DEVCONF_ACCEPT_LOCAL
-OURS = "accept_local"  # a folder beside our pins: it was us who set it
+OURS = "accept_local"  # a folder beside the pins: the agent has set it
 WHERE = "lo, which is served where sockets are left out (bypass_pods, bypass_cgroups) or the cgroup is not the root"
 
 
 def may_be_needed(config: Config) -> bool:
-    """Return whether there may be processes in the node's network that no hook sees."""
+    """Return whether there may be processes in the node's network namespace that no hook sees."""
     if config.bypass_pods or config.bypass_cgroups:
         return True
     return bool(config.cgroup) and Path(config.cgroup) != mounts.cgroup2_root(mounts.read_mounts())
@@ -44,7 +45,7 @@ class Lo:
         self._ours = pins / OURS
 
     def keep(self) -> bool:
-        """Have it believe them; say whether it did not.
+        """Set accept_local; return whether it was not set.
 
         Raises:
             OSError: the kernel refused.
@@ -57,7 +58,7 @@ class Lo:
 
 
 def give_back(pins: Path) -> None:
-    """Have it as it was before us.
+    """Restore accept_local as it was before the agent set it.
 
     Raises:
         OSError: the kernel refused.
@@ -68,7 +69,7 @@ def give_back(pins: Path) -> None:
 
 
 def accepts_local() -> bool:
-    """Return whether lo believes packets from an address of the node.
+    """Return whether lo accepts packets from an address of the node.
 
     Raises:
         OSError: the kernel refused.

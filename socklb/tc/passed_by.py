@@ -1,12 +1,12 @@
-"""What the node's stack would do with pods' packets that host routing passes by: rules of netfilter, and IPsec.
+"""What host routing bypasses for packets of pods in the node's stack: netfilter rules, and IPsec.
 
     passed = PassedBy(config.host_routing)
     passed.look()       # every few seconds
-    passed.problems     # what `socklb status` says
+    passed.problems     # for `socklb status`
 
-Rules where packets are forwarded, and translations of destinations: of nftables (which has those of iptables-nft too),
-and of the older iptables, of both families. Ours and those of kube-proxy's table are left out: what they are for, the
-packet path does.
+Counted are rules for forwarded packets and translations of destinations: of nftables (which includes iptables-nft) and
+of legacy iptables, in both families. Rules of socklb and of kube-proxy's table are left out: the packet path does their
+work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOT_MEANT = {"socklb", "kube-proxy"}  # tables
 INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo
 GET_INFO = 64  # IPT_SO_GET_INFO, IP6T_SO_GET_INFO
 OLDER = {"iptables": (socket.AF_INET, socket.IPPROTO_IP, "ip"), "ip6tables": (socket.AF_INET6, 41, "ip6")}
-POLICY_ID, POLICY_WAY = 64, 160  # size of struct xfrm_userpolicy_id, place of `dir` in struct xfrm_userpolicy_info
+POLICY_ID, POLICY_WAY = 64, 160  # size of struct xfrm_userpolicy_id, offset of `dir` in struct xfrm_userpolicy_info
 OUT, FORWARDED = 1, 2  # XFRM_POLICY_*
 
 EVERY = 9.0  # seconds
@@ -44,14 +44,14 @@ TEXT = (
 
 
 class PassedBy:
-    """See the module. Without host routing nothing is looked for."""
+    """See the module. Without host routing nothing is checked."""
 
     def __init__(self, host_routing: bool) -> None:
         self._host_routing, self._found = host_routing, list[str]()
-        self._looked = -EVERY  # when (monotonic)
+        self._looked = -EVERY  # last time (monotonic)
 
     def look(self) -> None:
-        """See what there is, unless that was done a moment ago.
+        """Check what there is, unless that was done a moment ago.
 
         Raises:
             OSError: the kernel refused.
@@ -62,12 +62,12 @@ class PassedBy:
 
     @property
     def problems(self) -> list[str]:
-        """What is passed by, and what can be done."""
+        """Return what is bypassed, and what can be done about it."""
         return [TEXT.format(", ".join(self._found))] if self._found else []
 
 
 def passed_by() -> list[str]:
-    """Name what there is in this network namespace.
+    """Return the rules and policies in this network namespace that host routing bypasses.
 
     Raises:
         OSError: the kernel refused.
@@ -97,7 +97,7 @@ def _older_chains() -> Iterator[str]:
 
 
 def _has_rules(family: int, level: int, table: str, hook: int) -> bool:
-    """Return whether a chain of the older iptables has more than its policy, which stands behind its rules."""
+    """Return whether a chain of legacy iptables has more than its policy, which comes after its rules."""
     info = ct.create_string_buffer(INFO.pack(table.encode(), *[0] * 13), INFO.size)
     size = ct.c_uint32(INFO.size)
     with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:
@@ -114,7 +114,7 @@ def _policies() -> Iterator[str]:
 
 
 def _answers(family: int, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Ask a part of the kernel that may not be there."""
+    """Send a request to a part of the kernel that may not exist; yield the answers."""
     try:
         yield from exchange(family, kind, DUMP, body)
     except OSError as error:

@@ -1,14 +1,14 @@
-"""The packet path by eBPF programs at the uplinks (tc), looked after by a thread of its own.
+"""The packet path: eBPF programs at the uplinks (tc), maintained by a thread of its own.
 
     path = TcPath(config, pins, objects)
     async with path.kept_whole():
-        path.serve()                        # once everything was read: from now on packets are served
+        path.serve()                        # once everything has been read: from now on packets are served
         path.facts
 
-The programs read the tables that the socket hooks read, so a change of a Service is written once, and not here. The
-thread follows devices, addresses and routes as netlink tells of them, looks every few seconds whether the programs
-still run, and puts back what somebody took away. A failure is one line in the log and a problem in `socklb status`
-until it is over; what failed is tried again, the longer it fails the more seldom.
+The programs read the tables of the socket hooks, so a change of a Service is written only once, and not here. The
+thread follows devices, addresses and routes through netlink, checks every few seconds whether the programs still run,
+and restores what somebody removed. A failure is one log line and a problem in `socklb status` until it is over; what
+failed is tried again, at growing intervals.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from socklb.tc.programs import Programs
 from socklb.tc.resets import IsGone, reset_flows
 from socklb.tc.rtnetlink import Changes
 
-EVERY = 3.0  # seconds between two looks: damage is put back by the next one
-SETTLE = 0.05  # seconds: a device that comes brings addresses and routes
+EVERY = 3.0  # seconds between two checks: the next one repairs damage
+SETTLE = 0.05  # seconds: a new device is followed by its addresses and routes
 SWEEP_EVERY = 10.0  # seconds
 LATELY = 600.0  # seconds
 LONGEST = 60.0  # seconds between two tries
-STOPPING = 3.0  # seconds that the end waits for the thread
-STUCK = 60.0  # seconds for one look; loading the programs takes less than one
+STOPPING = 3.0  # seconds that the agent waits for the thread when it stops
+STUCK = 60.0  # seconds for one check; loading the programs takes less than one
 LOST = ("lost_no_room", "lost_no_port")
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ class TcPath:
         self._facts = PacketFacts(config.packet_path, there=False, whole=False, since=time.time())
         self._facts.host_routing = config.host_routing
         self._wanted, self._closing = served, False
-        self._tried = False  # whether it was tried to attach the programs
-        self._waiting = deque[Callable[[], None]]()  # what is to be called then
-        self._moved = False  # whether other tables took the place of those that the programs read
+        self._tried = False  # whether attaching the programs has been tried
+        self._waiting = deque[Callable[[], None]]()  # what is called then
+        self._moved = False  # whether the tables that the programs read were replaced
         self._stale = True  # devices, addresses or routes may have changed
         self._changes: Changes | None = None
         self._at: Attached | None = None
@@ -80,14 +80,14 @@ class TcPath:
         self._swept, self._lost, self._lost_at = 0.0, -1, -LATELY  # when (monotonic), and how many packets were lost
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread: threading.Thread | None = None
-        self._in_use = threading.Lock()  # the programs: they may not be let go of
-        self._taking_over = threading.Lock()  # they are loaded, and may not be attached yet
-        self._busy: float | None = None  # since when one look goes on (monotonic)
+        self._in_use = threading.Lock()  # the programs: they may not be closed
+        self._taking_over = threading.Lock()  # they are being loaded, and may not be attached yet
+        self._busy: float | None = None  # since when the present check has been running (monotonic)
         self._failures = 0
 
     @property
     def facts(self) -> PacketFacts:
-        """How the programs are now."""
+        """Return the present state of the programs."""
         with self._taking_over:
             return self._facts_now()
 
@@ -106,20 +106,20 @@ class TcPath:
 
     @property
     def fills(self) -> list[Fill]:
-        """How full the table of flows is."""
+        """Return how full the table of flows is."""
         programs = self._programs
         return [Fill("flows", programs.used, programs.max_flows)] if programs else []
 
     @property
     def running(self) -> list[RunningFacts]:
-        """Its thread."""
+        """Return the state of its thread."""
         if self._thread is None:
             return []
         return [of_thread("packet path", self._thread, self._busy, STUCK, self._failures)]
 
     @property
     def problems(self) -> list[Problem]:
-        """What is wrong at present."""
+        """Return what is wrong at present."""
         texts = [self._facts.error, *self._troubles()]
         return [Problem("", 0, "", f"packet path: {text}") for text in texts if text]
 
@@ -132,12 +132,12 @@ class TcPath:
         self._look_now()
 
     def apply(self, difference: Difference) -> None:
-        """Take notice of a difference, which is in the tables already."""
+        """Note a difference, which is in the tables already."""
         if difference.add.own or difference.remove.own:
             self._look_now()
 
     def after(self, then: Callable[[], None]) -> None:
-        """Call this in the event loop: at once, but before it was tried to attach the programs, only then."""
+        """Call this in the event loop: at once, or if attaching the programs has not been tried yet, after that."""
         loop = asyncio.get_running_loop()
 
         def call() -> None:
@@ -152,12 +152,12 @@ class TcPath:
             self._call_waiting()
 
     def tables_moved(self) -> None:
-        """Have the programs read the larger tables that took the place of those before."""
+        """Make the programs read the larger tables that replaced the previous ones."""
         self._moved = True
         self._look_now()
 
     def reset(self, is_gone: IsGone) -> int:
-        """Reset the flows that are judged so; give how many. Threads may ask."""
+        """Reset the flows for which `is_gone` is true; return how many. Threads may call this."""
         with self._in_use:
             return reset_flows(self._programs, self._pins.tc_maps, is_gone) if self._programs else 0
 
@@ -166,9 +166,9 @@ class TcPath:
 
     @asynccontextmanager
     async def kept_whole(self) -> AsyncGenerator[None]:
-        """Serve, and look after the programs, while the block runs; afterwards they go on serving.
+        """Serve and maintain the programs within the block; after it they continue to serve.
 
-        With `packet_path = false` in the configuration, nothing of it stays at any device.
+        With `packet_path = false` in the configuration, all programs are removed from the devices.
         """
         if not self._config.packet_path:
             self._leave()
@@ -197,7 +197,7 @@ class TcPath:
             log.info("packet path: %d programs at devices are removed, for packet_path is false", count)
 
     def _work(self) -> None:
-        """Whatever goes wrong must not end the thread: it is told, and tried again."""
+        """Run the checks. No failure may end the thread: it is reported, and the check is tried again."""
         with ExitStack() as opened:
             opened.callback(self._let_go)
             while not self._closing:
@@ -227,7 +227,7 @@ class TcPath:
             self._take_over()
         assert self._at
         assert self._programs
-        unpinned = self._programs.pin_again()  # before others are loaded beside them
+        unpinned = self._programs.pin_again()  # before others are loaded beside these
         if self._stale:
             self._at.follow()
             self._stale = False
@@ -240,7 +240,7 @@ class TcPath:
         self._sweep()
 
     def _take_over(self) -> None:
-        """Load the programs and attach them; whoever asks how they are waits for that, for neither alone is damage."""
+        """Load and attach the programs. Readers of their state wait meanwhile: loaded and not attached is no damage."""
         self._moved = False
         with self._taking_over:
             try:
@@ -253,7 +253,7 @@ class TcPath:
             self._stale = False
 
     def _say(self, problems: list[str]) -> None:
-        """Each is a line in the log, once."""
+        """Log each problem once."""
         for text in problems:
             if text not in self._said:
                 log.warning("packet path: %s", text)
@@ -294,7 +294,7 @@ class TcPath:
             self._loaded.close()
 
     def _sweep(self) -> None:
-        """Give back the rows of flows whose time is over, and see whether packets were lost for want of one."""
+        """Free the rows of expired flows, and check whether packets were lost because there was no free row."""
         programs, now = self._programs, time.monotonic()
         if programs is None or now - self._swept < SWEEP_EVERY:
             return
@@ -308,7 +308,7 @@ class TcPath:
         self._lost = lost
 
     def _wait(self) -> None:
-        """Wait for a change, an event, an order, or the time of the next look."""
+        """Wait for a change, an event, an order, or the time of the next check."""
         pause = min(EVERY * 2 ** max(0, self._failures - 1), LONGEST)
         others = [one for one in (self._changes, self._events) if one and not self._failures]
         ready, _, _ = select.select([self._wake, *others], [], [], pause)

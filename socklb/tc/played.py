@@ -1,10 +1,10 @@
-"""A client outside the cluster, played: its first packet, as the program at an uplink makes it.
+"""Simulate a client outside the cluster: run the program at an uplink on such a client's first packet.
 
-    program = program_at(ifindex)           # None: ours runs not there
+    program = program_at(ifindex)           # None: ours does not run there
     reached = play(program, ifindex, source, asked)
 
-The very program that runs there is run on a packet of ours (BPF_PROG_TEST_RUN): nothing is received and nothing sent.
-What stays is a flow of a client that was never heard of again.
+The very program that is attached there is run on a made-up packet (BPF_PROG_TEST_RUN): nothing is received and nothing
+sent. The only trace is a flow of a client that sends nothing more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from socklb.tc.places import Place
 from socklb.tc.programs import TestRun
 
 PROGRAM = "uplink_in"
-FOUR, SIX, PORT = pack_address("192.0.2.1"), pack_address("2001:db8::1"), 40000  # of documentation: nobody's
+FOUR, SIX, PORT = pack_address("192.0.2.1"), pack_address("2001:db8::1"), 40000  # reserved for documentation
 DROP = 2  # TC_ACT_SHOT
 SYN, WINDOW, HOPS = 2, 64240, 64
 ETHERNET = 14
@@ -31,13 +31,13 @@ ROOM = 512
 
 
 class SkBuff(ct.Structure):
-    """`struct __sk_buff` as far as the device counts; all of it must be given."""
+    """`struct __sk_buff` up to the device; all of it must be passed."""
 
     _fields_ = (("before", ct.c_uint32 * 10), ("ifindex", ct.c_uint32), ("rest", ct.c_uint32 * 37))
 
 
 def program_at(ifindex: int) -> int | None:
-    """Return a descriptor, the caller's to close, of our program that runs at an uplink."""
+    """Return a descriptor of our program that runs at an uplink; the caller closes it."""
     if tcx.FEATURE.there():
         numbers = libbpf.query_programs(ifindex, tcx.TCX_INGRESS)[0]
         ours = next((number for number in numbers if libbpf.program_name(number) == PROGRAM), None)
@@ -47,12 +47,14 @@ def program_at(ifindex: int) -> int | None:
 
 
 def can_be(ifindex: int) -> bool:
-    """Return whether a packet can be played at a device: the kernel gives it an Ethernet header, a tunnel has none."""
+    """Return whether a packet can be simulated at a device: the kernel adds an Ethernet header, which a tunnel does not
+    have.
+    """
     return ifindex not in without_ethernet(rtnetlink.read())
 
 
 def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backend | None:
-    """Return where the first packet of a TCP connection goes from there; None: it is dropped.
+    """Return where the first packet of a TCP connection is sent; None: it is dropped.
 
     Raises:
         BpfError: the kernel did not run the program.
@@ -75,7 +77,7 @@ def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backen
 
 
 def problem(ifindex: int, asked: Frontend, backends: Collection[Backend]) -> str:
-    """Play a client of a documentation's address; say what is not as it should be, or nothing."""
+    """Simulate a client with a documentation address; return what is wrong, or an empty text."""
     try:
         program = program_at(ifindex)
         if program is None:
@@ -92,7 +94,7 @@ def problem(ifindex: int, asked: Frontend, backends: Collection[Backend]) -> str
 
 
 def syn(source: Backend, asked: Frontend) -> bytes:
-    """Return the IP packet that begins a TCP connection."""
+    """Return the IP packet that opens a TCP connection."""
     four = is_ipv4(asked.address)
     begin = 12 if four else 0
     ends = source.address[begin:] + asked.address[begin:]

@@ -24,12 +24,12 @@ from socklb.errors import SocklbError
 from socklb.tc import layout
 from socklb.tc.places import L3
 
-# Each for kernels with atomic compare-and-swap in programs, and for those without.
+# Each for kernels with atomic compare-and-swap in programs, and for kernels without.
 OBJECT_FILES = ("packets.bpf.o", "packets-5.10.bpf.o")
 L3_FILES = ("packets-l3.bpf.o", "packets-l3-5.10.bpf.o")  # for devices without an Ethernet header
 NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out", "routed_in")
 MAX_FLOWS = 1 << 17  # 17 MB of records and 59 MB of index
-SLICE = 256  # rows that one run of the program `sweep` looks at; SWEEP_SLICE of bpf/packets.bpf.c
+SLICE = 256  # rows per run of the program `sweep`; SWEEP_SLICE in bpf/packets.bpf.c
 ETHERNET_HEADER = bytes(14)
 
 log = logging.getLogger(__name__)
@@ -75,10 +75,10 @@ class Programs:
         host_routing: bool = False,
         l3: bool = False,
     ) -> Programs:
-        """Load the object for this kernel. Maps pinned in both folders are taken over, others pinned there.
+        """Load the object for this kernel. Maps pinned in either folder are taken over, others are pinned in `own`.
 
-        max_flows: a power of two. A table that is pinned keeps its size, for flows go on in it.
-        host_routing: see the configuration. Without it the programs have no instruction for it.
+        max_flows: a power of two. A pinned table keeps its size, because its flows continue.
+        host_routing: see the configuration. Without it the programs contain no instructions for it.
         l3: whether for devices without an Ethernet header.
 
         Raises:
@@ -112,26 +112,26 @@ class Programs:
         self.close()
 
     def close(self) -> None:
-        """Let go of the programs; what is pinned or attached stays."""
+        """Close the programs; what is pinned or attached stays."""
         self._object.close()
 
     @property
     def by_name(self) -> dict[str, libbpf.Program]:
-        """The programs that run at devices, by their names in places."""
+        """Return the programs for devices, by their names in places."""
         return {name: self._object.program(name) for name in (one + self._suffix for one in NAMES)}
 
     @property
     def used(self) -> int:
-        """How many rows of the table of flows are taken."""
+        """Return how many rows of the table of flows are in use."""
         counted = self.counters()
         return max(0, counted["flows_begun"] - counted["flows_ended"])
 
     def fd(self, name: str) -> int:
-        """Return a program's descriptor, this object's to close."""
+        """Return a program's descriptor; this object closes it."""
         return self._object.program(name).fd
 
     def pin_again(self) -> str:
-        """Pin the tables of the packet path that somebody unpinned; say which, or nothing."""
+        """Pin the tables of the packet path that somebody unpinned; return which, or an empty text."""
         lost = [name for name in layout.MAPS if not is_pinned(self._own / name, self.maps[name])]
         self._own.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in lost:
@@ -140,15 +140,15 @@ class Programs:
         return f"not pinned: {', '.join(f'table {name}' for name in lost)}" if lost else ""
 
     def sweep(self) -> int:
-        """Give back the rows of flows whose time is over, in slices of well below a millisecond; say how many."""
+        """Free the rows of expired flows, in slices of well below a millisecond; return how many."""
         return sum(self._sweep(first) for first in range(0, self.max_flows, SLICE))
 
     def reset(self, row: int, flow: layout.Flow) -> bool:
-        """Have whoever sends on a flow be answered by a reset; False: it has ended."""
+        """Answer whoever sends on a flow with a reset from now on; False: the flow has ended."""
         return bool(self._run("reset", struct.pack("=QI", flow.state, row)))
 
     def counters(self) -> dict[str, int]:
-        """Return what happened to packets, over all CPUs."""
+        """Return what happened to packets, summed over all CPUs."""
         return {name: self._count(number) for number, name in enumerate(layout.COUNTERS)}
 
     def _count(self, number: int) -> int:
@@ -169,12 +169,12 @@ class Programs:
 
 @cache
 def _possible_cpus() -> int:
-    """Return how many values a map has that has one for each CPU."""
+    """Return how many values a per-CPU map has."""
     return int(Path("/sys/devices/system/cpu/possible").read_text().strip().rpartition("-")[2].rpartition(",")[2]) + 1
 
 
 def _forget_others(obj: libbpf.Object, own: Path) -> None:
-    """Unpin the tables of the packet path alone if another version made them; its flows end."""
+    """Unpin the tables that only the packet path uses if another version made them; its flows end."""
     there = {name: pinned_shape(own / name) for name in layout.MAPS if (own / name).exists()}
     wanted = {name: obj.shape(name) or there[name] for name in there}
     misfits = [name for name in there if there[name]._replace(max_entries=0) != wanted[name]._replace(max_entries=0)]
@@ -185,7 +185,7 @@ def _forget_others(obj: libbpf.Object, own: Path) -> None:
 
 
 def _size(obj: libbpf.Object, shared: Path, max_flows: int) -> None:
-    """Have the tables that are shared as large as they are, and those of flows as large as is wanted."""
+    """Give shared tables the size that they have, and tables of flows the size that is wanted."""
     pinned = {name: pinned_shape(shared / name) for name in SERVICE_MAPS if (shared / name).exists()}
     obj.resize_maps({name: shape.max_entries for name, shape in pinned.items()})
     obj.resize_maps({"flows": max_flows, "flow_index": 4 * max_flows})

@@ -1,9 +1,9 @@
-"""Flows whose backend is gone are reset, where their Service says so: whoever sends is answered by a reset.
+"""Reset flows whose backend was removed, if their Service asks for it: each packet on them is answered with a reset.
 
     reset = reset_flows(programs, pins.tc_maps, is_gone)      # how many
 
-A client that only waits sends nothing. So it gets a SYN, which is out of place to it whatever its number, and which it
-answers with the numbers that it believes (RFC 5961, section 4): that answer gets the reset.
+A client that only waits sends nothing. So it is sent a SYN, which is unexpected whatever its sequence number, and which
+it answers with the numbers that it expects (RFC 5961, section 4): that answer gets the reset.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ IsGone = Callable[[Backend, Backend], bool]
 
 
 def reset_flows(programs: Programs, maps: Path, is_gone: IsGone) -> int:
-    """Reset the TCP flows whose frontend and backend are judged so; give how many."""
+    """Reset the TCP flows for whose frontend and backend `is_gone` is true; return how many."""
     reset = [flow for row, flow in _of_services(maps) if is_gone(*_ends(flow)) and programs.reset(row, flow)]
     for flow in reset:
-        with suppress(OSError):  # no way to it, or no such family
+        with suppress(OSError):  # no route to it, or no such family
             _make_speak(Backend(flow.client, flow.ports[0]), Backend(flow.frontend, flow.ports[1]))
     return len(reset)
 

@@ -3,7 +3,7 @@
 found = read()
 with Changes() as changes:
     select.select([changes], [], [])        # somebody changed one of them
-    changes.forget()                        # read() has them all, whatever they were
+    changes.forget()                        # read() returns the result, whatever the changes were
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 
 
 class Device(NamedTuple):
-    """A network device. `kind`: veth, bridge, vxlan …; empty for a real one. `type`: ARPHRD_*. `peer`: of a veth, the
-    number that the other end has where that is; `leads_away`: that is another network namespace."""
+    """A network device. `kind`: veth, bridge, vxlan …; empty for a physical one. `type`: ARPHRD_*. `peer`: for a veth,
+    the ifindex of the other end in its own network namespace; `leads_away`: that is another namespace.
+    """
 
     ifindex: int
     name: str
@@ -59,8 +60,9 @@ class Own(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """One way of a route: the device by which it leaves, whether by a gateway, whether it leads everywhere, or else to
-    which addresses: those that begin with so many bits of this one (16 bytes)."""
+    """One next hop of a route: the device, whether there is a gateway, and the destination: everything (`default`), or
+    the addresses that share `bits` bits with `to` (16 bytes).
+    """
 
     device: int
     gateway: bool
@@ -71,12 +73,12 @@ class Hop(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is there."""
+    """Everything that was read."""
 
     devices: tuple[Device, ...]
     addresses: tuple[Own, ...]
     hops: tuple[Hop, ...]
-    rules_by_port: bool = False  # whether the way of a packet depends on its protocol or ports
+    rules_by_port: bool = False  # whether the route of a packet depends on its protocol or ports
 
 
 def read() -> Found:
@@ -89,27 +91,27 @@ def read() -> Found:
 
 
 class Way(NamedTuple):
-    """Where what is sent to an address goes: to this very machine, or by a device (0: there is no way)."""
+    """The route to an address: to this machine itself, or by a device (0: there is no route)."""
 
     stays: bool
     device: int
 
 
 def way_to(address: bytes) -> Way:
-    """Ask for the route to an address of 16 bytes."""
+    """Return the route to an address of 16 bytes."""
     family, raw = (socket.AF_INET, address[12:]) if is_ipv4(address) else (socket.AF_INET6, address)
     asked = ROUTE.pack(family, 8 * len(raw), 0, 0, 0, 0, 0, 0, 0) + attribute(ROUTE_TO, raw)
     try:
         for _, data in exchange(NETLINK_ROUTE, GET_ROUTE, ACK, asked):
             found = attributes(data[ROUTE.size :])
             return Way(ROUTE.unpack_from(data)[7] == LOCAL, _number(found.get(ROUTE_OUTPUT)))
-    except OSError:  # unreachable, prohibited, or there is none
+    except OSError:  # unreachable, prohibited, or no route
         pass
     return Way(False, 0)
 
 
 def is_there(ifindex: int) -> bool:
-    """Return whether this network namespace has a device of that number."""
+    """Return whether this network namespace has a device with this ifindex."""
     try:
         socket.if_indextoname(ifindex)
     except OSError:
@@ -118,7 +120,7 @@ def is_there(ifindex: int) -> bool:
 
 
 def name_of(ifindex: int) -> str:
-    """Return a device's name, or its number once it is gone."""
+    """Return a device's name, or its ifindex if it was removed."""
     try:
         return socket.if_indextoname(ifindex)
     except OSError:
@@ -126,18 +128,18 @@ def name_of(ifindex: int) -> str:
 
 
 class Changes:
-    """Tells that something changed; see the module."""
+    """Signals that something changed; see the module."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_ROUTE)
         self._socket.bind((0, GROUPS))
 
     def fileno(self) -> int:
-        """Return what can be waited for."""
+        """Return the descriptor to wait for."""
         return self._socket.fileno()
 
     def forget(self) -> None:
-        """Take away what has been told so far. More than found room is more than one change, too."""
+        """Discard the messages so far. A receive buffer that overflowed counts as a change, too."""
         while True:
             try:
                 self._socket.recv(1 << 16)
@@ -177,7 +179,7 @@ def _addresses() -> Iterator[Own]:
 
 
 def _hops() -> Iterator[Hop]:
-    """Yield the ways of all tables except the kernel's own, without link-local ones, which all devices have."""
+    """Yield the next hops of all tables except the kernel's own, without link-local ones, which all devices have."""
     for _, data in exchange(NETLINK_ROUTE, GET_ROUTE, DUMP, bytes(ROUTE.size)):
         family, length, _, _, table, *_ = ROUTE.unpack_from(data)
         found = attributes(data[ROUTE.size :])

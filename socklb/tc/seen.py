@@ -1,4 +1,4 @@
-"""The packet path in eBPF as its pins and the kernel show it, without the agent.
+"""The packet path as its pins and the kernel show it, without the agent.
 
 facts = seen(pins)
 """
@@ -25,7 +25,7 @@ from socklb.tc.tcx import LO, Tcx
 
 
 def seen(pins: Pins) -> PacketFacts:
-    """Return where programs of ours run, whichever they are.
+    """Return where programs of ours run, of any version.
 
     Raises:
         BpfError: the kernel refused.
@@ -42,7 +42,7 @@ def seen(pins: Pins) -> PacketFacts:
 
 
 def _known(pins: Pins) -> dict[int, list[str]]:
-    """Return the uplinks that the programs know, and who stands for clients there."""
+    """Return the uplinks in the programs' table, and the addresses that clients are masqueraded to there."""
     if not (pins.tc_maps / "uplinks").exists():
         return {}
     with closing(HashTable(pins.tc_maps, "uplinks", layout.IFINDEX.size, layout.UPLINK.size)) as table:

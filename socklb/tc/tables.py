@@ -1,7 +1,7 @@
 """The tables of the packet path that the agent writes, kept as it left them.
 
 table = DeviceTable(pins.tc_maps, "uplinks", layout.UPLINK.size)
-table.bring({2: value})     # whether somebody else wrote there since the last time
+table.bring({2: value})     # returns whether somebody else wrote there since the last time
 table.mend()
 """
 
@@ -15,19 +15,19 @@ from socklb.tc import layout
 
 
 class DeviceTable:
-    """A table by numbers of devices."""
+    """A table keyed by ifindex."""
 
     def __init__(self, directory: Path, name: str, value_size: int) -> None:
-        """Open it and read back what an earlier agent left."""
+        """Open it and read what an earlier agent left."""
         self._table = HashTable(directory, name, layout.IFINDEX.size, value_size)
         self._left = dict(self._table.items())
 
     def bring(self, wanted: Mapping[int, bytes]) -> bool:
-        """Have this in it and nothing else; say whether somebody else had changed it."""
+        """Store exactly these elements; return whether somebody else had changed it."""
         return self._write({layout.IFINDEX.pack(ifindex): value for ifindex, value in wanted.items()})
 
     def mend(self) -> bool:
-        """Have in it what there was; say whether somebody else had changed it."""
+        """Restore its elements; return whether somebody else had changed it."""
         return self._write(self._left)
 
     def close(self) -> None:

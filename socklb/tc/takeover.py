@@ -1,10 +1,10 @@
-"""The eBPF packet path takes over from the nftables table of an earlier version, once it serves everything.
+"""Replace the nftables table of an earlier version with the eBPF packet path, once that serves everything.
 
     takeover = Takeover()
     takeover.look(whole=…)      # every few seconds, in a thread; True once nothing of the table is left
 
-The table stays until no connection that it translated is left, for an hour at most: it would end them. New ones are
-translated at the uplinks, before it.
+The table stays until no connection that it translated is left, but for an hour at most: removing it would end them. New
+connections are translated at the uplinks, before the table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Takeover:
         self._told = False
 
     def look(self, *, whole: bool) -> bool:
-        """Remove the table, if its time has come; say whether nothing is left of it.
+        """Remove the table if it is time; return whether nothing is left of it.
 
         Raises:
             OSError: netlink refused.
@@ -49,7 +49,7 @@ class Takeover:
 
 
 def remove_table() -> bool:
-    """Remove the table now; say whether there was one.
+    """Remove the table now; return whether there was one.
 
     Raises:
         OSError: netlink refused.

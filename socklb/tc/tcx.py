@@ -1,10 +1,11 @@
-"""Programs at devices by tcx links (Linux 6.6), pinned: <bpffs>/socklb/v3/tc/links/uplink_in-2.
+"""Programs on devices by tcx links (Linux 6.6), pinned: <bpffs>/socklb/v3/tc/links/uplink_in-2.
 
     tcx = Tcx(programs, pins)
     tcx.put_back(Place("uplink_in", 2))
 
-They run behind those of others that were there before, and nobody who manages filters of clsact meets them. A link goes
-with its device. A pin has no name but a number in it: the BPF file system keeps names with a dot to itself.
+They run after programs of others that were there before, and tools that manage filters of clsact do not see them. A
+link is removed with its device. A pin's name has the device's ifindex instead of its name, because the BPF file system
+reserves names with a dot.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LO = 1  # in every network namespace
 
 
 class LinkInfo(ct.Structure):
-    """`struct bpf_link_info` of a tcx link. One that was detached, or whose device is gone, has ifindex 0."""
+    """`struct bpf_link_info` of a tcx link. A link that was detached, or whose device was removed, has ifindex 0."""
 
     _fields_ = (
         ("type", ct.c_uint32),
@@ -65,15 +66,15 @@ class Tcx:
         self._open: dict[Place, int] = {}
 
     def there(self) -> set[Place]:
-        """Return where a link of ours is pinned, also of a device that is gone."""
+        """Return the places where a link of ours is pinned, even if the device was removed."""
         return {_place(pin.name) for pin in self._pins.iterdir()} if self._pins.is_dir() else set()
 
     def runs(self, place: Place) -> bool:
-        """Return whether a program of ours, of whichever version, runs there."""
+        """Return whether a program of ours, of any version, runs there."""
         return self._held(place) is not None
 
     def wrong(self, place: Place) -> str:
-        """Return what is not as it should be there."""
+        """Return what is wrong there; empty: nothing."""
         link = self._open.get(place)
         info = _info(link, place) if link is not None else None
         if info is None or info.ifindex != place.ifindex:
@@ -83,7 +84,7 @@ class Tcx:
         return "" if self._is_pinned(place, info.id) else "not pinned"
 
     def put_back(self, place: Place) -> None:
-        """Have our program run there: a link that is there is updated in place."""
+        """Make our program run there: an existing link is updated in place."""
         program = self._programs[place.program]
         link = self._held(place)
         if link is None:
@@ -106,13 +107,13 @@ class Tcx:
         self._pin(place).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the links; those that are pinned stay attached."""
+        """Close the links; those that are pinned stay attached."""
         for link in self._open.values():
             os.close(link)
         self._open.clear()
 
     def _held(self, place: Place) -> int | None:
-        """Return a link that is attached where it should be: ours, or else the one that an earlier agent pinned."""
+        """Return a link that is attached where it should be: ours, or the one that an earlier agent pinned."""
         if place not in self._open:
             pinned = libbpf.find_pinned(self._pin(place))
             if pinned is None:
