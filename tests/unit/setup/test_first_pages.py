@@ -70,3 +70,11 @@ def test_a_function_of_the_architecture_is_in_its_file(path: str, names: str) ->
     source = (ROOT / path).read_text()
     for name in re.findall(r"`(\w+)`", names):
         assert re.search(rf"^.*(?:def|int|__u32|\*) ?{name}\(", source, re.MULTILINE), f"{path}: no {name}()"
+
+
+def test_contributing_has_a_row_for_each_package_and_no_path_that_has_gone() -> None:
+    rows = re.findall(r"^\| (?!I want).+\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    paths = {path for row in rows for path in re.findall(r"`([a-z]\w*/[^` ]*)`", row)}
+    assert {path for path in paths if not any(ROOT.glob(path.replace("NN-name", "01-*")))} == set()
+    packages = {f"{package}/" for package in PACKAGES} - {"socklb/"}
+    assert packages - {f"{parent}/" for path in paths for parent in [Path(path), *Path(path).parents]} == set()
