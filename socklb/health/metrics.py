@@ -112,7 +112,7 @@ def _of_tables(report: Report) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("socklb_table_repairs", text, value=report.table_repairs)
     spilled, lost = report.records.spilled, report.records.lost
-    text = "Records of sockets that found their slot taken; they cost more, and work."
+    text = "Records of sockets whose slot was taken; they work, and cost more."
     yield CounterMetricFamily("socklb_records_spilled", text, value=spilled)
     text = "Records of sockets that found no memory: getpeername() shows the backend there."
     yield CounterMetricFamily("socklb_records_lost", text, value=lost)
@@ -147,13 +147,13 @@ def _of_sockets(report: Report) -> Iterator[Metric]:
 def _of_connections(rows: Iterable[Row]) -> Iterator[Metric]:
     labels = ["namespace", "service", "backend"]
     text = (
-        "Connects that the hooks led to a backend, whether it took them or not, TCP and UDP; only of the Services in"
+        "Connects that the hooks led to a backend, whether it accepted or not, TCP and UDP; only of the Services in"
         " `metrics_services`; exact, and kept over restarts of the agent."
     )
     ever = CounterMetricFamily("socklb_service_connects", text, labels=labels)
     text = (
         "Sockets that have a backend now, TCP and connected UDP, also an unconnected UDP socket by what it asked last;"
-        " only of the Services in `metrics_services`. Those of socklb_records_spilled_total are not in it."
+        " only of the Services in `metrics_services`. Those of socklb_records_spilled_total are not counted."
     )
     now = GaugeMetricFamily("socklb_service_connections", text, labels=labels)
     for row in rows:
@@ -199,7 +199,7 @@ def _of_running(report: Report) -> Iterator[Metric]:
     text = "Whether a task or thread of the agent is alive."
     alive = GaugeMetricFamily("socklb_task_alive", text, labels=["name"])
     failures = GaugeMetricFamily(
-        "socklb_task_failures", "How often a task or thread failed since it was well.", labels=["name"]
+        "socklb_task_failures", "How often a task or thread failed since it last worked.", labels=["name"]
     )
     for one in report.running:
         alive.add_metric([one.name], one.alive)
