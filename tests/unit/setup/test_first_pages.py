@@ -60,7 +60,8 @@ def test_the_first_page_of_socklb_has_the_layers_that_imports_are_held_to() -> N
 
 
 def test_the_chart_of_the_architecture_has_the_same_layers() -> None:
-    assert [names.split(" | ") for names in re.findall(r'\bl\d+\["([^"]+)"\]', ARCHITECTURE)] == layers_of_socklb()
+    """But for __main__, which Mermaid would draw as bold text."""
+    assert [names.split(" | ") for names in re.findall(r'\bl\d+\["([^"]+)"\]', ARCHITECTURE)] == layers_of_socklb()[1:]
 
 
 @pytest.mark.parametrize(
