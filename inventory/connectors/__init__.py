@@ -8,5 +8,6 @@
     entering, host: what netns and kind share; what the local cluster uses of this machine
     outside: a command in a node's namespaces but outside its cgroup, where none of its BPF programs is asked
 
-Not promised: anything for those who are not pyinfra. Labs and tests reach a host by inventory/ways/.
+Not promised: a quick import. Four of them (netns, kind, machine, entering) import pyinfra; who only wants to reach a
+host uses inventory/ways/.
 """
