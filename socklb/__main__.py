@@ -1,4 +1,4 @@
-"""`python -m socklb`: the `socklb` command where no script was installed."""
+"""`python -m socklb`: the `socklb` command if no script was installed."""
 
 from socklb.cli import main
 

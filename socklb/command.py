@@ -1,9 +1,9 @@
-"""What the commands `socklb` and `lab` have in common: how they are read and how they end.
+"""What the commands `socklb` and `lab` have in common: how their arguments are read and how they end.
 
     sys.exit(ended("socklb", lambda: run(Parser().read(sys.argv[1:]))))
 
-Whatever ends a command, there is an exit code and at most one line, never a traceback. A reader that has seen enough
-(`socklb service list | head`) is no failure. An interrupt is 130, as a shell says it.
+However a command ends, there is an exit code and at most one line, never a traceback. A reader that has seen enough
+(`socklb service list | head`) is not a failure. An interrupt is 130, as in a shell.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """A flag is what it is called: with abbreviations none could be renamed or added later.
+    """A parser without abbreviations of flags: with them no flag could be renamed or added later.
 
-    advice: what helps whoever typed words that are too many.
+    advice: a hint if there are too many arguments.
     """
 
     advice = ""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
-        self.set_defaults(parser=self)  # the innermost: that of the verb which was typed
+        self.set_defaults(parser=self)  # the innermost one: that of the given verb
         self._verbs: Mapping[str, Parser] = {}
 
     def add_subparsers(self, **given: Any) -> Any:
-        """Have verbs."""
+        """Add verbs."""
         found: Any = super().add_subparsers(**given)
         self._verbs = found.choices
         return found
 
     @property
     def verbs(self) -> list[Parser]:
-        """The parsers of its verbs."""
+        """Return the parsers of its verbs."""
         return list(self._verbs.values())
 
     def read(self, typed: Sequence[str]) -> argparse.Namespace:
-        """Read a command line; what is wrong is told with the usage of the verb, not with that of all verbs."""
+        """Parse a command line; an error is shown with the usage of the verb, not with that of all verbs."""
         found, extra = self.parse_known_args(typed)
         if extra:
             chosen: Parser = found.parser
@@ -53,13 +53,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def ended(program: str, run: Callable[[], int], *, interrupted: str = "interrupted") -> int:
-    """Run a command and give its exit code. Its own errors are its own affair."""
+    """Run a command and return its exit code. It handles its own errors itself."""
     _open_what_is_closed()
     code = 0
     try:
         try:
             code = run()
-        finally:  # also what argparse printed before it exits; at Python's own end a failure would be a traceback
+        finally:  # also for argparse's output before it exits; a failure at Python's own exit would be a traceback
             _flush()
     except BrokenPipeError:
         _write_no_more()
@@ -72,7 +72,7 @@ def ended(program: str, run: Callable[[], int], *, interrupted: str = "interrupt
 
 
 def fail(program: str, why: str, code: int) -> int:
-    """Return why in one line."""
+    """Print why, in one line, and return the exit code."""
     print(f"{program}: {why}", file=sys.stderr)
     return code
 
@@ -83,7 +83,7 @@ def _told(error: OSError) -> str:
 
 
 def _write_no_more() -> None:
-    """What is buffered for a reader that is gone goes nowhere."""
+    """Discard what is buffered for a reader that is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -93,7 +93,7 @@ def _flush() -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Whoever started us may have closed the outputs (`>&-`): Python has None in their place."""
+    """Open the outputs that the parent process closed (`>&-`): Python has None in their place."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
     if sys.stderr is None:

@@ -1,8 +1,8 @@
-"""The configuration file as it stands: where it is, and what is in it before `socklb.config` has checked it.
+"""The raw configuration file: where it is, and its contents before `socklb.config` has checked them.
 
-    agents_socket(DEFAULT_PATH)     # all that a command needs to know which asks a running agent
+    agents_socket(DEFAULT_PATH)     # all that a command needs to know that asks a running agent
 
-A module of its own, for commands that must be quick: what checks a configuration takes 40 ms to import.
+It is a module of its own for commands that must be quick: the module that checks a configuration takes 40 ms to import.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def agents_socket(path: Path) -> Path:
-    """Return where the agent answers.
+    """Return the path of the agent's socket.
 
     Raises:
         SocklbError: as above.

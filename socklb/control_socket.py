@@ -1,8 +1,8 @@
-"""How a command asks the agent, on a Unix socket: one line asks, one JSON document answers.
+"""Ask the agent, on a Unix socket: each question is one line, each answer one JSON document.
 
-    control.ask(Path("/run/socklb/agent.sock"), "status")    # None: no agent runs
+    control_socket.ask(Path("/run/socklb/agent.sock"), "status")    # None: no agent runs
 
-`socklb.agent.answers` says what there is to ask. This end imports next to nothing, for commands that must be quick.
+The questions are in `socklb.agent.agent`. This end imports next to nothing, for commands that must be quick.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TIMEOUT = 5  # seconds
 
 
 class SilentAgentError(SocklbError):
-    """An agent runs and does not answer: it is busy, or stopped."""
+    """An agent runs but does not answer: it is busy, or stopped."""
 
 
 def ask_raw(path: Path, question: str) -> bytes | None:
@@ -26,7 +26,7 @@ def ask_raw(path: Path, question: str) -> bytes | None:
 
     Raises:
         SilentAgentError: it does not answer in time.
-        SocklbError: it may not be asked.
+        SocklbError: access is denied.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(TIMEOUT)
@@ -44,11 +44,11 @@ def ask_raw(path: Path, question: str) -> bytes | None:
 
 
 def ask(path: Path, question: str) -> dict[str, Any] | None:
-    """Do the same, and give the document.
+    """Do the same, and return the document.
 
     Raises:
         SilentAgentError: it does not answer in time.
-        SocklbError: it may not be asked.
+        SocklbError: access is denied.
     """
     answer = ask_raw(path, question)
     return json.loads(answer) if answer else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class SocklbError(Exception):
-    """What failed, the value, what would be valid, what to do next; parts that say nothing are left out."""
+    """What failed, the value, what would be valid, what to do next; empty parts are left out."""
 
     def __init__(self, message: str, *, value: object = None, valid: str = "", hint: str = "") -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class SocklbError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Return an exception in one line: ours say all, of others the type says half."""
+    """Return an exception in one line: our messages say everything, for others the type is half of the information."""
     text = " ".join(str(error).split())
     return text if isinstance(error, SocklbError) else f"{type(error).__name__}: {text}".rstrip(": ")
 

@@ -1,4 +1,4 @@
-"""Addresses to listen at, as the configuration writes them: 127.0.0.1:10249, [::]:10256; empty for none."""
+"""Addresses to listen at, in the configuration's format: 127.0.0.1:10249, [::]:10256; empty for none."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class ListenAddress(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        """Format as people write it."""
+        """Format for people."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse(key: str, text: str) -> ListenAddress | None:
-    """Read the value of a key of the configuration; None if it says that there is no server.
+    """Parse the value of a configuration key; None if there is to be no server.
 
     Raises:
-        SocklbError: it is no address and port.
+        SocklbError: it is not an address and port.
     """
     if not text:
         return None

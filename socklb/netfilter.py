@@ -1,10 +1,10 @@
-"""What stands in nf_tables and in connection tracking, of the network namespace that the thread is in, over netlink.
+"""The contents of nf_tables and of connection tracking in the network namespace of the thread, over netlink.
 
     tables()                                # {("ip", "nat"), ...}
     delete_table("inet", "socklb")
-    is_translating()                        # a connection has another destination than was asked for
+    is_translating()                        # whether a connection has a translated destination
 
-Needs no library: libnftables reads the whole rule set to name its tables.
+No library is needed: libnftables reads the whole rule set to list its tables.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ GET_CONNECTION = CONNTRACK << 8 | 1
 BEGIN, END = 16, 17  # NFNL_MSG_BATCH_*
 TABLE_NAME = 1  # NFTA_TABLE_NAME
 CHAIN_TABLE, CHAIN_NAME = 1, 3  # NFTA_CHAIN_*
-STATUS, STATUS_MASK = 3, 26  # CTA_STATUS, CTA_STATUS_MASK: the kernel picks them out since 5.15
+STATUS, STATUS_MASK = 3, 26  # CTA_STATUS, CTA_STATUS_MASK: the kernel filters by them since 5.15
 TRANSLATED = 1 << 5  # IPS_DST_NAT
 
 
 def tables() -> set[tuple[str, str]]:
-    """Return family and name of every table of IP. A kernel without nf_tables has none.
+    """Return family and name of every IP table; none on a kernel without nf_tables.
 
     Raises:
         OSError: netlink refused.
@@ -40,7 +40,7 @@ def tables() -> set[tuple[str, str]]:
 
 
 def chains() -> set[tuple[str, str, str]]:
-    """Return family, table and name of every chain of IP.
+    """Return family, table and name of every IP chain.
 
     Raises:
         OSError: netlink refused.
@@ -53,7 +53,7 @@ def delete_table(family: str, name: str) -> None:
     """Delete a table with all that is in it.
 
     Raises:
-        OSError: netlink refused; FileNotFoundError: there is none.
+        OSError: netlink refused; FileNotFoundError: there is no such table.
     """
     ours = _header(NFTABLES)
     named = _header(0, FAMILIES[family]) + attribute(TABLE_NAME, name.encode() + b"\0")
@@ -62,7 +62,7 @@ def delete_table(family: str, name: str) -> None:
 
 
 def is_translating() -> bool:
-    """Return whether there is a connection with another destination than was asked for.
+    """Return whether there is a connection whose destination was translated.
 
     Raises:
         OSError: netlink refused.

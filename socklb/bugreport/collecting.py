@@ -1,4 +1,4 @@
-"""What a maintainer asks for, in one archive: each piece by itself, so that what fails leaves the others whole.
+"""What a maintainer needs, in one archive: each piece by itself, so that a failure leaves the others intact.
 
     write(Path("report.tar.gz"), "socklb-w1", pieces(path, pid, cli.main), Redactor(known(path, [pid])))
 
@@ -25,20 +25,21 @@ from socklb.errors import SocklbError, reason
 
 MOST = 10_000  # rows of a table
 
-Command = Callable[[Sequence[str]], int]  # takes what was typed, prints, and gives the exit code
+Command = Callable[[Sequence[str]], int]  # takes the arguments, prints, and returns the exit code
 
 
 class Piece(NamedTuple):
-    """A file of the report, and who makes its text."""
+    """A file of the report, and the function that makes its text."""
 
     name: str
     make: Callable[[], str]
 
 
 def pieces(path: Path, agent: int | None, command: Command) -> Iterator[Piece]:
-    """Yield what belongs into a report.
+    """Yield the pieces of a report.
 
-    path: of the configuration. agent: the running one's process. command: `socklb`, whose verbs print some of it.
+    path: of the configuration. agent: the process id of a running agent. command: `socklb`, whose verbs print some
+    pieces.
     """
     yield Piece("configuration.txt", partial(configuration, path))
     yield Piece("versions.txt", node.versions)
@@ -55,10 +56,10 @@ def pieces(path: Path, agent: int | None, command: Command) -> Iterator[Piece]:
 
 
 def write(output: Path, folder: str, wanted: Iterable[Piece], redactor: Redactor) -> list[str]:
-    """Write the archive, for root's eyes; say which pieces could not be had.
+    """Write the archive, readable by root only; return which pieces could not be made.
 
     Raises:
-        OSError: it cannot be written, or is there already.
+        OSError: it cannot be written, or exists already.
     """
     failed: list[str] = []
     with output.open("xb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
@@ -81,7 +82,7 @@ def _configured(make: Callable[[Config], str], path: Path) -> str:
 
 
 def configuration(path: Path) -> str:
-    """Return the keys that there are, with their values; of others the names alone: who knows what stands there."""
+    """Return the known keys with their values; of others only the names, because their values may be secret."""
     said = config_file.read(path)
     lines = [f"{key} = {json.dumps(value, default=str)}" for key, value in said.items() if key in config.KEYS]
     lines += [f"# left out, as no key of socklb: {key}" for key in said if key not in config.KEYS]
@@ -89,7 +90,7 @@ def configuration(path: Path) -> str:
 
 
 def verb(command: Command, path: Path, *typed: str) -> str:
-    """Return what a verb prints."""
+    """Return the output of a verb."""
     printed, told = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told):
         code = command([*typed, "--config", str(path)])
@@ -99,7 +100,7 @@ def verb(command: Command, path: Path, *typed: str) -> str:
 
 
 def rows(command: Command, path: Path, *typed: str) -> str:
-    """Return the rows of a table, some of very many."""
+    """Return the rows of a table, or some of very many."""
     found: list[Any] = json.loads(verb(command, path, *typed))
     document = {"rows": len(found), "shown": found[:MOST]}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""The agent's last log lines, wherever they are: its file, the journal, its pod's; and its metrics."""
+"""The agent's last log lines, wherever they are: in its file, the journal, or its pod's log; and its metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 20.0  # seconds
 
 
 def found(agent: int | None) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield a name and who reads it for each log that is there. agent: the running one's process."""
+    """Yield a name and a reader for each log that exists. agent: the process id of a running agent."""
     errors = Path("/proc", str(agent), "fd/2") if agent else FILE
     for path in dict.fromkeys((errors.resolve(), FILE)):
         if path.is_file():
@@ -52,7 +52,7 @@ def journal() -> str:
 
 
 def metrics(config: Config) -> str:
-    """Return what Prometheus would read now."""
+    """Return what Prometheus would scrape now."""
     answer: dict[str, Any] = control_socket.ask(Path(config.socket), "status") or {}
     where = answer.get("listening", {}).get("metrics")
     if not where:
@@ -63,5 +63,5 @@ def metrics(config: Config) -> str:
 
 def _of_pods() -> Iterator[Path]:
     for folder in LOGS:
-        with suppress(OSError):  # we may not look
+        with suppress(OSError):  # access is denied
             yield from sorted(folder.glob("*_socklb-*/*/*.log"))

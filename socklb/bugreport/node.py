@@ -1,4 +1,4 @@
-"""What a report says of the node itself: versions, mounts, programs and who owns them, devices."""
+"""The part of a report about the node itself: versions, mounts, programs and who owns them, devices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/core/bpf
 
 
 def versions() -> str:
-    """Return what runs here."""
+    """Return the versions of the software here."""
     libbpf.library()
     lines = [f"socklb {__version__}", f"kernel {platform.release()} {platform.version()} {platform.machine()}"]
     lines += [f"Python {platform.python_version()}", *_distribution(), *_libbpf_files()]

@@ -1,11 +1,11 @@
-"""Take secrets out of whatever goes into a report: those that this node is known to have, and what looks like one.
+"""Remove secrets from everything in a report: those that this node is known to have, and what looks like one.
 
-    redactor = Redactor(known(config_path, kubeconfig, agent_pid))
+    redactor = Redactor(known(config_path, [agent_pid]))
     text = redactor.clean(text)
 
-Known are the credentials of the kubeconfig and of the pod's ServiceAccount, variables of the environment that are named
-like secrets, and whatever the configuration has that it should not. What has no such name and no such form is not
-found: a report is to be looked through before it is sent.
+Known secrets are the credentials of the kubeconfig and of the pod's ServiceAccount, environment variables that are
+named like secrets, and configuration keys that should not be there. A secret without such a name or form is not found:
+a report must be reviewed before it is sent.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from socklb import config, config_file
 from socklb.errors import SocklbError
 
 REMOVED = "[removed]"
-SHORTEST = 6  # of what is looked for as it stands: shorter words stand everywhere
+SHORTEST = 6  # of secrets searched literally: shorter words occur everywhere
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 NAME = r"[\w.-]*(?:token|secret|passw|credential|api[_-]?key|private[_-]?key|key[_-]data|certificate[_-]data)[\w.-]*"
 NAMED = re.compile(NAME, re.IGNORECASE)
 SECRET_KEYS = ("token", "password", "client-key-data", "client-certificate-data")
 SECRET_FILES = ("tokenFile", "client-key", "client-certificate")
-PLAIN = ("name", "apiVersion", "command", "installHint", "interactiveMode")  # of an entry that says how to log in
+PLAIN = ("name", "apiVersion", "command", "installHint", "interactiveMode")  # how to log in
 LOOKS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), REMOVED),
     (re.compile(r"\beyJ[\w-]{6,}\.[\w-]+(?:\.[\w-]*)?"), REMOVED),  # a JSON web token
@@ -51,7 +51,7 @@ class User(Struct):
 
 
 class Kubeconfig(Struct):
-    """What is of interest of a kubeconfig."""
+    """The parts of a kubeconfig that matter here."""
 
     users: list[User] = []
 
@@ -74,7 +74,9 @@ class Redactor:
 
 
 def known(path: Path, pids: Iterable[int]) -> Iterator[str]:
-    """Yield the secrets that can be found: by the configuration, and in the environment of this and other processes."""
+    """Yield the secrets that can be found: through the configuration, and in the environment of this and other
+    processes.
+    """
     said: dict[str, Any] = {}
     with suppress(SocklbError):
         said = config_file.read(path)
@@ -86,7 +88,7 @@ def known(path: Path, pids: Iterable[int]) -> Iterator[str]:
 
 
 def _of_kubeconfig(path: Path) -> Iterator[str]:
-    """Yield what it says of users, and what is in the files that it names there."""
+    """Yield the secrets of its users, and the contents of the files that they name."""
     try:
         document = msgspec.convert(yaml.safe_load(_read(path)), Kubeconfig)
     except (yaml.YAMLError, msgspec.ValidationError):
@@ -107,7 +109,7 @@ def _of_environment(text: str) -> Iterator[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a document, but for those that are the name of something."""
+    """Yield every text in a document, except names."""
     if isinstance(value, str):
         yield value.strip()
     elif isinstance(value, dict):
@@ -118,7 +120,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _read(path: Path) -> str:
-    """Read a file that may not be there."""
+    """Read a file that may not exist."""
     try:
         return path.read_text(errors="replace").strip() if path.is_file() else ""
     except (OSError, ValueError):

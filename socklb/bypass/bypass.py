@@ -1,13 +1,13 @@
-"""Has the hooks leave out what the configuration and the labels of Pods say, and says what that is.
+"""Make the hooks leave out what the configuration and the labels of Pods name, and report what that is.
 
     bypass = Bypass(config, state, datapath, lambda: complete)
-    bypass.look()           # twice a second: cgroups come and go
+    bypass.look()           # twice a second: cgroups are created and removed
     bypass.facts            # what is left out, why, and since when
     bypass.problems
 
-A Pod is left out from the look on that finds its cgroup, which the kubelet makes before the containers. While not
-everything could be read, what an earlier agent left out stays so. The agent itself is never left out: it tries the
-hooks by connects of its own, and moves others' sockets by them.
+A Pod is left out as soon as a look finds its cgroup, which the kubelet makes before the containers. Until everything
+has been read, what an earlier agent left out stays so. The agent itself is never left out: it tests the hooks by
+connects of its own, and uses them to move sockets of others.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from socklb.report import LeftOutFacts
 from socklb.sockets.pods import Pods
 
 EVERY = 0.5  # seconds
-PATIENCE = 5.0  # seconds for a cgroup to be there before it is a problem that it is not
+PATIENCE = 5.0  # seconds until a missing cgroup is a problem
 EARLIER = "an earlier agent left it out, and not everything is read yet"
 
 log = logging.getLogger(__name__)
 
 
 class Chosen(NamedTuple):
-    """A cgroup that is to be left out, which Pod's it is, and why."""
+    """A cgroup that is to be left out, its Pod, and why."""
 
     place: Place
     pod: str
@@ -53,18 +53,18 @@ class Bypass:
     def __init__(
         self, config: Config, state: ObjectStore, datapath: NodeDatapath, complete: Callable[[], bool]
     ) -> None:
-        """Change nothing yet. complete: whether everything was read once."""
+        """Change nothing yet. complete: returns whether everything has been read once."""
         self._patterns, self._state, self._complete = config.bypass_cgroups, state, complete
         self._cgroup, self._table = datapath.cgroup, datapath.left_out
         self._around = _around_us(self._cgroup) if config.bypass_pods or config.bypass_cgroups else frozenset[int]()
         self._pods: dict[str, Place] = {}  # by UID
         self._chosen: dict[int, Chosen] = {}
-        self._missing: dict[str, tuple[str, float]] = {}  # what is not there, and since when (monotonic)
+        self._missing: dict[str, tuple[str, float]] = {}  # what is missing, and since when (monotonic)
         earlier = by_ids(self._cgroup, self._table.since.keys())
         self._earlier = {id_: Chosen(place, "", EARLIER) for id_, place in earlier.items()}
 
     def look(self) -> None:
-        """Find the cgroups that are to be left out, and have those and no others.
+        """Find the cgroups that are to be left out, and leave out exactly those.
 
         Raises:
             BpfError: the tables cannot be read or written.
@@ -81,7 +81,7 @@ class Bypass:
 
     @property
     def facts(self) -> list[LeftOutFacts]:
-        """What is left out."""
+        """Return what is left out."""
         since = self._table.since
         return [
             LeftOutFacts(one.place.path, one.pod, one.why, since[id_])
@@ -91,7 +91,7 @@ class Bypass:
 
     @property
     def problems(self) -> list[Problem]:
-        """What is to be left out and is not there, and what found no room."""
+        """Return what is to be left out and does not exist, and what did not fit."""
         now = time.monotonic()
         found = [Problem("", 0, "", text) for text, since in self._missing.values() if now - since >= PATIENCE]
         if waiting := self._table.waiting:
@@ -116,7 +116,7 @@ class Bypass:
         return {id_: one for id_, one in chosen.items() if id_ not in self._around}
 
     def _find_pods(self, wanted: Mapping[str, Labelled]) -> None:
-        """Look where they were, and through all cgroups for those that were nowhere."""
+        """Look where they were, and through all cgroups for those that were not found."""
         there = {uid: place for uid, place in self._pods.items() if place_of(self._cgroup, place.path) == place}
         self._pods = {uid: place for uid, place in there.items() if uid in wanted}
         if lacking := wanted.keys() - self._pods.keys():
@@ -138,7 +138,7 @@ class Bypass:
 
 
 def _around_us(node: Path) -> frozenset[int]:
-    """Return the cgroups below the node's that this process is in; /proc does not say it in a cgroup namespace."""
+    """Return the cgroups below the node's that contain this process; in a cgroup namespace /proc does not tell."""
     pods = Pods(node)
     own = pods.holding(os.getpid())
     return frozenset(id_ for id_, _ in pods.above(own)) if own else frozenset()

@@ -15,7 +15,7 @@ BY_POD, BY_NAMESPACE = f"label {BYPASS} of the Pod", f"label {BYPASS} of its Nam
 
 
 class Labelled(NamedTuple):
-    """A Pod, which label it is, and whether a kubelet says that the Pod runs."""
+    """A Pod, which label it has, and whether a kubelet reports that the Pod runs."""
 
     pod: str
     why: str

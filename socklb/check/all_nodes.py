@@ -44,7 +44,7 @@ def check() -> Iterator[tuple[str, list[Result]]]:
 
 
 def _pods() -> dict[str, Pod]:
-    """Return the pod whose agent runs on each node."""
+    """Return the agent's pod on each node."""
     found: dict[str, Pod] = {}
     for item in _get("pods", "--all-namespaces", "--selector", SELECTOR):
         if any(one["name"] == CONTAINER and "running" in one["state"] for one in _containers(item)):

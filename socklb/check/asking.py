@@ -1,6 +1,6 @@
-"""Asking from the node itself, over the network of the cluster: what comes back is from a server that is really there.
+"""Requests from the node itself, over the cluster's network: an answer comes from a server that really exists.
 
-A TCP connection is made and closed without a word; over UDP only a DNS server is asked something.
+A TCP connection is made and closed without sending data; over UDP only a DNS server is sent a query.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 
 class Asked(NamedTuple):
-    """What came of a connection: an error, or nothing; and the name that the peer has for the application."""
+    """The result of a connection: an error, or empty; and the peer's address as the application sees it."""
 
     error: str
     name: tuple[str, int] | None = None
 
 
 def all_of(frontends: Iterable[Frontend], ask: Callable[[Frontend], T]) -> list[tuple[Frontend, T]]:
-    """Ask several at once."""
+    """Send several requests at once; return the results."""
     asked = list(frontends)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(zip(asked, threads.map(ask, asked), strict=True))
@@ -55,7 +55,9 @@ def _is(known: Backend, asked: Frontend) -> bool:
 
 
 def dns(asked: Frontend) -> str:
-    """Ask a DNS server over UDP, twice if need be; say what is wrong, or nothing. "No such name" is an answer."""
+    """Query a DNS server over UDP, twice if necessary; return what is wrong, or an empty text. "No such name" is an
+    answer.
+    """
     number = os.urandom(2)
     labels = b"".join(bytes((len(label),)) + label.encode() for label in QUESTION.split("."))
     query = number + struct.pack("!5H", 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)

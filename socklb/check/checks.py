@@ -1,8 +1,8 @@
-"""Everything that is tried on a node, one kind after the other.
+"""All checks of a node, one kind after the other.
 
     results = check(config)         # [Result]
 
-It is bounded: some Services of many, each asked once, with two seconds for an answer.
+Their number is limited: some Services of many, one request each, with two seconds for an answer.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from socklb.status.collected import find_cgroup
 from socklb.tc import played
 from socklb.tc.seen import seen
 
-SEALED, SERVICES, NODE_PORTS, EMPTY = 500, 30, 5, 5  # frontends that are asked, at most
+SEALED, SERVICES, NODE_PORTS, EMPTY = 500, 30, 5, 5  # the most frontends that are checked
 DNS_PORT = 53
 STATUS = "socklb status --verbose"
 
 
 def check(config: Config) -> list[Result]:
-    """Try everything; the caller has seen that there are tables."""
+    """Run all checks; the caller has verified that there are tables."""
     node = read(config)
     results = [*_hooks(node), *_agent(node)]
     if not asker.find("", find_cgroup(config)).hooked:
@@ -67,7 +67,7 @@ def _agent(node: Node) -> Iterator[Result]:
 
 
 def _sealed(node: Node) -> Iterator[Result]:
-    """Ask as a pod does, in a network that nothing leaves."""
+    """Connect as a pod does, in an isolated network namespace."""
     if not node.config.pod_sockets:
         yield Result("from a pod", "every Service", SKIPPED, "pod_sockets is false: packets serve pods")
         return
@@ -83,7 +83,7 @@ def _sealed(node: Node) -> Iterator[Result]:
 
 
 def _asked_as_a_pod(node: Node, asked: Sequence[Frontend]) -> Iterator[str]:
-    """Yield what is wrong with each; endpoints that came or went since the tables were read are no trouble."""
+    """Yield what is wrong with each frontend; endpoints that changed since the tables were read do not count."""
     problems = sealed.run(partial(sealed.connect, [(frontend, node.serving[frontend]) for frontend in asked]))
     now = dump.read_frontends(node.pins.maps) if any(problems) else {}
     again = [
@@ -114,7 +114,7 @@ def _unknown_ports(node: Node) -> Iterator[Frontend]:
 
 
 def _from_the_node(node: Node, records: Records) -> Iterator[Result]:
-    """Ask servers that are really there."""
+    """Connect to real servers."""
     services = [f for f, how in at_sockets(node) if can_be_asked(f, how) and f.address not in (ANY4, ANY6)]
     ports = [f for f, how in at_sockets(node) if can_be_asked(f, how) and f.address in (ANY4, ANY6)][:NODE_PORTS]
     here = list(at_nodes(ports, node.own & node.nodes))
@@ -138,7 +138,7 @@ def _from_the_node(node: Node, records: Records) -> Iterator[Result]:
 
 
 def _dns(node: Node) -> Iterator[Result]:
-    """Ask the cluster's DNS Service, in each family that it has."""
+    """Query the cluster's DNS Service, in each family that it has."""
     servers = [f for f, _ in at_sockets(node) if f.port == DNS_PORT and f.protocol == socket.IPPROTO_UDP]
     named = sorted((node.names.get(frontend_text(f), ""), f) for f in servers if f.address not in (ANY4, ANY6))
     chosen = [one for one in named if one[0] == "kube-system/kube-dns"] or [one for one in named if "dns" in one[0]]
@@ -153,7 +153,7 @@ def _dns(node: Node) -> Iterator[Result]:
 
 
 def _packets(node: Node) -> Iterator[Result]:
-    """Yield what the agent has seen of the packet path, and play a client outside."""
+    """Yield what the agent knows about the packet path, and simulate a client outside."""
     if not node.config.packet_path:
         yield Result("packet path", "the node", SKIPPED, "packet_path is false")
         return
@@ -167,7 +167,7 @@ def _packets(node: Node) -> Iterator[Result]:
 
 
 def _from_outside(node: Node) -> Iterator[Result]:
-    """Play a client outside who asks NodePorts of this node, at each uplink."""
+    """Simulate a client outside that connects to NodePorts of this node, at each uplink."""
     there = seen(node.pins).devices if node.pins.tc_maps.is_dir() else []
     devices = [one for one in there if not one.of_pods and played.can_be(one.ifindex)]
     ports = [f for f, how in at_sockets(node) if can_be_asked(f, how) and f.address in (ANY4, ANY6)][:NODE_PORTS]
@@ -189,6 +189,6 @@ def _from_outside(node: Node) -> Iterator[Result]:
 
 
 def _outside(node: Node, frontend: Frontend) -> tuple[Backend, ...]:
-    """Return who answers clients outside."""
+    """Return the backends for clients outside."""
     serving = node.outside.get(frontend, node.serving[frontend])
     return serving.backends

@@ -1,4 +1,4 @@
-"""What there is to try on a node, as the kernel's tables have it, and how a result is said."""
+"""What can be checked on a node, from the kernel's tables, and how a result is made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from socklb.model import ANY4, ANY6, SOCKET_PROTOCOLS, Backend, Frontend, Servin
 
 
 class Node(NamedTuple):
-    """What the kernel has: who serves clients inside, and outside where others do; names; and what the agent says."""
+    """The kernel's tables: backends for clients inside, and outside if they differ; names; and the agent's status."""
 
     config: Config
     pins: Pins
@@ -32,7 +32,7 @@ class Node(NamedTuple):
     status: dict[str, Any] | None
 
     def name(self, frontend: Frontend) -> str:
-        """Return the Service of a frontend and where it is asked."""
+        """Return the Service of a frontend and its address."""
         anywhere = frontend._replace(address=ANY4 if is_ipv4(frontend.address) else ANY6)
         known = self.names.get(asked := frontend_text(frontend)) or self.names.get(frontend_text(anywhere), "")
         return f"{known} {asked}".lstrip()
@@ -65,31 +65,31 @@ def at_nodes(ports: Iterable[Frontend], addresses: frozenset[bytes]) -> Iterator
 
 
 def at_sockets(node: Node) -> Iterator[tuple[Frontend, Serving]]:
-    """Yield what hooks serve, in the order of the Services' names."""
+    """Yield what the hooks serve, in the order of the Services' names."""
     chosen = ((f, how) for f, how in node.serving.items() if f.protocol in SOCKET_PROTOCOLS and how.sources is None)
     yield from sorted(chosen, key=lambda one: (node.names.get(frontend_text(one[0]), ""), one[0]))
 
 
 def can_be_asked(frontend: Frontend, how: Serving) -> bool:
-    """Return whether somebody would accept a connection, which can be closed without a word."""
+    """Return whether somebody would accept a connection, which can be closed without sending data."""
     return bool(how.backends) and frontend.protocol == socket.IPPROTO_TCP
 
 
 def some(frontends: Sequence[Frontend], most: int) -> list[Frontend]:
-    """Return so many of them at most, spread evenly."""
+    """Return at most this many of them, spread evenly."""
     count = min(most, len(frontends))
     return [frontends[i * len(frontends) // count] for i in range(count)]
 
 
 def others(check_: str, frontends: Sequence[Frontend], most: int) -> Iterator[Result]:
-    """Yield how many were not asked."""
+    """Yield how many were not checked."""
     if len(frontends) > most:
         seen = f"{most} were asked, spread evenly over all"
         yield Result(check_, f"{len(frontends) - most} other frontends", SKIPPED, seen)
 
 
 def explain(frontend: Frontend) -> str:
-    """Return the command that says more."""
+    """Return the command that tells more."""
     protocol = "/udp" if frontend.protocol == socket.IPPROTO_UDP else ""
     return f"socklb explain {endpoint_text(Backend(frontend.address, frontend.port))}{protocol}"
 

@@ -1,4 +1,4 @@
-"""What came of one thing that was tried, and the same as JUnit XML."""
+"""The result of one check, and results as JUnit XML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 
 class Result(NamedTuple):
-    """`check`: what kind of thing was tried; `subject`: at what; `seen`: what came of it; `next`: the next command."""
+    """`check`: the kind of check; `subject`: what was checked; `seen`: the result; `next`: the next command."""
 
     check: str
     subject: str

@@ -1,10 +1,10 @@
-"""A network namespace that nothing leaves: every address is its own, so what a hook makes of an address is seen there.
+"""An isolated network namespace: every address is its own, so the address that a hook chose can be seen there.
 
-    problems = run(partial(connect, asked))     # one for each of [(Frontend, Serving)], "" where all is well
+    problems = run(partial(connect, asked))     # one for each of [(Frontend, Serving)], "" if all is well
 
-It belongs to a child of this process, which has its cgroup and therefore its hooks; no file and no device of the node's
-is touched. A pod is the same to the hooks: a socket outside the node's own network. Without CAP_SYS_ADMIN it
-is made below a user namespace.
+It belongs to a child of this process, which has its cgroup and therefore its hooks; no file and no device of the node
+is touched. To the hooks it is like a pod: a socket outside the node's own network namespace. Without CAP_SYS_ADMIN it
+is made within a user namespace.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ T = TypeVar("T")
 
 
 def run(act: Callable[[], T]) -> T:
-    """Run something in a new one; what it gives is pickled.
+    """Run something in a new one; its result is pickled.
 
     Raises:
-        OSError: the kernel refused the namespace, or the child came to an end without a word.
+        OSError: the kernel refused the namespace, or the child ended without an answer.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -62,7 +62,7 @@ def run(act: Callable[[], T]) -> T:
 
 
 def _answer(act: Callable[[], object], writing: int) -> NoReturn:
-    """Be the child."""
+    """Do the child's work."""
     try:
         try:
             _make()
@@ -86,17 +86,19 @@ def _make() -> None:
             family, 0, 0, 0, LOCAL_TABLE, BY_BOOT, HOST if family == socket.AF_INET else 0, LOCAL, 0
         )
         route = everywhere + attribute(ROUTE_OUTPUT, struct.pack("=I", LOOPBACK))
-        with suppress(OSError):  # a kernel without IPv6; what is asked there fails by itself
+        with suppress(OSError):  # a kernel without IPv6; requests over it fail by themselves
             list(exchange(NETLINK_ROUTE, NEW_ROUTE, ACK | CREATE, route))
 
 
 def connect(asked: Iterable[tuple[Frontend, Serving]]) -> list[str]:
-    """Connect to frontends; say for each what is not as it should be, or nothing."""
+    """Connect to frontends; return for each what is wrong, or an empty text."""
     return [_connect(frontend, serving) for frontend, serving in asked]
 
 
 def _connect(asked: Frontend, serving: Serving) -> str:
-    """Every backend listens here: who is reached says where the client was led."""
+    """Connect to a frontend. Every backend listens here, so the listener that is reached shows where the client was
+    sent.
+    """
     udp = asked.protocol == socket.IPPROTO_UDP
     kind, accepted = (socket.SOCK_DGRAM, _received) if udp else (socket.SOCK_STREAM, _accepted)
     family = family_of(asked)
@@ -119,12 +121,15 @@ def _connect(asked: Frontend, serving: Serving) -> str:
 
 
 def refused_all(asked: Iterable[Frontend]) -> list[str]:
-    """Ask where nobody serves; say for each what came instead of a refusal, or nothing."""
+    """Connect to frontends without backends; return for each what came instead of a refusal, or an empty text."""
     return [refused(frontend) for frontend in asked]
 
 
 def refused(asked: Frontend) -> str:
-    """Ask where nobody serves; say what came instead of a refusal, or nothing. Somebody listens if no hook refuses."""
+    """Connect to a frontend without backends; return what came instead of a refusal, or an empty text.
+
+    If no hook refuses, there is a listener.
+    """
     kind = socket.SOCK_DGRAM if asked.protocol == socket.IPPROTO_UDP else socket.SOCK_STREAM
     with ExitStack() as opened:
         try:
@@ -148,7 +153,7 @@ def _listener(family: socket.AddressFamily, kind: socket.SocketKind, port: int) 
     else:
         found.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     if kind == socket.SOCK_STREAM:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before are in TIME_WAIT
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # earlier connections are in TIME_WAIT
     found.bind(("", port))
     if kind == socket.SOCK_STREAM:
         found.listen()
@@ -156,10 +161,10 @@ def _listener(family: socket.AddressFamily, kind: socket.SocketKind, port: int) 
 
 
 def _accepted(listeners: list[socket.socket]) -> Backend:
-    """Return where a connection came in.
+    """Return the listener that a connection reached.
 
     Raises:
-        TimeoutError: nowhere.
+        TimeoutError: none.
     """
     for listener in select.select(listeners, [], [], PATIENCE)[0]:
         connection, _ = listener.accept()
@@ -170,10 +175,11 @@ def _accepted(listeners: list[socket.socket]) -> Backend:
 
 
 def _received(listeners: list[socket.socket]) -> Backend:
-    """Return where a datagram came in (ip(7), ipv6(7): the destination is last in in_pktinfo, first in in6_pktinfo).
+    """Return the listener that a datagram reached (ip(7), ipv6(7): the destination is last in in_pktinfo, first in
+    in6_pktinfo).
 
     Raises:
-        TimeoutError: nowhere.
+        TimeoutError: none.
     """
     for listener in select.select(listeners, [], [], PATIENCE)[0]:
         _, about, _, _ = listener.recvmsg(1, socket.CMSG_SPACE(20))
@@ -186,10 +192,10 @@ def _received(listeners: list[socket.socket]) -> Backend:
 
 
 def family_of(asked: Frontend) -> socket.AddressFamily:
-    """Return the family that a client has."""
+    """Return the family of the client's socket."""
     return socket.AF_INET if is_ipv4(asked.address) else socket.AF_INET6
 
 
 def end_of(asked: Frontend) -> tuple[str, int]:
-    """Return where to connect, as sockets say it."""
+    """Return the address to connect to, in the format of the socket module."""
     return address_text(asked.address), asked.port

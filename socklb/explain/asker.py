@@ -1,10 +1,11 @@
-"""Who asks, as the hooks and the packet path tell clients apart: by cgroup, network namespace and address.
+"""The client of a connection, as the hooks and the packet path distinguish clients: by cgroup, network namespace and
+address.
 
-asker = find("", cgroup)                # this command itself
-asker = find("shop/web-0", cgroup)      # a pod, by [NAMESPACE/]NAME or UID
-asker = find("4711", cgroup)            # a process
-asker = find("/system.slice", cgroup)   # a cgroup, below the node's
-asker = find("outside", cgroup)         # a client outside the cluster; or its address
+    asker = find("", cgroup)                # this command itself
+    asker = find("shop/web-0", cgroup)      # a pod, by [NAMESPACE/]NAME or UID
+    asker = find("4711", cgroup)            # a process
+    asker = find("/system.slice", cgroup)   # a cgroup, below the node's
+    asker = find("outside", cgroup)         # a client outside the cluster; or its address
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ VALID = "a pod's [NAMESPACE/]NAME or UID, a process id, a cgroup as /system.slic
 
 
 class Asker(NamedTuple):
-    """See the module.
+    """One client.
 
     hooked: whether it is in the node's cgroup or below. network: the cookie of its network namespace, 0: not known;
-    here: whether that is this command's. cgroups: those that it is in, from just below the node's on, by id, and their
-    paths. addresses: its own (16 bytes), as far as known. devices: the node's, by which
-    its packets come, as far as known.
+    here: whether that is this command's. cgroups: id and path of each of its cgroups, from just below the node's.
+    addresses: its own (16 bytes), as far as known. devices: the node's devices on which its packets arrive, as far as
+    known.
     """
 
     text: str
@@ -49,10 +50,10 @@ class Asker(NamedTuple):
 
 
 def find(text: str, cgroup: Path) -> Asker:
-    """Find who is meant; empty: this command. `cgroup`: the node's.
+    """Return the client that a text names; empty: this command. `cgroup`: the node's.
 
     Raises:
-        SocklbError: nobody is, or nobody there runs.
+        SocklbError: there is no such client, or it has no process.
     """
     if text == "outside":
         return Asker("a client outside the cluster", outside=True)
@@ -65,7 +66,7 @@ def find(text: str, cgroup: Path) -> Asker:
 
 
 def _process(text: str, pods: Pods, cgroup: Path) -> int:
-    """Return a process of whom is meant."""
+    """Return a process of the named client."""
     if not text:
         return os.getpid()
     if text.isdecimal():
@@ -88,10 +89,10 @@ def _processes(cgroup: Path) -> Iterator[int]:
 
 
 def _of_process(pods: Pods, pid: int, called: str = "") -> Asker:
-    """Describe a process. called: as people call it.
+    """Describe a process. called: its name for people.
 
     Raises:
-        SocklbError: it ended, or we may not look.
+        SocklbError: it ended, or access is denied.
     """
     pod = pods.of_process(pid)
     path = Path("/proc", str(pid), "ns/net")

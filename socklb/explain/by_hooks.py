@@ -1,8 +1,10 @@
-"""What the socket hooks would do with a fresh socket that connects or sends: bpf/translate.h and choose.h, read aloud.
+"""What the socket hooks do with a fresh socket that connects or sends: bpf/translate.h and choose.h, followed step by
+step.
 
-    verdict = by_hooks(tables, inspected, asked, asker, trail)      # PASSED: it goes on, to the packet path
+    verdict = by_hooks(tables, inspected, asked, asker, trail)      # PASSED: it continues to the packet path
 
-A fresh socket: one that asked before may keep its backend, and one that shares its own port may be left to packets.
+A fresh socket: one with an earlier connection may keep its backend, and one that shares its own port may be left to the
+packet path.
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ SHOWN = 8  # backends in one step
 
 
 def destination(frontend: Frontend) -> Frontend:
-    """The kernel takes the unspecified address for this host."""
+    """Return the destination as the kernel takes it: the unspecified address is this host."""
     loopback = {ANY4: LOOPBACK4, ANY6: LOOPBACK6}
     return frontend._replace(address=loopback.get(frontend.address, frontend.address))
 
 
 def by_hooks(tables: KernelTables, hooks: Sequence[Hook], asked: Frontend, asker: Asker, trail: Trail) -> Verdict:
-    """Return what the hook of connect() and of sendmsg() does; both do the same for a fresh socket."""
+    """Return what the hooks of connect() and sendmsg() do; both do the same for a fresh socket."""
     names = hooks_of(asked)
     trail.at = "/".join(names)
     if asked.protocol not in SOCKET_PROTOCOLS:
@@ -59,14 +61,14 @@ def by_hooks(tables: KernelTables, hooks: Sequence[Hook], asked: Frontend, asker
 
 
 def hooks_of(asked: Frontend) -> tuple[str, ...]:
-    """Name the hooks by which it may be asked for."""
+    """Return the hooks that a socket may meet for this frontend."""
     family = 4 if is_ipv4(asked.address) else 6
     connect, sendmsg = f"connect{family}", f"sendmsg{family}"
     return (connect, sendmsg) if asked.protocol == socket.IPPROTO_UDP else (connect,)
 
 
 class _Hook:
-    """translate() of bpf/translate.h, for one asker."""
+    """translate() of bpf/translate.h, for one client."""
 
     def __init__(self, tables: KernelTables, asker: Asker, trail: Trail) -> None:
         self._tables, self._asker, self._trail = tables, asker, trail
@@ -93,7 +95,7 @@ class _Hook:
         return self._choose(asked, row)
 
     def _left_out(self) -> str:
-        """is_left_out(): the cgroup by which it is; empty: it is not."""
+        """is_left_out(): the cgroup that is left out; empty: none is."""
         for id_, path in self._asker.cgroups:
             since = self._tables.left_out_since(id_)
             if since is not None:
@@ -115,7 +117,7 @@ class _Hook:
         return self._in_node
 
     def _node_port(self, asked: Frontend) -> Row | None:
-        """find_node_port(): kept once, under the unspecified address of its family."""
+        """find_node_port(): a NodePort is stored once, under the unspecified address of its family."""
         is_own = self._is_own(asked.address)
         if not is_own and not in_addresses(self._tables, "node_addrs", asked.address, self._trail):
             return None
@@ -173,24 +175,24 @@ def found(tables: KernelTables, asked: Frontend, trail: Trail) -> Row | None:
 
 
 def own(tables: KernelTables, address: bytes, trail: Trail) -> bool:
-    """Return whether an address is this node's."""
+    """Return whether an address is one of this node's."""
     return in_addresses(tables, "own_addrs", address, trail)
 
 
 def in_addresses(tables: KernelTables, name: str, address: bytes, trail: Trail) -> bool:
-    """Look an address up."""
+    """Return whether an address is in a table."""
     there = tables.has(name, address)
     trail.step(name, address_text(address), "there" if there else "not there")
     return there
 
 
 def at_any_address(asked: Frontend) -> Frontend:
-    """Return under which frontend a NodePort is kept."""
+    """Return the frontend under which a NodePort is stored."""
     return asked._replace(address=ANY4 if is_ipv4(asked.address) else ANY6)
 
 
 def some(backends: Sequence[Backend]) -> str:
-    """Name some of many."""
+    """Return a text that names some of many backends."""
     more = len(backends) - SHOWN
     return ", ".join(map(endpoint_text, backends[:SHOWN])) + (f" and {more} more" if more > 0 else "")
 
@@ -200,7 +202,7 @@ def _key(asked: Frontend) -> str:
 
 
 def _told(row: Row) -> str:
-    """Return what stands in a row besides its key."""
+    """Return the contents of a row besides its key."""
     serving, count = row.serving, len(row.serving.backends)
     said = [
         f"{count} backend{'' if count == 1 else 's'}",

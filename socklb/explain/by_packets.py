@@ -1,8 +1,8 @@
-"""What the packet path would do with the first packet of a flow: bpf/begin.h and serve.h, read aloud.
+"""What the packet path does with the first packet of a flow: bpf/begin.h and serve.h, followed step by step.
 
-    verdict = by_packets(tables, devices, asked, asker, trail)      # PASSED: it goes on as any other packet
+    verdict = by_packets(tables, devices, asked, asker, trail)      # PASSED: it continues like any other packet
 
-Asked for what no hook translated: a client outside, a pod that no hook serves, a process outside the node's cgroup.
+This is for what no hook translated: a client outside, a pod that no hook serves, a process outside the node's cgroup.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def by_packets(
     trail: Trail,
     way_to: Callable[[bytes], Way],
 ) -> Verdict:
-    """Return what becomes of the packet. devices: the uplinks as they are; way_to: the node's routes."""
+    """Return what happens to the packet. devices: the present uplinks; way_to: returns the route to an address."""
     trail.at = "packet path"
     if not tables.packets:
         trail.step("-", "-", "no packet path in eBPF is on this node")
@@ -45,7 +45,7 @@ def by_packets(
 
 
 class _Packet:
-    """The first packet of a flow, of one asker."""
+    """The first packet of a flow, from one client."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class _Packet:
         return self._begin_service(asked, from_outside=True)
 
     def leaves_node(self, asked: Frontend) -> Verdict:
-        """uplink_out, for a process of the node itself."""
+        """uplink_out, for a process of the node."""
         self._trail.at = "uplink_out"
         return self._not_out(asked) or self._begin_outwards(asked, self._networks(asked.address))
 
     def leaves_pod(self, asked: Frontend) -> Verdict:
-        """pod_in at the pod's own device, else uplink_out."""
+        """pod_in at the pod's own device, otherwise uplink_out."""
         if is_loopback(asked.address):
             return self._trail.end(PASSED, "loopback of a pod never leaves it")
         served = [device for device in self._asker.devices if self._tables.serves_pods_at(device)]
@@ -89,7 +89,7 @@ class _Packet:
         return self._forwarded(asked)
 
     def _forwarded(self, asked: Frontend) -> Verdict:
-        """uplink_out, for what the node forwards: begin_outwards()."""
+        """uplink_out, for a packet that the node forwards: begin_outwards()."""
         self._trail.at = "uplink_out"
         if (stop := self._not_out(asked)) is not None:
             return stop
@@ -105,13 +105,13 @@ class _Packet:
         return self._nobodys(asked)
 
     def _begin_outwards(self, asked: Frontend, to: int) -> Verdict:
-        """begin_outwards(), for what is no pod's."""
+        """begin_outwards(), for a destination that is not a pod."""
         if not to & (POD_NETWORK | NATIVE_NETWORK) and (self._may_be_ours(asked) or to & SERVICE_NETWORK):
             return self._begin_service(asked)
         return self._nobodys(asked)
 
     def _not_out(self, asked: Frontend) -> Verdict | None:
-        """Say that the packet leaves by no uplink, where it does not."""
+        """Return the verdict for a packet that leaves by no uplink; None if it does leave by one."""
         way = self._way_to(asked.address)
         told = "this machine" if way.stays else name_of(way.device) if way.device else "no route"
         self._trail.step("routes", address_text(asked.address), told)

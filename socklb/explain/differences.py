@@ -1,4 +1,4 @@
-"""Where the kernel's tables are not as the API wants them, at one frontend."""
+"""The differences between the kernel's tables and the desired state of one frontend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEE = "next: socklb status"
 
 
 def differences(tables: KernelTables, frontend: Frontend, wanted: Desired) -> Iterator[str]:
-    """Compare what is with what should be."""
+    """Yield the differences."""
     if not wanted.synced:
         yield f"the agent is not in sync with the API itself; {SEE}"
     yield from _address(tables, frontend, wanted)

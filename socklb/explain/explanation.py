@@ -1,10 +1,10 @@
-"""What becomes of a connection, step by step, and one sentence that says it with the reason.
+"""What happens to a connection, step by step, and one sentence with the result and its reason.
 
     explanation = explain(config, frontend, "shop/web-0")
     explanation.sentence        # "ECONNREFUSED: Service default/empty has no ready endpoint on this node: …"
 
-The steps are read from the kernel's tables; who holds the frontend, why nobody serves it, and where the tables are not
-as the API wants them, the agent says.
+The steps are read from the kernel's tables. The agent tells which Service holds the frontend, why it has no backend,
+and where the tables differ from the desired state.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ from socklb.tc.seen import seen
 
 @dataclass
 class Explanation:
-    """See the module. service: who has it, as far as known; differences: None: no agent could be asked; host_routing:
-    what that means for the packet, empty: it is off."""
+    """See the module. service: the Service, if known; differences: None: no agent could be asked; host_routing: its
+    effect on the packet, empty: it is off.
+    """
 
     asker: Asker
     steps: list[Step]
@@ -53,10 +54,10 @@ class Explanation:
 
 
 def explain(config: Config, asked: Frontend, who: str) -> Explanation:
-    """Explain what would become of a connection to an address and port.
+    """Explain what would happen to a connection to an address and port.
 
     Raises:
-        SocklbError: this node has no tables, or nobody is who should ask.
+        SocklbError: this node has no tables, or the named client does not exist.
     """
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
     if not pins.exist():
@@ -74,7 +75,7 @@ def explain(config: Config, asked: Frontend, who: str) -> Explanation:
 def decide(
     tables: KernelTables, pins: Pins, cgroup: Path, asked: Frontend, asking: Asker, trail: Trail
 ) -> tuple[Verdict, str]:
-    """Walk through the hooks and, for what they let pass, through the packet path; then say what host routing does."""
+    """Go through the hooks and, if they let it pass, through the packet path; then describe what host routing does."""
     path = seen(pins) if tables.packets else PacketFacts()
     attached = () if asking.outside else hooks.inspect(cgroup, pins.links)
     verdict = _verdict(tables, path.devices, attached, asked, asking, trail)
@@ -98,7 +99,7 @@ def _verdict(
 
 
 def _desired(config: Config, tables: KernelTables, asked: Frontend) -> tuple[Frontend, Desired | None]:
-    """Ask the agent for the address and port, else for the NodePort; give the frontend that was meant."""
+    """Ask the agent about the address and port, otherwise about the NodePort; return the frontend that applies."""
     at_nodes, own = at_any_address(asked), tables.frontend(asked)
     is_nodes = is_loopback(asked.address) or tables.has("node_addrs", asked.address)
     wanted = at_frontend.ask(Path(config.socket), asked)

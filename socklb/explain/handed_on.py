@@ -1,9 +1,10 @@
-"""With host routing: where a packet is handed on past the node's stack. bpf/host_routing.h, read aloud.
+"""With host routing: where a packet is redirected past the node's network stack. bpf/host_routing.h, followed step by
+step.
 
     text = handed_on(tables, verdict, asked, asker, trail, way_to)
 
-Of the first packet's addresses alone: one that is odd (cut, with options or a mark), or whose neighbour is not known
-yet, is the stack's.
+This considers only the addresses of the first packet: a packet that is unusual (cut, with options or a mark), or whose
+neighbour is not known yet, goes through the stack.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def handed_on(
     trail: Trail,
     way_to: Callable[[bytes], Way],
 ) -> str:
-    """Return what becomes of the packet behind the verdict. way_to: the node's routes."""
+    """Return what happens to the packet after the verdict. way_to: returns the node's route to an address."""
     if verdict.outcome not in (PASSED, TRANSLATED):
         return NOWHERE
     if asker.here:
@@ -64,7 +65,7 @@ class _Path:
         self._come_by = set(_with_bridges(asker))
 
     def way(self, address: bytes) -> str:
-        """Return how a packet to an address goes on."""
+        """Return how a packet to an address continues."""
         way = self._way_to(address)
         if way.stays or not way.device:
             return "the node's stack has it" if way.stays else "there is no route, which the node's stack says"
@@ -83,7 +84,7 @@ class _Path:
 
 
 def _with_bridges(asker: Asker) -> Iterator[int]:
-    """Yield the devices by which an asker's packets come, and the bridges that those are ports of."""
+    """Yield the devices on which a client's packets arrive, and the bridges that those are ports of."""
     masters = {one.ifindex: one.master for one in rtnetlink.read().devices} if asker.devices else {}
     for device in asker.devices:
         yield from (device, masters.get(device, 0))

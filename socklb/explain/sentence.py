@@ -11,7 +11,7 @@ from socklb.model import Frontend, frontend_text
 
 
 def sentence(asked: Frontend, verdict: Verdict, service: str, wanted: Desired | None) -> str:
-    """Say it. service: who has the frontend, as far as known; wanted: what the agent says of it."""
+    """Return the sentence. service: the Service, if known; wanted: the agent's desired state."""
     if verdict.outcome == TRANSLATED:
         chosen = f", {verdict.chosen}" if len(verdict.backends) > 1 or verdict.why else ""
         return f"{verdict.by} leads it to {some(verdict.backends)}{chosen}: {_whose(asked, service)}"
@@ -33,7 +33,7 @@ def _refusal(asked: Frontend, verdict: Verdict) -> str:
 
 
 def _why(asked: Frontend, verdict: Verdict, service: str, wanted: Desired | None) -> str:
-    """Return the reason, as the Service's objects explain it where they do."""
+    """Return the reason, from the Service's objects if they explain it."""
     if not verdict.why.startswith("nobody serves it"):
         whose = [service] if service and "no Service" not in verdict.why else wanted.sole if wanted else []
         return verdict.why + (f" (Service {', '.join(whose)})" if whose else "")

@@ -1,9 +1,9 @@
-"""The tables that hooks and packet path decide by, asked for one key at a time, as the programs do.
+"""The tables by which hooks and packet path decide, read one key at a time, as the programs do.
 
     with closing(KernelTables(pins)) as tables:
         row = tables.frontend(frontend)
 
-Read beside their one writer: what two programs see a moment apart may differ too.
+They are read while their one writer works: two lookups may see different states, as two programs may.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXACT = 128  # bits of an address
 
 
 class Row(NamedTuple):
-    """A frontend's row: its number, where its backends stand, and what it says."""
+    """A frontend's row: its number, the position of its backends, and its contents."""
 
     number: int
     base: int
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 class Last(NamedTuple):
-    """Whom a client was given last, and how many seconds ago."""
+    """The backend that a client was given last, and how many seconds ago."""
 
     backend: Backend
     ago: float
@@ -74,7 +74,7 @@ class KernelTables:
         self._opened.close()
 
     def frontend(self, frontend: Frontend) -> Row | None:
-        """Return the row of a frontend, if it is that one's."""
+        """Return the row of a frontend, if the row belongs to it."""
         found = self._frontends.find(key := layout.pack_frontend(frontend))
         if found is None:
             return None
@@ -86,12 +86,12 @@ class KernelTables:
         return Row(number, base, serving)
 
     def may_be_ours(self, address: bytes) -> bool:
-        """Return whether the bit of an address is set."""
+        """Return whether the filter bit of an address is set."""
         bit = layout.filter_bit(address)
         return bool(self._filter.word(bit // 64, 0) >> bit % 64 & 1)
 
     def has(self, table: str, address: bytes) -> bool:
-        """Return whether an address is in one of the tables of addresses."""
+        """Return whether an address is in one of the address tables."""
         return self._addresses[table].find(address) is not None
 
     def left_out_since(self, cgroup: int) -> int | None:
@@ -102,17 +102,17 @@ class KernelTables:
 
     @property
     def node_network(self) -> int:
-        """The cookie of the node's own network namespace; 0: not known."""
+        """Return the cookie of the node's own network namespace; 0: not known."""
         return self._node.word(0, 0)
 
     @property
     def facts(self) -> Kernel:
-        """What the programs of connect were told before they were loaded; nothing where none is pinned."""
+        """Return the constants of the connect programs; zeros if none is pinned."""
         link = pinned_info(self._links / "connect4")
         return Kernel() if link is None else _facts_of(int(link.prog_id))
 
     def given_last(self, network: int, row: int) -> Last | None:
-        """Return whom the sockets of a network namespace were given last at the frontend of a row."""
+        """Return the backend that sockets of a network namespace were given last at the frontend of a row."""
         with closing(HashTable(self._maps, "affinity", layout.CLIENT.size, layout.AFFINE.size)) as affinity:
             found = affinity.find(client := layout.CLIENT.pack(network, row))
         if found is None:
@@ -123,7 +123,7 @@ class KernelTables:
         return Last(Backend(address, socket.ntohs(port)), (time.monotonic_ns() - seen) / 1e9)
 
     def networks_of(self, address: bytes) -> int:
-        """Return the flags of the networks that an address lies in."""
+        """Return the flags of the networks that an address is in."""
         found = self._networks.find(layout.NETWORK.pack(EXACT, address))
         return int(layout.NETWORK_FLAGS.unpack(found)[0]) if found else 0
 
@@ -137,13 +137,13 @@ class KernelTables:
         return self.packets and self._pod_devices.find(tc.IFINDEX.pack(ifindex)) is not None
 
     def handed_on_at(self, ifindex: int) -> int | None:
-        """Return how host routing hands packets on at a device: TO_NEIGHBOUR or INTO_POD; None: not at all."""
+        """Return how host routing redirects packets at a device: TO_NEIGHBOUR or INTO_POD; None: not at all."""
         found = self._ways.find(tc.IFINDEX.pack(ifindex)) if self.packets else None
         return found[0] if found else None
 
 
 def _facts_of(program: int) -> Kernel:
-    """Read the constants of a program."""
+    """Return the constants of a program."""
     descriptor = int(libbpf.call(f"open program {program}", "bpf_prog_get_fd_by_id", program))
     try:
         known = constants.read(descriptor)

@@ -1,4 +1,4 @@
-"""What an explanation is made of: one step after the other, each with what was read, then a verdict.
+"""The parts of an explanation: steps, each with what was read, then a verdict.
 
 trail = Trail()
 trail.at = "connect4"
@@ -18,7 +18,7 @@ AT_RANDOM, LESS_LOADED, KEPT = "at random", "the less loaded of two at random", 
 
 
 class Step(NamedTuple):
-    """One thing that is looked at: by which program, in which table, under which key, and what is there."""
+    """One lookup: by which program, in which table, under which key, and the result."""
 
     at: str
     table: str
@@ -27,7 +27,9 @@ class Step(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What becomes of it: one of the words above, by whom, and why. backends: whom it may be given; chosen: how."""
+    """The result: one of the words above, by which program, and why. backends: possible backends; chosen: how one is
+    chosen.
+    """
 
     outcome: str
     by: str
@@ -37,16 +39,16 @@ class Verdict(NamedTuple):
 
 
 class Trail:
-    """The steps so far, of the program that is at work."""
+    """The steps so far. `at` is the program that is being followed."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.at = ""
 
     def step(self, table: str, key: str, value: str) -> None:
-        """Note what was found."""
+        """Add a step."""
         self.steps.append(Step(self.at, table, key, value))
 
     def end(self, outcome: str, why: str, backends: Sequence[Backend] = (), chosen: str = "") -> Verdict:
-        """Return the verdict of the program that is at work."""
+        """Return the verdict of the program that is being followed."""
         return Verdict(outcome, self.at, why, tuple(backends), chosen)

@@ -1,13 +1,13 @@
-"""What the agent tells others than its operator: probes, load balancers and Prometheus.
+"""The agent's answers to others than its operator: probes, load balancers and Prometheus.
 
     health = Health(config, progress, report, now)
     supervisor.every("health", RETRY, health.look)
     with health.answering():
         health.applied(state, affected)         # a batch is in the kernel
 
-Servers run in threads of their own: they answer while the agent works, and it works while they answer. What they say
-comes from the agent's report. An address that cannot be listened at is a problem that `socklb status` shows, and is
-tried again; the agent goes on.
+Servers run in threads of their own: they answer while the agent works, and it works while they answer. Their answers
+are made from the agent's report. An address that cannot be listened at is a problem in `socklb status`, and is tried
+again; the agent continues.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from socklb.report import Report, RunningFacts
 from socklb.sockets.counted import Row
 
 RETRY = 5.0  # seconds
-BUSY = 0.5  # seconds that a probe or a scrape waits for an agent that is at work
+BUSY = 0.5  # seconds that a probe or a scrape waits for a busy agent
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ class Health:
         now: Callable[[Report], Report],
         connections: Callable[[], Iterable[Row]],
     ) -> None:
-        """Begin with nobody listening. `report` gives one in the agent's loop, `now` brings an older one up to date.
+        """Start without listeners. `report` makes a report in the agent's loop, `now` updates an older one.
 
-        connections: by Service and backend; it is called in a thread of the server.
+        connections: returns them by Service and backend; it is called in a thread of the server.
         """
         self._node, self._progress, self._make, self._now = config.node, progress, report, now
         self._server = HttpServer()
@@ -66,7 +66,7 @@ class Health:
 
     @property
     def problems(self) -> list[Problem]:
-        """Addresses that cannot be listened at."""
+        """Return the addresses that cannot be listened at."""
         own = [
             Problem("", 0, f"{name}_address", f"{self._wanted[name][0]} {why}") for name, why in self._closed.items()
         ]
@@ -74,24 +74,24 @@ class Health:
 
     @property
     def listening(self) -> dict[str, str]:
-        """Where who listens: health, metrics, and Services with a port of their own."""
+        """Return the listeners' addresses: health, metrics, and Services with a port of their own."""
         own = {name: str(listener.address) for name, listener in self._open.items()}
         return own | self._node_ports.listening
 
     @property
     def running(self) -> list[RunningFacts]:
-        """The thread that takes connections."""
+        """Return the state of the thread that accepts connections."""
         return [RunningFacts("health server", self._server.alive)]
 
     def applied(self, state: ObjectStore, affected: Affected) -> None:
-        """Changes are in the kernel: tell those who ask from now on."""
+        """Note that changes are in the kernel: answers include them from now on."""
         if self._node in affected.nodes:
             self.eligible = proxy_health.is_eligible(state.nodes.get(self._node))
         self._node_ports.update(state, affected)
 
     @contextmanager
     def answering(self) -> Generator[None]:
-        """Answer while the block runs, within the agent's loop."""
+        """Answer within the block, which runs in the agent's loop."""
         _raise_file_limit()
         self._loop = asyncio.get_running_loop()
         with self._server:
@@ -99,7 +99,7 @@ class Health:
             yield
 
     def look(self) -> None:
-        """Open what is not open yet."""
+        """Open the listeners that are not open yet."""
         self._open_addresses()
         self._node_ports.retry()
 
@@ -129,7 +129,9 @@ class Health:
         }
 
     def _report(self) -> Report:
-        """Ask the agent's event loop, from another thread; a busy agent is taken as it was last."""
+        """Return a report from the agent's event loop, called in another thread; the last one, updated, if the agent is
+        busy.
+        """
         asked = asyncio.run_coroutine_threadsafe(self._in_loop(), self._loop)
         try:
             self._last = asked.result(BUSY)
@@ -143,6 +145,8 @@ class Health:
 
 
 def _raise_file_limit() -> None:
-    """A port a Service: the soft limit of 1024 descriptors would be for programs that use select()."""
+    """Raise the limit of descriptors: a port per Service may need more than the soft limit of 1024, which is for
+    select().
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

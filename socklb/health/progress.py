@@ -1,10 +1,12 @@
-"""How far the agent is: in sync or not, since when a change waits to be applied, how long changes take.
+"""The agent's progress: whether it is in sync, since when a change has been waiting to be applied, how long changes
+take.
 
     progress.begin()
-    …                                    # the change goes to the kernel
-    progress.applied(batch)
+    …                                    # the change is written to the kernel
+    began = progress.taken()             # the sockets have it
+    progress.applied(batch, began)       # the packet path has it too
 
-Threads may ask while the agent works: each question reads single attributes.
+Threads may read it while the agent works: each question reads single attributes.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Progress:
         self.started = time.time()
         self.synced = False
         self.revision = 0  # batches applied
-        self.objects: dict[str, int | None] = {}  # generations of what was applied, by kind and name
+        self.objects: dict[str, int | None] = {}  # generations of applied objects, by kind and name
         self.last_applied: float | None = None
         self._waiting_since: float | None = None
         self._began = 0.0
@@ -49,18 +51,20 @@ class Progress:
         )
 
     def begin(self) -> None:
-        """A batch is to be applied. One that fails is not applied until a later one is."""
+        """Note that a batch is to be applied. If it fails, it counts as waiting until a later one is applied."""
         self._began = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = self._began
 
     def taken(self) -> float:
-        """The sockets have it; give when it began. What the packet path alone lacks is no reason to start anew."""
+        """Note that the sockets have it; return when it began. If only the packet path lacks it, nothing is applied
+        again.
+        """
         self._waiting_since = None
         return self._began
 
     def applied(self, batch: Batch, began: float | None = None) -> None:
-        """Everything up to this batch, which was begun at that moment, is in the kernel."""
+        """Note that everything up to this batch, which began at that moment, is in the kernel."""
         now = time.time()
         self._waiting_since = None
         self.last_applied = now
@@ -74,7 +78,7 @@ class Progress:
 
     @property
     def late(self) -> bool:
-        """Whether a change waits for longer than LATE to be applied."""
+        """Return whether a change has waited longer than LATE to be applied."""
         since = self._waiting_since
         return since is not None and time.monotonic() - since >= LATE
 
@@ -88,7 +92,7 @@ class Progress:
 
 
 def _triggers(changes: Iterable[Change]) -> Iterable[float]:
-    """Yield the moments of the changes that EndpointSlices tell of; what cannot be read is left out."""
+    """Yield the times of the changes behind EndpointSlices; unreadable ones are left out."""
     for change in changes:
         if isinstance(change.object, EndpointSlice):
             try:

@@ -1,10 +1,11 @@
 """/healthz and /livez as kube-proxy answers them: 200 or 503, and JSON that says when the agent was last up to date.
 
-Where it is 503, `reasons` says why.
+With 503, `reasons` says why.
 
-/livez is for what restarts an agent that is stuck: not in sync yet, a change that waits for a minute, a task or thread
-that is gone. /healthz says 503 for these too, and where this node does not serve: hooks that are not attached, a packet
-path that is not there, a node that is about to go (KEP-3836). A restart would not help there, another node does.
+/livez is for whatever restarts a stuck agent. It fails if the agent is not in sync yet, if a change has waited for a
+minute, or if a task or thread has ended. /healthz fails in these cases too, and if this node does not serve: hooks that
+are not attached, a packet path that is missing, a node that is about to be removed (KEP-3836). In those cases a restart
+would not help, but another node does.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 
 
 def is_eligible(node: Node | None) -> bool:
-    """Whether load balancers may send new connections to a node. One that is not known yet may serve."""
+    """Return whether load balancers may send new connections to a node. A node that is not known yet may serve."""
     if node is None:
         return True
     return not node.metadata.deletionTimestamp and all(taint.key != TO_BE_DELETED for taint in node.spec.taints)
 
 
 def by_path(pages: Mapping[str, Respond]) -> Respond:
-    """Answer with the page of the path that is asked for, or 404 and what there is."""
+    """Return a function that answers with the page of the requested path, or with 404 and the list of pages."""
 
     def respond(path: str, accept: str) -> Answer:
         page = pages.get(path)
@@ -40,14 +41,14 @@ def by_path(pages: Mapping[str, Respond]) -> Respond:
 
 
 def stuck(report: Report) -> list[str]:
-    """Return what of the agent itself is wrong; nothing if it lives."""
+    """Return what is wrong with the agent itself; empty if it is alive."""
     found = [] if report.synced else ["not in sync yet"]
     found += ["a change waits to be applied"] if report.late else []
     return found + [f"{one.name}: {one.error or 'it is gone'}" for one in report.running if not one.alive]
 
 
 def not_serving(report: Report) -> list[str]:
-    """Return why this node does not serve, or not as it should; nothing if it does."""
+    """Return why this node does not serve, or not as it should; empty if it does."""
     found = stuck(report)
     if report.synced and report.lacking:
         found.append(f"hooks that are not attached: {', '.join(report.lacking)}")
@@ -59,7 +60,7 @@ def not_serving(report: Report) -> list[str]:
 
 
 def livez(report: Report, progress: Progress) -> Answer:
-    """Return whether the agent is in sync, whole, and gets its changes applied."""
+    """Return whether the agent is in sync, whole, and applies its changes."""
     return _health(stuck(report), progress, {})
 
 

@@ -1,11 +1,11 @@
-"""Small HTTP servers, as many as there are addresses to listen at, in threads of their own.
+"""Small HTTP servers, one per address to listen at, in threads of their own.
 
     with HttpServer() as server:
         listener = server.listen(ListenAddress("::", 10256), respond)
         server.close(listener)
 
 One thread accepts for all of them; at most MAX_CONNECTIONS others answer. A connection that is older than PATIENCE, or
-the oldest where all threads are taken, is cut off: clients that send slowly, or nothing, keep nobody out. Each
+the oldest one if all threads are in use, is closed, so that clients that send slowly, or nothing, keep nobody out. Each
 connection gets one answer. There is no TLS and no request body.
 """
 
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Self
 from socklb.listen_address import ListenAddress
 
 MAX_CONNECTIONS = 32
-PAUSE = 1.0  # seconds after what nobody foresaw
+PAUSE = 1.0  # seconds after an unexpected error
 PATIENCE = 5.0  # seconds
 BACKLOG = 128
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What a client is told."""
+    """The answer to a client."""
 
     status: int
     body: bytes
@@ -41,11 +41,11 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-Respond = Callable[[str, str], Answer]  # of the path, and of the header Accept
+Respond = Callable[[str, str], Answer]  # takes the path and the header Accept
 
 
 class Listener(NamedTuple):
-    """An address that is listened at."""
+    """An address with a listening socket."""
 
     socket: socket.socket
     address: ListenAddress
@@ -66,22 +66,23 @@ class HttpServer:
 
     @property
     def alive(self) -> bool:
-        """Whether connections are taken."""
+        """Return whether connections are accepted."""
         return self._thread.is_alive()
 
     def listen(self, address: ListenAddress, respond: Respond) -> Listener:
-        """Answer at an address from now on. `::` stands for every address of the host, IPv4 too, or only those.
+        """Answer at an address from now on. `::` is every address of the host, IPv4 included; IPv4 alone if there is no
+        IPv6.
 
         Raises:
-            OSError: it is taken, or not of this host.
+            OSError: it is in use, or not an address of the host.
         """
         server = _listening(address)
         listener = Listener(server, ListenAddress(*server.getsockname()[:2]), respond)
-        self._selector.register(server, selectors.EVENT_READ, listener)  # the thread that waits takes it up (epoll)
+        self._selector.register(server, selectors.EVENT_READ, listener)  # the waiting thread notices it (epoll)
         return listener
 
     def close(self, listener: Listener) -> None:
-        """Listen there no longer. The port is free at once."""
+        """Stop listening there. The port is free at once."""
         self._selector.unregister(listener.socket)
         listener.socket.close()
 
@@ -107,24 +108,24 @@ class HttpServer:
         try:
             connection, client = listener.socket.accept()
         except BlockingIOError:
-            return  # the client went away
+            return  # the client closed it
         except OSError as error:
-            if listener.socket.fileno() >= 0:  # else it was closed just now
+            if listener.socket.fileno() >= 0:  # otherwise it was closed just now
                 log.warning("no connection at %s: %s", listener.address, error)
-                time.sleep(0.1)  # without a free descriptor it stays ready
+                time.sleep(0.1)  # without a free descriptor the socket stays ready
             return
         with self._changed:
             self._connections[connection] = time.monotonic()
         try:
             threading.Thread(target=self._serve, args=(connection, client, listener.respond), daemon=True).start()
-        except RuntimeError:  # no more threads: else it would keep its place for ever
+        except RuntimeError:  # no more threads: otherwise it would keep its place forever
             self._done_with(connection)
             connection.close()
             raise
 
     def _serve(self, connection: socket.socket, client: Any, respond: Respond) -> None:
         try:
-            with connection, contextlib.suppress(OSError):  # the client may go at any moment
+            with connection, contextlib.suppress(OSError):  # the client may close at any moment
                 _Handler(connection, client, respond)
                 _shut_down(connection)
         finally:
@@ -148,7 +149,7 @@ class HttpServer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every port. A client that is being answered is cut off."""
+        """Close every port. A client that is being answered is disconnected."""
         self._stopping = True
         self._waker.send(b"!")
         self._thread.join(2 * PATIENCE)
@@ -171,18 +172,18 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(connection, client, None)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        """Give the answer."""
+        """Send the answer."""
         self._give(with_body=True)
 
     def do_HEAD(self) -> None:
-        """Give its headers."""
+        """Send its headers."""
         self._give(with_body=False)
 
     def _refuse(self) -> None:
         answer = Answer(405, b"GET and HEAD are answered\n", headers={"Allow": "GET, HEAD"})
         self._say(answer, with_body=True)
 
-    # As the base class spells the methods.
+    # The base class defines these method names.
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse  # noqa: N815
 
     def _give(self, *, with_body: bool) -> None:
@@ -205,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (as the base class spells it)
-        """Probes come every few seconds: they are no news."""
+        """Log nothing: probes come every few seconds."""
 
 
 def _listening(address: ListenAddress) -> socket.socket:

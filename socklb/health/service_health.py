@@ -1,12 +1,12 @@
-"""healthCheckNodePort: where load balancers ask whether this node has endpoints of a Service.
+"""healthCheckNodePort: load balancers ask there whether this node has endpoints of a Service.
 
     node_ports.update(state, affected)
 
-For every Service of type LoadBalancer with externalTrafficPolicy Local. The answers are kube-proxy's: 200 while a ready
-endpoint is on this node, 503 when there are none or only terminating ones. Of a dual-stack Service the family
-with more endpoints counts.
+There is one for every Service of type LoadBalancer with externalTrafficPolicy Local. The answers are kube-proxy's: 200
+while a ready endpoint is on this node, 503 if there are none or only terminating ones. For a dual-stack Service the
+family with more endpoints counts.
 
-A port that cannot be listened at is a problem and nothing else; it is tried again at each change, and by `retry`.
+A port that cannot be listened at is only a problem; it is tried again at each change, and by `retry`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from socklb.listen_address import ListenAddress
 
 
 class HealthCheck(NamedTuple):
-    """What a port says of a Service."""
+    """The answer of a port about a Service."""
 
     port: int
     namespace: str
@@ -35,7 +35,7 @@ class HealthCheck(NamedTuple):
 
 
 def health_check(service: Service, slices: Iterable[EndpointSlice], node: str) -> HealthCheck | None:
-    """Return what a Service wants to be said of it on a node; None if nothing. Pure."""
+    """Return the answer for a Service on a node; None if it needs none. Pure."""
     spec, metadata = service.spec, service.metadata
     if spec.type != "LoadBalancer" or spec.externalTrafficPolicy != "Local" or not spec.healthCheckNodePort:
         return None
@@ -56,7 +56,7 @@ def _ready_on(node: str, family: str, slices: Iterable[EndpointSlice]) -> set[by
 
 
 class NodePorts:
-    """The ports of this node's health checks. `healthy` says whether the agent itself is."""
+    """The ports of this node's health checks. `healthy` returns whether the agent itself is."""
 
     def __init__(self, node: str, server: HttpServer, healthy: Callable[[], bool]) -> None:
         self._node, self._server, self._healthy = node, server, healthy
@@ -66,7 +66,7 @@ class NodePorts:
 
     @property
     def problems(self) -> list[Problem]:
-        """The ports that are not open and should be."""
+        """Return the ports that should be open and are not."""
         return [
             Problem("", 0, "spec.healthCheckNodePort", f"{self._checks[key].port} {why}", f"Service/{key}")
             for key, why in sorted(self._closed.items())
@@ -74,11 +74,11 @@ class NodePorts:
 
     @property
     def listening(self) -> dict[str, str]:
-        """Where each Service's port is open."""
+        """Return the address of each Service's port."""
         return {f"Service/{key}": str(listener.address) for key, listener in sorted(self._open.values())}
 
     def update(self, state: ObjectStore, affected: Affected) -> None:
-        """Take over the affected Services: first what is closed, then what is opened."""
+        """Take over the affected Services: first close ports, then open others."""
         for key in affected.services:
             service = state.services.get(key)
             check = health_check(service, state.slices(key), self._node) if service else None
@@ -86,7 +86,7 @@ class NodePorts:
         self.retry()
 
     def retry(self) -> None:
-        """Try again to open what could not be opened."""
+        """Try again to open the ports that could not be opened."""
         for key in sorted(self._closed):
             port = self._checks[key].port
             if port in self._open:
@@ -113,10 +113,10 @@ class NodePorts:
             self._closed[key] = ""
 
     def _answer(self, key: str, _path: str, _accept: str) -> Answer:
-        """Runs in the server's threads."""
+        """Return the answer of a port; called in the server's threads."""
         check, healthy = self._checks.get(key), self._healthy()
         if check is None:
-            return Answer(503, b"")  # it went just now
+            return Answer(503, b"")  # it was deleted just now
         body = {
             "service": {"namespace": check.namespace, "name": check.name},
             "localEndpoints": check.local_endpoints,

@@ -1,13 +1,13 @@
-"""Routes to the pods of the other nodes, by way of each node's own address: native routing, without a tunnel.
+"""Routes to the pods of other nodes through each node's own address: native routing, without a tunnel.
 
     routes = NodeRoutes(config)
     supervisor.keep("node routes", routes.looked_after)
     routes.update(state, affected.nodes, complete=batch.complete)
 
-For nodes of one network: a node that is not a neighbour gets no route, and is named among the problems. A Node's
-networks are believed within pod_cidrs alone (pod_networks.py). Our routes carry a protocol number of their own; a route
-of anybody else is neither changed nor removed, but for one that took the place of ours: what happens to our routes is
-noticed at the next look, told, and undone. When the agent stops, they stay.
+This is for nodes of one network: a node that is not a neighbour gets no route, and is named among the problems. A
+Node's networks are accepted within pod_cidrs only (pod_networks.py). Our routes have a protocol number of their own.
+Other routes are neither changed nor removed, except one that replaced ours: what happens to our routes is noticed at
+the next check, reported, and undone. When the agent stops, they stay.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from socklb.desired.store import ObjectStore, put
 from socklb.model import address_text, is_ipv4
 from socklb.routes.pod_networks import PodNetworks
 
-PROTOCOL = "83"  # "S": no name in rt_protos, and no other program's number
-EVERY = 5.0  # seconds between two looks: a link that goes down takes its routes along
+PROTOCOL = "83"  # "S": has no name in rt_protos, and no other program uses it
+EVERY = 5.0  # seconds between two checks: a link that goes down loses its routes
 LIMIT = 30.0  # seconds for one call of ip
-REMEMBERED = 120.0  # seconds that damage is shown after it was put right
+REMEMBERED = 120.0  # seconds that damage is shown after its repair
 UNBOUNDED = (
     "none is made: without pod_cidrs every network that a Node names would be believed; "
     'next: set pod_cidrs to the networks of all pods, as in ["10.244.0.0/16"]'
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class Route(NamedTuple):
-    """A route as the kernel has it: by way of which address, and who made it."""
+    """A route as the kernel has it: its gateway, and the protocol that made it."""
 
     gateway: str
     protocol: str
@@ -54,7 +54,7 @@ class NodeRoutes:
     """See the module. With `node_routes = false` in the configuration it does nothing."""
 
     def __init__(self, config: Config) -> None:
-        """Begin without any route; those of an earlier agent stay until everything is known."""
+        """Start without any route; those of an earlier agent stay until everything is known."""
         self._node = config.node
         self._enabled = config.node_routes and bool(config.pod_cidrs)
         self._unbounded = config.node_routes and not config.pod_cidrs
@@ -63,14 +63,14 @@ class NodeRoutes:
         self._complete = False
         self._of_node: dict[str, dict[str, str]] = {}
         self._networks = PodNetworks(config.pod_cidrs)
-        self._well: dict[str, str] = {}  # what the last look found or made as it should be
+        self._well: dict[str, str] = {}  # what the last check found or made right
         self._failures: tuple[str, ...] = ()
         self._damage: Troubles[str] = Troubles()
-        self._due: asyncio.Event | None = None  # while they are looked after
+        self._due: asyncio.Event | None = None  # set while they are maintained
 
     @property
     def problems(self) -> list[Problem]:
-        """What is wrong at present, and what was put right lately."""
+        """Return what is wrong at present, and what was repaired recently."""
         texts = [UNBOUNDED] if self._unbounded else self._failures
         refused = [
             Problem("", 0, "spec.podCIDRs", f"no route to it: {reason}", f"Node/{name}")
@@ -80,12 +80,12 @@ class NodeRoutes:
         return [*(Problem("", 0, "", f"node routes: {text}") for text in texts), *refused, *self._damage.problems]
 
     def update(self, state: ObjectStore, nodes: Iterable[str], *, complete: bool) -> None:
-        """Take over these Nodes. Only with `complete` are routes pruned that no Node stands for."""
+        """Take over these Nodes. Routes without a Node are pruned only if `complete`."""
         if not self._enabled:
             return
         found = {name: state.nodes.get(name) for name in nodes}
         first = complete and not self._complete
-        if not found and not first:  # a change of a Service: nothing of the size of the cluster is looked at
+        if not found and not first:  # a change of a Service must not cost more in a larger cluster
             return
         before, refused = self.wanted(), self._networks.refused
         self._complete = self._complete or complete
@@ -102,7 +102,7 @@ class NodeRoutes:
                 self.repair()
 
     def repair(self) -> None:
-        """Bring the kernel's routes to what they should be. A failure is told once and tried again."""
+        """Make the kernel's routes what they should be. A failure is reported once and tried again."""
         self._take(look(self.wanted(), self._well, prune=self._complete))
 
     def _take(self, found: Look) -> None:
@@ -117,7 +117,7 @@ class NodeRoutes:
         self._damage.settle_before(time.time() - REMEMBERED)
 
     def wanted(self) -> dict[str, str]:
-        """Destination to gateway, of all Nodes but our own."""
+        """Return destination to gateway, for all Nodes except this node's."""
         routes: dict[str, str] = {}
         for network, name in self._networks.held.items():
             destination = str(network)
@@ -126,7 +126,7 @@ class NodeRoutes:
         return routes
 
     async def looked_after(self) -> None:
-        """Look after the routes in a thread, so that nothing waits for them. Does not end; afterwards they stay."""
+        """Maintain the routes in a thread, so that nothing waits for them. Does not end; afterwards they stay."""
         self._due = asyncio.Event()
         try:
             await self._look_regularly(self._due)
@@ -144,15 +144,15 @@ class NodeRoutes:
 
 
 class Look(NamedTuple):
-    """What a look at the routes found and left."""
+    """The result of a check of the routes."""
 
-    well: dict[str, str]  # as they should be now
+    well: dict[str, str]  # routes that are right now
     failures: tuple[str, ...] = ()
-    damage: Mapping[str, str] = MappingProxyType({})  # put right, by destination
+    damage: Mapping[str, str] = MappingProxyType({})  # repaired, by destination
 
 
 def look(wanted: Mapping[str, str], well: Mapping[str, str], *, prune: bool) -> Look:
-    """Bring the kernel's routes to what they should be; `well` are those that were so before."""
+    """Make the kernel's routes what they should be; `well` are those that were right before."""
     try:
         return _look(wanted, {d: gateway for d, gateway in well.items() if wanted.get(d) == gateway}, prune=prune)
     except Exception as error:  # noqa: BLE001  (of ip, or of what it prints: the next look comes, whatever it was)
@@ -165,7 +165,7 @@ def _look(wanted: Mapping[str, str], well: Mapping[str, str], *, prune: bool) ->
     commands = changes(wanted, there, prune=prune, ours=damaged)
     if commands:
         log.info("node routes: %d to change, such as: %s", len(commands), commands[0])
-        # Each for itself: a node that is no neighbour does not keep the others from their routes.
+        # One by one: a node that is not a neighbour must not prevent the others' routes.
         subprocess.run(
             ["ip", "-force", "-batch", "-"],
             input="\n".join(commands) + "\n",
@@ -187,7 +187,7 @@ def _told(destination: str, found: Route | None) -> str:
 
 
 def pod_routes(node: Node) -> dict[str, str]:
-    """Return a node's pod networks, each by way of the node's first internal address of the same family."""
+    """Return a node's pod networks, each with the node's first internal address of the same family as its gateway."""
     internal = [parse_address(one.address) for one in node.status.addresses if one.type == "InternalIP"]
     gateways = {is_ipv4(address): address_text(address) for address in reversed(internal)}
     networks = [Network.parse(cidr) for cidr in node.spec.podCIDRs]
@@ -197,9 +197,9 @@ def pod_routes(node: Node) -> dict[str, str]:
 def changes(
     wanted: Mapping[str, str], there: Mapping[str, Route], *, prune: bool, ours: Collection[str] = ()
 ) -> list[str]:
-    """Return the commands of `ip -batch` that lead from what is there to what is wanted.
+    """Return the commands of `ip -batch` that turn the present routes into the wanted ones.
 
-    `ours`: destinations that had our route, whoever has put another in its place.
+    `ours`: destinations that had our route, whoever has replaced it.
     """
     add = [
         f"route replace {destination} via {gateway} protocol {PROTOCOL}"
@@ -217,7 +217,7 @@ def changes(
 
 
 def present() -> dict[str, Route]:
-    """Read the routes of the main table, destination to route. Of several to one destination, the one that is used."""
+    """Return the routes of the main table by destination. Of several for one destination, the one that is used."""
     best: dict[str, tuple[tuple[int, bool], Route]] = {}
     for destination, route, metric in _routes():
         rank = (metric, route.protocol != PROTOCOL)
@@ -227,7 +227,7 @@ def present() -> dict[str, Route]:
 
 
 def remove_all() -> list[str]:
-    """Remove every route of ours; give their destinations."""
+    """Remove every route of ours; return their destinations."""
     ours = [destination for destination, route, _ in _routes() if route.protocol == PROTOCOL]
     for destination in ours:
         argv = ["ip", "route", "delete", destination, "protocol", PROTOCOL]
@@ -236,13 +236,13 @@ def remove_all() -> list[str]:
 
 
 def _routes() -> Iterator[tuple[str, Route, int]]:
-    """Read destinations, routes and metrics."""
+    """Yield destinations, routes and metrics."""
     for family, everything in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
         argv = ["ip", family, "-json", "-N", "route", "show"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=True)
         for one in json.loads(done.stdout or "[]"):
             destination = everything if one["dst"] == "default" else str(Network.of(one["dst"]))
-            # ip does not print the protocol of routes that were made by hand.
+            # ip does not print the protocol of routes that were added by hand.
             yield destination, Route(one.get("gateway", ""), str(one.get("protocol", "boot"))), one.get("metric", 0)
 
 

@@ -1,13 +1,14 @@
-"""Which Node has which network of pods: what a Node says is believed within pod_cidrs, and never against another Node.
+"""Which Node has which network of pods: a Node's podCIDRs are accepted within pod_cidrs, and never against another
+Node.
 
     networks = PodNetworks(["10.244.0.0/16"])
     networks.update({"w2": node, "w3": None})
     networks.held        # {Network: "w2"}: no two of them overlap
     networks.refused     # {"w3": ["10.0.0.0/8 is not within pod_cidrs …"]}
 
-A kubelet may delete and create its own Node, and so writes podCIDRs of its own choice: a network that another Node has,
-or the whole world. Who had a network first keeps it for as long as it asks for it; of those that come together, the
-Node that was created first. Pure.
+A kubelet may delete and create its own Node, and so set any podCIDRs: a network that another Node has, or all
+addresses. The first Node to have a network keeps it as long as it claims it; among Nodes that come together, the one
+that was created first. Pure.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from socklb.api.objects import Node
 
 
 class Claim(NamedTuple):
-    """What a Node asks for. Sorted, the oldest Node is first."""
+    """What a Node asks for. In sorted order, the oldest Node is first."""
 
-    created: str  # as RFC 3339 in UTC, so that the order of the texts is that of time
+    created: str  # RFC 3339 in UTC, so that the texts sort by time
     node: str
     networks: tuple[Network, ...]
 
@@ -32,7 +33,7 @@ class PodNetworks:
     """See the module."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        """Begin without any Node; `allowed` are the networks of all pods."""
+        """Start without any Node; `allowed` are the networks of all pods."""
         self._allowed = tuple(map(Network.parse, allowed))
         self._claims: dict[str, Claim] = {}
         self._order: list[Network] = []  # of `held`
@@ -40,7 +41,7 @@ class PodNetworks:
         self.refused: dict[str, list[str]] = {}
 
     def update(self, nodes: Mapping[str, Node | None]) -> None:
-        """Take over Nodes, and None for those that are gone. What one gives up, another may have waited for."""
+        """Take over Nodes, and None for those that were deleted. Another Node may wait for what one gives up."""
         for name, node in nodes.items():
             networks = tuple(map(Network.parse, node.spec.podCIDRs)) if node else ()
             for network in self._claims[name].networks if name in self._claims else ():
@@ -57,7 +58,7 @@ class PodNetworks:
                 self.refused[claim.node] = reasons
 
     def _take(self, network: Network, node: str) -> str:
-        """Return a network to a Node, or the reason why not."""
+        """Give a network to a Node; return why not, or an empty text."""
         if not any(one.bits <= network.bits and one.has(network.address) for one in self._allowed):
             return f"{network} is not within pod_cidrs ({', '.join(map(str, self._allowed))})"
         overlap = self._overlapping(network)
@@ -71,9 +72,9 @@ class PodNetworks:
         return ""
 
     def _overlapping(self, network: Network) -> Network | None:
-        """Return the network of `held` that has an address in common; of two networks one is within the other then."""
+        """Return the network of `held` that shares addresses with this one: one of the two contains the other."""
         place = bisect_left(self._order, network)
-        for other in self._order[max(0, place - 1) : place + 1]:  # no two overlap: only neighbours can
+        for other in self._order[max(0, place - 1) : place + 1]:  # no two overlap, so only neighbours can
             wide, narrow = sorted((network, other), key=lambda one: one.bits)
             if wide.has(narrow.address):
                 return other

@@ -1,12 +1,12 @@
-"""Connections by Service and backend: how many there are, and how many ever were.
+"""Connections by Service and backend: how many there are now, and how many there have ever been.
 
     counted = Counted(maps, "top:100", service_at)
-    counted.read()                      # [Row]; a thread may ask
+    counted.read()                      # [Row]; a thread may call this
     counted.tidy(state)                 # now and then
 
-Ever: what the hooks counted, which is every connect() that they led to a backend, whether that took it or not. Now:
-sockets by their records, as far as these have slots. Sockets do not say whether they asked by TCP or UDP; a port of
-the nodes may be one Service's by TCP and another's by UDP, and then who was led there ever says whose they are.
+Ever: the hooks' count of every connect() that they translated to a backend, whether the backend accepted it or not.
+Now: sockets by their records, if these have slots. A record does not say whether the socket is TCP or UDP; a NodePort
+may belong to one Service for TCP and to another for UDP, and then the hooks' count of that backend decides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from socklb.model import Backend
 from socklb.sockets.records import Records
 
 TOP = "top:"
-KEPT = 600.0  # seconds that what a backend was given is told of when it is gone: long enough for every scrape
+KEPT = 600.0  # seconds that counts of a removed backend are kept: long enough for every scrape
 
 ServiceAt = Callable[[Backend, int], "str | None"]
 Key = tuple[str, Backend]
@@ -43,15 +43,15 @@ class Row(NamedTuple):
 
 
 class Counted:
-    """See the module. `service_at`: whose an address and port is by a protocol; threads may ask it."""
+    """See the module. `service_at` returns the Service of an address, port and protocol; threads may call it."""
 
     def __init__(self, maps: Path, wanted: str | tuple[str, ...], service_at: ServiceAt) -> None:
-        """Begin; `wanted` as in the configuration: a list of Services, or so many that are connected to most."""
+        """Start counting; `wanted` is the configured value: a list of Services, or how many of the most used ones."""
         self._maps, self._wanted, self._service_at = maps, wanted, service_at
-        self._gone: dict[Led, float] = {}  # since when
+        self._gone: dict[Led, float] = {}  # removed since when
 
     def read(self) -> list[Row]:
-        """Return them, a Service after the other."""
+        """Return the rows, ordered by Service."""
         if not self._wanted:
             return []
         ever = self._ever()
@@ -61,7 +61,7 @@ class Counted:
         return [Row(*key, ever[key], now[key]) for key in keys]
 
     def tidy(self, state: ObjectStore) -> None:
-        """Forget what leads to backends that no Service has had for a while."""
+        """Delete the counts of backends that no Service has had for a while."""
         with closing(Connects(self._maps)) as connects:
             gone, now = set(self._without_backend(connects.read(), state)), time.monotonic()
             self._gone = {led: self._gone.get(led, now) for led in gone}

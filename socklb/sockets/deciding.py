@@ -1,9 +1,9 @@
-"""The rows of `socklb monitor`, and which of them are wanted.
+"""The rows of `socklb monitor`, and the filter for them.
 
     rows = Rows(config, maps, cgroup, Wanted(service="shop/web"))
     row = rows.of(decision)         # None: not wanted
 
-Services and pods that come while it looks are learnt when they are met.
+Services and pods that are created meanwhile are looked up when they first occur.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from socklb.sockets.pods import Pod, Pods
 from socklb.sockets.shown import is_named, is_of
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # its inode in every kernel
-AGAIN = 10.0  # seconds until something that was not found is looked for again
+AGAIN = 10.0  # seconds until something that was not found is looked up again
 MOST_MISSED = 1000
-SHARE = 20  # a look that took a second is followed by the next one for something common after so many
+SHARE = 20  # pause between lookups of something common, in multiples of the time the last one took
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
 
 class Wanted(NamedTuple):
-    """Which rows: empty: any."""
+    """Which rows are wanted; empty: any."""
 
     service: str = ""
     pod: str = ""
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
     since: float = 0.0  # seconds since 1970
 
     def passes(self, decision: Decision) -> bool:
-        """Return whether a decision may be wanted, by what it says itself."""
+        """Return whether a decision may be wanted, judging by its own fields."""
         return (
             (not self.verdicts or decision.verdict in self.verdicts)
             and (not self.hooks or decision.hook in self.hooks or decision.hook[:-1] in self.hooks)
@@ -53,11 +53,11 @@ class Wanted(NamedTuple):
 
 
 class Learnt(Generic[T]):
-    """What is looked up anew when something is met that it does not have."""
+    """Data that is read again when something occurs that it does not contain."""
 
     def __init__(self, look: Callable[[], T]) -> None:
         self._look = look
-        self._missed: dict[object, float] = {}  # what it still did not have after a look, and when that was
+        self._missed: dict[object, float] = {}  # what it still did not contain after a reading, and when that was
         self._learn()
 
     def _learn(self) -> None:
@@ -66,9 +66,9 @@ class Learnt(Generic[T]):
         self._rests = time.monotonic() + SHARE * (time.monotonic() - began)
 
     def may_learn(self, missed: object, *, common: bool = False) -> bool:
-        """Look again, unless that was done for the same thing lately; say whether it was done.
+        """Read again, unless that was done for the same thing recently; return whether it was done.
 
-        common: it is met often, so that it is looked for as often as costs little.
+        common: it occurs often, so it is looked up only as often as is cheap.
         """
         now = time.monotonic()
         if now - self._missed.get(missed, -AGAIN) < AGAIN or (common and now < self._rests):
@@ -84,7 +84,7 @@ class Rows:
     """See the module."""
 
     def __init__(self, config: Config, maps: Path, cgroup: Path, wanted: Wanted) -> None:
-        """Learn the names of Services and pods."""
+        """Read the names of Services and pods."""
         self._cgroup, self._wanted = cgroup, wanted
         self._names = Learnt(lambda: Names(config, maps))
         self._pods = Learnt(lambda: Pods(cgroup))
@@ -121,7 +121,7 @@ class Rows:
         if found or decision.verdict == PASSED:
             return found
         address, _ = decision.asked
-        own_check = is_loopback(address)  # the agent's has no name, and comes again
+        own_check = is_loopback(address)  # the agent's check has no name, and recurs
         learnt = self._names.may_learn((decision.asked, decision.protocol), common=own_check)
         return self._named(decision) if learnt else None
 
@@ -136,7 +136,7 @@ class Rows:
         return found or Pod()
 
     def _pid(self, decision: Decision, pod: Pod) -> int | None:
-        """Return the process by our own numbers: those of a node in a container are not those that the kernel tells."""
+        """Return the process id in our pid namespace: on a node in a container it differs from the kernel's."""
         if not self._nested:
             return decision.pid
         return _only_one(self._cgroup / pod.cgroup.lstrip("/"), decision.command, decision.pid) if pod.cgroup else None
@@ -144,7 +144,7 @@ class Rows:
 
 @lru_cache(maxsize=1024)
 def _only_one(cgroup: Path, name: str, _: int) -> int | None:
-    """Return the one process in a cgroup that is called so; None if it is not the only one, or ended."""
+    """Return the only process of this name in a cgroup; None if there are several, or if it ended."""
     try:
         pids = [int(pid) for pid in (cgroup / "cgroup.procs").read_text().split()]
     except OSError:

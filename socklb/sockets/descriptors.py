@@ -1,10 +1,10 @@
-"""Who has which socket open, and the sockets of others in our own hand: pidfd_getfd(2), Linux 5.6.
+"""Which process has which socket open, and a descriptor of our own for it: pidfd_getfd(2), Linux 5.6.
 
-    holders()                                  # {inode: [Holder]}, by /proc
+    holders()                                  # {inode: [Holder]}, from /proc
     with taken(holder) as theirs: …            # a second descriptor of the same socket
-    theirs.cookie                              # who it is
+    theirs.cookie                              # its identity
 
-It takes CAP_SYS_PTRACE, and processes are seen only in our own pid namespace and below.
+This needs CAP_SYS_PTRACE, and only processes in our own pid namespace and below are visible.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _libc = ct.CDLL(None, use_errno=True)
 
 
 class Holder(NamedTuple):
-    """A process that has a socket open, and under which number."""
+    """A process that has a socket open, and the number of the descriptor."""
 
     pid: int
     number: int
 
 
 def holders() -> dict[int, list[Holder]]:
-    """Return who has which socket open, by the socket's inode."""
+    """Return the processes that have each socket open, by the socket's inode."""
     found: defaultdict[int, list[Holder]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended, or we may not look
+            with contextlib.suppress(OSError):  # it ended, or access is denied
                 _add(int(entry.name), found)
     return found
 
@@ -82,10 +82,10 @@ class Pidfds:
         self._open.clear()
 
     def take(self, holder: Holder) -> int:
-        """Return a descriptor of our own for what the holder has open.
+        """Return a descriptor of our own for the holder's socket.
 
         Raises:
-            OSError: the process ended or closed it, or we may not.
+            OSError: the process ended or closed it, or access is denied.
         """
         if holder.pid not in self._open:
             self._open[holder.pid] = _call(SYS_PIDFD_OPEN, holder.pid, 0)
@@ -93,10 +93,10 @@ class Pidfds:
 
     @contextmanager
     def taken(self, holder: Holder) -> Generator[socket.socket]:
-        """Have the socket that the holder has open.
+        """Yield the holder's socket.
 
         Raises:
-            OSError: the process ended or closed it, or we may not.
+            OSError: the process ended or closed it, or access is denied.
         """
         with socket.socket(fileno=self.take(holder)) as theirs:
             yield theirs
@@ -110,7 +110,9 @@ def _call(number: int, *arguments: int) -> int:
 
 
 def search(candidates: Iterable[tuple[int, Holder]]) -> Iterator[tuple[Live, socket.socket]]:
-    """Take each socket in hand and say what it is: what has no port is listed nowhere. The socket is closed behind."""
+    """Yield each socket with its description: sockets without a port are not in the kernel's list. The socket is then
+    closed.
+    """
     pidfds = Pidfds()
     try:
         for inode, holder in candidates:
@@ -138,7 +140,7 @@ def _is_connected(theirs: socket.socket) -> bool:
 
 
 def _network_of(theirs: socket.socket) -> int:
-    """Return the number of a socket's network namespace; 0 where we may not ask."""
+    """Return the inode of a socket's network namespace; 0 if access is denied."""
     try:
         descriptor = fcntl.ioctl(theirs, SIOCGSKNS)
     except OSError:

@@ -1,12 +1,12 @@
-"""Live sockets as the kernel lists them for one network namespace: sock_diag(7), by netlink.
+"""Live sockets of one network namespace, as the kernel lists them: sock_diag(7), by netlink.
 
     with closing(Diagnosis(network)) as asking:
         for live in asking.sockets(socket.IPPROTO_UDP, storage=records.storage.fd): …
         asking.destroy(live)
 
-Only sockets that have a port: one that was disconnected, or never reached its peer, is not listed. Neither is one that
-moves from one bucket of the kernel's to another while it is looked at. Records that the kernel keeps with UDP sockets
-are left out (6.18).
+Only sockets with a port are listed: not one that was disconnected, or never reached its peer, nor one that moves
+between two of the kernel's hash buckets during the listing. The records that the kernel keeps with UDP sockets are left
+out (6.18).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ ID = slice(4, 52)  # inet_diag_sockid within it
 ASK_STORAGES, ASK_PROTOCOL = 2, 3  # INET_DIAG_REQ_*: Linux 5.6 and 5.9
 STORAGES, CGROUP = 20, 21  # INET_DIAG_SK_BPF_STORAGES, INET_DIAG_CGROUP_ID: Linux 5.6 and 5.9
 STORAGE_VALUE = 3  # SK_DIAG_BPF_STORAGE_MAP_VALUE
-NESTED = 0x3FFF  # what is left of an attribute's type without its flags
+NESTED = 0x3FFF  # mask of an attribute's type without its flags
 ESTABLISHED, CLOSED, LISTEN = 1, 7, 10
-STATES = 0xFFF & ~(1 << 6 | 1 << LISTEN)  # a socket in TIME_WAIT is no socket, one that listens asked for nothing
+STATES = 0xFFF & ~(1 << 6 | 1 << LISTEN)  # in TIME_WAIT there is no socket any more; a listener has no peer
 IPPROTO_MPTCP = 262
 NOT_THERE = {errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT}
 
 
 class Live(NamedTuple):
-    """A live socket. `id` is by which the kernel finds it; `cgroup` the id of its own cgroup, 0: not known."""
+    """A live socket. `id` identifies it to the kernel; `cgroup` is the id of its own cgroup, 0: not known."""
 
     cookie: int
     protocol: int
@@ -62,10 +62,10 @@ class Diagnosis:
     """See the module."""
 
     def __init__(self, network: Network) -> None:
-        """Open a netlink socket there.
+        """Open a netlink socket in that network namespace.
 
         Raises:
-            OSError: the network namespace is gone, or may not be entered.
+            OSError: the network namespace was removed, or may not be entered.
         """
         self._network = network
         with network.entered():
@@ -89,10 +89,10 @@ class Diagnosis:
                 yield _live(message, protocol, self._network.number)
 
     def destroy(self, live: Live) -> None:
-        """Have the kernel close a socket: whoever waits at it is told ECONNABORTED. Its cookie must be the same.
+        """Close a socket in the kernel: whoever waits on it gets ECONNABORTED. Its cookie must be the same.
 
         Raises:
-            OSError: it is gone (ENOENT), or the kernel cannot (EOPNOTSUPP: CONFIG_INET_DIAG_DESTROY).
+            OSError: it is closed (ENOENT), or the kernel cannot (EOPNOTSUPP: CONFIG_INET_DIAG_DESTROY).
         """
         self._send(SOCK_DESTROY, REQUEST | ACK, ASK.pack(live.family, live.protocol, 0, 0, 0xFFF, live.id))
         message = self._netlink.recv(1 << 12)

@@ -1,13 +1,14 @@
-"""TCP sockets whose backend is gone are ended: the other end gets a reset, and who has the socket is told an error.
+"""End TCP sockets whose backend was removed: the peer gets a reset, and the owner of the socket an error.
 
     ending = Ending(records, is_gone)
     ending.end(gone)                # {cookie: Record}: those that have a slot
     ending.count, ending.refused
 
-The kernel closes those that it lists (SOCK_DESTROY): ECONNABORTED. Where we may not enter a network namespace, and for
-MPTCP, which the kernel does not close so, we take a second descriptor of the socket and disconnect it: ECONNRESET, with
-MPTCP ENOTCONN.
-The record decides: whoever connected to the same address by himself is left alone.
+The kernel closes those that it lists (SOCK_DESTROY): ECONNABORTED. If the network namespace may not be entered, and for
+MPTCP, which the kernel does not close this way, the agent takes a second descriptor of the socket and disconnects it:
+ECONNRESET, for MPTCP ENOTCONN.
+
+The record decides: a socket that connected to the same address by itself is left alone.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from socklb.sockets.records import Record, Records
 STREAMS = (socket.IPPROTO_TCP, IPPROTO_MPTCP)
 NOBODY = bytes(16)  # a `struct sockaddr` with AF_UNSPEC
 
-IsGone = Callable[[Backend, Backend], bool]  # who was asked for, who was given
+IsGone = Callable[[Backend, Backend], bool]  # Service address, backend
 
 _libc = ct.CDLL(None, use_errno=True)
 
 
 class Ending:
-    """See the module. `refused`: cookies of sockets that could not be ended. It is for one pass."""
+    """See the module. `refused`: cookies of sockets that could not be ended. Use one per pass."""
 
     def __init__(self, records: Records, is_gone: IsGone) -> None:
-        """Begin with nothing done."""
+        """Start with nothing done."""
         self._records, self._is_gone = records, is_gone
         self.count = 0
         self.refused: set[int] = set()
 
     def end(self, gone: dict[int, Record]) -> None:
-        """End those of these sockets that live, and those whose record has no slot."""
+        """End those of these sockets that are alive, and sockets whose record has no slot."""
         spilled, seen = self._records.spilled, set[int]()
         for place in networks():
             listed = live_sockets(self._records, [place], STREAMS if spilled else STREAMS[:1])
@@ -67,14 +68,16 @@ class Ending:
                 try:
                     asking.destroy(live)
                 except FileNotFoundError:
-                    continue  # it is closed
+                    continue  # closed meanwhile
                 except OSError:
                     self.refused.add(live.cookie)
                 else:
                     self.count += 1
 
     def _search(self, done: set[int]) -> None:
-        """Look for what is in network namespaces that we may not enter, or do not know, and for what was refused."""
+        """Search for sockets in network namespaces that are unknown or may not be entered, and for those that were
+        refused.
+        """
         for live, theirs in search((inode, who[0]) for inode, who in holders().items()):
             if live.protocol in STREAMS and live.connected and live.cookie not in done:
                 self._disconnect(live, theirs)

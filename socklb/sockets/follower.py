@@ -1,13 +1,14 @@
-"""Connected UDP sockets follow their Service: when a backend leaves it, those that have it get another one.
+"""Connected UDP sockets follow their Service: when a backend leaves it, its sockets get another one.
 
-    follower = Follower(maps, lambda: hooks.attached, lambda: hooks.effective)
+    follower = Follower(maps, lambda: hooks.attached, hooks_at_work)
     supervisor.keep("sockets", follower.follow)
     follower.changed(frontends)         # the tables were changed: costs next to nothing
     follower.done                       # for the report
 
-It compares sockets' records with the tables, not one state of the cluster with another: what left while no agent ran
-is found by the first pass, which is about all frontends. A Service without any backend keeps its sockets until it has
-one again. TCP is left alone, as by kube-proxy. A pass is in a thread of its own and holds up no change of the tables.
+It compares the records of sockets with the tables, not one state of the cluster with another: the first pass, which
+covers all frontends, also finds backends that left while no agent ran. A Service without any backend keeps its sockets
+until it has one again. TCP is left alone, as by kube-proxy. A pass runs in a thread of its own and delays no change of
+the tables.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from socklb.sockets.moving import WAYS, Mover
 from socklb.sockets.records import Record, Records
 from socklb.sockets.served import Served
 
-UNATTACHED = 1.0  # seconds between two looks whether the hooks are at work
+UNATTACHED = 1.0  # seconds between two checks whether the hooks are at work
 
 
 class Follower:
     """See the module. `ready`: whether the hooks were attached; `at_work`: whether the kernel runs them now."""
 
     def __init__(self, maps: Path, ready: Callable[[], bool], at_work: Callable[[], bool]) -> None:
-        """Begin without a pass."""
+        """Start without a pass."""
         self._maps, self._ready, self._at_work = maps, ready, at_work
         self._changed: set[Frontend] = set()
         self._wake = asyncio.Event()
@@ -40,13 +41,13 @@ class Follower:
         self.done: Counter[str] = Counter(dict.fromkeys(WAYS, 0))
 
     def changed(self, frontends: Iterable[Frontend]) -> None:
-        """Note that these frontends may be served by others than before."""
+        """Note that these frontends may have other backends than before."""
         self._changed.update(one for one in frontends if one.protocol == IPPROTO_UDP)
         if self._changed:
             self._wake.set()
 
     async def follow(self) -> None:
-        """Make a pass after each change. One that fails is made again."""
+        """Make a pass after each change. A pass that fails is repeated."""
         while True:
             await self._wake.wait()
             while not self._ready():  # noqa: ASYNC110 - nobody tells
@@ -69,7 +70,7 @@ class Follower:
                 return bool(backends) and record.given not in backends
 
             def is_stale_now(record: Record) -> bool:
-                """The tables change while a pass is made: a backend that had gone may serve again."""
+                """Return whether it is stale. The tables change during a pass: a removed backend may serve again."""
                 served.forget()
                 return is_stale(record)
 

@@ -1,13 +1,14 @@
-"""Every live socket that was given a backend: what it asked for, what it was given, whose it is.
+"""Every live socket that was given a backend: its Service address, its backend, its owner.
 
     sockets = listing(maps, cgroup)         # [Found]
 
-The kernel's list of sockets says which live and where, the record says what they were given, /proc who has them open.
-What the list lacks although it has a record is looked for among all open descriptors: sockets without a port, in
-network namespaces without a process, or that moved while the list was read. A socket that was opened or closed while
-it looks may be in or out; one that did neither is there exactly once for each Service that it was led to.
+The kernel's list of sockets says which are alive and where, the record what they were given, /proc who has them open. A
+socket that has a record but is not in the list is searched for among all open descriptors: sockets without a port, in
+network namespaces without a process, or that moved while the list was read. A socket that is opened or closed during
+the listing may or may not be included; any other one is included exactly once for each Service that it was translated
+for.
 
-A socket without a port that nobody has open, as one on its way between two processes, is not found.
+A socket without a port that no process has open, such as one in transit between two processes, is not found.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Found(NamedTuple):
 
 
 def listing(maps: Path, cgroup: Path) -> list[Found]:
-    """Return an entry for each socket and Service, in the order in which the kernel numbered the sockets."""
+    """Return an entry for each socket and Service, in the order of the sockets' cookies."""
     with closing(Records(maps)) as records:
         places = networks()
         listed = live_sockets(records, places)
@@ -62,7 +63,7 @@ def live_sockets(records: Records, places: list[Network], protocols: tuple[int, 
     storage = records.storage.fd if spilled else None
     found: dict[int, Live] = {}
     for place in places:
-        with suppress(OSError), closing(Diagnosis(place)) as asking:  # it is gone, or we may not enter
+        with suppress(OSError), closing(Diagnosis(place)) as asking:  # removed, or access is denied
             for protocol in wanted:
                 found.update((live.cookie, live) for live in asking.sockets(protocol, storage=storage))
     return found
@@ -72,14 +73,14 @@ Recorded = tuple[Live, tuple[Record, ...]]
 
 
 def recorded(listed: dict[int, Live], slots: dict[int, Record]) -> Iterator[tuple[int, Recorded]]:
-    """Yield those that have records, with their cookie."""
+    """Yield those that have records, by cookie."""
     for cookie, live in listed.items():
         if known_as := _known_as(live, slots.get(cookie), live.records):
             yield cookie, (live, known_as)
 
 
 def _known_as(live: Live, slot: Record | None, more: tuple[Record, ...]) -> tuple[Record, ...]:
-    """Return the newest record about each Service; a connected socket has one. One that its process closed has none."""
+    """Return the newest record of each Service; a connected socket has one. A socket closed by its process has none."""
     if not live.inode:
         return ()
     by_asked: dict[Backend, Record] = {}
@@ -92,7 +93,7 @@ def _known_as(live: Live, slot: Record | None, more: tuple[Record, ...]) -> tupl
 def _by_descriptor(
     records: Records, listed: dict[int, Live], slots: dict[int, Record], open_now: dict[int, list[Holder]]
 ) -> Iterator[tuple[int, Recorded]]:
-    """Look at what is not listed, and at what the kernel keeps with UDP sockets, which it does not list with them."""
+    """Look at sockets that are not listed, and at UDP sockets, whose stored records the kernel does not list."""
     spilled = records.spilled
     enough = {live.inode for live in listed.values() if not (spilled and live.protocol == socket.IPPROTO_UDP)}
     for live, theirs in search((inode, who[0]) for inode, who in open_now.items() if inode not in enough):

@@ -1,18 +1,20 @@
-"""Connected UDP sockets whose backend has left are connected anew, in place: their application notices nothing.
+"""Reconnect connected UDP sockets whose backend was removed, in place: their application notices nothing.
 
     with closing(Mover(records, is_stale, done, at_work)) as mover:
         mover.move(stale)       # {cookie: Record}: sockets that have a backend which serves no more
     done                        # how many were CONNECTED, DESTROYED, LEFT
 
-We take a second descriptor of the socket and connect it to what it asked for once; the hooks of the socket's own cgroup
-choose a backend. Its port stays, who waits in recv() gets the next answer, and getpeername() tells the Service as
-before. Where we may not have the socket, the kernel closes it (SOCK_DESTROY): the application is told ECONNABORTED.
+The agent takes a second descriptor of the socket and connects it to its Service address again; the hooks of the
+socket's own cgroup choose a backend. Its port stays, a waiting recv() gets the next answer, and getpeername() returns
+the Service address as before. If the agent cannot get a descriptor, the kernel closes the socket (SOCK_DESTROY): the
+application gets ECONNABORTED.
 
-A socket's hooks are those of the cgroup in which it was made, and go with it: where that is gone, the kernel closes the
-socket, too.
+A socket's hooks are those of the cgroup in which it was made, and disappear with it: if that was removed, the kernel
+closes the socket, too.
 
-The record decides, not the address: whoever connected to the same address by himself is left alone. An application
-that connects the socket elsewhere in the microseconds between our last look and our connect() is overruled.
+The record decides, not the address: a socket that connected to the same address by itself is left alone. If an
+application connects the socket elsewhere in the microseconds between the last check and the agent's connect(), its
+connect is overridden.
 """
 
 from __future__ import annotations
@@ -38,37 +40,37 @@ UDP, TCP = (socket.IPPROTO_UDP,), (socket.IPPROTO_TCP,)
 
 
 class NotTranslatedError(SocklbError):
-    """The hooks did not translate our connect: nothing is moved until they do."""
+    """The hooks did not translate the agent's connect: nothing is moved until they do."""
 
     def __init__(self) -> None:
         super().__init__("a connect of ours was not translated", hint="socklb status")
 
 
 class BeyondHooksError(OSError):
-    """The hooks are at work and do not see this socket: its own cgroup is gone, or was never the node's."""
+    """The hooks are at work but do not see this socket: its own cgroup was removed, or was never below the node's."""
 
 
 class Mover:
-    """See the module. It looks once who is where, so it is for one pass."""
+    """See the module. It reads once where the sockets are, so use one per pass."""
 
     def __init__(
         self, records: Records, is_stale: Callable[[Record], bool], done: Counter[str], at_work: Callable[[], bool]
     ) -> None:
-        """Look who is there.
+        """Read the network namespaces.
 
-        is_stale: whether at this moment a record's backend serves no more, and others do. at_work: whether at this
-        moment the kernel runs our hooks.
+        is_stale: returns whether a record's backend serves no more at this moment, and others do. at_work: returns
+        whether the kernel runs our hooks at this moment.
         """
         self._records, self._is_stale, self._done, self._at_work = records, is_stale, done, at_work
         self._pidfds = Pidfds()
         self._places = networks()
 
     def close(self) -> None:
-        """Let go of the processes."""
+        """Close the descriptors of processes."""
         self._pidfds.close()
 
     def move(self, stale: Mapping[int, Record]) -> None:
-        """Connect anew those of these sockets that are connected UDP sockets, and those whose record has no slot.
+        """Reconnect those of these sockets that are connected UDP sockets, and sockets whose record has no slot.
 
         Raises:
             NotTranslatedError: the hooks are not at work.
@@ -93,11 +95,11 @@ class Mover:
             except OSError as error:
                 if error.errno not in GONE:
                     break
-        if known:  # by its slot: of another nobody knows what it was given
+        if known:  # from its slot: otherwise its backend is unknown
             self._note(self._destroyed(live))
 
     def _search(self, stale: Mapping[int, Record], known: set[int], open_now: dict[int, list[Holder]]) -> None:
-        """Look for what is in network namespaces that we may not enter, or do not know."""
+        """Search for sockets in network namespaces that are unknown or may not be entered."""
         for live, theirs in search((inode, who[0]) for inode, who in open_now.items() if inode not in known):
             if live.cookie in stale and live.connected and live.protocol in UDP:
                 try:
@@ -106,11 +108,11 @@ class Mover:
                     self._note(LEFT)
 
     def _connected(self, theirs: socket.socket, peer: Backend | None = None) -> str:
-        """Connect a socket to what it asked for; give what was done, empty if it has what it should have.
+        """Connect a socket to its Service address; return what was done, empty if its backend is right.
 
         Raises:
-            OSError: there is no way from its address to the new backend, or the hooks do not see it.
-            NotTranslatedError: they see nobody.
+            OSError: there is no route from its address to the new backend, or the hooks do not see it.
+            NotTranslatedError: the hooks see no socket.
         """
         record = self._records.newest(theirs)
         if record is None or not self._is_stale(record) or peer not in (None, record.given):
@@ -118,20 +120,20 @@ class Mover:
         try:
             return CONNECTED if self._led_anew(theirs, record) else self._unchanged(theirs, record)
         except ConnectionRefusedError:
-            return LEFT  # nobody serves any more
+            return LEFT  # no backend is left
 
     def _unchanged(self, theirs: socket.socket, record: Record) -> str:
-        """Its record is the same after a connect: its backend was chosen again, or no hook ran."""
+        """Handle a record that is the same after a connect: its backend was chosen again, or no hook ran."""
         at_work = self._at_work()
         if at_work and not self._is_stale(record):  # it serves again
             return ""
-        if at_work and self._led_anew(theirs, record):  # the hooks had just been put back
+        if at_work and self._led_anew(theirs, record):  # the hooks had just been repaired
             return CONNECTED
         theirs.connect(_to(record.given, theirs.family))
         raise BeyondHooksError if at_work else NotTranslatedError
 
     def _led_anew(self, theirs: socket.socket, record: Record) -> bool:
-        """Connect a socket to what it asked for; say whether it has another record now."""
+        """Connect a socket to its Service address; return whether it has another record now."""
         try:
             theirs.connect(_to(record.asked, theirs.family))
         except ConnectionRefusedError:

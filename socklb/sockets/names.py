@@ -1,12 +1,12 @@
-"""Which Service a socket asked for, and what has become of the backend that it was given.
+"""Which Service a socket asked for, and the present state of the backend that it was given.
 
     names = Names(config, maps)
-    key = names.service(asked, protocol)            # NAMESPACE/NAME; None: nobody can say
+    key = names.service(asked, protocol)            # NAMESPACE/NAME; None: unknown
     states = names.states({key, …})
     states.of(frontend, given)                      # ready, terminating, not ready, not chosen, gone
 
-The kernel's tables say who serves, the agent which endpoint terminates. Where no agent runs, one that no longer serves
-is taken as gone: `current` is false then.
+The kernel's tables say which backends serve, the agent which endpoints are terminating. If no agent runs, a backend
+that no longer serves counts as gone, and `current` is false.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ from socklb.model import (
     is_loopback,
 )
 
-AT_ONCE = 200  # Services in one question, for a line is 64 KiB at most
+AT_ONCE = 200  # Services per question, because a line is 64 KiB at most
 READY, TERMINATING, NOT_READY, NOT_CHOSEN, GONE = "ready", "terminating", "not ready", "not chosen", "gone"
 
 
 class Target(NamedTuple):
-    """The frontend by which a socket was led, how it is served now, and whose it is; None: that is over."""
+    """The frontend that a socket was translated by, how it is served now, and its Service; None: it does not exist any
+    more.
+    """
 
     serving: Serving | None
     service: str | None
@@ -61,7 +63,7 @@ class Names:
         self._conditions: dict[str, dict[str, str]] = {}
 
     def target(self, asked: Backend, protocol: int) -> Target:
-        """Return where a socket was led from what it asked for."""
+        """Return the frontend that a Service address belongs to."""
         for frontend in self._frontends(asked, protocol):
             serving, service = self._served.get(frontend), self._services.get(frontend_text(frontend))
             if serving is not None or service is not None:
@@ -69,17 +71,17 @@ class Names:
         return Target(None, None)
 
     def of_address(self, address: bytes) -> str | None:
-        """Return whose an address is, whatever the port; NodePorts have none."""
+        """Return the Service of an address, whatever the port; not for NodePorts."""
         return None if address in (ANY4, ANY6) else self._by_address.get(address_text(address))
 
     def learn(self, services: Iterable[str]) -> None:
-        """Ask how the endpoints of these Services are."""
+        """Ask for the conditions of these Services' endpoints."""
         keys = iter(sorted(services))
         while self.current and (some := list(islice(keys, AT_ONCE))):
             self._conditions.update(control_socket.ask(Path(self._config.socket), f"endpoints {' '.join(some)}") or {})
 
     def state(self, target: Target, given: Backend) -> str:
-        """Return what has become of a backend."""
+        """Return the present state of a backend."""
         serves = target.serving is not None and given in target.serving.backends
         said = self._conditions.get(target.service or "", {}).get(endpoint_text(given))
         if said in (None, READY):
@@ -87,7 +89,7 @@ class Names:
         return said or GONE
 
     def _frontends(self, asked: Backend, protocol: int) -> Iterator[Frontend]:
-        """Yield the frontends that may have led there: the address' own, then the NodePort."""
+        """Yield the frontends that may have been used: the address' own, then the NodePort."""
         kind = socket.IPPROTO_UDP if protocol == socket.IPPROTO_UDP else socket.IPPROTO_TCP
         yield Frontend(asked.address, asked.port, kind)
         if asked.address in self._nodes or is_loopback(asked.address):
@@ -95,6 +97,6 @@ class Names:
 
 
 def _node_addresses(maps: Path) -> frozenset[bytes]:
-    """Return the addresses where NodePorts are: the unspecified ones, and those of nodes."""
+    """Return the addresses with NodePorts: the unspecified ones, and those of nodes."""
     with closing(HashTable(maps, "node_addrs", 16, 1)) as table:
         return frozenset({ANY4, ANY6, *(address for address, _ in table.items())})

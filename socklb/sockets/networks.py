@@ -1,10 +1,10 @@
-"""The network namespaces of this node, and a socket in each: what lives in one is told only there.
+"""The network namespaces of this node, which can be entered: the kernel lists the sockets of one only inside it.
 
     for network in networks(): …
     with network.entered(): …               # this thread alone, and back
 
-Found by the processes in them and by what holds them by name (`ip netns`). One that is held by an open socket alone is
-not found.
+They are found by the processes in them and by their names (`ip netns`). One that only an open socket holds is not
+found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OWN = Path("/proc/thread-self/ns/net")
 
 
 class Network(NamedTuple):
-    """A network namespace: its number (an inode), a file that leads there, its name if it has one."""
+    """A network namespace: its inode, a file that refers to it, its name if it has one."""
 
     number: int
     path: Path
@@ -30,13 +30,13 @@ class Network(NamedTuple):
 
     @contextmanager
     def entered(self) -> Generator[None]:
-        """Be there with this thread.
+        """Enter it with this thread.
 
         Raises:
-            OSError: it is gone, or may not be entered.
+            OSError: it was removed, or may not be entered.
         """
         if self.number == OWN.stat().st_ino:
-            yield  # nobody's leave is needed
+            yield  # no permission is needed
             return
         with contextlib.ExitStack() as opened:
             before = opened.enter_context(OWN.open())
@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
 
 def networks() -> list[Network]:
-    """Return every one that a process is in, or that has a name."""
+    """Return all that have a process or a name."""
     found = {network.number: network for network in _of_processes()}
     found.update((network.number, network) for network in _named())
     return list(found.values())
@@ -59,7 +59,7 @@ def _of_processes() -> Iterator[Network]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             path = entry / "ns" / "net"
-            with contextlib.suppress(OSError):  # it ended, or we may not look
+            with contextlib.suppress(OSError):  # it ended, or access is denied
                 yield Network(path.stat().st_ino, path)
 
 

@@ -1,11 +1,12 @@
-"""What the hooks wrote down about sockets: which backend was given to which socket, by the socket's cookie.
+"""What the hooks recorded about sockets: which backend was given to which socket, by the socket's cookie.
 
     with closing(Records(maps)) as records:
         records.slots()             # {cookie: Record}: those that have a slot
         records.storage             # the map of the others, which live with their sockets
         records.of_socket(fd)       # what the kernel keeps with a socket
 
-A record alone does not say that its socket still lives: a hook that was not there could not give the slot back.
+A record alone does not prove that its socket is alive: if the hook was not attached at the release, the slot was not
+freed.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from socklb.datapath.own_network import cookie_of
 from socklb.model import Backend
 
 SLOTS, STORAGE = "sockets", "more_peers"
-END_OF_ASKED = 16  # in a slot: the second half of the address that was asked for
-PEER_OF_SLOT = slice(8, layout.SOCKET_SLOT.size - layout.ROW_INDEX.size)  # but for its note
+END_OF_ASKED = 16  # in a slot: the second half of the Service address
+PEER_OF_SLOT = slice(8, layout.SOCKET_SLOT.size - layout.ROW_INDEX.size)  # without its note
 TRIES = 10
 
 
 class Record(NamedTuple):
-    """The address and port that a socket asked for, and the backend that it was given."""
+    """The Service address and port of a socket, and the backend that it was given."""
 
     asked: Backend
     given: Backend
@@ -48,18 +49,18 @@ class Records:
 
     @property
     def spilled(self) -> bool:
-        """Whether any record was ever kept elsewhere than in a slot."""
+        """Return whether any record was ever kept elsewhere than in a slot."""
         return dump.bookkeeping(self._maps).spilled > 0
 
     def slots(self) -> dict[int, Record]:
-        """Return the record in each slot that is taken."""
+        """Return the record in each used slot."""
         table = self._slots
         if table is None:
             return {}
         return self._read(table, (index for index, cookie in enumerate(table.column(0)) if cookie))
 
     def counted(self) -> Counter[Record]:
-        """Return how many sockets have the same record, of those that have a slot."""
+        """Return how many sockets have the same record, among those that have a slot."""
         table = self._slots
         if table is None:
             return Counter()
@@ -72,14 +73,14 @@ class Records:
         return found
 
     def asked_for(self, addresses: Iterable[bytes]) -> dict[int, Record]:
-        """Return those of them whose sockets asked for one of these addresses, or for one that ends as they do."""
+        """Return the records of sockets that asked for one of these addresses, or for one with the same second half."""
         table, ends = self._slots, {int.from_bytes(address[8:], sys.byteorder) for address in addresses}
         if table is None:
             return {}
         return self._read(table, (index for index, end in enumerate(table.column(END_OF_ASKED)) if end in ends))
 
     def newest(self, any_socket: socket.socket) -> Record | None:
-        """Return what a socket of which we have a descriptor was given last."""
+        """Return the latest record of a socket, given its descriptor."""
         cookie, table = cookie_of(any_socket), self._slots
         if table is not None:
             found, raw = self._slot(table, cookie & (table.capacity - 1))
@@ -93,7 +94,7 @@ class Records:
         return table is not None and table.word(cookie & (table.capacity - 1), 0) == cookie
 
     def of_socket(self, descriptor: int) -> tuple[Record, ...]:
-        """Return what the kernel keeps with a socket of which we have a descriptor."""
+        """Return what the kernel keeps with a socket, given its descriptor."""
         value = ct.create_string_buffer(layout.MORE_PEERS.size)
         key = ct.c_int(descriptor)
         try:
@@ -116,7 +117,7 @@ class Records:
 
     @staticmethod
     def _slot(table: RowTable, index: int) -> tuple[int, bytes]:
-        """Read a slot that no hook is writing."""
+        """Read a slot while no hook is writing it."""
         before = b""
         for _ in range(TRIES):
             now = table.read(index)

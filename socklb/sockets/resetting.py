@@ -1,14 +1,15 @@
-"""Where a Service says `socklb.io/on-removal: reset`, nobody waits for an endpoint that is gone: connections are reset.
+"""Reset connections to removed endpoints, for Services with `socklb.io/on-removal: reset`, so that nobody waits for
+them.
 
     resetter = Resetter(maps, packets.reset)
     resetter.note(state, plan, services)        # these changed: what they ask for, and all their endpoints
     supervisor.every("on-removal", EVERY, resetter.look)
     resetter.done                               # for the report
 
-An endpoint is gone when no EndpointSlice of the Service has it, in whatever condition; one that terminates, is not
-ready or is not chosen is not. A controller may move endpoints from one slice to another, so it must be gone for SETTLE.
-The record decides, as for UDP (`sockets.moving`), and records are compared with what is: what went while no agent ran
-is found by the first look. Flows of packets are reset too.
+An endpoint is removed when it is in no EndpointSlice of the Service, in whatever condition; one that is terminating,
+not ready or not chosen is not removed. A controller may move endpoints from one slice to another, so it must be absent
+for SETTLE. The record decides, as for UDP (`sockets.moving`), and records are compared with the present state: the
+first pass also finds endpoints that were removed while no agent ran. Flows of the packet path are reset too.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ SOCKET, FLOW, LEFT = KINDS = "socket", "flow", "left"
 
 
 class Resetter:
-    """See the module. `reset_flows` is given that judgement, and gives how many flows it reset."""
+    """See the module. `reset_flows` is called with the same judgement, and returns how many flows it reset."""
 
     def __init__(self, maps: Path, reset_flows: Callable[[IsGone], int]) -> None:
-        """Begin without any Service."""
+        """Start without any Service."""
         self._maps, self._reset_flows = maps, reset_flows
         self._endpoints: dict[str, dict[Frontend, frozenset[Backend]]] = {}  # by Service
-        self._since: float | None = None  # when the last change came that is not looked at yet
+        self._since: float | None = None  # when the last unprocessed change came
         self._left: set[int] = set()  # sockets that could not be reset: they are counted once
         self.done: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
 
     def note(self, state: ObjectStore, plan: Plan, services: Iterable[str]) -> None:
-        """Take down all endpoints of those Services that want resets."""
+        """Record all endpoints of those Services that ask for resets."""
         for key in services:
             service, planned = state.services.get(key), plan.services.get(key)
             if service is None or planned is None or not resets(service):
@@ -59,7 +60,7 @@ class Resetter:
             self._since = time.monotonic()
 
     async def look(self) -> None:
-        """Reset what is to be reset, once nothing changes any more."""
+        """Reset what is to be reset, once the changes have settled."""
         if self._since is None or time.monotonic() - self._since < SETTLE:
             return
         since, endpoints = self._since, {f: known for one in self._endpoints.values() for f, known in one.items()}

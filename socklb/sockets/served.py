@@ -1,8 +1,8 @@
-"""Who serves what a socket asked for, as the kernel's tables say it at this moment: read beside their one writer.
+"""The present backends of a Service address, from the kernel's tables, which are read while their one writer works.
 
 with closing(Served(maps)) as served:
-    served.backends(asked, socket.IPPROTO_UDP)      # empty: nobody, or it is no Service's
-    served.frontend(asked, socket.IPPROTO_TCP)      # by which it is led; None: by none
+    served.backends(asked, socket.IPPROTO_UDP)      # empty: none, or it is no Service's
+    served.frontend(asked, socket.IPPROTO_TCP)      # the frontend that applies; None: none
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from socklb.model import ANY4, ANY6, Backend, Frontend, is_ipv4, is_loopback
 
 
 class Served:
-    """See the module. What was asked for once is remembered: it is for one look."""
+    """See the module. Results are remembered: use one per pass."""
 
     def __init__(self, maps: Path) -> None:
         """Open the pinned maps."""
@@ -35,18 +35,18 @@ class Served:
         self._opened.close()
 
     def forget(self) -> None:
-        """Look anew from now on."""
+        """Forget results, so that the tables are read again."""
         self._known.clear()
 
     def backends(self, asked: Backend, protocol: int) -> frozenset[Backend]:
-        """Return who serves an address and port: its own frontend, else the NodePort."""
+        """Return the backends of an address and port: those of its own frontend, else of the NodePort."""
         frontend = Frontend(asked.address, asked.port, protocol)
         if frontend not in self._known:
             self._known[frontend] = self._read(frontend)
         return self._known[frontend]
 
     def frontend(self, asked: Backend, protocol: int) -> Frontend | None:
-        """Return the frontend by which an address and port is led: its own, else the NodePort."""
+        """Return the frontend that applies to an address and port: its own, else the NodePort."""
         found = self._find(Frontend(asked.address, asked.port, protocol))
         return found and found[0]
 

@@ -1,4 +1,4 @@
-"""The rows of `socklb socket list`, and which of them are wanted.
+"""The rows of `socklb socket list`, and the filter for them.
 
 rows, current = rows(config, maps, cgroup, Wanted(service="shop/web"))
 """
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 class Wanted(NamedTuple):
-    """Which rows: empty: any."""
+    """Which rows are wanted; empty: any."""
 
     service: str = ""
     pod: str = ""
@@ -31,7 +31,7 @@ class Wanted(NamedTuple):
 
 
 def rows(config: Config, maps: Path, cgroup: Path, wanted: Wanted) -> tuple[list[Row], bool]:
-    """Return the rows, and whether a running agent gave the names and conditions."""
+    """Return the rows, and whether a running agent provided the names and conditions."""
     names = Names(config, maps)
     named = [(found, names.target(found.record.asked, found.live.protocol)) for found in listing(maps, cgroup)]
     chosen = [(found, target) for found, target in named if _is_wanted(found, target, wanted)]
@@ -51,12 +51,12 @@ def _is_wanted(found: Found, target: Target, wanted: Wanted) -> bool:
 
 
 def is_named(wanted: str, key: str) -> bool:
-    """Return whether a NAMESPACE/NAME is what was asked for by it, or by the name alone."""
+    """Return whether a NAMESPACE/NAME matches what is wanted, in full or by the name alone."""
     return wanted in ("", key) or wanted == key.rpartition("/")[2]
 
 
 def is_of(wanted: str, pod: Pod) -> bool:
-    """Return whether a pod is what was asked for, by name, UID or cgroup."""
+    """Return whether a pod matches what is wanted, by name, UID or cgroup."""
     return is_named(wanted, pod.name) or wanted in (pod.uid, pod.cgroup, pod.cgroup.lstrip("/"))
 
 

@@ -1,11 +1,11 @@
-"""What the agent tells while we watch: every decision of the hooks, a moment after it was made.
+"""Watch the decisions of the hooks, through the agent, a moment after they are made.
 
     with Watching(Path("/run/socklb/agent.sock")) as watching:
-        watching.began                      # since when anybody watches
-        for decisions, lost in watching:    # lost: how many could not be told before these
+        watching.began                      # since when there has been a watcher
+        for decisions, lost in watching:    # lost: how many were lost before these
             …
 
-It ends when nobody reads what we write any more.
+It ends when nobody reads our output any more.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ NEXT = "restart it if it is of another version than this command"
 
 
 class Watching:
-    """See the module. `kept`: what others were told before comes first.
+    """See the module. `kept`: start with the decisions that were sent to others before.
 
-    `began`: since when it is known what is decided, in nanoseconds since 1970, as the times of decisions are here. The
-    agent says how the clocks differ: one decision has one time, whoever watches.
+    `began`: since when decisions have been recorded, in nanoseconds since 1970, as the times of decisions are here. The
+    agent says how the clocks differ, so a decision has the same time for every watcher.
     """
 
     def __init__(self, agent: Path, *, kept: bool = False) -> None:
-        """Begin.
+        """Connect to the agent.
 
         Raises:
-            SocklbError: no agent runs, or it cannot have the hooks tell.
+            SocklbError: no agent runs, or it cannot make the hooks report.
         """
         self._socket = socket.socket(socket.AF_UNIX)
         self._read = bytearray()
@@ -57,7 +57,7 @@ class Watching:
         self._socket.close()
 
     def __iter__(self) -> Iterator[tuple[Iterator[Decision], int]]:
-        """Yield what is told as it is told, for as long as somebody reads our standard output.
+        """Yield decisions as they come, as long as somebody reads our standard output.
 
         Raises:
             SocklbError: the agent ended.
@@ -109,8 +109,8 @@ class Watching:
 
 
 def _is_read(told: socket.socket) -> bool:
-    """Wait until there is something; say whether anybody reads our standard output."""
+    """Wait until there is something; return whether anybody reads our standard output."""
     poll = select.poll()
     poll.register(told, select.POLLIN)
-    poll.register(1, 0)  # an error is told whatever is asked
+    poll.register(1, 0)  # errors are always reported
     return 1 not in {descriptor for descriptor, _ in poll.poll()}

@@ -1,4 +1,4 @@
-"""What is true on this node: the agent's report, or, where no agent runs, what the kernel shows.
+"""The state of this node: the agent's report, or, if no agent runs, what the kernel shows.
 
 report = collect(config)
 rows = services(config)
@@ -34,7 +34,7 @@ OTHER_VERSION = (
 
 
 def without_agent(config: Config) -> Report:
-    """Return what can be read back of a node that no agent looks after."""
+    """Return what can be read back on a node without a running agent."""
     pins, cgroup = Pins(Path(config.bpffs)), find_cgroup(config)
     frontends = dump.read_frontends(pins.maps) if pins.exist() else {}
     fills = dump.fill(pins.maps, frontends) if pins.exist() else []
@@ -61,12 +61,12 @@ def without_agent(config: Config) -> Report:
 
 
 def _other_versions(pins: Pins) -> list[str]:
-    """Name those whose hooks or programs are attached: what they serve, only they can read."""
+    """Return the other versions whose hooks or programs are attached: only they can read what those serve."""
     return [OTHER_VERSION.format(folder) for folder in pins.older if older.serves(folder)]
 
 
 def _left_out(pins: Pins, cgroup: Path) -> list[report.LeftOutFacts]:
-    """Return what the last agent left out, as far as it is there."""
+    """Return what the last agent left out, if it still exists."""
     since = left_out.read(pins.maps)
     pods = Pods(cgroup) if since else None
     found = ((pods and pods.by_cgroup(id_), when) for id_, when in since.items())
@@ -74,7 +74,7 @@ def _left_out(pins: Pins, cgroup: Path) -> list[report.LeftOutFacts]:
 
 
 def _packet_path(config: Config) -> report.PacketFacts:
-    """Ask the kernel, as the agent would."""
+    """Return the packet path's state from the kernel, as the agent would."""
     if not config.packet_path:
         return report.PacketFacts()
     from socklb.tc.seen import seen  # noqa: PLC0415  (where an agent runs it is not asked)
@@ -86,14 +86,16 @@ def _packet_path(config: Config) -> report.PacketFacts:
 
 
 class Listing(NamedTuple):
-    """Frontends as `service list` shows them, and whether a running agent named them."""
+    """Frontends for `service list`, and whether a running agent named them."""
 
     rows: list[Row]
     current: bool
 
 
 def services(config: Config, namespace: str = "", name: str = "") -> Listing:
-    """Return the frontends of these Services: which are served, by what and by whom, as the kernel shows it."""
+    """Return the frontends of these Services: which are served, by which path and which backends, as the kernel shows
+    it.
+    """
     pins = Pins(Path(config.bpffs))
     held = dump.read_frontends(pins.maps).items()
     served = {frontend_text(f): (f, serving) for f, serving in held if not f.scope}
@@ -116,10 +118,10 @@ def _row(
     packets: report.PacketFacts,
     attached: list[report.HookFacts],
 ) -> Row:
-    """Merge what the agent knows of a frontend with what the kernel holds."""
+    """Combine what the agent knows about a frontend with what the kernel holds."""
     paths = _paths(served[0], entry.packet_only, packets, attached) if served else []
     if not served and entry.packet_only and packets.whole:
-        paths = ["packet"]  # else the tables had no room for it, or the agent has not come to it
+        paths = ["packet"]  # otherwise there was no room, or it is not applied yet
     backends = [endpoint_text(backend) for backend in served[1].backends] if served else entry.backends
     return {
         "service": entry.service,
@@ -136,7 +138,7 @@ def _paths(
     packets: report.PacketFacts,
     attached: list[report.HookFacts],
 ) -> list[str]:
-    """Return the paths that lead to a frontend of the tables: those that are there."""
+    """Return the paths that serve a frontend of the tables: those that are attached."""
     datagrams = frontend.protocol == socket.IPPROTO_UDP
     by_sockets = serves_sockets(attached, ipv4=is_ipv4(frontend.address), datagrams=datagrams)
     paths = ["socket"] if by_sockets and not packets_only else []
@@ -148,7 +150,7 @@ def _unnamed(
     packets: report.PacketFacts,
     attached: list[report.HookFacts],
 ) -> list[Row]:
-    """Return what the kernel holds and nobody can name."""
+    """Return the frontends in the kernel without a known Service."""
     return [
         {
             "service": None,
@@ -162,7 +164,7 @@ def _unnamed(
 
 
 def find_cgroup(config: Config) -> Path:
-    """Return the cgroup that the hooks belong on.
+    """Return the cgroup for the hooks.
 
     Raises:
         SocklbError: no cgroup-v2 hierarchy is mounted.

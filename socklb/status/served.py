@@ -1,4 +1,6 @@
-"""What serves which Service types, and for whom, as far as it was read back: nothing is served by what is not there."""
+"""Which part serves which Service types, and for which clients, as read back: a part that is not attached serves
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ OUTSIDE = "NodePort, externalIPs, LoadBalancer"
 
 
 def served_by(report: Report) -> list[tuple[str, str, str]]:
-    """Return a line a way: which types and clients, which protocols, by what; tests/cluster prove each."""
+    """Return a line per path: which types and clients, which protocols, by which part; tests/cluster prove each."""
     sockets, packets = by_sockets(report), by_packets(report)
     if not report.pod_sockets:
         sockets += "; sockets of pods: as on the packet"
@@ -25,7 +27,7 @@ def served_by(report: Report) -> list[tuple[str, str, str]]:
 
 
 def goes_on(report: Report) -> str:
-    """Return what is served while no agent runs."""
+    """Return what is still served while no agent runs."""
     effective = {hook.name for hook in report.hooks if hook.effective} & {*CONNECT, *SENDMSG}
     path = report.packet_path
     ways = [("sockets", len(effective) == len((*CONNECT, *SENDMSG)), bool(effective))]
@@ -40,14 +42,14 @@ def goes_on(report: Report) -> str:
 
 
 def serves_sockets(hooks: Iterable[HookFacts], *, ipv4: bool, datagrams: bool) -> bool:
-    """Return whether the hooks that are effective serve sockets of one family that connect, or send datagrams."""
+    """Return whether the effective hooks serve sockets of one family that connect, or that send datagrams."""
     effective = {hook.name for hook in hooks if hook.effective}
     needed = (*CONNECT, *SENDMSG) if datagrams else CONNECT
     return effective.issuperset(name for name in needed if name.endswith("4") == ipv4)
 
 
 def by_sockets(report: Report) -> str:
-    """Return what of the socket hooks serves: those that are attached and effective."""
+    """Return which of the socket hooks serve: those that are attached and effective."""
     effective = {hook.name for hook in report.hooks if hook.effective}
     ways = [name for name, hooks in (("connect", CONNECT), ("sendmsg", SENDMSG)) if effective.issuperset(hooks)]
     missing = [hook.name for hook in report.hooks if not hook.effective and hook.name in (*CONNECT, *SENDMSG)]
@@ -58,7 +60,7 @@ def by_sockets(report: Report) -> str:
 
 
 def packets_by(path: PacketFacts) -> str:
-    """Return what serves packets."""
+    """Return which part serves packets."""
     past = ", past netfilter (host routing)" if path.host_routing else ""
     return f"eBPF at {', '.join(device.name for device in path.devices if not device.of_pods) or 'no device'}{past}"
 

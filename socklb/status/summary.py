@@ -1,9 +1,9 @@
-"""What a report says to people: `socklb status` prints it.
+"""A report as text for people: `socklb status` prints it.
 
     text(report)                    # one screen
-    text(report, verbose=True)      # and hooks, threads and tables one by one
+    text(report, verbose=True)      # also hooks, threads and tables one by one
 
-The agent makes it of its own report, so that a command which only prints it need not know what a report is.
+The agent makes it from its own report, so that a command that only prints it need not know the report's format.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from socklb.report import (
 )
 from socklb.status.served import goes_on, packets_by, served_by
 
-OWN = "the node's own processes"  # whom programs at lo are for
+OWN = "the node's own processes"  # the clients of programs at lo
 
 
 def text(found: Report, *, verbose: bool = False) -> str:
-    """Return the lines."""
+    """Return the text."""
     return "\n".join([*_summary(found), *(_details(found) if verbose else ())])
 
 
@@ -86,7 +86,7 @@ def _outage(source: SourceFacts) -> str:
 
 
 def _connect(connect: ConnectFacts) -> str:
-    """Return what became of the agent's own connect."""
+    """Return the result of the agent's own connect."""
     if connect.at is None:
         return "not tried yet: the hooks are to be attached first"
     states = {None: "cannot be tried", True: "translated by the hooks, tried", False: "NOT TRANSLATED"}
@@ -96,7 +96,7 @@ def _connect(connect: ConnectFacts) -> str:
 
 
 def packet_path(path: PacketFacts) -> str:
-    """Return how the packet path is."""
+    """Return the state of the packet path."""
     if not path.enabled:
         return "not by socklb: packet_path is false"
     states = {None: "cannot be asked", True: "there and whole", False: "DAMAGED" if path.there else "NOT THERE"}
@@ -118,7 +118,7 @@ def _moment(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format as people say it: `12 min 3 s`."""
+    """Format a duration for people: `12 min 3 s`."""
     parts = zip((int(seconds) // 3600, int(seconds) // 60 % 60, int(seconds) % 60), ("h", "min", "s"), strict=True)
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
