@@ -224,7 +224,12 @@ class TcPath:
         if not self._wanted:
             return
         if self._at is None or self._moved:
-            self._take_over()
+            self._moved = False
+            try:
+                self._load()
+            except BaseException:
+                self._moved = True
+                raise
         assert self._at
         assert self._programs
         unpinned = self._programs.pin_again()  # before others are loaded beside these
@@ -238,19 +243,6 @@ class TcPath:
         self._passed_by.look()
         self._say(self._troubles())
         self._sweep()
-
-    def _take_over(self) -> None:
-        """Load and attach the programs. Readers of their state wait meanwhile: loaded and not attached is no damage."""
-        self._moved = False
-        with self._taking_over:
-            try:
-                self._load()
-            except BaseException:
-                self._moved = True
-                raise
-            assert self._at
-            self._at.follow()
-            self._stale = False
 
     def _say(self, problems: list[str]) -> None:
         """Log each problem once."""
@@ -277,9 +269,12 @@ class TcPath:
             )
             attached = stack.enter_context(closing(served))
             self._loaded = stack.pop_all()
-        with self._in_use:
-            self._programs, self._events, self._at, self._stale = programs, events, attached, True
-            before.close()
+        with self._taking_over:  # neither alone is damage
+            with self._in_use:
+                self._programs, self._events, self._at, self._stale = programs, events, attached, True
+                before.close()
+            attached.follow()
+            self._stale = False
 
     def _programs_of(self, *, l3: bool = False) -> Programs:
         pins, room, routing = self._pins, self._config.max_flows, self._config.host_routing and not l3

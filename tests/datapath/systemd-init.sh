@@ -9,6 +9,10 @@ mkdir "$home/upper" "$home/work" "$home/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$home/upper,workdir=$home/work" "$home/root"
 cd "$home/root"
 mount -t proc proc proc
+# systemd sets values of the whole machine (fs.file-max, fs.protected_*) where it may; those of our network are ours.
+mount --bind proc/sys proc/sys
+mount --bind proc/sys/net proc/sys/net
+mount -o remount,bind,ro proc/sys
 mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup # in the new cgroup namespace: its root is ours
 mount -t tmpfs -o mode=0755 run run

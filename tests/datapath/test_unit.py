@@ -16,6 +16,7 @@ from rig.sandbox import remove_cgroup
 from roles.agent import HERE
 from roles.templates import render
 from socklb.datapath import mounts
+from tests.support.cluster import HostSettings
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,16 @@ class Machine:
 
 
 @pytest.fixture
+def host_before() -> dict[str, str]:
+    return machine_wide()
+
+
+def machine_wide() -> dict[str, str]:
+    """Return settings that no namespace has of its own."""
+    return {key: value for key, value in HostSettings.now().sysctls.items() if key.startswith("fs.")}
+
+
+@pytest.fixture
 def unit(tmp_path: Path) -> Path:
     path = tmp_path / "socklb-agent.service"
     path.write_text(render(HERE, "socklb-agent.service", program=PROGRAM, log="/var/log/socklb.log"))
@@ -117,6 +128,11 @@ def test_the_unit_is_one_that_systemd_takes_without_a_word_and_well_closed(unit:
     assert (verified.returncode, verified.stderr) == (0, "")
     closed = ["systemd-analyze", "security", "--offline=true", "--threshold=50", unit]
     assert subprocess.run(closed, capture_output=True, check=False).returncode == 0
+
+
+def test_the_machine_around_it_keeps_its_settings(host_before: dict[str, str], machine: Machine) -> None:
+    assert "fs.protected_fifos" in host_before
+    assert machine_wide() == host_before
 
 
 def test_the_agent_serves_under_systemd_and_is_started_until_it_can(machine: Machine) -> None:
