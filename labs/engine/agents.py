@@ -79,10 +79,10 @@ def _look(env: Env) -> tuple[dict[str, str], dict[str, list[str]], dict[str, lis
 
 
 def kill(on: Scenario, node: str) -> Command:
-    """End the agent as the kernel does that wants its memory: it gets to do nothing more."""
+    """End the agent as the kernel does that wants its memory: it gets to do nothing more. It is gone when this ends."""
     if _by_systemd(on, node):  # which would start it again, unless it is told
         return at(node, "sh", "-c", f"systemctl kill --signal=KILL {UNIT}; systemctl stop {UNIT}")
-    return at(node, "sh", "-c", f"kill -9 $(cat {PIDFILE})")
+    return at(node, "start-stop-daemon", "--stop", "--pidfile", PIDFILE, "--retry", "KILL/5")
 
 
 def stop(on: Scenario, node: str) -> Command:

@@ -9,7 +9,7 @@ from tests.support.cluster import Cluster
 from tests.support.waiting import until
 
 LINKS = "/sys/fs/bpf/socklb/v3/links"
-END_AGENT = "kill $(cat /run/socklb/agent.pid) && while socklb status >/dev/null; do sleep 0.1; done"
+END_AGENT = "start-stop-daemon --stop --quiet --pidfile /run/socklb/agent.pid --retry 10"
 START_AGENT = (
     "start-stop-daemon --start --background --make-pidfile --pidfile /run/socklb/agent.pid "
     "--output /var/log/socklb.log --startas /usr/local/bin/socklb -- agent"
@@ -22,7 +22,7 @@ POOR_AGENT = (
 )
 SLICES = "/etc/socklb/manifests/*.yaml"
 TRACKS = "add table inet tracks; add chain inet tracks seen { type filter hook prerouting priority 0; }"
-WEB, NODE_PORT, NOBODY_S = "10.244.0.2 10.244.1.3 10.244.2.3", "ip daddr 172.18.0.4 tcp dport 32000", "10.244.2.2"
+WEB, NODE_PORT, NOBODY_S = ("web-1", "web-2", "web-3"), "ip daddr 172.18.0.4 tcp dport 32000", "client-2"
 
 
 @contextmanager
@@ -53,20 +53,22 @@ def peer_name_wrong(cluster: Cluster) -> Iterator[None]:
 def wrong_backend(cluster: Cluster) -> Iterator[None]:
     """The tables of the client's node lead the Service to a pod that is none of its own."""
     node = cluster.node("w1")
-    edit = "; ".join(f"s/^( *- ){pod.replace('.', '[.]')}$/\\1{NOBODY_S}/" for pod in WEB.split())
+    other, *web = (cluster.addresses(pod)[0] for pod in (NOBODY_S, *WEB))
+    edit = "; ".join(f"s/^( *- ){pod.replace('.', '[.]')}$/\\1{other}/" for pod in web)
     node.output("sh", "-c", f"mkdir /tmp/whole && cp {SLICES} /tmp/whole && sed -Ei '{edit}' {SLICES}")
     try:
-        until(lambda: f"{NOBODY_S}:8080" in node.output("socklb", "service", "list", "web", "--wide"))
+        until(lambda: [pod for pod in (other, *web) if f"{pod}:8080" in listed(node)] == [other])
         yield
     finally:
         node.output("sh", "-c", "cp /tmp/whole/* /etc/socklb/manifests/ && rm -r /tmp/whole")
-        until(lambda: NOBODY_S not in node.output("socklb", "service", "list", "web", "--wide"))
+        until(lambda: other not in listed(node))
 
 
 @contextmanager
 def dnat_instead(cluster: Cluster) -> Iterator[None]:
     """No hook translates, and the client's node does it on the packet, to the pod of the third node."""
-    rules = f"type nat hook prerouting priority -100; {NODE_PORT} dnat to 10.244.0.2:8080"
+    address = cluster.addresses("web-3")[0]
+    rules = f"type nat hook prerouting priority -100; {NODE_PORT} dnat to {address}:8080"
     with hook_detached(cluster), with_chain(cluster.node("w1"), rules):
         yield
 
@@ -109,6 +111,10 @@ def stale_udp_backend(cluster: Cluster) -> Iterator[None]:
     finally:
         node.output("sh", "-c", END_AGENT)
         _start_agent(node)
+
+
+def listed(node: Place) -> str:
+    return node.output("socklb", "service", "list", "web", "--wide")
 
 
 def _start_agent(node: Place) -> None:
