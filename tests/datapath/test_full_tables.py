@@ -1,4 +1,4 @@
-"""MapWriter that are full: what is gone is never served again, and as much of the rest as fits.
+"""Tables that are full: what is gone is never served again, and as much of the rest as fits.
 
 A naive model says what must be true after any changes, and a reader looks at every single store.
 """

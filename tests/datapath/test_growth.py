@@ -156,7 +156,7 @@ def test_tables_that_cannot_grow_serve_as_they_are(
 
 
 class TestByThemselves:
-    """MapWriter that are full grow while they serve, up to what is allowed."""
+    """Tables that are full grow while they serve, up to what is allowed."""
 
     @pytest.fixture
     def node(self, sandbox: Sandbox, bpffs: Path, objects: Path) -> Iterator[NodeDatapath]:
