@@ -25,6 +25,7 @@ NEARLY_FULL = 0.9
 LARGER = "set max_frontends or max_backends higher and restart the agent, which disturbs nobody"
 FEWER_FLOWS = "socklb flow list; then set max_flows higher, socklb cleanup, and start the agent"
 FEWER_PATTERNS = "fewer patterns in bypass_cgroups"
+FEWER_NETWORKS = "fewer networks in pod_cidrs and native_cidrs"
 FEWER_SOCKETS = "look for a program that opens that many sockets"
 MEMORY = "look for memory pressure in the node's cgroups"
 CLEAN_UP = "stop it, then kube-proxy --cleanup"
@@ -47,7 +48,8 @@ ALARMS = MappingProxyType(
     {
         "table_nearly_full": Alarm(
             "a table is filled to nine tenths of what it may grow to",
-            f"{LARGER}; for the table flows: {FEWER_FLOWS}; for the table left_out: {FEWER_PATTERNS}",
+            f"{LARGER}; for the table flows: {FEWER_FLOWS}; for the table left_out: {FEWER_PATTERNS}; for the table"
+            f" networks: {FEWER_NETWORKS}",
         ),
         "slots_nearly_full": Alarm(
             "the slots of sockets are filled to nine tenths: sockets that find no slot cost more at connect() and are"
@@ -136,7 +138,8 @@ def _of_tables(tables: Iterable[TableFacts]) -> Iterator[AlarmFacts]:
             text += ": sockets that find no slot cost more at connect() and are not counted for least-loaded"
             yield AlarmFacts("slots_nearly_full", f"{text}; next: {FEWER_SOCKETS}")
         else:
-            next_ = {"flows": FEWER_FLOWS, "left_out": FEWER_PATTERNS}.get(table.name, LARGER)
+            others = {"flows": FEWER_FLOWS, "left_out": FEWER_PATTERNS, "networks": FEWER_NETWORKS}
+            next_ = others.get(table.name, LARGER)
             yield AlarmFacts("table_nearly_full", f"{text}; next: {next_}", table.name)
 
 

@@ -39,6 +39,20 @@ def test_a_table_that_may_grow_is_nearly_full_when_it_can_grow_no_more() -> None
     assert "the table frontends holds 7200 of 8000 entries" in full["table_nearly_full"]
 
 
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("frontends", "max_frontends"),
+        ("flows", "max_flows"),
+        ("left_out", "bypass_cgroups"),
+        ("networks", "native_cidrs"),
+    ],
+)
+def test_a_table_that_is_nearly_full_names_the_key_that_helps(table: str, key: str) -> None:
+    _, _, next_ = raised(maps=[TableFacts(table, 9, 10)])["table_nearly_full"].partition("next: ")
+    assert key in next_
+
+
 def test_a_table_is_nearly_full_at_nine_tenths() -> None:
     full = [TableFacts("frontends", 900, 1000)]
     assert "frontends holds 900 of 1000" in raised(maps=full)["table_nearly_full"]
