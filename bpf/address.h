@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Addresses as the tables know them. Everything here is in network byte order. */
+/* Addresses in the tables' format. Everything here is in network byte order. */
 #ifndef SOCKLB_ADDRESS_H
 #define SOCKLB_ADDRESS_H
 
@@ -24,7 +24,7 @@ static __always_inline int is_ipv4(const struct address *a)
 	return !a->word[0] && !a->word[1] && a->word[2] == bpf_htonl(0xffff);
 }
 
-/* The unspecified address of the same family, under which NodePorts are kept. */
+/* The unspecified address of the same family, under which NodePorts are stored. */
 static __always_inline struct address any_address(const struct address *a)
 {
 	return (struct address){ { 0, 0, is_ipv4(a) ? bpf_htonl(0xffff) : 0, 0 } };
@@ -43,8 +43,8 @@ static __always_inline int is_unspecified(const struct address *a)
 	return !(a->word[0] | a->word[1] | a->word[3]) && (!a->word[2] || a->word[2] == bpf_htonl(0xffff));
 }
 
-/* Zero if two addresses are the same. Without branches between the words: each would double the paths that the verifier
- * walks.
+/* Return zero if two addresses are the same. There are no branches between the words: each would double the paths that
+ * the verifier walks.
  */
 static __always_inline __u32 differ(const struct address *a, const struct address *b)
 {
@@ -57,8 +57,8 @@ static __always_inline int same_address(const struct address *a, const struct ad
 	return !differ(a, b);
 }
 
-/* The last word of where a socket gets to: the kernel takes the unspecified address for this host, 127.0.0.1 or ::1. Global
- * for the verifier's sake, as row_of().
+/* Return the last word of a socket's actual destination: the kernel takes the unspecified address for this host,
+ * 127.0.0.1 or ::1. Global for the verifier's sake, like row_of().
  */
 __attribute__((noinline)) __u32 last_word_of(__u32 word0, __u32 word1, __u32 word2, __u32 word3)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A packet of no known flow: whether it begins one, and which. */
+/* A packet without a known flow: whether it begins one, and which. */
 #ifndef SOCKLB_BEGIN_H
 #define SOCKLB_BEGIN_H
 
 #include "host_routing.h"
 
-/* Send a packet on by a device, which finds the neighbour's address. The kernel asks for a header to take it from. */
+/* Send a packet by a device, and let the kernel find the neighbour. It expects a link-layer header, which it removes.
+ */
 static __always_inline int send_by(struct __sk_buff *skb, __u32 device)
 {
 	if (!ETHERNET && bpf_skb_change_head(skb, ETH_HLEN, 0))
@@ -22,7 +23,7 @@ GLOBAL int refuse(struct __sk_buff *skb, int met)
 	if (!work)
 		return DROP;
 	if (met == AT_UPLINK_IN && skb->pkt_type == PACKET_OTHERHOST)
-		return LEAVE; /* a flooded frame: whose it is may serve it */
+		return LEAVE; /* a flooded frame for another host */
 	if (met == AT_UPLINK_OUT) {
 		own = !!bpf_map_lookup_elem(&own_addrs, &work->packet.tuple.source);
 		if (!own)
@@ -35,11 +36,12 @@ GLOBAL int refuse(struct __sk_buff *skb, int met)
 	return bpf_redirect(skb->ifindex, own ? BPF_F_INGRESS : 0);
 }
 
-/* What is left to do for the program itself, for a kernel's programs call eight deep at most, with 512 bytes of stack. */
+/* What the program itself still has to do, because the kernel allows calls eight deep at most, with 512 bytes of stack.
+ */
 #define TO_SERVICE 1000 /* begin_service() */
 #define BEGUN 1001 /* translate_first() */
 
-/* Begin the flow that is planned for the packet at work, which is of this kind. */
+/* Begin the planned flow; the current packet is of this kind. */
 static __always_inline int begin_planned(struct __sk_buff *skb, struct work *work, __u32 kind)
 {
 	work->row = begin_flow(skb);
@@ -47,8 +49,8 @@ static __always_inline int begin_planned(struct __sk_buff *skb, struct work *wor
 	return work->row == NONE ? DROP : BEGUN;
 }
 
-/* Plan a flow of the packet at work that no frontend is asked for: to where it goes anyway. Field by field, for a whole
- * struct would be made on the stack.
+/* Plan a flow without a frontend for the current packet: to its own destination. Field by field, because a struct
+ * literal would be built on the stack.
  */
 static __always_inline struct plan *plan_directly(struct work *work)
 {
@@ -59,7 +61,7 @@ static __always_inline struct plan *plan_directly(struct work *work)
 	return &work->plan;
 }
 
-/* The frontend that a packet asks for, by its address or as a NodePort of this node. */
+/* Return the frontend of a packet, by its address or as a NodePort of this node. */
 static __always_inline struct found find_asked(struct frontend_key *key)
 {
 	struct found found = find_frontend(key);
@@ -70,8 +72,8 @@ static __always_inline struct found find_asked(struct frontend_key *key)
 	return find_frontend(key);
 }
 
-/* Packets of this client, or the answers to it, come by a device where nothing of ours is: the agent is to put pod_in and
- * pod_out there, or at the ports of that bridge.
+/* Packets of this client, or the answers to it, arrive on a device without our programs: the agent is to attach pod_in
+ * and pod_out there, or at the ports of that bridge.
  */
 GLOBAL int tell_unhooked(__u32 device)
 {
@@ -83,8 +85,8 @@ GLOBAL int tell_unhooked(__u32 device)
 	return bpf_ringbuf_output(&unhooked, &event, sizeof(event), 0);
 }
 
-/* Whom a pod sees that is its own backend: the node; where that has no address, the Service, which a hooked server cannot
- * answer over UDP.
+/* The client address that a pod sees if it is its own backend: the node's; if the node has no address, the Service's,
+ * which a hooked server cannot answer over UDP.
  */
 static __always_inline struct address stand_in(const struct packet *p)
 {
@@ -97,7 +99,7 @@ static __always_inline struct address stand_in(const struct packet *p)
 	return is_unspecified(&node) ? p->tuple.destination : node;
 }
 
-/* BY_LO, where the agent serves the node's own processes at lo: see lo.py; else 0. */
+/* Return BY_LO if the agent serves the node's own processes at lo: see lo.py; else 0. */
 static __always_inline __u8 by_lo(void)
 {
 	__u32 lo = LO;
@@ -105,7 +107,9 @@ static __always_inline __u8 by_lo(void)
 	return bpf_map_lookup_elem(&pod_devices, &lo) ? BY_LO : 0;
 }
 
-/* Whom the backend is to see, where its answer would not come back to the client by this node. 0: it cannot be served. */
+/* Plan the client address that the backend sees, if its answer would not come back to the client through this node. 0:
+ * it cannot be served.
+ */
 static __always_inline int plan_source(struct __sk_buff *skb, const struct packet *p, int met, int outside,
 				       struct plan *plan)
 {
@@ -129,8 +133,8 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 	if (met == AT_UPLINK_OUT) {
 		plan->flags = skb->ifindex == LO ? FROM_NODE | BY_LO : FROM_NODE;
 		plan->device = device;
-		/* Its answer would be nobody's to the node, which would reset the connection. The process asks again when
-		 * the device has the programs.
+		/* The node has no connection for the answer, and would reset it. The process sends again when the
+		 * device has the programs.
 		 */
 		if (device && !uplink && !bpf_map_lookup_elem(&pod_devices, &device)) {
 			tell_unhooked(device);
@@ -146,7 +150,7 @@ static __always_inline int plan_source(struct __sk_buff *skb, const struct packe
 	return !is_unspecified(&plan->node);
 }
 
-/* Where nobody serves: the port of a Service's address, or an address that no Service has, is refused. */
+/* No frontend: refuse an unused port of a Service's address, and an address that no Service has. */
 static __always_inline int without_frontend(struct __sk_buff *skb, const struct packet *p, int met)
 {
 	if (bpf_map_lookup_elem(&service_addrs, &p->tuple.destination) ||
@@ -161,7 +165,7 @@ static __always_inline int forbid(void)
 	return DROP;
 }
 
-/* Serve the packet at work by one of a frontend's backends. */
+/* Serve the current packet with one of a frontend's backends. */
 GLOBAL int serve(struct __sk_buff *skb, int met, __u32 row, int outside)
 {
 	struct frontend *frontend = bpf_map_lookup_elem(&frontend_rows, &row);
@@ -188,7 +192,7 @@ GLOBAL int serve(struct __sk_buff *skb, int met, __u32 row, int outside)
 	return begin_planned(skb, work, 0);
 }
 
-/* Whether the packet at work is a datagram from the world to a pod itself, which will be answered to the world. */
+/* Whether the current packet is a datagram from outside to a pod itself, whose answer goes outside. */
 GLOBAL int is_worlds_to_pod(void)
 {
 	struct work *work = get_work();
@@ -211,8 +215,8 @@ static __always_inline int is_worlds(const struct packet *p)
 	return is_worlds_to_pod();
 }
 
-/* The answer would be taken for the pod's own first datagram to the world, and masqueraded: so there is a flow, which changes
- * nothing. Without room for one the datagram comes in all the same.
+/* Make a flow that changes nothing: without it the answer would be taken for the pod's own first datagram to the
+ * outside, and masqueraded. Without room for a flow the datagram comes in nevertheless.
  */
 static __always_inline int let_in(struct __sk_buff *skb, struct work *work)
 {
@@ -220,7 +224,7 @@ static __always_inline int let_in(struct __sk_buff *skb, struct work *work)
 	return begin_planned(skb, work, 0) == BEGUN ? BEGUN : LEAVE;
 }
 
-/* The packet at work is the first of a flow to what may be a Service. */
+/* The current packet is the first of a flow to what may be a Service. */
 GLOBAL int begin_service(struct __sk_buff *skb, int met)
 {
 	struct work *work = get_work();
@@ -250,7 +254,7 @@ GLOBAL int begin_service(struct __sk_buff *skb, int met)
 	return serve(skb, met, second.frontend ? second.row : found.row, !!second.frontend);
 }
 
-/* The packet at work is a pod's first to the world, which sees the node. */
+/* The current packet is a pod's first one to the outside, which is to see the node's address. */
 static __always_inline int begin_to_world(struct __sk_buff *skb, struct work *work)
 {
 	const struct packet *p = &work->packet;
@@ -274,7 +278,9 @@ static __always_inline int is_services(const struct tuple *tuple)
 	       (find_frontend(&key).frontend || bpf_map_lookup_elem(&service_addrs, &tuple->destination));
 }
 
-/* The packet at work leaves the node and is no known flow's: a pod's to the world, or one to a Service that no hook saw. */
+/* The current packet leaves the node without a known flow: from a pod to the outside, or to a Service from a socket
+ * that no hook saw.
+ */
 GLOBAL int begin_outwards(struct __sk_buff *skb)
 {
 	struct work *work = get_work();
@@ -301,8 +307,8 @@ GLOBAL int begin_outwards(struct __sk_buff *skb)
 	return begin_to_world(skb, work);
 }
 
-/* The packet at work is a pod's. To no Service, but maybe to the backend of a translated flow from the same port, its answers
- * would be taken for that one's: the backend is to see another port, or the flow is over.
+/* The current packet is from a pod. If it goes not to a Service, but to the backend of a translated flow from the same
+ * port, its answers would be taken for that flow's: the backend is to see another port, unless that flow is over.
  */
 GLOBAL int begin_beside(struct __sk_buff *skb)
 {

@@ -13,13 +13,15 @@
 
 #define NS_PER_SECOND 1000000000ULL
 
-/* How a backend was chosen. `remembered`: the socket's newest record says so already. */
+/* How a backend was chosen. `remembered`: the socket's newest record already says so. */
 struct choice {
 	int remembered;
 	enum reason how;
 };
 
-/* What this UDP socket was given here before, if it still serves: other endpoints may come and go without moving it. */
+/* Return the backend that this UDP socket was given before, if it still serves: changes of other endpoints do not move
+ * the socket.
+ */
 static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, struct set set, struct peer *asked,
 						    struct choice *choice)
 {
@@ -39,8 +41,9 @@ static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, s
 	return search(set, &known->backend, known->backend_port, &asked->note);
 }
 
-/* Any, for UDP by the socket's cookie: they are sequential, so they are spread by Fibonacci hashing (multiply by
- * 2^64 / phi, keep the high half), and a socket whose record was lost keeps its backend as long as the set stands.
+/* Return any backend; for UDP by the socket's cookie: cookies are sequential, so they are spread by Fibonacci hashing
+ * (multiply by 2^64 / phi, keep the high half), and a socket whose record was lost keeps its backend as long as the set
+ * does not change.
  */
 static __always_inline struct backend *any(struct bpf_sock_addr *ctx, struct set set, __u32 *row)
 {
@@ -51,7 +54,9 @@ static __always_inline struct backend *any(struct bpf_sock_addr *ctx, struct set
 	return backend_at(*row);
 }
 
-/* The less loaded of two, which is far better than one and needs no look at all of them ("the power of two choices"). */
+/* Return the less loaded of two, which is far better than a single one and does not look at all of them ("the power of
+ * two choices").
+ */
 static __always_inline struct backend *less_loaded(struct bpf_sock_addr *ctx, struct set set, __u32 *row)
 {
 	struct backend *one = any(ctx, set, row), *other;
@@ -85,8 +90,8 @@ static __always_inline struct backend *choose_freely(struct bpf_sock_addr *ctx, 
 	return any(ctx, set, &asked->note);
 }
 
-/* What this pod was given last, if that is not too long ago and still serves. Whoever reads a torn value gets an address
- * that is no backend of the set, or one that is.
+/* Return the backend that this pod was given last, if that is not too long ago and it still serves. A torn read gives
+ * an address that either is a backend of the set or is not.
  */
 static __always_inline struct backend *given_last(const struct client *client, __u64 seconds, struct set set,
 						  __u32 *row)
@@ -101,7 +106,7 @@ static __always_inline struct backend *given_last(const struct client *client, _
 	return search(set, &address, last->port, row);
 }
 
-/* Session affinity: a pod is a client, and so are all processes of the node's own network together. */
+/* Session affinity: each pod is a client, and all processes of the node's own network namespace together are one. */
 static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *ctx, const struct found *found,
 							 __u64 options, struct set set, struct peer *asked,
 							 struct choice *choice)
@@ -122,7 +127,7 @@ static __always_inline struct backend *choose_for_client(struct bpf_sock_addr *c
 	return backend;
 }
 
-/* A backend for what was `asked`, whose note is filled in; none if nobody serves. */
+/* Return a backend for `asked`, whose note is filled in; NULL if there is none. */
 static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const struct found *found, struct peer *asked,
 					      struct choice *choice)
 {

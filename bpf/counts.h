@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What hooks count for the agent's metrics: each connect to a Service by its backend, where that is wanted, and each refusal. */
+/* What the hooks count for the agent's metrics: each connect to a Service by its backend, if configured, and each
+ * refusal.
+ */
 #ifndef SOCKLB_COUNTS_H
 #define SOCKLB_COUNTS_H
 
@@ -13,7 +15,7 @@ static __always_inline void count_in_hook(__u32 what)
 		__sync_fetch_and_add(count, 1);
 }
 
-/* Exact, however many connect at once: who comes second finds the element that the first one made. */
+/* Exact even with concurrent connects: the second one finds the element that the first one made. */
 static __always_inline void count_connect(struct peer *peer, __u32 protocol)
 {
 	__u64 *count, none = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a hook decides, and how it is told while somebody watches (observe.h). As of types.h, the Python side knows all of
- * this: socklb/datapath/decisions.py.
+/* What a hook decides, and the format in which it is reported to watchers (observe.h). As with types.h, the Python side
+ * mirrors all of this: socklb/datapath/decisions.py.
  */
 #ifndef SOCKLB_DECISION_H
 #define SOCKLB_DECISION_H
@@ -22,28 +22,29 @@ enum hook {
 	BIND6,
 };
 
-/* Why. Of what is translated, how the backend was chosen. */
+/* The reason; for TRANSLATED, how the backend was chosen. */
 enum reason {
 	BY_RANDOM,
-	BY_AFFINITY, /* what this pod was given last */
+	BY_AFFINITY, /* the backend that this pod was given last */
 	BY_LOAD, /* the less loaded of two */
-	KEPT, /* what this socket was given before */
-	GIVEN_BACK, /* the Service's address in the place of its backend's */
+	KEPT, /* the backend that this socket was given before */
+	GIVEN_BACK, /* the Service's address instead of its backend's */
 	NO_ENDPOINT,
 	NO_SUCH_PORT, /* of a Service's address */
-	PORT_IN_USE, /* by a Service: nobody else may listen there */
+	PORT_IN_USE, /* by a Service: no process may listen there */
 	NO_SERVICE,
-	NO_SUCH_RECORD, /* the address is that of no backend that the socket was given */
+	NO_SUCH_RECORD, /* the address is not of a backend that the socket was given */
 	OTHER_PROTOCOL,
-	LEFT_ALONE, /* sockets of pods are none of the hooks' affair */
-	LEFT_OUT, /* those of this pod or cgroup are not */
-	SOURCE_RANGES, /* the packet path knows who may ask */
-	SHARED_PORT, /* two sockets might be one connection */
-	SAME_BACKEND, /* the answers of two Services could not be told apart */
+	LEFT_ALONE, /* the hooks do not serve sockets of pods */
+	LEFT_OUT, /* the hooks do not serve this pod or cgroup */
+	SOURCE_RANGES, /* the packet path checks the client's address */
+	SHARED_PORT, /* two sockets might be the same connection */
+	SAME_BACKEND, /* answers of two Services could not be distinguished */
 };
 
-/* `cgroup`, `pid` and `command` are those of whoever called. Where the kernel is about to tell the application an address
- * (recvmsg, getpeername), `asked` is what the application is told and `given` what it was. Nothing is given: zero.
+/* `cgroup`, `pid` and `command` are the caller's. When the kernel is about to tell the application an address (recvmsg,
+ * getpeername), `asked` is the address that the application gets and `given` the original one. Without a backend,
+ * `given` is zero.
  */
 struct decision {
 	__u64 time; /* ns of CLOCK_MONOTONIC */
@@ -54,7 +55,7 @@ struct decision {
 	struct address given;
 	__be16 asked_port;
 	__be16 given_port;
-	__u32 pid; /* as the machine's first pid namespace numbers it */
+	__u32 pid; /* in the machine's first pid namespace */
 	__u8 protocol;
 	__u8 hook;
 	__u8 verdict;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Rows of flows: taken for a new one, found by its tuples from then on, and given back. */
+/* Rows of flows: taken for a new flow, found by its tuples, and freed. */
 #ifndef SOCKLB_FLOW_ROWS_H
 #define SOCKLB_FLOW_ROWS_H
 
@@ -8,14 +8,14 @@
 
 #define ROW_TRIES 16
 
-/* Change a row's state; fails where another CPU did before. */
+/* Change a row's state; fails if another CPU was first. */
 #if CAN_SWAP
 static __always_inline int swap_state(struct flow *flow, __u32 row, __u64 old, __u64 new)
 {
 	return __sync_val_compare_and_swap(&flow->state, old, new) == old;
 }
 #else
-/* An element that nobody else can put into the index stands for the swap. */
+/* Kernels without an atomic swap: an element that only one CPU can add to the index is the lock. */
 GLOBAL int swap_by_lock(__u32 row, __u64 old, __u64 new)
 {
 	struct tuple lock = { .source.word[0] = row, .protocol = 255 };
@@ -37,7 +37,7 @@ static __always_inline int swap_state(struct flow *flow, __u32 row, __u64 old, _
 }
 #endif
 
-/* Take what leads to the flow of a row out of the index. */
+/* Delete the elements of a row's flow from the index. */
 GLOBAL int unlink_tuples(__u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -55,7 +55,7 @@ GLOBAL int unlink_tuples(__u32 row)
 	return 1;
 }
 
-/* End a flow, as long as it is in this state. The row is BUSY and without tuples then. */
+/* End a flow if it is still in this state. The row is then BUSY and without tuples. */
 static __always_inline int end_flow(struct flow *flow, __u32 row, __u64 state)
 {
 	if (!swap_state(flow, row, state, (state & ~3ULL) | BUSY))
@@ -75,7 +75,7 @@ static __always_inline int may_end(const struct flow *flow, __u32 when)
 	return when == ANYHOW || (when == IF_OVER_OR_CLOSED && is_closed(flow)) || is_over(flow, ticks());
 }
 
-/* End the flow of a row and give the row back; say whether. */
+/* End the flow of a row and free the row; return whether that was done. */
 GLOBAL int forget_flow(__u32 row, __u32 when)
 {
 	struct flow *flow = flow_at(row);
@@ -90,8 +90,8 @@ GLOBAL int forget_flow(__u32 row, __u32 when)
 	return 1;
 }
 
-/* Have whoever sends on the flow of a row be answered by a reset, as long as it is in this state; say whether. While it is
- * BUSY nobody finds it.
+/* Let every packet on the flow of a row be answered by a reset, if the flow is still in this state; return whether that
+ * was done. While the row is BUSY no CPU finds the flow.
  */
 GLOBAL int reset_flow(__u32 row, __u64 state)
 {
@@ -110,7 +110,7 @@ GLOBAL int reset_flow(__u32 row, __u64 state)
 #define NONE (~(__u32)0)
 enum judgement { IN_USE, CLOSED, TO_BE_HAD };
 
-/* What can be done with a row. */
+/* Return what can be done with a row. */
 GLOBAL int judge(__u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -126,7 +126,7 @@ GLOBAL int judge(__u32 row)
 	return is_over(flow, ticks()) ? TO_BE_HAD : is_closed(flow) ? CLOSED : IN_USE;
 }
 
-/* Have a row BUSY and its tuples gone, whatever its flow; 0: another CPU was quicker. */
+/* Make a row BUSY and delete its tuples, whatever its flow; 0: another CPU was first. */
 GLOBAL int take(__u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -140,8 +140,8 @@ GLOBAL int take(__u32 row)
 	return (state & 3) == FREE && swap_state(flow, row, state, (state & ~3ULL) | BUSY);
 }
 
-/* Give a row for a new flow: one that is free or whose time is over, else the one closed longest of those looked at; NONE
- * if all of them live.
+/* Return a row for a new flow: a free or expired one, else the one that was closed first among those looked at; NONE if
+ * all of them are in use.
  */
 GLOBAL __u32 take_row(__u32 mask)
 {
@@ -162,8 +162,8 @@ GLOBAL __u32 take_row(__u32 mask)
 	return oldest != NONE && take(oldest) ? oldest : NONE;
 }
 
-/* Have one more tuple lead to a flow, whose ends are filled in. 0: the tuple is another live flow's. An element that leads
- * nowhere is written over, but not while its flow is being ended, for it would be deleted then.
+/* Add a tuple to the index for a flow, whose ends are filled in. 0: the tuple belongs to another live flow. A stale
+ * element is overwritten, but not while its flow is being ended, because that would then delete the new element.
  */
 GLOBAL int link_tuple(__u32 row, __u32 kind)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The table of flows: a flow is found by any of its tuples.
  *
- * Nothing is believed from the index but the number of a row and a kind: the row says whether this tuple of that kind is
- * its own.
+ * Only a row number and a kind are taken from the index: the row tells whether this tuple of that kind belongs to it.
  */
 #ifndef SOCKLB_FLOWS_H
 #define SOCKLB_FLOWS_H
@@ -37,7 +36,7 @@ static __always_inline __u64 state_of(const struct flow *flow)
 	return *(volatile __u64 *)&flow->state;
 }
 
-/* What stands in tuples, by kind. */
+/* The ends that a tuple consists of, by kind. */
 struct parts {
 	__u32 source, destination, source_port, destination_port;
 };
@@ -52,7 +51,9 @@ static __always_inline struct parts parts_of(__u32 kind)
 			       BY_KIND(kind, FRONTEND, NODE, BACKEND, ON_THE_WAY) };
 }
 
-/* Of a packet of this kind when it is translated; `at_once`, 1 or 0: masqueraded, or answered, at the same place. */
+/* The same for a translated packet of this kind; `at_once`: 1 if the packet is also masqueraded, or unmasqueraded, at
+ * the same place, else 0.
+ */
 static __always_inline struct parts translated_parts(__u32 kind, __u32 at_once)
 {
 	__u32 from = kind | at_once << 1;
@@ -71,8 +72,8 @@ static __always_inline void fill_in(const struct flow *flow, struct parts parts,
 	tuple->destination_port = flow->ports[parts.destination_port];
 }
 
-/* Where a packet of a kind is looked at. What this node's own processes ask leaves, and so does what a server of the node
- * answers to them.
+/* Return where a packet of a kind is handled. Requests of this node's own processes are handled as they leave, and so
+ * are the answers of a server on the node to them.
  */
 static __always_inline __u8 place_of(const struct flow *flow, __u32 kind)
 {
@@ -89,7 +90,9 @@ static __always_inline void tuple_of(const struct flow *flow, __u32 kind, struct
 	tuple->pad = 0;
 }
 
-/* What a packet of a kind becomes. The answer to a masqueraded process of this node meets no further program. */
+/* Return the translated tuple of a packet of a kind. The answer to a masqueraded process of this node passes no further
+ * program.
+ */
 static __always_inline void becomes(const struct flow *flow, __u32 kind, struct tuple *to)
 {
 	__u32 flags = flow->flags;
@@ -97,7 +100,7 @@ static __always_inline void becomes(const struct flow *flow, __u32 kind, struct 
 	fill_in(flow, translated_parts(kind, (flags / REFLECTED | (flags / FROM_NODE & kind)) & 1), to);
 }
 
-/* The addresses of a tuple are those of a flow's kind, and the ports too unless it is a later fragment's. */
+/* Whether a tuple has the addresses of this kind of a flow, and the ports too unless it is a later fragment's. */
 static __always_inline int is_its_own(const struct flow *flow, __u32 kind, const struct tuple *tuple, int with_ports)
 {
 	struct parts parts = parts_of(kind);
@@ -111,7 +114,7 @@ static __always_inline int is_its_own(const struct flow *flow, __u32 kind, const
 	return !differ_by;
 }
 
-/* The flow that an element of the index leads to, if it is this tuple's. */
+/* Return the flow of an element of the index, if it has this tuple. */
 static __always_inline struct flow *follow(__u32 element, const struct tuple *tuple, int with_ports)
 {
 	struct flow *flow = flow_at(element >> 2);
@@ -131,7 +134,9 @@ static __always_inline struct flow *find(const struct tuple *tuple, __u32 *eleme
 	return follow(*element, tuple, 1);
 }
 
-/* The times after which the kernel's conntrack forgets a flow (Documentation/networking/nf_conntrack-sysctl.rst). */
+/* Return the time after which a flow expires; the times are those of the kernel's conntrack
+ * (Documentation/networking/nf_conntrack-sysctl.rst).
+ */
 static __always_inline __u32 time_of(const struct flow *flow)
 {
 	__u8 client = flow->sides[0], server = flow->sides[1], both = client | server;
@@ -160,8 +165,8 @@ static __always_inline int is_closed(const struct flow *flow)
 	return (flow->sides[0] | flow->sides[1]) & (FIN | RST);
 }
 
-/* What a packet says of its flow; written only where it says something new, so that the CPUs do not fight for it. A reset
- * is believed until its sender goes on.
+/* Record what a packet tells about its flow; written only if it is new, so that CPUs do not contend for the cache line.
+ * A reset counts until its sender sends again.
  */
 static __always_inline void note(struct flow *flow, __u32 kind, const struct packet *p)
 {

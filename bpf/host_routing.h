@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Host routing, which the configuration asks for: a packet that comes in is translated all at once and handed on at the
- * device by which it leaves, past the node's stack, and so past netfilter and the queueing disciplines of pods' devices. So
- * is what pods send each other.
+/* Host routing, if configured: an incoming packet is translated completely and redirected to the device by which it
+ * leaves, past the node's stack, and so past netfilter and the queueing disciplines of pods' devices. Packets between
+ * pods are redirected too.
  *
- * The routes are the stack's own, asked once a second. Whatever the stack might do more than to send a packet on, it does:
- * it gets the packet as it would without host routing, and the programs where it leaves do their part.
+ * The routes are the stack's own, looked up once a second. Whenever the stack might do more than forward a packet, it
+ * gets the packet as it would without host routing, and the programs at the outgoing device do their part.
  */
 #ifndef SOCKLB_HOST_ROUTING_H
 #define SOCKLB_HOST_ROUTING_H
@@ -14,16 +14,16 @@
 
 #include "serve.h"
 
-#define LEAVE TC_ACT_UNSPEC /* to whoever comes next */
+#define LEAVE TC_ACT_UNSPEC /* to the next program */
 #define DROP TC_ACT_SHOT
-/* Of <linux/if_packet.h>, whose frame it is: this node's, no other's and no multicast; another host's. */
+/* From <linux/if_packet.h>, the frame's receiver: this node, not another and no multicast; another host. */
 #define PACKET_HOST 0
 #define PACKET_OTHERHOST 3
 #define LONGEST 0xffff
 #define HOPS_USED_UP 0x100
-#define DONE 0x736c /* "sl": what a packet carries to the egress of its device, where there is nothing left to do */
+#define DONE 0x736c /* "sl": the mark of a packet for the egress of its device, where nothing is left to do */
 
-/* An address that packets are routed from: no multicast, and none that is valid at one link or one host alone. */
+/* Whether packets from this address are routed: not multicast, link-local or host-local. */
 static __always_inline int is_routed(const struct address *a)
 {
 	__u8 first = is_ipv4(a) ? bpf_ntohl(a->word[3]) >> 24 : bpf_ntohl(a->word[0]) >> 24;
@@ -33,8 +33,8 @@ static __always_inline int is_routed(const struct address *a)
 	return (first & 0xe0) == 0x20 || (first & 0xfe) == 0xfc; /* 2000::/3, fc00::/7 */
 }
 
-/* Whether the stack would do no more with a packet than to route it. A mark may be for its rules; a source of the node's
- * own is forged.
+/* Whether the stack would only route a packet. A mark may be for the stack's rules; a source address of the node itself
+ * is forged.
  */
 static __always_inline int is_ordinary(const struct __sk_buff *skb, const struct packet *p)
 {
@@ -45,7 +45,7 @@ static __always_inline int is_ordinary(const struct __sk_buff *skb, const struct
 	return !odd && (!is_icmp(p) || p->echo) && is_routed(&p->tuple.source) && !may_be_ours(&p->tuple.source);
 }
 
-/* How long an IP packet is on the wire; of one that the device has to cut, a piece. */
+/* Return the length of an IP packet on the wire; for a packet that the device segments, that of a segment. */
 static __always_inline __u32 wire_length(const struct __sk_buff *skb, const struct packet *p)
 {
 	const struct tcphdr *tcp = start(skb) + (p->six ? L3 + sizeof(struct ipv6hdr) : L3 + sizeof(struct iphdr));
@@ -59,7 +59,7 @@ static __always_inline __u32 wire_length(const struct __sk_buff *skb, const stru
 	return p->l4 - L3 + tcp->doff * 4 + skb->gso_size;
 }
 
-/* The class of traffic that the route may depend on; HOPS_USED_UP: the packet may not go on. */
+/* Return the traffic class, on which the route may depend; HOPS_USED_UP: the packet may not be forwarded. */
 static __always_inline __u32 class_of(const struct __sk_buff *skb, const struct packet *p)
 {
 	const struct ipv6hdr *six = start(skb) + L3;
@@ -75,7 +75,7 @@ static __always_inline __u32 class_of(const struct __sk_buff *skb, const struct 
 	return four->tos;
 }
 
-/* Ask the node's routes for the way of packets with this tuple, one of which is this long. 0: the stack is to send it. */
+/* Look up the route of packets with this tuple and this length. 0: left to the stack. */
 static __always_inline int ask_routes(struct __sk_buff *skb, int six, const struct tuple *to, __u32 class, __u32 length,
 				      struct way *way)
 {
@@ -93,7 +93,7 @@ static __always_inline int ask_routes(struct __sk_buff *skb, int six, const stru
 		fib.ipv4_src = to->source.word[3];
 		fib.ipv4_dst = to->destination.word[3];
 	}
-	/* Too long for the way, an unknown neighbour, the node itself, no way at all: the stack has an answer. */
+	/* Too long for the route, an unknown neighbour, the node itself, or no route: the stack handles it. */
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
 	device = fib.ifindex;
@@ -105,8 +105,8 @@ static __always_inline int ask_routes(struct __sk_buff *skb, int six, const stru
 	way->from = skb->ifindex;
 	way->device = device;
 	way->time = ticks();
-	way->family = fib.family; /* that of the gateway */
-	way->longest = fib.tot_len; /* the way's MTU, or before Linux 5.12 what was asked for */
+	way->family = fib.family; /* the gateway's */
+	way->longest = fib.tot_len; /* the route's MTU, or before Linux 5.12 the requested length */
 	way->class = class;
 	way->how = *how;
 	__builtin_memcpy(&way->hop, fib.ipv6_dst, sizeof(way->hop));
@@ -115,7 +115,7 @@ static __always_inline int ask_routes(struct __sk_buff *skb, int six, const stru
 	return 1;
 }
 
-/* The way of a packet once it has this tuple; NULL: the stack is to send it. */
+/* Return the route of a packet after its translation into this tuple; NULL: left to the stack. */
 static __noinline struct way *find_way(struct __sk_buff *skb, const struct packet *p, const struct tuple *to)
 {
 	__u32 number = (filter_bit(&to->destination) + 31 * filter_bit(&to->source)) % MAX_KNOWN_WAYS;
@@ -132,7 +132,7 @@ static __noinline struct way *find_way(struct __sk_buff *skb, const struct packe
 	return way->how ? way : NULL;
 }
 
-/* One hop less to go. */
+/* Decrement the TTL or hop limit. */
 static __always_inline int lower_hops(struct __sk_buff *skb, const struct packet *p)
 {
 	struct iphdr *four = start(skb) + L3;
@@ -142,7 +142,7 @@ static __always_inline int lower_hops(struct __sk_buff *skb, const struct packet
 	} six;
 	__u32 check;
 
-	if (p->six) { /* summed by the device, the packet has this in the sum */
+	if (p->six) { /* the checksum by the device includes this field */
 		if (bpf_skb_load_bytes(skb, L3 + 4, &six, sizeof(six)))
 			return -1;
 		six.hop_limit--;
@@ -176,8 +176,8 @@ static __always_inline int hand_on(struct __sk_buff *skb, const struct packet *p
 	return bpf_redirect_peer(device, 0);
 }
 
-/* Change the packet at work, which is of this kind of the flow of a row, as that says here and where it would leave, and
- * hand it on. LEAVE: the stack is to send it, and nothing is changed.
+/* Translate the current packet, of this kind of the flow of a row, as it would be here and where it leaves, and
+ * redirect it. LEAVE: left to the stack, and unchanged.
  */
 GLOBAL int translate_and_hand_on(struct __sk_buff *skb, __u32 row, __u32 kind)
 {
@@ -195,14 +195,15 @@ GLOBAL int translate_and_hand_on(struct __sk_buff *skb, __u32 row, __u32 kind)
 	return rewrite(skb, &work->packet, &work->becomes) ? DROP : hand_on(skb, &work->packet, way);
 }
 
-/* Where pods send with their own address. */
+/* Whether pods send to this address with their own. */
 static __always_inline int is_native(const struct address *address)
 {
 	return networks_of(address) & (POD_NETWORK | NATIVE_NETWORK) || bpf_map_lookup_elem(&node_addrs, address);
 }
 
-/* Hand on the packet at work, which is translated by nobody: to pods, and to where these send with their own address. To
- * send it back where it came from is for the stack, which tells the sender of the better way.
+/* Redirect the current packet, which is not translated, if it goes to a pod, or to where pods send with their own
+ * address. A packet that would go back where it came from is left to the stack, which tells the sender the better
+ * route.
  */
 GLOBAL int hand_on_plain(struct __sk_buff *skb)
 {
@@ -219,7 +220,9 @@ GLOBAL int hand_on_plain(struct __sk_buff *skb)
 	return hand_on(skb, &work->packet, way);
 }
 
-/* Hand on the packet at work, which nobody translates as it comes: but maybe as it goes, and no program would see it go. */
+/* Redirect the current packet, which is not translated as it comes in, unless it may be translated as it leaves: no
+ * program would see it leave.
+ */
 GLOBAL int route_on(struct __sk_buff *skb)
 {
 	struct work *work = get_work();
@@ -242,7 +245,7 @@ GLOBAL int route_on(struct __sk_buff *skb)
 	return translate_and_hand_on(skb, element >> 2, 3);
 }
 
-/* Whether a packet leaves that was handed on here. */
+/* Whether an outgoing packet was redirected here. */
 static __always_inline int is_done(struct __sk_buff *skb)
 {
 	if (!packet_facts.host_routing || skb->tc_index != DONE)
@@ -251,19 +254,19 @@ static __always_inline int is_done(struct __sk_buff *skb)
 	return 1;
 }
 
-/* What a packet carries when it comes in, its sender put there: a pod, or another node of this machine. */
+/* Clear what an incoming packet carries: its sender, a pod or another node of this machine, may have set it. */
 static __always_inline void believe_nothing(struct __sk_buff *skb)
 {
 	if (packet_facts.host_routing && skb->tc_index)
 		skb->tc_index = 0;
 }
 
-/* A packet that is nobody's, or whose time to be translated has not come. */
+/* Pass a packet that belongs to no flow, or that is not translated here. */
 static __always_inline int pass(struct __sk_buff *skb, const struct packet *p)
 {
 	struct work *work;
 
-	if (!packet_facts.host_routing) /* nothing else is done then */
+	if (!packet_facts.host_routing) /* then nothing else is done */
 		return LEAVE;
 	work = get_work();
 	if (!work)

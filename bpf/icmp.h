@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What has no ports of its own: ICMP errors, which quote the packet that they are about, and later fragments. */
+/* Packets without ports of their own: ICMP errors, which quote the packet that caused them, and later fragments. */
 #ifndef SOCKLB_ICMP_H
 #define SOCKLB_ICMP_H
 
@@ -14,7 +14,7 @@ static __always_inline int is_error(const struct packet *p, __u8 type)
 	       type == ICMP_SOURCE_QUENCH;
 }
 
-/* Read the quoted packet's tuple, the other way round: as its answer would have it. */
+/* Read the quoted packet's tuple in reverse, as its answer would have it. */
 static __noinline int parse_quoted(struct __sk_buff *skb, const struct packet *p, struct tuple *tuple, __u32 *l4)
 {
 	__u32 l3 = p->l4 + 8;
@@ -61,8 +61,9 @@ static __noinline int parse_quoted(struct __sk_buff *skb, const struct packet *p
 	return tuple->protocol == IPPROTO_TCP || tuple->protocol == IPPROTO_UDP || tuple->protocol == IPPROTO_SCTP;
 }
 
-/* Change what is quoted, and the ICMP checksum that is over it. The header checksum of a quoted IPv4 packet makes up for its
- * addresses; its own checksum behind that is left, for it is quoted in part and nobody can verify it.
+/* Translate the quoted packet, and update the ICMP checksum that covers it. The header checksum of a quoted IPv4 packet
+ * compensates for its addresses; the checksum of its transport is left, because it is quoted only in part and cannot be
+ * verified.
  */
 static __noinline int rewrite_quoted(struct __sk_buff *skb, const struct packet *p, const struct tuple *from,
 				     const struct tuple *to, __u32 l4)
@@ -84,7 +85,7 @@ static __noinline int rewrite_quoted(struct __sk_buff *skb, const struct packet 
 	return 0;
 }
 
-/* An ICMP error goes to who sent the packet that it is about, and quotes it as that one knows it. */
+/* An ICMP error goes to the sender of the packet that caused it, and quotes the packet as that sender knows it. */
 GLOBAL int translate_error(struct __sk_buff *skb)
 {
 	struct work *work = get_work();
@@ -144,7 +145,7 @@ static __noinline void remember_fragments(const struct packet *p, __u32 element)
 	bpf_map_update_elem(&fragments, &key, &element, BPF_ANY);
 }
 
-/* The flow of a later fragment. */
+/* Return the flow of a later fragment. */
 static __noinline struct flow *find_fragments(const struct packet *p, __u32 *element)
 {
 	struct fragment key = fragment_of(p);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Cgroups that are left out: what a process there, or in a cgroup below, asks for goes by as it is.
+/* Cgroups that are left out: calls of a process there, or in a cgroup below, are not translated.
  *
- * Whose process makes the system call counts, for these hooks are told nothing of a socket's own cgroup. A cgroup never
- * moves below another, so what was found of one is kept; the agent forgets all of it whenever it leaves out others.
+ * The cgroup of the calling process counts, because these hooks are not told a socket's own cgroup. A cgroup never
+ * moves to another parent, so the result for one is cached; the agent clears the cache whenever it leaves out other
+ * cgroups.
  */
 #ifndef SOCKLB_LEFT_OUT_H
 #define SOCKLB_LEFT_OUT_H
@@ -12,7 +13,7 @@
 
 #define DEEPEST_CGROUP 32
 
-/* Ask the table for every cgroup that this process is in, from the root on. Global for the verifier's sake, as row_of(). */
+/* Look up every cgroup of this process, from the root on. Global for the verifier's sake, like row_of(). */
 __attribute__((noinline)) int find_left_out(void)
 {
 	for (int level = 0; level < DEEPEST_CGROUP; level++) {

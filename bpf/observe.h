@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Telling what hooks decide. Compiled with OBSERVED=1 they do, and run only while somebody watches; the others have not one
- * instruction for it.
+/* Report what the hooks decide. Programs compiled with OBSERVED=1 do so, and run only while there is a watcher; the
+ * others contain no instruction for it.
  *
- * Nobody is woken: the agent looks many times a second, which leaves a connect() what it was. What finds no room is counted.
+ * Nobody is woken: the agent polls many times a second, so the cost of a connect() stays the same. Decisions that do
+ * not fit are counted.
  */
 #ifndef SOCKLB_OBSERVE_H
 #define SOCKLB_OBSERVE_H
@@ -23,7 +24,7 @@ struct {
 	__uint(max_entries, 1 << 22);
 } decisions SEC(".maps");
 
-/* How many found no room there. */
+/* How many did not fit there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A packet, and what it is known by. */
+/* A packet, and what identifies its flow. */
 #ifndef SOCKLB_PACKET_H
 #define SOCKLB_PACKET_H
 
@@ -21,7 +21,7 @@
 #endif
 #define L3 (ETHERNET ? ETH_HLEN : 0)
 #define LO 1 /* in every network namespace */
-#define MAX_L4 256 /* no L4 header begins behind this byte */
+#define MAX_L4 256 /* no L4 header begins after this byte */
 #define MAX_EXTENSIONS 6
 #define MORE_FRAGMENTS 0x2000
 #define FRAGMENT_PLACE 0x1fff
@@ -44,18 +44,18 @@
 #define SCTP_SHUTDOWN 7
 #define SCTP_SHUTDOWN_COMPLETE 14
 
-/* A function for the verifier to walk by itself, once. It may take the packet and numbers, no pointers (kernels before 5.12);
- * what else there is to know stands in `work`.
+/* A function that the verifier walks separately, once. It may take the packet and numbers, but no pointers (kernels
+ * before 5.12); everything else is in `work`.
  */
 #define GLOBAL __attribute__((noinline))
 
 struct packet {
 	struct tuple tuple;
-	__u32 l4; /* where its header begins */
+	__u32 l4; /* offset of its header */
 	__be32 id; /* of a fragment */
-	__u16 fragment; /* as IPv4 has it: where in the packet it belongs, and MORE_FRAGMENTS; 0: it is whole */
+	__u16 fragment; /* as in IPv4: the fragment's offset, and MORE_FRAGMENTS; 0: not a fragment */
 	__u8 six;
-	__u8 flags; /* of TCP, or what an SCTP chunk is about in their terms */
+	__u8 flags; /* of TCP, or of an SCTP chunk in their terms */
 	__u8 echo; /* ICMP: 1 an echo request, 2 a reply; 0 anything else */
 };
 
@@ -81,7 +81,7 @@ static __always_inline struct address ipv6(const struct in6_addr *a)
 	return (struct address){ { word[0], word[1], word[2], word[3] } };
 }
 
-/* Have headers where a program can look at them; a driver may have left them in pages. */
+/* Make headers accessible to the program; a driver may have left them in pages. */
 static __always_inline void pull(struct __sk_buff *skb, __u32 length)
 {
 	if (start(skb) + length > end(skb))
@@ -94,8 +94,8 @@ static __always_inline int is_extension(__u8 protocol)
 	       protocol == IPPROTO_FRAGMENT;
 }
 
-/* Behind the extension headers of IPv6, which begin at `l4`: a fragment's id << 32 | fragment << 16 | protocol << 8 | where its
- * header begins. 0: there are too many.
+/* Skip the extension headers of IPv6, which begin at `l4`: return a fragment's id << 32 | fragment << 16 | protocol <<
+ * 8 | offset of its header. 0: there are too many.
  */
 GLOBAL __u64 skip_extensions(struct __sk_buff *skb, __u32 protocol, __u32 l4)
 {
@@ -161,7 +161,7 @@ static __always_inline int parse6(struct __sk_buff *skb, struct packet *p)
 	return behind != 0;
 }
 
-/* The addresses of a packet; nothing of ours if it is no IP, or a tagged one that belongs to a VLAN's device. */
+/* Read the addresses of a packet; 0 if it is not IP, or is tagged for a VLAN's device. */
 static __always_inline int parse_addresses(struct __sk_buff *skb, struct packet *p, __u8 place)
 {
 	p->tuple.source_port = p->tuple.destination_port = p->tuple.pad = 0;
@@ -181,7 +181,7 @@ static __always_inline int parse_addresses(struct __sk_buff *skb, struct packet 
 	return 0;
 }
 
-/* What an SCTP packet does, in TCP's terms. */
+/* Return what an SCTP packet does, in terms of TCP. */
 static __always_inline __u8 sctp_flags(__u8 chunk)
 {
 	switch (chunk) {
@@ -202,7 +202,7 @@ static __always_inline int is_icmp(const struct packet *p)
 	return p->tuple.protocol == (p->six ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 }
 
-/* 1 for an echo request, 2 for a reply. */
+/* Return 1 for an echo request, 2 for a reply. */
 static __always_inline __u8 echo_of(int six, __u8 type)
 {
 	if (six)
@@ -210,7 +210,7 @@ static __always_inline __u8 echo_of(int six, __u8 type)
 	return type == ICMP_ECHO ? 1 : type == ICMP_ECHOREPLY ? 2 : 0;
 }
 
-/* The ports, or what stands for them. 0: a protocol that we leave alone. A later fragment has none. */
+/* Read the ports, or their substitute. 0: a protocol that is not handled. A later fragment has none. */
 static __always_inline int parse_ports(struct __sk_buff *skb, struct packet *p)
 {
 	__u8 protocol = p->tuple.protocol;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tables of the packet path alone. The agent writes `uplinks`, `pod_devices` and `ways`; the others it reads. */
+/* The tables that only the packet path uses. The agent writes `uplinks`, `pod_devices` and `ways`; it reads the others.
+ */
 #ifndef SOCKLB_PACKET_MAPS_H
 #define SOCKLB_PACKET_MAPS_H
 
@@ -8,7 +9,7 @@
 
 #include "types.h"
 
-/* A power of two; the agent makes it as large as its configuration says, and the index four times as large. */
+/* A power of two; the agent sets the configured size, and four times that for the index. */
 #define MAX_FLOWS (1 << 17)
 #define MAX_DEVICES (1 << 10)
 #define MAX_KNOWN_WAYS (1 << 12)
@@ -18,8 +19,9 @@
 #define MASQUERADE_BITS (1 << 16)
 #define PAIRS (1 << 19)
 
-/* Which flow a packet belongs to: row << 2 | kind, see struct flow. Room for all tuples of all rows, for nobody takes an element
- * back to make room; and made beforehand: one connect in a hundred would wait 20 us for the kernel to make more of them.
+/* Which flow a packet belongs to: row << 2 | kind, see struct flow. There is room for all tuples of all rows, because
+ * no element is evicted to make room; and it is preallocated: otherwise one connect in a hundred would wait 20 us for
+ * the kernel to allocate more.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -37,8 +39,8 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* As address_filter, of the addresses that stand for others: an uplink may have one that the cluster does not know as the
- * node's. Bits are set by the programs and never cleared; a wrong one costs a lookup.
+/* Like address_filter, for the addresses that clients are masqueraded to: an uplink may have one that the cluster does
+ * not know as the node's. Bits are set by the programs and never cleared; a wrong one costs a lookup.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -47,9 +49,9 @@ struct {
 	__type(value, __u64);
 } masquerade_filter SEC(".maps");
 
-/* Pairs of addresses between which a packet that goes out may be a translated flow's; not 0: it may. So what is nobody's does
- * without a look into the index, which is too large for a CPU's caches. The programs mark them, and nobody clears them; a
- * wrong one costs that look. Bytes, for kernels before 5.12 have no way to set a bit beside another CPU.
+/* Pairs of addresses between which an outgoing packet may belong to a translated flow; not 0: it may. So other packets
+ * need no lookup in the index, which is too large for a CPU's caches. The programs mark pairs, and nobody clears them;
+ * a wrong one costs that lookup. Bytes, because kernels before 5.12 cannot set a bit atomically.
  */
 struct pairs {
 	__u8 known[64];
@@ -79,7 +81,8 @@ struct {
 	__type(value, __u8);
 } pod_devices SEC(".maps");
 
-/* Host routing: how packets are handed on at a device, by its interface index. At others the stack sends them. */
+/* Host routing: how packets are redirected at a device, by its interface index. At other devices the stack sends them.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -88,8 +91,8 @@ struct {
 	__type(value, __u8);
 } ways SEC(".maps");
 
-/* Host routing: what was asked of the routes lately, by a hash of the addresses. A CPU has its own, so that none is written
- * while it is read. As large as this with host routing alone, and never pinned.
+/* Host routing: recent route lookups, by a hash of the addresses. Per CPU, so that no entry is written while it is
+ * read. This large only with host routing, and never pinned.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -98,7 +101,7 @@ struct {
 	__type(value, struct way);
 } known_ways SEC(".maps");
 
-/* Forgetting the client longest unseen costs it its affinity, no more. */
+/* If the least recently seen client is evicted, it only loses its affinity. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_PACKET_CLIENTS);
@@ -106,7 +109,7 @@ struct {
 	__type(value, struct packet_affine);
 } packet_affinity SEC(".maps");
 
-/* What was done to the first fragment of a packet, as in flow_index. */
+/* The flow of a packet's first fragment, in the format of flow_index. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_FRAGMENTS);
@@ -149,7 +152,7 @@ static __always_inline void note_masquerade(const struct address *address)
 		*word |= bit;
 }
 
-/* Where a pair is marked: the same both ways. */
+/* Return the mark of a pair: the same for both directions. */
 static __always_inline __u8 *mark_of(const struct address *a, const struct address *b)
 {
 	__u32 number = (filter_bit(a) ^ filter_bit(b)) % PAIRS, row = number / sizeof(struct pairs);
@@ -158,7 +161,7 @@ static __always_inline __u8 *mark_of(const struct address *a, const struct addre
 	return pairs ? &pairs->known[number % sizeof(struct pairs)] : NULL;
 }
 
-/* By itself, for inline it costs the programs 64 bytes of stack. */
+/* A function of its own, because inlined it costs the programs 64 bytes of stack. */
 static __noinline int may_be_pair(const struct address *a, const struct address *b)
 {
 	__u8 *mark = mark_of(a, b);

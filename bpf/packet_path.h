@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is done to a packet: translated as its flow says, or as the first of one, refused, or left alone. */
+/* What is done with a packet: it is translated according to its flow, or as the first of one, refused, or left alone.
+ */
 #ifndef SOCKLB_PACKET_PATH_H
 #define SOCKLB_PACKET_PATH_H
 
@@ -12,19 +13,19 @@ static __always_inline int turn_back(struct __sk_buff *skb, int to_node)
 	return swap_macs(skb) ? DROP : bpf_redirect(skb->ifindex, to_node ? BPF_F_INGRESS : 0);
 }
 
-/* Have this node receive a packet whose source is an address of its own: it believes that at lo alone. */
+/* Let this node receive a packet whose source is one of its own addresses: it accepts that on lo only. */
 static __always_inline int receive_by_lo(struct __sk_buff *skb)
 {
-	struct ethhdr head = { .h_proto = skb->protocol }; /* lo's address is zeros */
+	struct ethhdr head = { .h_proto = skb->protocol }; /* lo's MAC address is all zeros */
 
 	if (skb->ifindex == LO)
-		return LEAVE; /* it is on its way there */
+		return LEAVE; /* it will be received there anyway */
 	if (!ETHERNET && bpf_skb_change_head(skb, ETH_HLEN, 0))
 		return DROP;
 	return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0) ? DROP : bpf_redirect(LO, BPF_F_INGRESS);
 }
 
-/* Change a packet as its flow says, and have it go on. */
+/* Translate a packet according to its flow, and send it on. */
 static __noinline int translate_packet(struct __sk_buff *skb, const struct packet *p, const struct flow *flow,
 				       __u32 kind)
 {
@@ -44,7 +45,7 @@ static __noinline int translate_packet(struct __sk_buff *skb, const struct packe
 	return kind ? LEAVE : send_by(skb, device);
 }
 
-/* Do to a packet all that its flow says, if that can be done where it comes in; else what is to be done here. */
+/* Do all of a packet's translation as it comes in, if possible; otherwise the part that is due here. */
 static __always_inline int serve_flow(struct __sk_buff *skb, const struct packet *p, const struct flow *flow,
 				      __u32 element)
 {
@@ -62,7 +63,7 @@ static __always_inline int serve_flow(struct __sk_buff *skb, const struct packet
 	return translate_packet(skb, p, flow, element & 3);
 }
 
-/* The packet at work is the first of a flow. */
+/* The current packet is the first of a flow. */
 GLOBAL int translate_first(struct __sk_buff *skb)
 {
 	struct work *work = get_work();
@@ -78,7 +79,7 @@ GLOBAL int translate_first(struct __sk_buff *skb)
 	return serve_flow(skb, &work->packet, flow, work->row << 2 | kind);
 }
 
-/* Whether a row is still what a client asked for. */
+/* Whether a row still belongs to the frontend of a flow. */
 static __always_inline int is_frontend_of(const struct frontend *frontend, const struct flow *flow)
 {
 	const struct frontend_key *key = &frontend->key;
@@ -87,7 +88,7 @@ static __always_inline int is_frontend_of(const struct frontend *frontend, const
 	       (is_unspecified(&key->address) || same_address(&key->address, &flow->ends[FRONTEND]));
 }
 
-/* Whether the backend of a flow serves still. */
+/* Whether the backend of a flow still serves. */
 GLOBAL int still_serves(__u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -117,8 +118,9 @@ GLOBAL int still_serves(__u32 row)
 	return 1;
 }
 
-/* Whether a flow goes on with this packet of its client: it does not where the connection is closed and another begins, where
- * a client of datagrams pauses for long, and where the backend serves no more, unless a connection has begun with it.
+/* Whether a flow continues with this packet of its client. It does not if its connection is closed and another begins,
+ * if a client of datagrams has paused for long, or if the backend does not serve any more, unless a connection with it
+ * has been established.
  */
 static __always_inline int goes_on(struct flow *flow, __u32 row, const struct packet *p)
 {
@@ -150,7 +152,7 @@ static __always_inline int begin(struct __sk_buff *skb, const struct packet *p, 
 	return done == BEGUN ? translate_first(skb) : done;
 }
 
-/* The flow that a packet belongs to. */
+/* Return the flow that a packet belongs to. */
 static __always_inline struct flow *find_its(const struct packet *p, __u32 *element)
 {
 	const struct tuple *tuple = &p->tuple;
@@ -162,7 +164,9 @@ static __always_inline struct flow *find_its(const struct packet *p, __u32 *elem
 	return find(tuple, element);
 }
 
-/* A packet of a flow that is to be reset. Its sender is told so; at a pod's device the sender is not who is reached there. */
+/* Answer a packet of a flow that is to be reset. At a pod's device (pod_out) the sender cannot be reached, and the
+ * packet is dropped.
+ */
 static __always_inline int reset_sender(struct __sk_buff *skb, struct flow *flow, const struct packet *p, enum met met)
 {
 	struct work *work = get_work();
@@ -174,7 +178,7 @@ static __always_inline int reset_sender(struct __sk_buff *skb, struct flow *flow
 	return refuse(skb, met);
 }
 
-/* A packet whose addresses may be ours. */
+/* Handle a packet whose addresses may be in the tables. */
 static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum met met)
 {
 	struct flow *flow;
@@ -194,7 +198,7 @@ static __always_inline int look_at(struct __sk_buff *skb, struct packet *p, enum
 		return begin(skb, p, met);
 	}
 	if (kind & 1 && (p->flags & (SYN | ACK)) == (SYN | ACK) && is_closed(flow)) {
-		forget_flow(element >> 2, ANYHOW); /* another connection, of which we have not seen the client's SYN */
+		forget_flow(element >> 2, ANYHOW); /* another connection, whose SYN from the client was not seen */
 		return LEAVE;
 	}
 	if (flow->flags & TO_RESET)

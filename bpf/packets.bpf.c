@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* socklb's packet path: what no socket hook can see is translated at the node's devices.
+/* socklb's packet path: traffic that no socket hook can see is translated at the node's devices.
  *
- * Destinations change as a packet comes in, sources as it goes out, and in between the node routes it as any other. What is
- * nobody's passes, for other programs to look at too.
+ * Destinations change as a packet comes in, sources as it leaves, and in between the node routes it like any other.
+ * Other packets pass, for other programs to handle.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -57,7 +57,7 @@ int AT(pod_out)(struct __sk_buff *skb)
 	return !is_done(skb) && parse_addresses(skb, &p, AS_IT_GOES) ? look_at(skb, &p, AT_POD_OUT) : LEAVE;
 }
 
-/* With host routing: devices of pods that have no programs of ours for another reason. */
+/* With host routing: devices of pods that do not need our other programs. */
 SEC("tc")
 int AT(routed_in)(struct __sk_buff *skb)
 {
@@ -67,7 +67,7 @@ int AT(routed_in)(struct __sk_buff *skb)
 	return parse_addresses(skb, &p, AS_IT_COMES) ? pass(skb, &p) : LEAVE;
 }
 
-/* Not attached: the agent runs it, with what stands behind the packet's Ethernet header. */
+/* Not attached: the agent runs it, with this after the packet's Ethernet header. */
 struct to_reset {
 	__u64 state;
 	__u32 row;
@@ -82,8 +82,8 @@ int reset(struct __sk_buff *skb)
 
 #define SWEEP_SLICE 256 /* rows */
 
-/* Not attached: the agent runs it to give back rows whose time is over, and to mark those of the others (BPF_PROG_TEST_RUN). The first row of a slice stands
- * behind the packet's Ethernet header.
+/* Not attached: the agent runs it to free expired rows, and to mark again what the others need (BPF_PROG_TEST_RUN). The
+ * first row of a slice comes after the packet's Ethernet header.
  */
 SEC("tc")
 int sweep(struct __sk_buff *skb)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a new flow is planned from: the packet at work, the node's routes, and a free port of the node. */
+/* What a new flow is planned from: the current packet, the node's routes, and a free port of the node. */
 #ifndef SOCKLB_PORTS_H
 #define SOCKLB_PORTS_H
 
@@ -7,21 +7,21 @@
 
 #define AF_INET 2
 #define AF_INET6 10
-/* Ports to masquerade with: no NodePorts, and none that the node's own sockets get by themselves. */
+/* Ports for masquerading: neither NodePorts nor ports that the kernel gives to the node's own sockets. */
 #define LOW_PORTS 1024
 #define LOW_COUNT (30000 - LOW_PORTS)
 #define HIGH_PORTS 61000
 #define HIGH_COUNT (65536 - HIGH_PORTS)
 #define PORT_TRIES 32
 
-/* What the agent knows before the load. */
+/* Constants that the agent sets before the load. */
 const volatile struct packet_facts packet_facts;
 
-/* Where a packet is met. */
+/* Where a packet is seen. */
 enum met { AT_UPLINK_IN, AT_UPLINK_OUT, AT_POD_IN, AT_POD_OUT };
 
-/* The device by which the packet at work would leave for an address: `back` that of its sender, else that of the backend. 0: it
- * stays, or there is no way.
+/* Return the device by which the current packet would leave: with `back` to its sender, else to the backend. 0: it
+ * stays, or there is no route.
  */
 GLOBAL __u32 route(struct __sk_buff *skb, int back)
 {
@@ -51,7 +51,7 @@ GLOBAL __u32 route(struct __sk_buff *skb, int back)
 	return 0;
 }
 
-/* Whether a socket of the node would hear what comes from the backend to the port that the flow of a row has. */
+/* Whether a socket of the node would receive packets from the backend to the port of the flow of a row. */
 GLOBAL int is_sockets(struct __sk_buff *skb, __u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -85,14 +85,15 @@ GLOBAL int is_sockets(struct __sk_buff *skb, __u32 row)
 	return 1;
 }
 
-/* A port to masquerade with. */
+/* Return a port for masquerading. */
 GLOBAL __u32 port_number(__u32 number)
 {
 	number %= LOW_COUNT + HIGH_COUNT;
 	return bpf_htons(number < LOW_COUNT ? LOW_PORTS + number : HIGH_PORTS - LOW_COUNT + number);
 }
 
-/* Find a port for the answers to come back to: the element of the index is its lock. `keep`: the client's own if it can be. */
+/* Find a port for the answers: adding its element to the index reserves it. `keep`: the client's own port if possible.
+ */
 GLOBAL int take_port(struct __sk_buff *skb, __u32 row, int keep)
 {
 	struct flow *flow = flow_at(row);
@@ -112,8 +113,8 @@ GLOBAL int take_port(struct __sk_buff *skb, __u32 row, int keep)
 	return 0;
 }
 
-/* Have the backend's answers to the client lead to the flow of a row. Where they would be taken for those of another flow of
- * this client, the backend sees another port of it.
+/* Index the backend's answers to the client for the flow of a row. If they would be taken for those of another flow of
+ * this client, the backend sees another port.
  */
 GLOBAL int take_way(__u32 row)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a socket was given, so that the application goes on seeing what it asked for.
+/* The backend that a socket was given, so that the application continues to see the Service address.
  *
- * A record has its place in the slot table, or in sk_storage where the slot belongs to another live socket or the release
- * hook does not run (owner.h). The newest record of a socket stands in front; an unconnected UDP socket that talks to
- * several Services keeps older ones behind it. The kernel runs the hooks of one socket under that socket's lock, so only
- * the slot itself is contended.
+ * A record is in the slot table, or in sk_storage if the slot belongs to another live socket or the release hook does
+ * not run (owner.h). The newest record of a socket is in front; an unconnected UDP socket that talks to several
+ * Services keeps older ones behind it. The kernel runs the hooks of one socket under that socket's lock, so only the
+ * slot itself is contended.
  *
  * Nothing here can fail a connection: without memory a record is lost, not the connect().
  */
@@ -23,7 +23,7 @@ static __always_inline int same_frontend(const struct peer *a, const struct peer
 	return a->frontend_port == b->frontend_port && same_address(&a->frontend, &b->frontend);
 }
 
-/* Zero if two records are about the same backend, or the same frontend. */
+/* Return zero if two records have the same backend, or the same frontend. */
 static __always_inline __u32 differ_in_backend(const struct peer *a, const struct peer *b)
 {
 	return (a->backend_port ^ b->backend_port) | differ(&a->backend, &b->backend);
@@ -39,13 +39,15 @@ static __always_inline int same_peer(const struct peer *a, const struct peer *b)
 	return !(differ_in_backend(a, b) | differ_in_frontend(a, b));
 }
 
-/* Whether a socket knows the backend of `peer` by another name: of an answer it could not say whose it is. */
+/* Whether a socket knows the backend of `peer` under another Service address: an answer could then not be attributed.
+ */
 static __always_inline int is_known_otherwise(const struct peer *known, const struct peer *peer)
 {
 	return !differ_in_backend(known, peer) && differ_in_frontend(known, peer);
 }
 
-/* Whether a Service is served there too where a hook lets its address pass. Loopback is not: it never meets a device. */
+/* Whether the packet path serves this Service address when a hook lets it pass. Not loopback: it never passes a device.
+ */
 static __always_inline int packets_serve(const struct address *frontend)
 {
 	return kernel_facts.packets && !is_loopback(frontend);
@@ -58,7 +60,9 @@ static __always_inline struct bookkeeping *books(void)
 	return bpf_map_lookup_elem(&bookkeeping, &first);
 }
 
-/* Connections are counted where a record has a slot: only then is the release sure to find what it counted. */
+/* Count a connection. Only connections whose record has a slot are counted: only then does the release surely find what
+ * it counted.
+ */
 static __always_inline void count(const struct peer *peer, __u32 protocol, __u64 one)
 {
 	__u32 number = peer->note;
@@ -79,7 +83,7 @@ static __always_inline struct socket_slot *slot_of(__u64 cookie)
 	return bpf_map_lookup_elem(&sockets, &index);
 }
 
-/* The socket's record in the slot table, if it has one. */
+/* Return the socket's record in the slot table, if it has one. */
 static __always_inline struct peer *slot_record(struct bpf_sock_addr *ctx)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -88,7 +92,7 @@ static __always_inline struct peer *slot_record(struct bpf_sock_addr *ctx)
 	return slot && slot->cookie == cookie ? &slot->peer : NULL;
 }
 
-/* The same, and where it has none a free one, which is its own from now on. */
+/* The same, and if it has none, claim a free one. */
 static __always_inline struct peer *claim_slot(struct bpf_sock_addr *ctx)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -129,7 +133,7 @@ static __always_inline void release_slot(__u64 cookie, __u32 protocol)
 }
 #endif
 
-/* The socket's records outside the slot table. While no record ever was there, the kernel need not be asked. */
+/* Return the socket's records outside the slot table. The kernel need not be asked if no record was ever there. */
 static __always_inline struct more_peers *more_of(struct bpf_sock_addr *ctx)
 {
 	struct bookkeeping *kept = books();
@@ -158,8 +162,8 @@ static __always_inline struct more_peers *make_more(struct bpf_sock_addr *ctx)
 	return more;
 }
 
-/* Keep `old` behind the front record, in the place of `now` if that is there already, else in the next one; not, and 0,
- * where that is taken and `needed`.
+/* Keep `old` behind the front record: in the place of `now` if that is there already, else in the next one. If that is
+ * in use and `needed`, return 0.
  */
 static __always_inline int keep_behind(struct more_peers *more, const struct peer *now, const struct peer *old,
 				       int needed)
@@ -189,8 +193,9 @@ static __always_inline int any_known_otherwise(const struct more_peers *more, co
 	return 0;
 }
 
-/* Whether the old records of an unconnected socket leave room for `peer` in front. They do not where its answers could not
- * be told from another's, or the oldest would have to go: then the packet path serves it, and by name.
+/* Whether the old records of an unconnected socket leave room for `peer` in front. They do not if its answers could not
+ * be distinguished from another's, or if the oldest record would be lost: then the packet path serves it, under the
+ * right address.
  */
 static __always_inline int make_way(struct bpf_sock_addr *ctx, struct peer *front, struct more_peers *more,
 				    const struct peer *peer)
@@ -208,7 +213,7 @@ static __always_inline int make_way(struct bpf_sock_addr *ctx, struct peer *fron
 	return !front->backend_port || keep_behind(more, peer, front, exact);
 }
 
-/* The socket's peer from now on is `peer`. `connected` sockets have no other. 0: it is not, leave it to the packet path. */
+/* Make `peer` the socket's newest peer; `connected` sockets have no other. 0: not possible, left to the packet path. */
 static __always_inline int remember(struct bpf_sock_addr *ctx, const struct peer *peer, int connected)
 {
 	struct peer *slot = claim_slot(ctx), *front = slot;
@@ -236,8 +241,8 @@ static __always_inline void forget_if_to(struct peer *known, const struct addres
 		known->backend_port = known->frontend_port = 0;
 }
 
-/* An unconnected socket sends to this address itself: what answers from there is no Service's any more. A connected one
- * comes here as well, for its peer: an IPv6 socket at an IPv4-mapped address, whenever it sends.
+/* An unconnected socket sends to this address itself: from now on its answers do not belong to a Service. A connected
+ * one gets here as well, for its peer: an IPv6 socket at an IPv4-mapped address, whenever it sends.
  */
 static __always_inline void forget_backend(struct bpf_sock_addr *ctx, const struct address *address, __be16 port)
 {
@@ -257,7 +262,7 @@ static __always_inline void forget_backend(struct bpf_sock_addr *ctx, const stru
 		forget_if_to(&more->behind[i], address, port);
 }
 
-/* The socket talks past all Services from now on: its peer is what it asked for. */
+/* The socket does not use a Service from now on: its peer is the address it asked for. */
 static __always_inline void forget(struct bpf_sock_addr *ctx)
 {
 	struct bookkeeping *kept = books();
@@ -273,7 +278,7 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 		bpf_sk_storage_delete(&more_peers, mptcp);
 }
 
-/* The record of this socket about the frontend that `asked` names. `newest`: it stands in front of all others. */
+/* Return the record of this socket for the frontend in `asked`. `newest`: it is in front of all others. */
 static __always_inline struct peer *known_peer(struct bpf_sock_addr *ctx, const struct peer *asked, int *newest)
 {
 	struct peer *front = slot_record(ctx);
@@ -304,7 +309,7 @@ static __always_inline int restore(const struct peer *peer, struct address *addr
 	return 1;
 }
 
-/* If the socket was given this backend, put what it had asked for in its place. */
+/* If the socket was given this backend, replace its address with the Service address. */
 static __always_inline int recall(struct bpf_sock_addr *ctx, struct address *address, __be16 *port)
 {
 	struct peer *front = slot_record(ctx);

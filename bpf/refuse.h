@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The answer to who asks where nobody serves, or serves no more: TCP's reset, or an ICMP error "port unreachable". The packet becomes it and
- * turns back.
+/* The answer to a packet for which there is no backend, or none any more: a TCP reset, or an ICMP error "port
+ * unreachable". The packet is rewritten into it and sent back.
  *
- * Not for packets with IP options or extension headers: those are dropped. The checksum of a packet from this very host may
- * not be made yet (CHECKSUM_PARTIAL): its field holds the sum of the pseudo-header, and the device makes the rest later.
+ * Packets with IP options or extension headers are dropped instead. The checksum of a packet from this very host may
+ * not be complete yet (CHECKSUM_PARTIAL): its field holds the sum of the pseudo-header, and the device adds the rest
+ * later.
  */
 #ifndef SOCKLB_REFUSE_H
 #define SOCKLB_REFUSE_H
@@ -12,7 +13,7 @@
 #include "rewrite.h"
 
 #define TTL 64
-#define QUOTED 8 /* bytes of what an ICMP error is about, behind its IP header */
+#define QUOTED 8 /* bytes after the IP header of the packet that an ICMP error quotes */
 
 struct tcp_reset {
 	__be16 source, destination;
@@ -27,7 +28,9 @@ struct icmp_error {
 	__be32 unused;
 };
 
-/* The sum of the pseudo-header, both ways the same. The words of a mapped IPv4 address add nothing. */
+/* Return the sum of the pseudo-header, which is the same in both directions. The words of a mapped IPv4 address add
+ * nothing.
+ */
 static __always_inline __u16 pseudo_sum(const struct tuple *tuple, __u8 protocol, __u16 length)
 {
 	const __u32 *word = tuple->source.word;
@@ -98,7 +101,7 @@ GLOBAL int make_reset(struct __sk_buff *skb)
 		return -1;
 	pseudo = pseudo_sum(&p->tuple, p->tuple.protocol, sizeof(tcp));
 	length = tcp.check == pseudo_sum(&p->tuple, p->tuple.protocol, length);
-	/* RFC 9293, 3.10.7.1: what acknowledges says itself which number it believes. */
+	/* RFC 9293, 3.10.7.1: the sequence number is the acknowledgment number of the packet. */
 	tcp = (struct tcp_reset){ .source = tcp.destination,
 				  .destination = tcp.source,
 				  .sequence = tcp.flags & ACK ? tcp.acknowledged : 0,
@@ -111,8 +114,8 @@ GLOBAL int make_reset(struct __sk_buff *skb)
 	return store_ip(skb, p, IPPROTO_TCP, sizeof(tcp));
 }
 
-/* The sum of what is quoted, as it will be when its own checksum is made: a datagram whose checksum is right adds up to the
- * negative sum of its pseudo-header.
+/* Return the sum of the quoted bytes, as it will be when their own checksum is complete: a datagram with a correct
+ * checksum adds up to the negative sum of its pseudo-header.
  */
 static __always_inline __u32 quoted_sum(const struct packet *p, const __u8 *quoted, __u32 header, __u16 length)
 {
@@ -169,7 +172,7 @@ GLOBAL int make_unreachable6(struct __sk_buff *skb)
 	return store_ip(skb, p, IPPROTO_ICMPV6, sizeof(icmp) + sizeof(quoted));
 }
 
-/* Have the packet become its own refusal. 0: done. */
+/* Rewrite the packet into its own refusal. 0: done. */
 GLOBAL int make_refusal(struct __sk_buff *skb)
 {
 	struct work *work = get_work();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The change of a packet into another tuple, with all checksums. */
+/* Rewrite a packet to another tuple, with all checksums. */
 #ifndef SOCKLB_REWRITE_H
 #define SOCKLB_REWRITE_H
 
@@ -18,7 +18,7 @@ static __always_inline __u16 fold16(__u32 sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
-/* The sum by which a checksum changes when one tuple's addresses take the place of another's. */
+/* Return by how much a checksum changes when the addresses of one tuple are replaced by another's. */
 static __always_inline __u32 addresses_differ_by(const struct tuple *from, const struct tuple *to)
 {
 	const __u32 *old = from->source.word, *new = to->source.word;
@@ -36,7 +36,7 @@ static __always_inline __u32 ports_differ_by(const struct tuple *from, const str
 	       to->destination_port;
 }
 
-/* Store the addresses, and for IPv4 the checksum of its header. */
+/* Store the addresses, and for IPv4 the header checksum. */
 static __always_inline int store_addresses(struct __sk_buff *skb, int six, __u32 l3, const struct tuple *to, __u32 sum)
 {
 	__be32 both[2] = { to->source.word[3], to->destination.word[3] };
@@ -48,15 +48,15 @@ static __always_inline int store_addresses(struct __sk_buff *skb, int six, __u32
 	return bpf_skb_store_bytes(skb, l3 + offsetof(struct iphdr, saddr), both, sizeof(both), 0);
 }
 
-/* What begins behind ten bytes of an IPv4 header without options. */
+/* The part after the first ten bytes of an IPv4 header without options. */
 struct heads {
 	__u16 check;
 	__be32 addresses[2];
 	__be16 ports[2];
 } __attribute__((packed, aligned(2)));
 
-/* Whether a packet is as nearly all are, so that one store changes all but the checksum of its transport: two calls of a helper
- * less, some 50 ns.
+/* Whether a packet is like nearly all packets, so that one store changes everything except the transport checksum: two
+ * helper calls less, some 50 ns.
  */
 static __always_inline int has_plain_heads(const struct packet *p)
 {
@@ -79,10 +79,10 @@ static __always_inline int store_heads(struct __sk_buff *skb, const struct tuple
 
 /* Change a packet's tuple into another one, and every checksum that depends on it. 0: done.
  *
- * A checksum over the pseudo-header is changed by the addresses even where the rest is left to the device
- * (CHECKSUM_PARTIAL), by the ports only where it stands there whole. Where the device has summed a received packet
- * (CHECKSUM_COMPLETE) the helper takes the pseudo-header's difference from that sum: right for IPv4, whose own header's checksum
- * makes up for the addresses, and wrong for IPv6, where it is put back. (Linux 6.16 has the flag BPF_F_IPV6 for that.)
+ * The addresses change a checksum over the pseudo-header even if the device computes the rest (CHECKSUM_PARTIAL); the
+ * ports only change a complete one. If the device has summed a received packet (CHECKSUM_COMPLETE), the helper
+ * subtracts the pseudo-header's difference from that sum: this is right for IPv4, where the header's own checksum
+ * compensates for the addresses, and wrong for IPv6, where it is undone. (Linux 6.16 has the flag BPF_F_IPV6 for that.)
  */
 static __noinline int rewrite(struct __sk_buff *skb, const struct packet *p, const struct tuple *to)
 {

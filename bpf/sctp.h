@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* SCTP's checksum is a CRC32c of the whole packet, without a pseudo-header. It is linear: other ports change it by the CRC of the
- * changed bits with zeros behind them, so nothing of the packet need be read. n zeros multiply by x^8n, which is a product
- * of at most 16 powers.
+/* SCTP's checksum is a CRC32c of the whole packet, without a pseudo-header. It is linear: other ports change it by the
+ * CRC of the changed bits followed by zeros, so the rest of the packet need not be read. n zeros multiply by x^8n,
+ * which is a product of at most 16 powers.
  */
 #ifndef SOCKLB_SCTP_H
 #define SOCKLB_SCTP_H
@@ -15,7 +15,7 @@
 #define CRC32C 0x82f63b78 /* its polynomial; bit 31 is x^0 */
 #define X8 0x00800000
 
-/* The product of two polynomials. A branch would double the paths at each of its bits. */
+/* Return the product of two polynomials. A branch would double the paths at each of its bits. */
 GLOBAL __u32 product(__u32 a, __u32 b)
 {
 	__u32 sum = 0;
@@ -28,7 +28,7 @@ GLOBAL __u32 product(__u32 a, __u32 b)
 	return sum;
 }
 
-/* By what a CRC changes where a word changed by these bits that is first of so many bytes. */
+/* Return by how much a CRC changes if a word, the first of `length` bytes, changes by these bits. */
 GLOBAL __u32 crc_change(__u32 bits, __u32 length)
 {
 	__u32 power = X8;
@@ -42,7 +42,7 @@ GLOBAL __u32 crc_change(__u32 bits, __u32 length)
 	return bits;
 }
 
-/* The bytes from L4 to the end of the packet, without what Ethernet filled up. */
+/* Return the number of bytes from L4 to the end of the packet, without Ethernet's padding. */
 static __always_inline __u32 length_behind(struct __sk_buff *skb, const struct packet *p)
 {
 	__be16 length = 0;
@@ -51,8 +51,8 @@ static __always_inline __u32 length_behind(struct __sk_buff *skb, const struct p
 	return L3 + (p->six ? sizeof(struct ipv6hdr) : 0) + bpf_ntohs(length) - p->l4;
 }
 
-/* Store other ports. A checksum of zero is still to be made, by the device or on the way to it. Of a fragment nobody knows how
- * much follows: it may go on with the same ports alone.
+/* Store other ports. A checksum of zero is computed later, by the device or before it. The length of a fragmented
+ * packet is unknown: it may continue with unchanged ports only.
  */
 static __always_inline int rewrite_sctp(struct __sk_buff *skb, const struct packet *p, const __be16 *both)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A packet that begins a flow: who answers it, and which addresses it gets. */
+/* A packet that begins a flow: which backend answers it, and which addresses it gets. */
 #ifndef SOCKLB_SERVE_H
 #define SOCKLB_SERVE_H
 
@@ -9,7 +9,7 @@
 
 #define NS_PER_SECOND 1000000000ULL
 
-/* The first packet of a flow. What has ports but no flow and does not begin one is nobody's. */
+/* Whether a packet may begin a flow. A packet that has no flow and may not begin one is not handled. */
 static __always_inline int may_begin(const struct packet *p)
 {
 	switch (p->tuple.protocol) {
@@ -38,7 +38,9 @@ static __noinline int may_ask(__u32 row, const struct address *client)
 	return !!bpf_map_lookup_elem(&source_ranges, &key);
 }
 
-/* The row of the backend that the client of this address was given last, if that is not too long ago and it still serves. */
+/* Return the row of the backend that the client with this address was given last, if that is not too long ago and it
+ * still serves.
+ */
 static __always_inline __u32 kept_backend(const struct packet_client *client, __u64 seconds, struct set set)
 {
 	struct packet_affine *last = bpf_map_lookup_elem(&packet_affinity, client);
@@ -52,7 +54,7 @@ static __always_inline __u32 kept_backend(const struct packet_client *client, __
 	return search(set, &address, last->port, &row) ? row : NO_ROW;
 }
 
-/* The row of one of a set: at random, or the less loaded of two. */
+/* Return the row of a backend of a set: at random, or the less loaded of two. */
 static __always_inline __u32 any_backend(__u64 options, struct set set)
 {
 	__u32 one = bpf_get_prandom_u32() % set.count, two;
@@ -66,7 +68,7 @@ static __always_inline __u32 any_backend(__u64 options, struct set set)
 	return set.base + (first && second && load_of(second) < load_of(first) ? two : one);
 }
 
-/* The row of a backend for the client of `work`, at the frontend of a row; NO_ROW: nobody serves. */
+/* Return the row of a backend for the client in `work`, at the frontend of a row; NO_ROW: there is none. */
 GLOBAL __u32 choose_packets(__u32 row, __u64 options, __u64 word)
 {
 	struct set set = { word >> 32, word };
@@ -116,7 +118,7 @@ static __always_inline void describe(struct flow *flow, const struct packet *p, 
 	flow->sides[0] = flow->sides[1] = 0;
 }
 
-/* Mark the addresses between which packets of the flow of a row go out. */
+/* Mark the pairs of addresses of outgoing packets of the flow of a row. */
 GLOBAL int note_pairs(__u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -131,7 +133,7 @@ GLOBAL int note_pairs(__u32 row)
 	return 1;
 }
 
-/* Mark again what packets of a live flow need, for somebody may have emptied the tables of marks. */
+/* Mark again what packets of a live flow need: somebody may have emptied the tables of marks. */
 GLOBAL int note_again(__u32 row)
 {
 	struct flow *flow = flow_at(row);
@@ -143,7 +145,7 @@ GLOBAL int note_again(__u32 row)
 	return note_pairs(row);
 }
 
-/* Have all tuples of the flow of a row lead to it. */
+/* Add all tuples of the flow of a row to the index. */
 static __always_inline int link_all(struct __sk_buff *skb, struct flow *flow, __u32 row, const struct plan *plan)
 {
 	if (plan->masqueraded && plan->row == NO_FRONTEND)
@@ -155,7 +157,7 @@ static __always_inline int link_all(struct __sk_buff *skb, struct flow *flow, __
 	return take_way(row) && (!plan->masqueraded || (link_tuple(row, 2) && take_port(skb, row, 0)));
 }
 
-/* Make the record of the flow that `work` plans and give its row; NONE: no room, or no port. */
+/* Make the flow that is planned in `work` and return its row; NONE: no room, or no port. */
 GLOBAL __u32 begin_flow(struct __sk_buff *skb)
 {
 	__u32 row = take_row(packet_facts.flow_mask);

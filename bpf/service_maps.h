@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The tables that hooks and packet path share. The agent writes them, and the hooks count in `loads`.
  *
- * A hash element is reused at once by the kernel, also for another key, while a reader may still hold it. So nothing is
- * read from a hash element but an index, and the row behind the index says which key it belongs to; for the address
- * tables only presence counts, which the lookup itself compares.
+ * The kernel reuses a hash element at once, even for another key, while a reader may still hold it. So only an index is
+ * read from a hash element, and the row with that index says which key it belongs to; for the address tables only
+ * presence counts, which the lookup itself compares.
  */
 #ifndef SOCKLB_SERVICE_MAPS_H
 #define SOCKLB_SERVICE_MAPS_H
@@ -13,7 +13,7 @@
 
 #include "types.h"
 
-/* The agent makes these tables as large as its configuration says (socklb/datapath/sizes.py). */
+/* The agent sets the configured sizes of these tables (socklb/datapath/sizes.py). */
 #define MAX_FRONTENDS (1 << 17)
 #define MAX_BACKENDS (1 << 20)
 #define MAX_NODE_ADDRESSES (1 << 17)
@@ -24,10 +24,10 @@
 #ifndef MAX_OWN_ADDRESSES
 #define MAX_OWN_ADDRESSES (1 << 10)
 #endif
-/* Two tries without memory for what they do not hold. */
+/* Two tries, which use no memory for elements that they do not hold. */
 #define MAX_SOURCE_RANGES (1 << 17)
-#define MAX_NETWORKS (1 << 16) /* whatever the configuration: one a node at most, or some */
-/* Which row a Service address, port and protocol has. */
+#define MAX_NETWORKS (1 << 16) /* whatever the configuration: about one per node at most */
+/* The row of a Service address, port and protocol. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -45,7 +45,7 @@ struct {
 	__type(value, struct frontend);
 } frontend_rows SEC(".maps");
 
-/* Backend sets, each a range of rows. A range is filled before it is published and rests after it was withdrawn. */
+/* Backend sets, each a range of rows. A range is written before it is published and rests after it was withdrawn. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -56,7 +56,7 @@ struct {
 
 /* One bit for each hash of an address that any frontend, Service or node has: most connections are to none of them, and
  * a clear bit says so without a hash lookup. The agent counts in user space how many addresses share a bit. Mapped: a
- * bit is set before the address is made known, and cleared after it was forgotten.
+ * bit is set before the address is added, and cleared after it was removed.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -84,7 +84,7 @@ struct {
 	__type(value, __u8);
 } node_addrs SEC(".maps");
 
-/* Those of this node: a NodePort may be served otherwise there. */
+/* Those of this node: a NodePort may be served differently there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -93,7 +93,7 @@ struct {
 	__type(value, __u8);
 } own_addrs SEC(".maps");
 
-/* Who may ask for a GUARDED frontend. A range is there before its frontend is made known, and until it was forgotten. */
+/* The allowed clients of a GUARDED frontend. A range is added before its frontend, and removed after it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -102,7 +102,7 @@ struct {
 	__type(value, __u8);
 } source_ranges SEC(".maps");
 
-/* Which networks an address lies in. */
+/* Which networks an address is in. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -111,7 +111,7 @@ struct {
 	__type(value, __u8);
 } networks SEC(".maps");
 
-/* What the hooks must know of the node. */
+/* What the hooks need to know about the node. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -120,8 +120,8 @@ struct {
 	__type(value, struct node);
 } this_node SEC(".maps");
 
-/* How many connections from this node each counted backend has. Mapped: the agent gives a number to another backend only
- * when nothing is counted there.
+/* How many connections from this node each counted backend has. Mapped: the agent reuses a number for another backend
+ * only when its count is zero.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A frontend and its set of backends, as the tables have them: for hooks and packet path alike. */
+/* A frontend and its set of backends, as in the tables: for both hooks and packet path. */
 #ifndef SOCKLB_SETS_H
 #define SOCKLB_SETS_H
 
@@ -46,29 +46,29 @@ static __always_inline int is_backend(const struct backend *backend, const struc
 	return backend->port == port && same_address(&backend->address, address);
 }
 
-/* 1 if a < b, else 0, without a branch: each would multiply the paths of the loop below. */
+/* Return 1 if a < b, else 0, without a branch: each would multiply the paths of the loop below. */
 static __always_inline __u64 less(__u64 a, __u64 b)
 {
 	return ((~a & b) | (~(a ^ b) & (a - b))) >> 63;
 }
 
-/* 1 if the backend comes before another one, else 0. */
+/* Return 1 if the backend comes before another one, else 0. */
 static __always_inline __u64 comes_before(const struct backend *backend, __u64 high, __u64 low, __u32 port)
 {
 	__u64 its_high = high_half(&backend->address), its_low = low_half(&backend->address);
 	__u64 its_port = bpf_ntohs(backend->port), before;
 
-	barrier_var(its_port); /* else the compiler knows its range, and a branch that compares as well */
+	barrier_var(its_port); /* otherwise the compiler knows its range, and compares with a branch */
 	before = less(its_low, low) | (~less(low, its_low) & less(its_port, port));
 	return less(its_high, high) | (~less(high, its_high) & before);
 }
 
-/* The row of a set where a backend stands or would stand, NO_ROW behind the last. Rows are in ascending order; address
+/* Return the row of a set where a backend is or would be, NO_ROW after the last. Rows are in ascending order; address
  * and port are in native byte order here.
  *
- * A global function, so that the verifier walks the loop once and by itself: inlined, its paths multiply with those of
+ * A global function, so that the verifier walks the loop once and separately: inlined, its paths multiply with those of
  * every hook (134,000 instructions walked in each of four hooks, instead of some 13,000). Linux 5.6 (commit
- * 51c39bb1d5d1) has such functions; since 5.10 (commit f782e2c300a7) they may give any number.
+ * 51c39bb1d5d1) has such functions; since 5.10 (commit f782e2c300a7) they may return any number.
  */
 __attribute__((noinline)) __u32 row_of(__u32 base, __u32 count, __u64 high, __u64 low, __u32 port)
 {
@@ -87,7 +87,7 @@ __attribute__((noinline)) __u32 row_of(__u32 base, __u32 count, __u64 high, __u6
 	return first < base + count ? first : NO_ROW;
 }
 
-/* The backend and its row, if it is one of the set. */
+/* Return the backend and its row, if it is in the set. */
 static __always_inline struct backend *search(struct set set, const struct address *address, __be16 port, __u32 *row)
 {
 	__u32 found = row_of(set.base, set.count, high_half(address), low_half(address), bpf_ntohs(port));
@@ -107,8 +107,8 @@ static __always_inline __u64 load_of(const struct backend *backend)
 	return number && load ? *(volatile __u64 *)load : 0;
 }
 
-/* A lookup may hand us an element that was re-filled for another frontend; the row then carries another key. The next
- * lookup finds the truth of that moment; it takes a second replacement within nanoseconds to need a third.
+/* A lookup may return an element that was reused for another frontend; the row then has another key. The next lookup
+ * finds the current state; a third is needed only after a second replacement within nanoseconds.
  */
 #ifndef LOOKUP_TRIES
 #define LOOKUP_TRIES 3
@@ -127,7 +127,7 @@ static __always_inline int same_key(const struct frontend_key *a, const struct f
 	return same_address(&a->address, &b->address) && a->port == b->port && a->protocol == b->protocol;
 }
 
-/* Give the frontend of a key, or none (its pointer is NULL). */
+/* Return the frontend of a key, or none (its pointer is NULL). */
 static __always_inline struct found find_frontend(const struct frontend_key *key)
 {
 	struct found found = { NULL, 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The tables of the hooks alone, which write them. */
+/* The tables that only the hooks use; they write them. */
 #ifndef SOCKLB_SOCKET_MAPS_H
 #define SOCKLB_SOCKET_MAPS_H
 
@@ -30,7 +30,9 @@
 #define MAX_CONNECTS (1 << 14)
 #endif
 
-/* Who was given what, for session affinity. Forgetting the one longest unseen costs a client its affinity, no more. */
+/* The backend of each client, for session affinity. If the least recently seen client is evicted, it only loses its
+ * affinity.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_CLIENTS);
@@ -46,7 +48,7 @@ struct {
 	__type(value, struct bookkeeping);
 } bookkeeping SEC(".maps");
 
-/* Cgroups that are left out, by id, and since when (seconds since 1970). The kernel gives no id twice. */
+/* Cgroups that are left out, by id, and since when (seconds since 1970). The kernel never reuses an id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -55,9 +57,9 @@ struct {
 	__type(value, __u64);
 } left_out SEC(".maps");
 
-/* What was found of cgroups, by the low bits of their ids: id << 1, and 1 if it is left out. The kernel numbers cgroups in
- * sequence, so few of them share a row. The last row is zero while nothing is left out. Mapped: the agent writes that, and
- * forgets the others.
+/* The results for cgroups, by the low bits of their ids: id << 1, and 1 if it is left out. The kernel numbers cgroups
+ * in sequence, so few of them share a row. The last row is zero while nothing is left out. Mapped: the agent writes the
+ * last row, and clears the others.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -67,8 +69,8 @@ struct {
 	__type(value, __u64);
 } known_cgroups SEC(".maps");
 
-/* How many connects asked for a frontend and were led to a backend: a peer whose note is the protocol. Only counted where the
- * configuration wants it. The agent takes out what is long gone.
+/* How many connects to a frontend were translated to a backend: a peer whose note is the protocol. Only counted if
+ * configured. The agent deletes old counts.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -78,7 +80,7 @@ struct {
 	__type(value, __u64);
 } connects SEC(".maps");
 
-/* How often a call was refused, by its reason; behind them how many connects found no room above. */
+/* How often a call was refused, by reason; the last one is how many connects did not fit above. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -88,9 +90,9 @@ struct {
 } hook_counts SEC(".maps");
 
 #if SOCKET_SLOTS
-/* One record a live socket, indexed by the low bits of its cookie: cookies are handed out in sequence, so two live
- * sockets meet in one slot only when about as many sockets live as there are slots. Mapped, so that `socklb status` can
- * count it.
+/* One record per live socket, indexed by the low bits of its cookie: cookies are assigned in sequence, so two live
+ * sockets share a slot only when there are about as many live sockets as slots. Mapped, so that `socklb status` can
+ * count them.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -101,7 +103,7 @@ struct {
 } sockets SEC(".maps");
 #endif
 
-/* The records that have no slot. They live and die with the socket. */
+/* The records that have no slot. They are freed with the socket. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* socklb: Services are resolved when a socket connects or sends, before the first packet exists.
  *
- * connect and sendmsg swap a Service address for a backend's; recvmsg and getpeername put it back, so that the
- * application sees what it asked for; sock_release gives the socket's record back; bind keeps NodePorts free. A hook that
- * returns 0 fails the system call, 1 lets it go on.
+ * connect and sendmsg replace a Service address with a backend's; recvmsg and getpeername restore it, so that the
+ * application sees what it asked for; sock_release frees the socket's record; bind keeps NodePorts free. A hook that
+ * returns 0 makes the system call fail, 1 lets it continue.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -41,7 +41,7 @@ static __always_inline int outbound4(struct bpf_sock_addr *ctx, enum hook hook, 
 	}
 }
 
-/* IPv6, and IPv4 asked for as ::ffff:a.b.c.d on an IPv6 socket: connect4 does not run for those. */
+/* IPv6, and IPv4 given as ::ffff:a.b.c.d on an IPv6 socket: connect4 does not run for those. */
 static __always_inline int outbound6(struct bpf_sock_addr *ctx, enum hook hook, int connected)
 {
 	struct endpoint to = { ipv6(ctx), ctx->user_port };
@@ -58,7 +58,7 @@ static __always_inline int outbound6(struct bpf_sock_addr *ctx, enum hook hook, 
 	}
 }
 
-/* If the socket was given this backend, put what it had asked for in its place; told to whoever watches. */
+/* If the socket was given this backend, replace its address with the Service address; report it to watchers. */
 static __always_inline int give_back(struct bpf_sock_addr *ctx, enum hook hook, struct endpoint *from)
 {
 	struct endpoint given = *from, nothing = {};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* From what a socket asks for to where it goes. */
+/* From the address that a socket asks for to the one that it is given. */
 #ifndef SOCKLB_TRANSLATE_H
 #define SOCKLB_TRANSLATE_H
 
@@ -28,7 +28,9 @@ static __always_inline int is_nodes_own(__u64 netns)
 	return node && node->netns && node->netns == netns;
 }
 
-/* Whether an address is one of this node: its own ones, and loopback for processes in the node's own network. */
+/* Whether an address is one of this node's: its own ones, and loopback for processes in the node's own network
+ * namespace.
+ */
 static __always_inline int is_own(struct bpf_sock_addr *ctx, const struct address *address)
 {
 	if (is_loopback(address))
@@ -36,8 +38,8 @@ static __always_inline int is_own(struct bpf_sock_addr *ctx, const struct addres
 	return !!bpf_map_lookup_elem(&own_addrs, address);
 }
 
-/* A NodePort is kept once, under the unspecified address of its family. One of this node only is none at another node's
- * address: the packets go there, and that node knows who serves.
+/* A NodePort is stored once, under the unspecified address of its family. If only its own node serves it, it does not
+ * apply at another node's address: the packets go there, and that node knows its backends.
  */
 static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, const struct frontend_key *key)
 {
@@ -54,17 +56,17 @@ static __always_inline struct found find_node_port(struct bpf_sock_addr *ctx, co
 	return found;
 }
 
-/* The application is told "connection refused", as by a host without a listener. Kernels before 6.1 keep the choice from
- * these hooks, and would tell it EPERM; there it goes on untranslated, for the packet path to refuse. (bpf_set_retval()
- * exists since 5.18, but was opened to these hooks by the series "expose bpf_{g,s}et_retval to more cgroup hooks".) Its
- * number stands here because older headers lack its name.
+/* The application gets "connection refused", as from a host without a listener. Kernels before 6.1 do not let these
+ * hooks choose the error, and would return EPERM; there the call continues untranslated, and the packet path refuses
+ * it. (bpf_set_retval() exists since 5.18, but was opened to these hooks by the series "expose bpf_{g,s}et_retval to
+ * more cgroup hooks".) Its number is given here because older headers lack its name.
  */
 #ifndef CAN_SET_ERRNO
 #define CAN_SET_ERRNO 1
 #endif
 static int (*const set_retval)(int) = (void *)187;
 
-/* What a hook returns that fails its system call with this error. */
+/* Return the hook's result that makes its system call fail with this error. */
 static __always_inline int fail(int error)
 {
 	if (!CAN_SET_ERRNO)
@@ -73,7 +75,9 @@ static __always_inline int fail(int error)
 	return 0;
 }
 
-/* Past all Services. A connected socket has no other peer than this; of the others it may have, one may be this address. */
+/* Not to a Service. A connected socket has no other peer; one of the other peers of an unconnected one may have this
+ * address.
+ */
 static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, const struct frontend_key *asked, int connected)
 {
 	if (connected)
@@ -83,8 +87,9 @@ static __always_inline enum verdict pass(struct bpf_sock_addr *ctx, const struct
 	return PASS;
 }
 
-/* Whether other sockets may be bound to this one's port. Two of them, led from two Services to one backend, would be one
- * connection to the kernel (EADDRNOTAVAIL); on the packet they stay two. Before 6.1 the options cannot be asked for.
+/* Whether other sockets may be bound to this one's port. Two of them, translated from two Services to the same backend,
+ * would be the same connection to the kernel (EADDRNOTAVAIL); on the packet path they remain two. Before 6.1 the
+ * options cannot be read.
  */
 static __always_inline int may_share_port(struct bpf_sock_addr *ctx)
 {
@@ -99,7 +104,8 @@ static __always_inline int may_share_port(struct bpf_sock_addr *ctx)
 	return address | port;
 }
 
-/* Kernels before 5.14 do not tell the agent which network namespace is its own, the node's; they tell this hook. */
+/* Kernels before 5.14 do not tell the agent the cookie of its own network namespace, the node's; they tell this hook.
+ */
 static __always_inline void tell_agent(struct bpf_sock_addr *ctx)
 {
 	__u32 first = 0;
@@ -112,7 +118,9 @@ static __always_inline void tell_agent(struct bpf_sock_addr *ctx)
 		node->netns = bpf_get_netns_cookie(ctx);
 }
 
-/* Whether a socket is none of the hooks' affair: a proxy in its pod, as of a service mesh, is to see what was asked for. */
+/* Whether the hooks do not serve a socket: a proxy in its pod, for example of a service mesh, must see the Service
+ * address.
+ */
 static __always_inline int is_left_alone(struct bpf_sock_addr *ctx)
 {
 	return kernel_facts.leave_pods && !is_nodes_own(bpf_get_netns_cookie(ctx));
@@ -124,7 +132,7 @@ static __always_inline enum verdict because(enum reason *reason, enum reason why
 	return verdict;
 }
 
-/* Swap a Service address for a backend's. `connected` is true in connect(), false for a single datagram. */
+/* Replace a Service address with a backend's. `connected` is true in connect(), false for a single datagram. */
 static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct endpoint *to, int connected,
 					      enum reason *reason)
 {
@@ -152,7 +160,7 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 			return because(reason, NO_SUCH_PORT, REFUSED);
 		return because(reason, NO_SERVICE, pass(ctx, &key, connected));
 	}
-	if (flags_of(found.frontend) & GUARDED) /* no socket knows its address yet; the packet path looks at it */
+	if (flags_of(found.frontend) & GUARDED) /* a socket has no address yet; the packet path checks it */
 		return because(reason, SOURCE_RANGES, pass(ctx, &key, connected));
 	backend = choose(ctx, &found, &peer, &choice);
 	if (!backend)
@@ -170,7 +178,7 @@ static __always_inline enum verdict translate(struct bpf_sock_addr *ctx, struct 
 	return because(reason, choice.how, TRANSLATED);
 }
 
-/* The same, told to whoever watches. What a kernel does not let us refuse goes on. */
+/* The same, and report it to watchers. A call that the kernel does not let us refuse continues. */
 static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, enum hook hook, struct endpoint *to,
 					   int connected)
 {
@@ -185,8 +193,8 @@ static __always_inline enum verdict decide(struct bpf_sock_addr *ctx, enum hook 
 	return verdict;
 }
 
-/* Whether a frontend is another's than of who wants to listen at its address. A server of the Service itself, in the
- * node's own network, is clients' aim.
+/* Whether a frontend does not belong to the process that wants to listen at its address. A server of the Service
+ * itself, in the node's own network namespace, may listen: clients are sent to it.
  */
 static __always_inline int is_held(const struct found *found, const struct frontend_key *at)
 {
@@ -201,8 +209,8 @@ static __always_inline int is_held(const struct found *found, const struct front
 	return !search(set, &at->address, at->port, &row);
 }
 
-/* Whether a port that a process of the node wants to listen at belongs to a Service: clients would never reach it. A port
- * that the kernel is to choose is not asked about: it cannot be made to choose another one.
+/* Whether a port that a process of the node wants to listen at belongs to a Service: clients would never reach the
+ * process. A port that the kernel chooses is not checked: it cannot be made to choose another one.
  */
 static __always_inline int is_taken(struct bpf_sock_addr *ctx, const struct frontend_key *key)
 {
@@ -211,7 +219,7 @@ static __always_inline int is_taken(struct bpf_sock_addr *ctx, const struct fron
 
 	if (!key->port || !is_nodes_own(bpf_get_netns_cookie(ctx)))
 		return 0;
-	if (bpf_map_lookup_elem(&service_addrs, &key->address)) /* a node-local DNS cache has kube-dns' on a device */
+	if (bpf_map_lookup_elem(&service_addrs, &key->address)) /* NodeLocal DNSCache has kube-dns' on a device */
 		return 0;
 	found = find_frontend(key);
 	if (is_held(&found, key))

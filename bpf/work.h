@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is being done with a packet. */
+/* The state of the current packet's processing. */
 #ifndef SOCKLB_WORK_H
 #define SOCKLB_WORK_H
 
 #include "packet.h"
 
-/* What is to become of a new flow. */
+/* A new flow as planned. */
 struct plan {
 	struct address backend;
-	struct address node; /* whom the backend sees instead of the client, if `masqueraded` or REFLECTED */
+	struct address node; /* what the backend sees instead of the client, if `masqueraded` or REFLECTED */
 	__u32 at; /* the backend's row */
 	__u32 row;
 	__u32 device;
@@ -18,18 +18,18 @@ struct plan {
 	__u32 pad;
 };
 
-/* The packet that is no known flow's, and what is being done with it: for functions that may not be handed pointers, and
- * for what would be too much on their stacks. A CPU works at one packet at a time: these programs run where it takes no
- * interrupt of the network's. (Not so the sweep, which has to leave it alone.)
+/* The current packet, which has no known flow, and the state of its processing: for functions that may not take
+ * pointers, and for data that is too large for their stacks. A CPU handles one packet at a time: these programs run
+ * where it takes no network interrupt. (Except the sweep, which must not touch this.)
  */
 struct work {
 	struct packet packet;
 	struct plan plan;
-	struct tuple quoted; /* by an ICMP error, the other way round */
+	struct tuple quoted; /* by an ICMP error, reversed */
 	struct tuple becomes;
-	struct tuple linked; /* to its flow */
+	struct tuple linked; /* being added to the index */
 	struct frontend_key asked;
-	__u32 row; /* of its flow, when that has begun */
+	__u32 row; /* of its flow, once that has begun */
 	__u32 kind;
 };
 struct {
