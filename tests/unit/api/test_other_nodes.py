@@ -13,9 +13,9 @@ import pytest
 
 from socklb.api import follower, other_nodes
 from socklb.api.other_nodes import YOUNG, OtherNodes
+from tests.support.waiting import until
 from tests.unit.agent.api_server import ApiServer, Reply, Request, page, status, stream, table
 from tests.unit.agent.shapes import node
-from tests.unit.agent.test_reflector import until
 
 OLD, NEW = "5d", "42s"
 
