@@ -12,7 +12,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from socklb.errors import SocklbError, reason
 
 MOST = 10_000  # rows of a table
 
-Command = Callable[[Sequence[str]], int]  # takes the arguments, prints, and returns the exit code
+Command = Callable[[list[str]], int]  # takes the arguments, prints, and returns the exit code
 
 
 class Piece(NamedTuple):
