@@ -52,8 +52,9 @@ def service_or_pod(seen: Seen) -> Iterator[c.Claim]:
     pod, hooked = seen.capture("pod"), connection(seen, hooked=True)
     yield c.first(c.SYN, pod, to=[own_port(seen.on)], must="the first SYN goes to the address that was asked")
     yield c.handshake(pod, "the whole handshake is with it")
-    yield c.within("and yet a pod answers", [connection(seen).reply], seen.on.backends())
-    yield c.equal("through the hook it is the pod's own address", hooked.server, seen.on.backends().get(hooked.reply))
+    yield c.within("and yet a pod answers", [seen.on.pod_called(connection(seen).reply)], seen.on.backends())
+    pod = seen.on.backends().get(seen.on.pod_called(hooked.reply))
+    yield c.equal("through the hook it is the pod's own address", hooked.server, pod)
 
 
 RULES = f"iptables-save --counters --table nat | grep default/{WEB}:"
@@ -113,7 +114,7 @@ back.act(lambda on: [listing(on.client_node, on.address(on.client))])
 @back.check
 def the_reply_is_translated_back(seen: Seen) -> Iterator[c.Claim]:
     asked, hooked = connection(seen), connection(seen, hooked=True)
-    first, second = (seen[Remembered].of(one.client) for one in (asked, hooked))
+    first, second = (seen[Remembered].of(one) for one in (asked, hooked))
     answer = asked.packets[1]
     yield c.equal("the pod answers from its own address", same(seen, "tunnel", answer).source, answering(seen))
     yield c.equal("to the client the same packet comes from where it asked", answer.source, own_port(seen.on))

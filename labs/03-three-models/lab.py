@@ -42,7 +42,7 @@ def the_node_translates(seen: Seen) -> Iterator[c.Claim]:
     yield c.equal("wire: the connection is with the Service", one.server, seen.on.cluster_ip())
     passed = of_the_service(seen)
     yield c.true("rules: it passes the Service's", bool(passed), " → ".join(passed) or "none counted it")
-    entry = seen[Remembered].of(one.client)
+    entry = seen[Remembered].of(one)
     yield c.true("each packet: the node translates both ways", bool(entry) and not entry.plain, str(entry))
     yield c.says("application: it knows the Service alone", seen.said("curl"), seen.on.cluster_ip().address)
 
@@ -131,5 +131,5 @@ def nobody_translates(seen: Seen) -> Iterator[c.Claim]:
     yield c.equal("wire: the connection is with the pod that answers", on.pod_at(one.server), on.pod_called(one.reply))
     control = of_the_service(seen.of(server.key))
     yield c.absent("rules: it passes none of the Service's", of_the_service(seen), control=control)
-    entry = seen[Remembered].of(one.client)
+    entry = seen[Remembered].of(one)
     yield c.true("each packet: it stays as it was sent", bool(entry) and entry.plain, str(entry))

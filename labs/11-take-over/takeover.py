@@ -180,12 +180,15 @@ def begin_newer(env: Env) -> None:
 def _streams(env: Env, log: str, places: list[str]) -> Streams:
     said = {place: _lines(env, place, log) for place in places}
     client = {place: _endpoint(lines[0]) for place, lines in said.items() if lines}
-    node = translating(env.on)
-    kept = {
-        place: next((one for one in tracked(env, node[place], end.address) if one.client == end), None)
-        for place, end in client.items()
-    }
+    kept = {place: _entry(env, place, end) for place, end in client.items()}
     return Streams(client, {place: lines[-1] if lines else "" for place, lines in said.items()}, kept)
+
+
+def _entry(env: Env, place: str, stream: Endpoint) -> Tracked | None:
+    """Return what is kept of a stream: of one from its port, for the load's connections may have had that port too."""
+    ends = [asked(env.on, STREAM)[place], *env.on.backends(STREAM).values()]
+    found = tracked(env, translating(env.on)[place], stream.address)
+    return next((one for one in found if one.client == stream and one.server in ends), None)
 
 
 def _lines(env: Env, place: str, log: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a node's connection tracking remembers, as `conntrack -L` prints it.
 
     lab.step(..., observe=look_at_connection_tracking)    of the client's node
-    one = seen[Remembered].of(connection.client)          the entry of one of the client's connections, or None
+    one = seen[Remembered].of(connection)                 the entry of one of the client's connections, or None
     one.server != one.answers                             somebody translates it
 
 Each entry has two directions: as the connection was begun, and as its replies come in. Where these do not mirror each
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labs.engine.conversation import Conversation
 from labs.engine.env import Env
 from labs.engine.errors import CannotRunError
 from labs.engine.packet import Endpoint
@@ -44,8 +45,10 @@ class Remembered:
 
     entries: list[Tracked]
 
-    def of(self, client: Endpoint) -> Tracked | None:
-        return next((entry for entry in self.entries if entry.client == client), None)
+    def of(self, connection: Conversation) -> Tracked | None:
+        """A client's port may have been that of an earlier connection, to somebody else."""
+        ends = (connection.client, connection.server)
+        return next((entry for entry in self.entries if (entry.client, entry.server) == ends), None)
 
 
 def look_at_connection_tracking(env: Env) -> None:

@@ -176,6 +176,8 @@ class Agent:
             supervisor.every("counts", COUNTS_EVERY, self._tidy_counts)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
+        else:
+            self.routes.leave()
 
     def _hooks_at_work(self) -> bool:
         """Return whether the kernel runs all hooks now. Threads may call this."""

@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = config.load(arguments.config)
     pins = Pins(Path(found.bpffs), Path(found.socket).parent)
     if not pins.root.is_dir():
-        if found.node_routes:
-            remove_all()
+        remove_all()
         if found.packet_path and links.remove(pins.tc_links) + remove_table():
             say("removed the packet path; Services are no longer served on this node")
             return 0
@@ -45,8 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             links.remove(pins.tc_links)
             remove_table()
         removed = pins.remove()
-        if found.node_routes:
-            remove_all()
+        remove_all()
     finally:
         pins.unlock()
     say(f"removed {len(removed)} pins below {pins.root}; Services are no longer served on this node")

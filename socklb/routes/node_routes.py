@@ -51,7 +51,7 @@ class Route(NamedTuple):
 
 
 class NodeRoutes:
-    """See the module. With `node_routes = false` in the configuration it does nothing."""
+    """See the module. With `node_routes = false` in the configuration it only removes what an earlier agent made."""
 
     def __init__(self, config: Config) -> None:
         """Start without any route; those of an earlier agent stay until everything is known."""
@@ -124,6 +124,18 @@ class NodeRoutes:
             if name != self._node and destination in self._of_node[name]:
                 routes[destination] = self._of_node[name][destination]
         return routes
+
+    def leave(self) -> None:
+        """Remove the routes of an earlier agent, which nobody maintains any more. Failures are logged."""
+        try:
+            removed = remove_all()
+        except FileNotFoundError:
+            return  # where there is no ip, no agent made any
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            log.warning("node routes: those of an earlier agent stay: %s; next: socklb cleanup", error)
+        else:
+            if removed:
+                log.info("node routes: %d are removed, because node_routes is false", len(removed))
 
     async def looked_after(self) -> None:
         """Maintain the routes in a thread, so that nothing waits for them. Does not end; afterwards they stay."""

@@ -52,12 +52,27 @@ def test_every_claim_of_the_first_lab_holds_and_no_step_is_skipped(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("number", "skipped"), [("04", ""), ("05", ""), ("10", "Skipped: 1 of 5 steps")], ids=["04", "05", "10 but bcc"]
+    ("number", "skipped"),
+    [("04", ""), ("05", ""), ("06", ""), ("07", ""), ("10", "Skipped: 1 of 5 steps")],
+    ids=["04", "05", "06", "07", "10 but bcc"],
 )
 def test_every_claim_of_the_other_labs_for_kind_holds(number: str, skipped: str) -> None:
-    done = lab("run", number, "--ci")
+    done = lab("run", number, "--ci", limit=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.findall("Skipped: [^.]*", done.stdout) == [skipped] * bool(skipped)
+
+
+def test_the_labs_of_the_ordinary_way_share_their_cluster_and_leave_nothing_of_it(kubernetes: Kubernetes) -> None:
+    def of_the_ordinary_way() -> tuple[list[str], list[str]]:
+        sets = [one["metadata"]["name"] for one in kubernetes.get("daemonsets", "--all-namespaces")["items"]]
+        script = "iptables-save | grep -c KUBE-SVC; pgrep -c -x 'flanneld|kube-proxy'"
+        return sorted(sets), [node.run("sh", "-c", script).stdout for node in kubernetes.nodes.values()]
+
+    before = of_the_ordinary_way()
+    done = lab("run", "02", "03", "11", "--ci", limit=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Skipped" not in done.stdout
+    assert of_the_ordinary_way() == before
 
 
 def test_the_client_outside_reaches_the_nodes_and_nothing_else(kubernetes: Kubernetes) -> None:

@@ -162,6 +162,15 @@ def test_cleanup_removes_ours_alone(place: None) -> None:
     assert "via 172.18.0.9" in ip("route", "show", "10.244.9.0/24")
 
 
+def test_what_an_earlier_agent_made_goes_where_the_key_is_false_now(place: None) -> None:
+    ip("route", "add", "10.244.9.0/24", "via", "172.18.0.9")
+    Agent().take(present(the_node(4)))
+    assert shown() == way(4)
+    NodeRoutes(Config(node="w3", manifests="/nowhere")).leave()
+    assert shown() == {}
+    assert "via 172.18.0.9" in ip("route", "show", "10.244.9.0/24")
+
+
 def test_without_the_key_nothing_is_touched(place: None) -> None:
     agent = Agent()
     agent.routes = NodeRoutes(Config(node="w3", manifests="/nowhere"))
