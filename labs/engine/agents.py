@@ -3,8 +3,8 @@
     lab.step(..., observe=look_at_agents)         records Agents
     yield from seen[Agents].serve()               in a check: a claim for each node
 
-A lab may also end agents and start others (kill, stop, start, synced), and serve_again() in its reset() has each node's
-own agent run. How, is the node's affair: systemd keeps it, or nobody does.
+A lab may also end agents and start others (kill, stop, start, synced); serve_again() in its reset() makes each node's
+own agent run again. How that is done depends on the node: systemd manages the agent, or nothing does.
 """
 
 import json
@@ -18,7 +18,7 @@ from labs.engine.places import Command, Output, at
 from labs.engine.scenario import Scenario
 
 PROGRAM, PIDFILE, LOG = "/usr/local/bin/socklb", "/run/socklb/agent.pid", "/var/log/socklb.log"
-UNIT, OTHER_UNIT = "socklb-agent", "socklb-agent-of-lab"  # where systemd keeps it: the deployed one, or another
+UNIT, OTHER_UNIT = "socklb-agent", "socklb-agent-of-lab"  # units of systemd: the deployed agent, or another one
 NEXT = "/opt/socklb-next"
 NEXT_PROGRAM = f"{NEXT}/bin/socklb"
 CONFIG, OTHER_CONFIG = "/etc/socklb/socklb.toml", "/tmp/lab-socklb.toml"
@@ -32,11 +32,11 @@ HOOKS = ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6",
 
 @dataclass(frozen=True)
 class Agents:
-    running: dict[str, str]  # node to what is told of its agent
-    lacking: dict[str, list[str]]  # node to what it lacks of serving whole
+    running: dict[str, str]  # by node: the state of its agent
+    lacking: dict[str, list[str]]  # by node: what is missing for full service
     programs: dict[str, list[int]] = field(
         default_factory=dict[str, list[int]]
-    )  # node to the ids of its hooks' programs
+    )  # by node: the ids of its hooks' programs
 
     def serve(self) -> Iterator[Claim]:
         for node, lacking in self.lacking.items():
@@ -44,7 +44,9 @@ class Agents:
             yield true(f"{node}: the agent has every Service in the kernel, every hook is in effect", not lacking, told)
 
     def took_over(self, node: str, earlier: "Agents") -> Iterator[Claim]:
-        """It serves everything, and the hooks, which stayed attached, run other programs than before."""
+        """Yield claims that it serves everything, and that the hooks, which stayed attached, run other programs than
+        before.
+        """
         old, new = earlier.programs[node], self.programs[node]
         lacking = ", ".join(self.lacking[node])
         yield true(f"{node}: the new agent serves everything", not lacking, lacking or self.running[node])
@@ -79,8 +81,8 @@ def _look(env: Env) -> tuple[dict[str, str], dict[str, list[str]], dict[str, lis
 
 
 def kill(on: Scenario, node: str) -> Command:
-    """End the agent as the kernel does that wants its memory: it gets to do nothing more. It is gone when this ends."""
-    if _by_systemd(on, node):  # which would start it again, unless it is told
+    """End the agent as the kernel's OOM killer does: it cannot do anything more. It is gone when this ends."""
+    if _by_systemd(on, node):  # which would start it again otherwise
         return at(node, "sh", "-c", f"systemctl kill --signal=KILL {UNIT}; systemctl stop {UNIT}")
     return at(node, "start-stop-daemon", "--stop", "--pidfile", PIDFILE, "--retry", "KILL/5")
 
@@ -104,19 +106,19 @@ def _by_systemd(on: Scenario, node: str) -> bool:
 
 
 def synced(node: str) -> Command:
-    """Wait until it serves what it read; the status is shown then."""
+    """Wait until it serves what it read, and show the status then."""
     return at(node, "socklb", "status", "--wait", "20", seconds=30)
 
 
 def restarted(on: Scenario, node: str, program: str = PROGRAM, *options: str) -> Generator[Command, Output, None]:
-    """Have another agent in the place of the one that runs, and wait until it serves."""
+    """Replace the running agent with another one, and wait until it serves."""
     yield stop(on, node)
     yield start(on, node, program, *options)
     yield synced(node)
 
 
 def restart_with(env: Env, node: str, line: str) -> None:
-    """Have the agent of a node run with one line of its configuration changed, or one more, until serve_again()."""
+    """Run the agent of a node with one line of its configuration changed or added, until serve_again()."""
     key = line.split(maxsplit=1)[0]
     script = f"{{ echo '{line}'; grep -v '^{key} ' {CONFIG}; }} >{OTHER_CONFIG}"
     env.ask(at(node, "sh", "-c", script))
@@ -125,31 +127,31 @@ def restart_with(env: Env, node: str, line: str) -> None:
 
 
 def make_next_version(env: Env) -> None:
-    """Make on every node, beside the deployed agent, a copy that calls itself the next version."""
+    """Make a copy of the deployed agent on every node that reports the next version."""
     for node in env.on.nodes:
         env.ask(at(node, "sh", "-ec", _MAKE_NEXT))
 
 
 def serve_again(env: Env) -> None:
-    """Have the deployed agent run on every node, in the place of another one or of none, and wait until all serve."""
+    """Run the deployed agent on every node, in place of another one or of none, and wait until all serve."""
     stopped = [node for node in env.on.nodes if env.ask(at(node, "sh", "-c", _is_deployed(env.on, node))).exit]
     for node in stopped:
         env.ask(stop(env.on, node))
         env.ask(start(env.on, node))
-    for node in env.on.nodes:  # also where a step had the deployed agent run again itself
+    for node in env.on.nodes:  # also if a step has started the deployed agent again itself
         env.ask(at(node, "rm", "-rf", NEXT, OTHER_CONFIG))
     env.until("every node serves whole", lambda: not any(_look(env)[1].values()))
 
 
 def _is_deployed(on: Scenario, node: str) -> str:
-    """Return a command that succeeds if the deployed agent runs there, as it was deployed."""
+    """Return a command that succeeds if the deployed agent runs there as deployed."""
     if _by_systemd(on, node):
         return f"systemctl is-active --quiet {UNIT}"
     return f"tr '\\0' ' ' </proc/$(cat {PIDFILE})/cmdline | grep -q ' /opt/socklb/lib/bin/socklb agent $'"
 
 
 def _status(done: Output) -> dict[str, Any]:
-    """Return the document; where there is no such thing, what was said instead."""
+    """Return the document; if there is none, the output instead."""
     try:
         return json.loads(done.out)
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Who answered: the pods behind the connections of a capture, or behind what a command said.
+"""Which pods answered: from the connections of a capture, or from the output of a command.
 
 answers(seen)                                  the pods that answered the client, one after the other
 yield pod_answers(seen, "a pod answers")       a claim: one of the Service's pods answered `curl`
@@ -10,7 +10,7 @@ from labs.engine.packet import Endpoint
 
 
 def answers(seen: Seen, capture: str = "pod", asked: Endpoint | None = None) -> list[str]:
-    """Return who answered the connections of a capture, in their order; of those with this endpoint alone, if named."""
+    """Return who answered the connections of a capture, in order; only connections with this endpoint, if given."""
     found = seen.capture(capture).conversations
     return [seen.on.pod_called(one.reply) for one in found if one.reply and asked in (None, one.server)]
 

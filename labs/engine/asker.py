@@ -1,4 +1,4 @@
-"""Ask a Service again and again, each time by a new connection. Each line says when, and who answered or what failed.
+"""Connect to a Service again and again. Each line of output has the time, and who answered or what failed.
 
 python3 load.py ADDRESS PORT
 """
@@ -8,7 +8,7 @@ import sys
 import time
 from datetime import datetime
 
-HOUR = 3600  # seconds; nobody waits longer for the reader
+HOUR = 3600  # seconds; the load does not wait longer for the reader
 
 
 def ask(address: str, port: int) -> str:

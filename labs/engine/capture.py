@@ -1,15 +1,15 @@
-"""What tcpdump saw at one interface of one pod or node, recorded so that a claim can lean on it.
+"""What tcpdump saw at one interface of one pod or node, recorded so that a claim can be based on it.
 
     with recording(command, Path("client.pcap")) as report: ...act...
     Capture(place="client", interface="eth0", filter="tcp", ..., packets=read(path), names={})
 
-Measured reasons for the way it is done: without `--immediate-mode` a short exchange is not in the file at all (60 of
-60 runs), without waiting for "listening on" the SYN is lost (8 of 20), and -U only flushes tcpdump's own buffer. With
-`--immediate-mode` each packet takes as much of the kernel's buffer as the longest may: of the usual 64 KB in 2 MB some
-thirty have room while tcpdump waits for a busy core, of 4 KB in 8 MB some two thousand.
+The options have measured reasons: without `--immediate-mode` a short exchange is not in the file at all (60 of 60
+runs), without waiting for "listening on" the SYN is lost (8 of 20), and -U only flushes tcpdump's own buffer. With
+`--immediate-mode` each packet takes as much of the kernel's buffer as the longest one may: with the usual 64 KB in 2
+MB, about thirty fit while tcpdump waits for a busy core, with 4 KB in 8 MB about two thousand.
 
 The packets come over the command's standard output, so nothing is written where the capture runs. The remote tcpdump
-ends when its standard input does: also when this process is killed, nothing is left behind.
+ends when its standard input does, so even if this process is killed, nothing is left behind.
 """
 
 import os
@@ -31,18 +31,18 @@ from labs.engine.pcap import open_capture
 SETTLE = 0.1  # seconds between the last packet and the end; 50 ms lost nothing in 20 of 20 runs
 START_LIMIT = 10.0
 STOP_LIMIT = 5.0
-ROOM = ("-s", "4096", "-B", "8192")  # bytes of a packet, KiB of all
+ROOM = ("-s", "4096", "-B", "8192")  # bytes of each packet, KiB of the buffer
 
 
 @dataclass(frozen=True)
 class Look:
-    """Where to capture, and what: one capture of a step."""
+    """One capture of a step: where, and what."""
 
     name: str
     place: str  # the pod or node
     interface: str
     filter: str
-    fold: int = FOLD  # so many packets are shown; none at 0
+    fold: int = FOLD  # how many packets are shown; 0: none
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Capture:
     dropped: int
     packets: tuple[Packet, ...]
     names: Names = field(default_factory=dict[str, str])
-    growing: bool = False  # it goes on
+    growing: bool = False  # it is still running
 
     @property
     def broken(self) -> str:
-        """Why this capture proves nothing; empty where it is sound."""
+        """Return why this capture proves nothing; empty if it is sound."""
         return f"the kernel dropped {self.dropped} packets of the capture at {self.where}" if self.dropped else ""
 
     @property
@@ -68,7 +68,7 @@ class Capture:
 
     @property
     def conversations(self) -> list[Conversation]:
-        """Each exchange between two endpoints, in the order in which they began."""
+        """Return each exchange between two endpoints, in the order in which they began."""
         return conversations(self.packets)
 
 
@@ -77,7 +77,7 @@ def tcpdump(interface: str, expression: str) -> list[str]:
 
 
 # Runs "$@" until standard input ends, or until it ends by itself. TERM and not INT: a shell without job control starts
-# background commands with INT ignored. The waiting part holds no output open, so that an early end is seen at once.
+# background commands with INT ignored. The waiting part keeps no output open, so an early end is noticed at once.
 _UNTIL_STDIN_ENDS = """
 exec 3<&0
 "$@" & command=$!
@@ -88,7 +88,7 @@ kill $waiting 2>/dev/null
 
 
 def until_stdin_ends(command: Sequence[str]) -> list[str]:
-    """The command, wrapped so that it is ended (and waited for) when standard input ends."""
+    """Return the command, wrapped so that it is ended (and waited for) when standard input ends."""
     return ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", *command]
 
 
@@ -99,14 +99,14 @@ def read(file: Path, *, growing: bool = False) -> tuple[Packet, ...]:
 
 
 class Report:
-    """What tcpdump said at its end; filled when the recording is over."""
+    """tcpdump's messages at its end; filled when the recording is over."""
 
     dropped: int = 0
 
 
 @contextmanager
 def recording(command: Sequence[str], file: Path) -> Generator[Report]:
-    """Record while the block runs. `command`, run here, reaches `until_stdin_ends(tcpdump(...))` there."""
+    """Record within the block. `command` runs here and reaches `until_stdin_ends(tcpdump(...))` at the place."""
     report = Report()
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as packets:
@@ -151,7 +151,7 @@ def _dropped(said: str) -> int:
 
 
 def _abandon(process: subprocess.Popen[bytes]) -> None:
-    """Whatever happened in the block: the standard input is closed, so the remote side ends; wait for it."""
+    """After any failure in the block: close standard input, so that the remote side ends, and wait for it."""
     for pipe in (process.stdin, process.stderr):
         if pipe and not pipe.closed:
             pipe.close()

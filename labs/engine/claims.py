@@ -1,17 +1,17 @@
-"""The claims a lab can make: few, named, and each comes back as a sentence with what was observed.
+"""The claims that a lab can make: a few, each a sentence with what was observed.
 
     first(SYN, capture, to=backends)                      the first SYN went to one of these
     handshake(capture)                                    SYN, SYN-ACK, ACK, between the same two ends
     sees(capture, service)                                at least one packet from or to this endpoint
     never(capture, service, control=outside)              no packet at all: only beside a control that saw one
-    absent(what, found, control=...)                      the same for things that are no packets (rules, table entries)
-    answered(capture, on, must)                           each connection runs with the pod that answered
-    says(must, output, text)                              a command that the reader typed said this
+    absent(what, found, control=...)                      the same for things other than packets (rules, table entries)
+    answered(capture, on, must)                           each connection is with the pod that answered it
+    says(must, output, text)                              the output of a command that the reader typed
     equal / within / true                                 a recorded value is what it should be
 
-An absence holds just as well when the capture is broken, so `never` and `absent` demand a control: the same look at
-the same place while the feature is off, which must have found something. A control that found nothing makes the claim
-DOUBT, not TRUE.
+An absence is also true if the capture is broken, so `never` and `absent` require a control: the same look at the same
+place while the feature is off, which must have found something. If a control found nothing, the claim is DOUBT, not
+TRUE.
 """
 
 from collections.abc import Collection, Sequence
@@ -30,8 +30,8 @@ SYN, SYN_ACK, ACK = "SYN", "SYN,ACK", "ACK"
 class Verdict(StrEnum):
     TRUE = "true"
     FALSE = "false"
-    DOUBT = "doubt"  # the harness, not the product: this evidence proves nothing
-    SKIPPED = "skipped"  # not tried: this cluster or machine lacks what it needs
+    DOUBT = "doubt"  # a problem of the harness, not of the product: this evidence proves nothing
+    SKIPPED = "skipped"  # not tried: this cluster or machine lacks what is needed
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def equal(must: str, got: object, want: object) -> Claim:
 
 
 def within(must: str, got: Collection[str], allowed: Collection[str]) -> Claim:
-    """Something was seen, and nothing but what is allowed."""
+    """Claim that something was seen, and nothing except what is allowed."""
     found, others = sorted({*got} - {""}), sorted({*got} - {*allowed, ""})
     seen = ", ".join(found) or "nothing"
     return true(must, bool(found) and not others, f"{seen}; not allowed: {', '.join(others)}" if others else seen)
@@ -63,13 +63,15 @@ def sees(capture: Capture, endpoint: Endpoint, must: str = "") -> Claim:
 
 
 def control(capture: Capture, endpoint: Endpoint, must: str = "") -> Claim:
-    """Like `sees`, for a capture that exists to show that the harness can see: failing it is doubt, not falsehood."""
+    """Claim the same as `sees`, for a capture that shows that the harness can see: a failure is DOUBT, not FALSE."""
     claim = sees(capture, endpoint, must)
     return claim if claim.verdict is Verdict.TRUE else Claim(claim.must, claim.seen, Verdict.DOUBT)
 
 
 def never(capture: Capture, endpoint: Endpoint, *, control: Capture, must: str = "") -> Claim:
-    """No packet from or to this endpoint, in a capture that did see traffic, beside a control that saw the endpoint."""
+    """Claim no packet from or to this endpoint, in a capture that saw other traffic, beside a control that saw the
+    endpoint.
+    """
     must = must or f"{_called(endpoint, capture)} never appears"
     doubt = _doubt(capture, endpoint, control)
     if doubt:
@@ -81,7 +83,7 @@ def never(capture: Capture, endpoint: Endpoint, *, control: Capture, must: str =
 
 
 def first(flags: str, capture: Capture, *, to: Collection[Endpoint], must: str) -> Claim:
-    """The first TCP packet with exactly these flags goes to one of these endpoints."""
+    """Claim that the first TCP packet with exactly these flags goes to one of these endpoints."""
     packet = next((p for p in capture.packets if p.protocol == "tcp" and p.note == flags), None)
     if packet is None:
         return _unless_broken(capture, true(must, False, f"no {flags} among {len(capture.packets)} packets"))
@@ -89,7 +91,7 @@ def first(flags: str, capture: Capture, *, to: Collection[Endpoint], must: str) 
 
 
 def handshake(capture: Capture, must: str) -> Claim:
-    """The first SYN is answered by a SYN-ACK from where it went, and that by an ACK."""
+    """Claim that the first SYN is answered by a SYN-ACK from its destination, and that by an ACK."""
     tcp = [p for p in capture.packets if p.protocol == "tcp"]
     start = next((i for i, p in enumerate(tcp) if p.note == SYN), None)
     if start is None:
@@ -102,7 +104,7 @@ def handshake(capture: Capture, must: str) -> Claim:
 
 
 def answered(capture: Capture, on: Scenario, must: str, at_least: int = 1) -> Claim:
-    """Each connection of the capture is answered, and by the pod that it runs with from its first packet on."""
+    """Claim that each connection of the capture is answered, by the pod that it is with from its first packet on."""
     seen = [(on.pod_at(one.server), on.pod_called(one.reply) or "nobody") for one in capture.conversations]
     wrong = [f"a connection with {pod} is answered by {who}" for pod, who in seen if pod != who]
     right = f"{len(seen)} with {', '.join(sorted({pod for pod, _ in seen}))}" if seen else "no connection"
@@ -112,14 +114,14 @@ def answered(capture: Capture, on: Scenario, must: str, at_least: int = 1) -> Cl
 
 
 def says(must: str, output: Output, text: str) -> Claim:
-    """The line of the output that has the text is shown; where none has it, the last one is."""
+    """Claim that the output contains the text; the line with it is shown, or the last one if there is none."""
     lines = (output.out + output.err).strip().splitlines()
     found = next((line for line in lines if text in line), None)
     return true(must, found is not None, (found or (lines[-1] if lines else "no output")).strip())
 
 
 def absent(must: str, found: Sequence[str], *, control: Sequence[str]) -> Claim:
-    """None of these was found, by a look that did find some where there are some."""
+    """Claim that none of these was found, by a look that found some where they exist."""
     if not control:
         return Claim(must, "the control found none either: this look cannot see any", Verdict.DOUBT)
     seen = f"none (the control shows {len(control)})" if not found else f"{len(found)}: {found[0]}"
@@ -127,7 +129,7 @@ def absent(must: str, found: Sequence[str], *, control: Sequence[str]) -> Claim:
 
 
 def _doubt(capture: Capture, endpoint: Endpoint, control: Capture) -> str | None:
-    """Why this absence would prove nothing, if so."""
+    """Return why this absence would prove nothing; None if it would."""
     if broken := capture.broken or control.broken:
         return broken
     if not capture.packets:

@@ -1,6 +1,6 @@
-"""The `lab` command: one verb a module in labs/engine/verbs/, each with configure() and run().
+"""The `lab` command: one verb per module in labs/engine/verbs/, each with configure() and run().
 
-Only the verb that was typed is imported: `lab exec` is typed often, and a lab's engine is much to read for it.
+Only the verb that was typed is imported, because `lab exec` is typed often, and importing a lab's engine takes long.
 """
 
 import sys
@@ -36,13 +36,13 @@ CANNOT_RUN = 3
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a verb and give its exit code."""
+    """Run a verb and return its exit code."""
     typed = [*(sys.argv[1:] if words is None else words)]
     return ended("lab", lambda: _run(typed), interrupted="interrupted. Next: the same command again, or lab reset")
 
 
 def _run(typed: list[str]) -> int:
-    split = typed.index("--") if "--" in typed else len(typed)  # what follows is for another command
+    split = typed.index("--") if "--" in typed else len(typed)  # what follows belongs to another command
     options = _parser(typed[:1]).read(typed[:split])
     options.command = typed[split + 1 :]
     choose(options.lang)
@@ -57,7 +57,7 @@ def _run(typed: list[str]) -> int:
 
 
 def _parser(first: Sequence[str]) -> Parser:
-    """Build the command line: of the verb that was typed first, or of all where none was."""
+    """Build the command line: for the verb that was typed first, or for all if none was."""
     parser = Parser(prog="lab", description="Guided labs that show and prove socket load balancing.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in [verb for verb in VERBS if verb in first] or VERBS:

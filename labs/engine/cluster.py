@@ -1,11 +1,11 @@
-"""The cluster as a lab sees it: nodes, pods and Services by name, as plain data that evidence can keep.
+"""The cluster as a lab sees it: nodes, pods and Services by name, as plain data that evidence can store.
 
     cluster.backends("web")                          {"web-1": Endpoint("10.244.1.2", 8080), ...}
     cluster.services["web"].cluster_ip(V6)
 
-A snapshot of it lies beside what a lab recorded, so that a check judges without asking anybody; labs.engine.target
-reads it. On every inventory the pods of the workload have the same names, such as `client` and `web-1`; what a pod
-calls itself, where that is another name, is `itself`.
+A snapshot of it is stored with a lab's evidence, so that a check needs to ask nobody; labs.engine.target reads it. On
+every inventory the pods of the workload have the same names, such as `client` and `web-1`; `itself` is the name by
+which a pod answers, if that differs.
 """
 
 import ipaddress
@@ -21,12 +21,12 @@ V4, V6 = 4, 6
 
 @dataclass(frozen=True)
 class Node:
-    """A node, or a machine that is none: the client outside."""
+    """A node, or another machine: the client outside."""
 
     name: str
     addresses: tuple[str, ...]
-    interface: str = "eth0"  # the one with its addresses: towards the other nodes
-    systemd: bool = False  # keeps its agent
+    interface: str = "eth0"  # the interface with its addresses, towards the other nodes
+    systemd: bool = False  # whether systemd manages its agent
 
     def address(self, family: int = V4) -> str:
         return of_family(self.addresses, family)
@@ -36,9 +36,9 @@ class Node:
 class Pod:
     name: str
     node: str
-    kind: str  # the Service that it serves, or `client`; of a pod that somebody added, empty
+    kind: str  # the Service that it serves, or `client`; empty for a pod that somebody added
     addresses: tuple[str, ...]
-    itself: str = ""  # what it answers with, where that is not its name here
+    itself: str = ""  # the name by which it answers, if that is not its name here
     uid: str = ""  # in Kubernetes
 
     def address(self, family: int = V4) -> str:
@@ -57,14 +57,14 @@ class Port:
 @dataclass(frozen=True)
 class Service:
     name: str
-    kind: str  # of the pods that serve it
+    kind: str  # the kind of the pods that serve it
     addresses: tuple[str, ...]
     ports: tuple[Port, ...]
     balancers: tuple[str, ...] = ()  # of type LoadBalancer: the addresses in its status
-    health: int | None = None  # and where each node says whether it serves, under externalTrafficPolicy Local
+    health: int | None = None  # healthCheckNodePort, under externalTrafficPolicy Local
 
     def port(self, name: str = "") -> Port:
-        """Return the port of this name; without one, the first."""
+        """Return the port with this name; without a name, the first."""
         return next(port for port in self.ports if name in ("", port.name))
 
     def cluster_ip(self, family: int = V4, port: str = "") -> Endpoint:
@@ -91,21 +91,21 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict[str, Node])
     pods: dict[str, Pod] = field(default_factory=dict[str, Pod])
     services: dict[str, Service] = field(default_factory=dict[str, Service])
-    others: dict[str, Node] = field(default_factory=dict[str, Node])  # machines that are no nodes: the client outside
-    control_plane: str = ""  # the node where kubectl finds the API and an administrator's rights; "" without an API
+    others: dict[str, Node] = field(default_factory=dict[str, Node])  # machines that are not nodes: the client outside
+    control_plane: str = ""  # the node where kubectl has the API and an administrator's credentials; "" without an API
 
     def serving(self, service: str) -> list[Pod]:
-        """Return the pods that stand behind a Service."""
+        """Return the pods of a Service."""
         kind = self.services[service].kind
         return [pod for pod in self.pods.values() if kind and pod.kind == kind]
 
     def backends(self, service: str, family: int = V4, port: str = "") -> dict[str, Endpoint]:
-        """Return the pods that serve, and where they listen."""
+        """Return the pods that serve, and their endpoints."""
         target = self.services[service].port(port).target
         return {pod.name: Endpoint(pod.address(family), target) for pod in self.serving(service)}
 
     def names(self) -> Names:
-        """Return every address with the name that a reader knows it by."""
+        """Return the name for readers of every address."""
         of_pods = {address: pod.name for pod in self.pods.values() for address in pod.addresses}
         machines = [*self.nodes.values(), *self.others.values()]
         of_nodes = {address: machine.name for machine in machines for address in machine.addresses}
@@ -115,7 +115,7 @@ class Cluster:
 
 
 def plain(address: str) -> str:
-    """Return an address without its prefix length, spelled as captures spell it."""
+    """Return an address without its prefix length, in the notation of captures."""
     return str(ipaddress.ip_interface(address).ip)
 
 

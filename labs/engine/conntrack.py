@@ -1,11 +1,11 @@
-"""What a node's connection tracking remembers, as `conntrack -L` prints it.
+"""A node's connection tracking entries, as `conntrack -L` prints them.
 
-    lab.step(..., observe=look_at_connection_tracking)    of the client's node
+    lab.step(..., observe=look_at_connection_tracking)    on the client's node
     one = seen[Remembered].of(connection)                 the entry of one of the client's connections, or None
-    one.server != one.answers                             somebody translates it
+    one.server != one.answers                             the connection is translated
 
-Each entry has two directions: as the connection was begun, and as its replies come in. Where these do not mirror each
-other, the node changes addresses in between.
+Each entry has two directions: as the connection was begun, and as its replies arrive. If they do not mirror each other,
+the node changes addresses in between.
 """
 
 import re
@@ -23,7 +23,7 @@ _ENDS = re.compile(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)")
 
 @dataclass(frozen=True)
 class Tracked:
-    """A connection: who asked whom, who answers, and to which address."""
+    """A connection: client and server, who answers, and to which address."""
 
     client: Endpoint
     server: Endpoint
@@ -32,7 +32,7 @@ class Tracked:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is translated: replies come from where was asked, to who asked."""
+        """Return whether nothing is translated: replies come from the requested address, to the client's."""
         return (self.answers, self.answered) == (self.server, self.client)
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Tracked:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What the client's node remembers of the client, as a fact."""
+    """The entries of the client on the client's node, as a fact."""
 
     entries: list[Tracked]
 
@@ -57,15 +57,15 @@ def look_at_connection_tracking(env: Env) -> None:
 
 
 def listing(node: str, client: str) -> Command:
-    """Return the command of a reader who wants to see the TCP connections that an address began."""
+    """Return the reader's command to show the TCP connections that an address began."""
     return at(node, "conntrack", "-L", "-p", "tcp", "--src", client)
 
 
 def tracked(env: Env, node: str, client: str) -> list[Tracked]:
-    """Return them, the ended ones too as long as they are remembered.
+    """Return them, including ended ones that are still remembered.
 
     Raises:
-        CannotRunError: the node cannot say. An empty answer would look like "nothing there".
+        CannotRunError: the node cannot list them. An empty result would look like "nothing there".
     """
     done = env.ask(listing(node, client))
     if done.exit:

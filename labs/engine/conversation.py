@@ -1,10 +1,10 @@
-"""The exchanges that a capture holds, whole: who asked whom, what was said, and what came back.
+"""The exchanges in a capture, complete: client, server, what was sent, and what came back.
 
     [one] = capture.conversations
     one.server                 Endpoint("10.244.2.3", 8080)
     one.reply                  "web-2": the body of an HTTP answer, without its last newline
 
-Good for the short exchanges of a lab. It promises no more: a segment that was sent twice is there twice.
+It is meant for the short exchanges of a lab, and promises no more: a segment that was sent twice is there twice.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Conversation(NamedTuple):
 
     @property
     def reply(self) -> str:
-        """What the server said, as text; of HTTP the body alone."""
+        """Return the server's data as text; for HTTP only the body."""
         said = b"".join(packet.payload for packet in self.packets if packet.source == self.server)
         head, gap, body = said.partition(b"\r\n\r\n")
         text = body if gap and head.startswith(b"HTTP/") else said
@@ -29,18 +29,20 @@ class Conversation(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether it came about and nobody said anything: as a kubelet's probe, which only connects."""
+        """Return whether it was established and nobody sent data, for example by a kubelet's probe, which only
+        connects.
+        """
         came_about = any(packet.source == self.server for packet in self.packets)
         return came_about and not any(packet.payload for packet in self.packets)
 
     @property
     def handshake(self) -> list[tuple[str, Endpoint]]:
-        """The flags of the first three packets, and who sent each."""
+        """Return the flags of the first three packets, and who sent each."""
         return [(packet.note, packet.source) for packet in self.packets[:3]]
 
 
 def conversations(packets: Sequence[Packet]) -> list[Conversation]:
-    """Return those of TCP and UDP. A port that is used again is the same conversation until its next SYN."""
+    """Return those of TCP and UDP. A port that is reused belongs to the same conversation until its next SYN."""
     begun: list[list[Packet]] = []
     latest: dict[tuple[str, frozenset[Endpoint]], list[Packet]] = {}
     for packet in packets:

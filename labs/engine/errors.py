@@ -1,17 +1,17 @@
-"""What can go wrong in a lab, kept apart: each kind has an exit code of its own.
+"""Everything that can go wrong in a lab, kept apart: each kind has its own exit code.
 
-A claim that is false is no error: it is a verdict (labs.engine.claims).
+A false claim is not an error but a verdict (labs.engine.claims).
 """
 
 
 class LabError(Exception):
-    """Something the reader typed, or the lab's own files, cannot be used. Exit code 2."""
+    """Something that the reader typed, or a file of the lab, cannot be used. Exit code 2."""
 
     exit_code = 2
 
 
 class CannotRunError(LabError):
-    """The lab cannot act: no cluster, a node out of reach, a command that does not end. Exit code 3."""
+    """The lab cannot act: no cluster, an unreachable node, a command that does not end. Exit code 3."""
 
     exit_code = 3
 

@@ -1,15 +1,15 @@
 """What the steps of a lab have recorded: `.lab/<inventory>/<lab>/state.json` and the captures in `pcaps/` beside it.
 
     env.record(Flows(known=[...]))         in before() or after(): a dataclass, by its type
-    seen[Flows].known                      in a check: the same, as pyright knows it
-    seen.capture("pod")                    what the step's captures hold
-    seen.said("dig")                       what the commands that the reader typed said
+    seen[Flows].known                      in a check: the same, with its type for pyright
+    seen.capture("pod")                    the contents of the step's captures
+    seen.said("dig")                       the output of commands that the reader typed
     seen.on                                the scenario, from a snapshot of the cluster: a check asks nobody
     seen.of(step.key), seen.lab("01")      another step's evidence, another lab's
 
-A step's evidence is wiped before the step is done again, so a check can never lean on an earlier run's, and before a
-step is done its check has nothing to lean on: it is false. The file is JSON and the captures are pcap files, so that a
-report can be made of them later.
+A step's evidence is deleted before the step is done again, so a check can never use an earlier run's; and before a step
+is done its check has no evidence, so it is false. The file is JSON and the captures are pcap files, so that a report
+can be made from them later.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ class Evidence:
 
     @property
     def cluster(self) -> Cluster:
-        """The snapshot: the cluster as it was when the lab last looked."""
+        """Return the snapshot: the cluster as it was when the lab last read it."""
         return msgspec.convert(self._state["cluster"], Cluster)
 
     @property
@@ -98,7 +98,7 @@ class Seen:
         return Scenario(self._all.cluster)
 
     def of(self, step: str) -> "Seen":
-        """Return another step's evidence: where a control stands."""
+        """Return another step's evidence, for example that of a control."""
         return self._all.of(step)
 
     def lab(self, number: str, step: str) -> "Seen":
@@ -109,19 +109,19 @@ class Seen:
         return Evidence(folders[0]).of(step)
 
     def record(self, fact: object) -> None:
-        """Keep a dataclass, by the name of its type."""
+        """Store a dataclass, by the name of its type."""
         self._all.add(self._step, "facts", type(fact).__name__, msgspec.to_builtins(fact))
 
     def __getitem__(self, kind: type[Fact]) -> Fact:
         return msgspec.convert(self._get("facts", kind.__name__), kind)
 
     def typed(self, outputs: Sequence[Output]) -> None:
-        """Keep what the reader's commands said."""
+        """Store the output of the reader's commands."""
         self._all.add(self._step, "typed", "outputs", msgspec.to_builtins(outputs))
 
     @property
     def outputs(self) -> list[Output]:
-        """What was typed in this step, and what it said."""
+        """Return what was typed in this step, with its output."""
         kept = self._all.steps().get(self._step, {}).get("typed", {}).get("outputs", [])
         return msgspec.convert(kept, list[Output])
 
@@ -140,7 +140,7 @@ class Seen:
 
     def keep(self, name: str, capture: Capture) -> None:
         kept = {f.name: getattr(capture, f.name) for f in dataclasses.fields(Capture)}
-        del kept["packets"], kept["names"]  # the file has the packets, the snapshot the names
+        del kept["packets"], kept["names"]  # the file has the packets, and the snapshot the names
         self._all.add(self._step, "captures", name, kept)
 
     def capture(self, name: str) -> Capture:
@@ -160,18 +160,18 @@ class Seen:
         self._all.add(self._step, "done", "at", time.strftime("%Y-%m-%d %H:%M:%S"))
 
     def judged(self, claims: Sequence[Claim], seconds: float) -> None:
-        """Keep the verdicts, for a report."""
+        """Store the verdicts, for a report."""
         self._all.add(self._step, "done", "claims", msgspec.to_builtins(claims))
         self._all.add(self._step, "done", "seconds", round(seconds, 3))
 
     @property
     def recorded(self) -> str | None:
-        """When the step was done to its end, if ever."""
+        """Return when the step was completed, if ever."""
         return self._all.steps().get(self._step, {}).get("done", {}).get("at")
 
     @property
     def is_done(self) -> bool:
-        """Whether it was judged, and nothing of it is false or in doubt."""
+        """Return whether it was judged, and no claim of it is false or in doubt."""
         claims = self._all.steps().get(self._step, {}).get("done", {}).get("claims", [])
         return bool(claims) and all(claim["verdict"] in (Verdict.TRUE, Verdict.SKIPPED) for claim in claims)
 

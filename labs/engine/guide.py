@@ -1,12 +1,12 @@
-"""The lab by hand: what the reader is told, what `lab watch` makes of what it sees, and what hints there are.
+"""A lab done by hand: what the reader is told, how `lab watch` judges what it sees, and which hints there are.
 
     guide = open_guide()              the open step, from the files
     guide.tell()                      the task
-    guide.watch(pressed)              captures and judges until the step is true, or the reader goes elsewhere
+    guide.watch(pressed)              captures and judges until the step is true, or the reader opens another one
     guide.hint()                      the next of three
 
-The reader types in any shell. Captures and looks see what that does; the output of commands is known of `lab exec` and
-`lab shell`. A step is done when all of its claims are true, by whatever was typed.
+The reader types in any shell. Captures and looks see the effect; the output of commands is known from `lab exec` and
+`lab shell`. A step is done when all of its claims are true, whatever was typed.
 """
 
 import time
@@ -23,16 +23,16 @@ from labs.engine.progress import Open, read_open, write_open
 from labs.engine.runner import captured, claims_of, judge, observe, run_step, skipped, with_controls
 from labs.engine.session import Session, open_lab
 
-PAUSE = 0.3  # seconds between looks at whether anything came
+PAUSE = 0.3  # seconds between checks whether anything was captured or typed
 QUIET = 2.0  # seconds between looks at what no packet shows
 HINTS = 3
 
 
 class Left(Enum):
-    """How a watched step ended."""
+    """How the watching of a step ended."""
 
     DONE = "done"
-    AGAIN = "again"  # the reader wants it forgotten
+    AGAIN = "again"  # the reader wants to begin again
     ELSEWHERE = "elsewhere"  # another step was opened
 
 
@@ -42,7 +42,7 @@ class Guide:
         self.lab, self.screen, self.evidence = session.lab, session.screen, session.evidence
         self.step = next(step for step in self.lab.steps if step.key == opened.step)
         self.section = self.lab.section(self.step)
-        self._on = self.evidence.of(self.step.key).on  # the snapshot: nobody is asked
+        self._on = self.evidence.of(self.step.key).on  # from the snapshot: nobody is asked
 
     @property
     def following(self) -> Step | None:
@@ -50,7 +50,7 @@ class Guide:
         return self.lab.steps[at] if at < len(self.lab.steps) else None
 
     def tell(self) -> None:
-        """Say the task, and what to type where that is not the task itself."""
+        """Print the task, and what to type if that is not the task itself."""
         self.screen.heading(self.lab.heading(self.step))
         self.screen.prose(self.section.why)
         self.screen.line()
@@ -58,7 +58,7 @@ class Guide:
             self.screen.line(f"$ {command.typed}", "bold cyan")
 
     def tell_what_next(self) -> None:
-        """Say the task, and how it is found out whether it is done."""
+        """Print the task, and how to check whether it is done."""
         self.tell()
         self.screen.line()
         self.screen.line(_("Keep `lab watch` in another terminal: it says when the step is done."))
@@ -66,7 +66,7 @@ class Guide:
         self.screen.line(ways.format(lab=self.lab.number))
 
     def shown(self) -> list[Command]:
-        """Return what there is to type, but for what the README folds away."""
+        """Return the commands to type, except those that the README folds away."""
         commands = self.step.commands(self._on)
         return [
             command
@@ -75,7 +75,9 @@ class Guide:
         ]
 
     def watch(self, pressed: Callable[[float], bool]) -> Left:
-        """Do the engine's part, then capture and judge until all is true. `pressed` waits: shall it begin again?"""
+        """Do the engine's part, then capture and judge until all is true. `pressed` waits and returns whether to begin
+        again.
+        """
         env = self.session.env(self.step)
         self._record_controls()
         write_open(self.opened)
@@ -96,14 +98,14 @@ class Guide:
         return left
 
     def claims(self) -> list[Claim]:
-        """Judge what was seen by now."""
+        """Judge what has been seen so far."""
         env = self.session.env(self.step)
         env.seen.typed(progress.typed())
         observe(self.step, env)
         return claims_of(self.step, self.evidence)
 
     def hint(self) -> str:
-        """Return the next hint. The README's own come first; the last three are made of the step."""
+        """Return the next hint: first the README's own; the last three are made from the step."""
         made = (self._missing, self._where, self._shape)
         level = min(self.opened.hints, HINTS - 1)
         progress.count_hint(self.opened)
@@ -129,7 +131,7 @@ class Guide:
             if self.is_elsewhere():
                 return Left.ELSEWHERE
             before, known = known, self._size()
-            came = known == before != judged  # something came, and nothing more comes
+            came = known == before != judged  # something new, and nothing since
             if came or (self.step.observes and time.monotonic() - last > QUIET):
                 claims = self.claims()
                 judged, last = known, time.monotonic()
@@ -143,7 +145,7 @@ class Guide:
         return now is None or (now.lab, now.step) != (self.opened.lab, self.opened.step)
 
     def _size(self) -> int:
-        """Return a number that changes when anything was captured or typed."""
+        """Return a number that changes when anything is captured or typed."""
         files = self.evidence.folder.glob(f"pcaps/{self.step.key}.*.pcap")
         return sum(file.stat().st_size for file in files) + 1_000_000_007 * len(progress.typed())
 
@@ -183,7 +185,7 @@ def true(claims: Sequence[Claim]) -> bool:
 
 
 def open_guide() -> Guide:
-    """Open the step that the reader is at.
+    """Return the guide for the open step.
 
     Raises:
         LabError: no lab is open.

@@ -1,4 +1,4 @@
-"""The verdicts of a run as JUnit XML: a test case for each claim; false is a failure, doubt is an error."""
+"""The verdicts of a run as JUnit XML: one test case per claim; false is a failure, doubt is an error."""
 
 import xml.etree.ElementTree as ET
 from collections import Counter

@@ -1,8 +1,9 @@
-"""A cluster of Kubernetes as a target: pods and Services come from its API, by kubectl on its control plane.
+"""A Kubernetes cluster as a target: pods and Services come from its API, by kubectl on its control plane.
 
-Pods of the workload have names of a kubelet's there. A lab knows them as on every other inventory, in the order of the
-nodes, workers first: `client` and `web-1` on the first worker, `client-2` on the second. What a lab applies has a label
-by which it is removed. No controller gives Services of type LoadBalancer their addresses here: the lab does.
+There the pods of the workload have generated names. A lab gives them the same names as on every other inventory, in the
+order of the nodes, workers first: `client` and `web-1` on the first worker, `client-2` on the second. What a lab
+applies has a label by which it is removed. No controller gives Services of type LoadBalancer their addresses here: the
+lab does.
 """
 
 import json
@@ -20,9 +21,9 @@ from labs.engine.places import KUBECTL, Output, ask, at
 from labs.engine.target import Document, machine_of, machines, unknown
 
 LINKS = ("ip", "-json", "address", "show", "up", "scope", "global")
-KINDS = ("client", "web", "dns")  # of the workload's pods, by their label `app`
-OF_LAB = "socklb.io/lab"  # label of what a lab applied
-SERVES = "socklb.io/lab-serves"  # label of pods, where one of them is left out
+KINDS = ("client", "web", "dns")  # values of the label `app` of the workload's pods
+OF_LAB = "socklb.io/lab"  # label of everything that a lab applied
+SERVES = "socklb.io/lab-serves"  # label of pods, if one of them is left out
 
 
 class KubernetesTarget:
@@ -40,7 +41,7 @@ class KubernetesTarget:
         return self._cluster or self.read()
 
     def read(self) -> Cluster:
-        """Ask the API for all, and each node for its interface."""
+        """Read everything from the API, and each node's interface from the node."""
         items = json.loads(self._kubectl("get", "nodes,pods,services", "--output", "json").out)["items"]
         by_kind = {kind: [item for item in items if item["kind"] == kind] for kind in ("Node", "Pod", "Service")}
         nodes = {node.name: node for node in self._nodes(by_kind["Node"])}
@@ -64,7 +65,7 @@ class KubernetesTarget:
         return Place(name, Entry(self._hosts[self._control], enter, at_terminal=at_terminal), unhooked)
 
     def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
-        """Where a pod is left out, the Services select by a label that the other pods get."""
+        """Apply the documents. If a pod is left out, the Services select by a label that the other pods get."""
         if without:
             self._label(name, without)
         objects = [_labelled(document, name, chosen=bool(without)) for document in documents]
@@ -97,7 +98,7 @@ class KubernetesTarget:
                 yield Node(name, addresses, next(link for link, has in found if addresses[0] in has), systemd=True)
 
     def _others(self, nodes: Collection[str]) -> Iterator[Node]:
-        """Yield the machines that are no nodes. One that is not there is left out: most labs do without."""
+        """Yield the machines that are not nodes. A missing one is left out: most labs do not need it."""
         for name in machines(self._inventory):
             if name in nodes:
                 continue
@@ -123,14 +124,14 @@ class KubernetesTarget:
 
 
 def interfaces(said: str) -> dict[str, tuple[str, ...]]:
-    """Return the interfaces that have addresses, from what `ip` said. Of what it passes over it says `{}`."""
+    """Return the interfaces that have addresses, from the output of `ip`, which has `{}` for the others."""
     links = [link for link in json.loads(said) if link]
     found = {link["ifname"]: tuple(one["local"] for one in link["addr_info"] if one) for link in links}
     return {name: addresses for name, addresses in found.items() if addresses}
 
 
 def pods_of(items: Iterable[Mapping[str, Any]], order: Sequence[str]) -> Iterator[Pod]:
-    """Yield the pods that run, those of the workload with the names that labs know."""
+    """Yield the running pods, those of the workload with the names that labs use."""
     running = [item for item in items if _runs(item)]
     for kind in KINDS:
         of_kind = [item for item in running if item["metadata"].get("labels", {}).get("app") == kind]

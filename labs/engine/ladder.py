@@ -1,4 +1,4 @@
-"""Packets as a ladder that reads in 80 columns: names for addresses, one line a packet, and a legend below.
+"""Packets as a ladder of at most 80 columns: names for addresses, one line per packet, and a legend below.
 
 #     ms  from             to            what     bytes
 1   0.00  client:42880  →  web-2:8080    SYN          0
@@ -12,11 +12,11 @@ from labs.engine.packet import Endpoint, Packet
 WIDTH = 80
 FOLD = 12  # a whole small HTTP exchange, with its closing, is 10 to 12 packets
 
-Names = Mapping[str, str]  # address -> the name that a reader knows it by
+Names = Mapping[str, str]  # address -> its name for readers
 
 
 def name(endpoint: Endpoint, names: Names) -> str:
-    """`web-2:8080`; an address without a name stays as it is."""
+    """Return `web-2:8080`; an address without a name stays as it is."""
     known = names.get(endpoint.address)
     if known is None:
         return str(endpoint)
@@ -41,7 +41,7 @@ def ladder(packets: Sequence[Packet], names: Names, fold: int = FOLD) -> list[st
 
 
 def legend(packets: Sequence[Packet], names: Names) -> list[str]:
-    """Which name stands for which address, for those that the ladder shows."""
+    """Return which name stands for which address, for those in the ladder."""
     shown = [each for packet in packets for each in (packet, packet.inner) if each]
     seen = dict.fromkeys(end.address for packet in shown for end in (packet.source, packet.target))
     pairs = [f"{names[address]} = {address}" for address in seen if address in names]

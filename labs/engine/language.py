@@ -1,12 +1,12 @@
-"""The reader's language: what --lang says, or the locale. The sources are in English; labs/locale has other languages.
+"""The reader's language: from --lang, or the locale. The sources are in English; labs/locale has other languages.
 
     choose("zh-CN")                   for this command; None leaves it to the locale
     _("Step {number} is done.")       a message of the engine; .format(number=1) fills it
     told("w1 serves web")             a sentence composed elsewhere: a claim, an error, what is waited for
 
 What labs record stays English, so that it can be judged and compared whoever recorded it. `told` finds a sentence by
-its pattern in sentences.po: there {name} stands for any text, and {n}, {m} and {k} for a number. What has no pattern is
-told as it is.
+its pattern in sentences.po: there {name} stands for any text, and {n}, {m} and {k} for a number. A sentence without a
+pattern is returned as it is.
 """
 
 import gettext as catalogues
@@ -32,7 +32,7 @@ class Pattern(NamedTuple):
 
 
 def choose(name: str | None) -> None:
-    """Take the language of this command."""
+    """Set the language of this command."""
     _chosen.set(name)
 
 
@@ -49,7 +49,9 @@ def gettext(message: str) -> str:
 
 
 def told(sentence: str) -> str:
-    """Return a composed sentence in the reader's language. What fills a pattern may be such a sentence itself."""
+    """Return a composed sentence in the reader's language. The parts that fill a pattern may be such sentences
+    themselves.
+    """
     for pattern in () if chosen() == ENGLISH else _patterns(chosen()):
         if found := pattern.matches.fullmatch(sentence):
             return pattern.said.format(**{name: told(part) for name, part in found.groupdict().items()})
@@ -70,7 +72,7 @@ def _messages(language: str) -> catalogues.GNUTranslations:
 
 @cache
 def _patterns(language: str) -> list[Pattern]:
-    """Return the patterns, those with most text of their own first."""
+    """Return the patterns, those with the most fixed text first."""
     import polib  # noqa: PLC0415
 
     entries = {entry.msgid: entry.msgstr for entry in polib.pofile(str(catalogue(language, "sentences")))}
@@ -79,7 +81,7 @@ def _patterns(language: str) -> list[Pattern]:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    texts = HOLE.split(pattern)  # text and names of holes by turns
+    texts = HOLE.split(pattern)  # text and names of holes alternate
     parts = [re.escape(part) if at % 2 == 0 else _hole(part) for at, part in enumerate(texts)]
     return re.compile("".join(parts), re.DOTALL)
 

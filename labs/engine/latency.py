@@ -1,4 +1,4 @@
-"""Times that a step measured, kept so that the report draws them.
+"""Times that a step measured, stored so that the report can draw them.
 
 env.record(Latencies("connect() to the first byte", {"in iptables": [212.0, …], "in the socket": [61.0, …]}))
 """
@@ -9,4 +9,4 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Latencies:
     what: str
-    microseconds: dict[str, list[float]]  # each sample, by what was measured
+    microseconds: dict[str, list[float]]  # the samples, by what was measured

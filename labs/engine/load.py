@@ -1,11 +1,11 @@
-"""A load that goes on while the reader breaks things: each place asks a Service by one new connection after another.
+"""A load that continues while the reader breaks things: each place makes one new connection after another to a Service.
 
-    start(env, {on.client: on.cluster_ip()}, pods) in before(): each of these pods has answered when it is back
+    start(env, {on.client: on.cluster_ip()}, pods) in before(): each of these pods has answered when it returns
     look_at_load(env)                              in observe(): records Load
     yield seen[Load].none_failed(control=...)      beside the failures of another step
     stop(env)                                      in reset()
 
-What each connection came to is a line of LOG, at the place itself.
+The result of each connection is a line of LOG, at the place itself.
 """
 
 from collections import Counter
@@ -20,15 +20,15 @@ from labs.engine.places import at
 from labs.engine.scenario import MANY
 
 ASKER = Path(__file__).with_name("asker.py").read_text()
-LOG = "/tmp/lab-load.log"  # where env.start() has it written
+LOG = "/tmp/lab-load.log"  # where env.start() writes it
 FAILED = "FAILED"
 
 
 @dataclass(frozen=True)
 class Load:
-    """What became of the connections since the step began, and of the last of them: place to lines of LOG."""
+    """The results of connections since the step began, and the last lines of LOG, by place."""
 
-    counts: dict[str, dict[str, int]]  # place to who answered
+    counts: dict[str, dict[str, int]]  # by place: how often each pod answered
     last: dict[str, list[str]]  # the last MANY
     failed: list[str]
 
@@ -38,13 +38,13 @@ class Load:
 
     @property
     def answering(self) -> list[str]:
-        """Return who stands in the last lines: pods, or what failed."""
+        """Return who is in the last lines: pods, or what failed."""
         return [who(line) for lines in self.last.values() for line in lines]
 
 
 @dataclass(frozen=True)
 class LoadAt:
-    """Where the load runs."""
+    """The places where the load runs."""
 
     places: list[str]
 
@@ -65,7 +65,7 @@ def stop(env: Env) -> None:
 
 
 def look_at_load(env: Env) -> None:
-    """Let MANY more connections be made first: the last of them are those after the act."""
+    """Wait for MANY more connections: the last of them are made after the act."""
     places = env.seen[LoadAt].places
     before = _read(env, places)
 
@@ -84,12 +84,12 @@ def load_of(lines: Mapping[str, list[str]]) -> Load:
 
 
 def who(line: str) -> str:
-    """Return who answered; of a connection that failed, why."""
+    """Return who answered; for a failed connection, why."""
     return line.partition(" ")[2]
 
 
 def _read(env: Env, places: Iterable[str]) -> dict[str, list[str]]:
-    """Return the lines of each place, in which a pod has the name that it has here."""
+    """Return the lines of each place, with the names that pods have here."""
     return {place: [_named(env, line) for line in env.ask(at(place, "cat", LOG)).out.splitlines()] for place in places}
 
 

@@ -1,7 +1,8 @@
-"""The local cluster as a target: pods that `pod` made, Services as manifests in the nodes, no API server.
+"""The local cluster as a target: pods made by `pod`, Services as manifests in the nodes, no API server.
 
-What a lab applies is one more file in each node's folder of manifests, which the agents watch. An API server would give
-a Service its addresses, its NodePorts and its EndpointSlices: here they are made from the lab's number and the pods.
+What a lab applies is one more file in each node's folder of manifests, which the agents watch. An API server would
+assign a Service its addresses, its NodePorts and its EndpointSlices: here they are made from the lab's number and the
+pods.
 """
 
 import json
@@ -22,7 +23,7 @@ from labs.engine.target import Document, machine_of, machines, unknown
 
 FOLDER = "/etc/socklb/manifests"
 FAMILIES = {V4: "IPv4", V6: "IPv6"}
-FIRST_NODE_PORT = 32100  # below are the workload's
+FIRST_NODE_PORT = 32100  # lower numbers are the workload's
 FIRST_HEALTH_PORT = 32500
 
 
@@ -37,7 +38,7 @@ class LocalTarget:
         return self._cluster or self.read()
 
     def read(self) -> Cluster:
-        """Ask every node for its pods, and the first for the objects that labs applied."""
+        """Read the pods from every node, and from the first one the objects that labs applied."""
         nodes = {name: _node(name, host) for name, host in self._nodes.items()}
         others = {name: _node(name, host) for name, host in machines(self._inventory).items() if name not in nodes}
         pods = {pod.name: pod for name, host in self._nodes.items() for pod in self._pods(name, host)}
@@ -63,7 +64,7 @@ class LocalTarget:
         objects = [*whole(name, documents, self.cluster, without)]
         text = yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True)
         file = f"{FOLDER}/{name}.yaml"
-        script = 'printf %s "$1" > "$2.new" && mv "$2.new" "$2"'  # an agent sees the old file or the new one
+        script = 'printf %s "$1" > "$2.new" && mv "$2.new" "$2"'  # an agent sees either the old file or the new one
         for node in self._nodes:
             self._ask(at(node, "sh", "-c", script, "sh", text, file))
         self.read()
@@ -113,7 +114,7 @@ def _applied(text: str) -> Iterator[Service]:
 def whole(
     name: str, documents: Sequence[Document], cluster: Cluster, without: Collection[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """Return the objects as an API server would keep them, with the slices that its controllers would add."""
+    """Yield the objects as an API server would store them, with the slices that its controllers would add."""
     number = count(first_number(name))
     for document in documents:
         if document["kind"] == "EndpointSlice":

@@ -1,18 +1,18 @@
-"""A lab: the steps of its `lab.py`, each bound to the section of its README with the same title. docs/labs.md has one.
+"""A lab: the steps of its `lab.py`, each bound to the section of its README with the same title. See docs/labs.md.
 
-lab = Lab(minutes=10)
-wire = lab.step("The handshake is with the backend pod", builds_on=[outside])
+    lab = Lab(minutes=10)
+    wire = lab.step("The handshake is with the backend pod", builds_on=[outside])
 
-@wire.captures                  where to look while the reader acts
-def where(on: Scenario) -> Iterable[Look]: ...
+    @wire.captures                  where to capture while the reader acts
+    def where(on: Scenario) -> Iterable[Look]: ...
 
-@wire.act                       what the reader types; `lab run` and `lab solve` do the same
-def ask(on: Scenario) -> Commands: ...          where it is short: wire.act(lambda on: [...])
+    @wire.act                       what the reader types; `lab run` and `lab solve` do the same
+    def ask(on: Scenario) -> Commands: ...          if it is short: wire.act(lambda on: [...])
 
-@wire.check                     reads what was seen: false before the act, true after it
-def backend_from_the_syn_on(seen: Seen) -> Iterable[Claim]: ...
+    @wire.check                     reads what was seen: false before the act, true after it
+    def backend_from_the_syn_on(seen: Seen) -> Iterable[Claim]: ...
 
-Besides, where a step needs them: `before` (controls, a broken start) and `observe` (what no packet shows).
+A step may also have `before` (controls, a fault to be repaired) and `observe` (what no packet shows).
 """
 
 import importlib.util
@@ -36,8 +36,8 @@ from labs.engine.prose import Prose, Section, parse, parse_other
 from labs.engine.scenario import Scenario
 
 LABS = ROOT / "labs"
-CLUSTER = "cluster"  # the deploy that every lab finds, unless it asks for another one
-Commands = Generator[Command, Output]  # `said = yield command`: what it said, for an act that goes by it
+CLUSTER = "cluster"  # the deploy for a lab that does not ask for another one
+Commands = Generator[Command, Output]  # `said = yield command`: its output, for an act that depends on it
 Act = Callable[[Scenario], Commands | Iterable[Command]]
 Looks = Callable[[Scenario], Iterable[Look]]
 Part = Callable[[Env], None]
@@ -47,8 +47,8 @@ Check = Callable[[Seen], Iterable[Claim]]
 @dataclass
 class Step:
     title: str
-    builds_on: Sequence["Step"] = ()  # steps whose evidence this one's check leans on: controls
-    needs: Sequence[Need] = ()  # what must be there; without it the step is skipped
+    builds_on: Sequence["Step"] = ()  # steps whose evidence this one's check uses: controls
+    needs: Sequence[Need] = ()  # what must exist; without it the step is skipped
     prepares: list[Part] = field(default_factory=list[Part])
     looks: list[Looks] = field(default_factory=list[Looks])
     acts: list[Act] = field(default_factory=list[Act])
@@ -60,27 +60,27 @@ class Step:
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     def before(self, function: Part) -> Part:
-        """Take what the engine does before the reader acts: a control, or what the reader is to mend."""
+        """Set what the engine does before the reader acts: a control, or a fault that the reader is to repair."""
         self.prepares.append(function)
         return function
 
     def captures(self, function: Looks) -> Looks:
-        """Take where packets are captured while the reader acts."""
+        """Set where packets are captured while the reader acts."""
         self.looks.append(function)
         return function
 
     def act(self, function: Act) -> Act:
-        """Take what the reader types."""
+        """Set what the reader types."""
         self.acts.append(function)
         return function
 
     def observe(self, function: Part) -> Part:
-        """Take what is looked at after the act. It may be called often, and changes nothing."""
+        """Set what is looked at after the act. It may be called often, and changes nothing."""
         self.observes.append(function)
         return function
 
     def check(self, function: Check) -> Check:
-        """Take the claims."""
+        """Set the claims."""
         self.checks.append(function)
         return function
 
@@ -89,7 +89,7 @@ class Step:
         return [look for looks in self.looks for look in looks(on)]
 
     def commands(self, on: Scenario) -> list[Command]:
-        """Return what there is to type, each once; an act that goes by what was said hears nothing."""
+        """Return the commands to type, each once; an act that depends on output gets none."""
         nothing = Output("", 0, "", "")
         listed: list[Command] = []
         for act in self.acts:
@@ -104,10 +104,10 @@ class Step:
 
 
 class Lab:
-    """A lab. It needs the workload of deploys/cluster.py, and what else it says.
+    """A lab. It needs the workload of deploys/cluster.py, and what else it declares.
 
-    `deploy` is another file of deploys/ that builds the cluster it runs on. Objects in `objects.yaml` beside lab.py,
-    Services in Kubernetes' own format, are applied before its first step. Both are undone when it is over.
+    `deploy` is another file of deploys/ that builds its cluster. Objects in `objects.yaml` beside lab.py, Services in
+    Kubernetes' own format, are applied before its first step. Both are undone when it is over.
     """
 
     def __init__(self, minutes: int, deploy: str = CLUSTER, needs: Sequence[Need] = ()) -> None:
@@ -134,7 +134,7 @@ class Lab:
         captures: Looks | None = None,
         observe: Part | None = None,
     ) -> Step:
-        """Add a step. What several steps share is handed over here; what is its own is written below it."""
+        """Add a step. What several steps share is passed as arguments; what is its own is written below it."""
         step = Step(title, builds_on, needs)
         step.prepares += [before] if before else []
         step.looks += [captures] if captures else []
@@ -143,13 +143,13 @@ class Lab:
         return step
 
     def reset(self, function: Part) -> Part:
-        """Take what undoes whatever an interrupted step may have left."""
+        """Set what undoes anything that an interrupted step may have left."""
         self.undo.append(function)
         return function
 
     @property
     def objects(self) -> Path:
-        """The Kubernetes objects that it brings; there need be none."""
+        """Return the path of its Kubernetes objects; the file may not exist."""
         return self.folder / "objects.yaml"
 
     def section(self, step: Step) -> Section:
@@ -162,7 +162,7 @@ class Lab:
 
 
 def begun(act: Act, on: Scenario) -> Commands:
-    """Return what an act types, one after the other; a list of commands does not mind what was said."""
+    """Return the commands of an act, one after the other; a list of commands ignores output."""
     commands = act(on)
     yield from commands if isinstance(commands, Generator) else (command for command in commands)
 
@@ -172,7 +172,7 @@ def available() -> list[str]:
 
 
 def load(wanted: str, language: str = ENGLISH) -> Lab:
-    """The lab whose folder is called, or begins with, `wanted`; told in this language, where it has its prose in it."""
+    """Return the lab whose folder's name is, or begins with, `wanted`; in this language, if its prose exists in it."""
     found = [name for name in available() if name == wanted or name.startswith(f"{wanted}-")]
     if len(found) != 1:
         raise LabError(f"no lab '{wanted}'; there is: {', '.join(available())}")
@@ -190,7 +190,7 @@ def load_folder(folder: Path, language: str = ENGLISH) -> Lab:
 
 
 def _module(folder: Path) -> ModuleType:
-    """lab.py as a package, so that it can import from its own folder, whose name is none that Python would import."""
+    """Return lab.py as a package, so that it can import from its own folder, whose name is not valid in Python."""
     name = f"lab_{folder.name}"
     spec = importlib.util.spec_from_file_location(name, folder / "lab.py", submodule_search_locations=[str(folder)])
     if spec is None or spec.loader is None:

@@ -1,9 +1,9 @@
-"""What a step or a lab must find, and why it is skipped where it does not.
+"""What a step or a lab requires, and why it is skipped if that is missing.
 
     lab.step("Look inside", needs=[program("w1", "bpftool")])
 
-A need is a function from the step's surroundings to the reason why it is not met; empty where it is. A reason that a
-machine could take away is no reason on a machine that tests (`lab run --ci`): there the step is false.
+A need is a function from the step's environment to the reason why it is not met; empty if it is. A reason that could be
+removed on a machine does not count on a test machine (`lab run --ci`): there the step is false.
 """
 
 import shlex
@@ -19,11 +19,11 @@ from labs.engine.places import at
 @dataclass(frozen=True)
 class Need:
     missing: Callable[[Env], str]
-    excuses_ci: bool  # a machine that tests may lack it too: it is not this kind of cluster
+    excuses_ci: bool  # also counts on a test machine: it is another kind of cluster
 
 
 def program(place: Callable[[Env], str], name: str, install: str) -> Need:
-    """A program on PATH at a place. `install` says what to do about it."""
+    """Require a program on PATH at a place. `install` says how to install it."""
 
     def missing(env: Env) -> str:
         where = place(env)
@@ -34,7 +34,7 @@ def program(place: Callable[[Env], str], name: str, install: str) -> Need:
 
 
 def inventories(*names: str, because: str) -> Need:
-    """Only on these inventories."""
+    """Require one of these inventories."""
 
     def missing(env: Env) -> str:
         here = env.on.cluster.inventory
@@ -48,7 +48,7 @@ def _outside(env: Env) -> str:
 
 
 def _unhooked(env: Env) -> str:
-    """Ask for the way only: nothing is run."""
+    """Check only that there is a way: nothing is run."""
     try:
         env.target.place(env.on.client).argv("true", hooked=False)
     except NotSupportedError as error:

@@ -1,4 +1,4 @@
-"""Kubernetes' own objects, as far as a lab must read them, and what nobody but a lab gives them."""
+"""Kubernetes objects, as far as a lab must read them, and what only a lab assigns here."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from labs.engine.cluster import Port, Service
 
 
 def service_of(document: Mapping[str, Any]) -> Service:
-    """Return a Service as Kubernetes spells it. Its pods are those with the label `app` that it selects."""
+    """Return a Service from its Kubernetes object. Its pods are those with the label `app` that it selects."""
     spec = document["spec"]
     ports = tuple(_port(port) for port in spec.get("ports", ()))
     addresses = tuple(address for address in spec.get("clusterIPs", ()) if address != "None")
@@ -19,12 +19,12 @@ def service_of(document: Mapping[str, Any]) -> Service:
 
 
 def first_number(name: str) -> int:
-    """Return where the numbers begin of the Services that are applied under this name, such as `lab-07`."""
+    """Return where the numbers of Services begin that are applied under this name, such as `lab-07`."""
     return int(re.sub(r"\D", "", name) or 0) * 20
 
 
 def balanced(number: int) -> dict[str, Any]:
-    """Return the status that a load balancer's controller would write: addresses out of those for documents."""
+    """Return the status that a load balancer's controller would write, with addresses reserved for documentation."""
     ingress = [{"ip": f"203.0.113.{number + 1}"}, {"ip": f"2001:db8::1:{number:x}"}]
     return {"loadBalancer": {"ingress": ingress}}
 

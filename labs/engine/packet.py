@@ -1,10 +1,10 @@
-"""What a frame says, as far as a lab needs it: who sent it to whom, by which protocol, with which TCP flags.
+"""The contents of a frame, as far as a lab needs them: sender, receiver, protocol, TCP flags.
 
-Knows Ethernet (with VLAN tags), bare IP, IPv4, IPv6 with its usual extension headers, TCP, UDP, ICMP and ICMPv6.
+It knows Ethernet (with VLAN tags), bare IP, IPv4, IPv6 with its usual extension headers, TCP, UDP, ICMP and ICMPv6.
 Everything else is None: ARP and the like carry no Service address. A later fragment has addresses but no ports.
 
 A packet that carries another one has it as `inner`: flannel's UDP backend (port 8285: the payload is the bare IP
-packet) and VXLAN (ports 4789 and 8472). They are known by the port that they go to.
+packet) and VXLAN (ports 4789 and 8472). They are recognized by their destination port.
 """
 
 import struct
@@ -43,7 +43,7 @@ _ICMP = {
 
 
 class Endpoint(NamedTuple):
-    """An address with a port; without one it stands for every port of the address."""
+    """An address with a port; without a port it stands for every port of the address."""
 
     address: str
     port: int | None = None
@@ -62,10 +62,10 @@ class Packet(NamedTuple):
     source: Endpoint
     target: Endpoint
     protocol: str  # "tcp", "udp", "icmp" or the protocol number
-    note: str  # TCP flags such as "SYN,ACK", or what an ICMP message says
+    note: str  # TCP flags such as "SYN,ACK", or the type of an ICMP message
     payload: bytes
     inner: "Packet | None" = None  # the packet that this one carries between two nodes
-    sequence: int = 0  # of TCP: the same at every place that the packet passes
+    sequence: int = 0  # of TCP: the same everywhere on the packet's path
 
     @property
     def size(self) -> int:
@@ -76,10 +76,10 @@ class Packet(NamedTuple):
 
 
 def decode(time: float, frame: bytes, link: int = ETHERNET) -> Packet | None:
-    """Return the packet in a frame, or None where the frame holds no IP packet (or too little of one)."""
+    """Return the packet in a frame; None if the frame has no IP packet (or too little of one)."""
     try:
         return _framed(time, frame) if link == ETHERNET else _bare(time, frame)
-    except (struct.error, IndexError, ValueError):  # cut short by the capture's snapshot length
+    except (struct.error, IndexError, ValueError):  # truncated to the capture's snapshot length
         return None
 
 

@@ -1,7 +1,7 @@
-"""What a node's packet path translates: the flows that it knows, as `socklb flow list` tells them.
+"""The flows that a node's packet path translates, as `socklb flow list` shows them.
 
-They are looked up with the command that a reader has. A node that does not let it read stops the lab: an empty answer
-would look like "nothing there".
+They are read with the reader's own command. A node where it fails stops the lab: an empty result would look like
+"nothing there".
 """
 
 import re
@@ -12,12 +12,12 @@ from labs.engine.errors import CannotRunError
 from labs.engine.places import Command, at
 from labs.engine.scenario import Scenario
 
-NO_PACKET_PATH = "no flows of ours on this node"  # as after `socklb cleanup`: nobody translates there
+NO_PACKET_PATH = "no flows of ours on this node"  # for example after `socklb cleanup`: nothing is translated there
 
 
 @dataclass(frozen=True)
 class Flows:
-    """What each node translates for the client, as a fact."""
+    """The flows of the client that each node translates, as a fact."""
 
     at: dict[str, list[str]]
 
@@ -41,12 +41,12 @@ def look_for_earlier_flows(env: Env) -> None:
 
 
 def listing(on: Scenario, node: str) -> Command:
-    """Return the command of a reader who wants to see the client's flows."""
+    """Return the reader's command to show the client's flows."""
     return at(node, "socklb", "flow", "list", "--client", on.address(on.client))
 
 
 def flows(env: Env, node: str) -> list[str]:
-    """Return what a node translates for the client: who asked for what, and who answers, without ages."""
+    """Return the client's flows on a node: client, Service address and backend, without ages."""
     done = env.ask(listing(env.on, node))
     if NO_PACKET_PATH in done.err:
         return []

@@ -3,8 +3,8 @@
     capture = open_capture(Path("client.pcap").read_bytes())
     for time, frame in capture.frames(): ...
 
-Link types: Ethernet, and RAW as a tunnel interface has it, where a frame is a bare IP packet. Not promised: pcapng
-(`tcpdump` writes it only when asked). `-i any` is refused, because the same packet shows up there once for each
+Link types: Ethernet, and RAW of a tunnel interface, where a frame is a bare IP packet. pcapng is not supported
+(`tcpdump` writes it only on request). `-i any` is refused, because the same packet appears there once for each
 interface that it crosses.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from labs.engine.errors import BrokenCaptureError
 
 ETHERNET, RAW = 1, 101
-# magic number as the writer's byte order shows it -> (byte order, units of the second time field)
+# magic number in the writer's byte order -> (byte order, units of the second time field)
 _MAGIC = {
     b"\xd4\xc3\xb2\xa1": ("<", 1e-6),
     b"\xa1\xb2\xc3\xd4": (">", 1e-6),
@@ -28,16 +28,16 @@ _RECORD_HEADER = 16
 
 @dataclass(frozen=True)
 class CaptureFile:
-    """The bytes of a capture file, and what its header says of them."""
+    """The bytes of a capture file, and the information in its header."""
 
     link: int
     data: bytes
     order: str
     unit: float
-    growing: bool = False  # somebody writes it: a packet that is not whole yet is left out
+    growing: bool = False  # still being written: an incomplete packet is left out
 
     def frames(self) -> Iterator[tuple[float, bytes]]:
-        """Return the (time in seconds since the epoch, frame) pairs."""
+        """Yield (time in seconds since the epoch, frame)."""
         at = _FILE_HEADER
         while at < len(self.data):
             if at + _RECORD_HEADER > len(self.data):
@@ -59,7 +59,7 @@ def open_capture(data: bytes, *, growing: bool = False) -> CaptureFile:
     """Read the header of a capture file.
 
     Raises:
-        BrokenCaptureError: it is none, or of a link type that is not known here.
+        BrokenCaptureError: it is not one, or its link type is unknown.
     """
     if len(data) < _FILE_HEADER:
         raise BrokenCaptureError(f"no capture file: {len(data)} bytes, and its header alone has {_FILE_HEADER}")

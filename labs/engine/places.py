@@ -1,11 +1,11 @@
-"""Where a lab's commands run, and how this machine gets there: nodes and pods of the inventory, by their short names.
+"""Where a lab's commands run, and how they get there: nodes and pods of the inventory, by their short names.
 
     at("client", "curl", "-s", url)                a command, not run yet
-    ask(place, command)                            runs it there; its exit status is the caller's to judge
+    ask(place, command)                            runs it there; the caller checks its exit status
     command.typed                                  the same as a reader types it: lab exec client -- curl -s ...
 
-With hooked=False a command runs in the same network, outside the hook's cgroup: the control. A place is the inventory's
-(`inventory.place`); what leads from a node into a pod, the target says that found it.
+With hooked=False a command runs in the same network, outside the hook's cgroup: the control. A place comes from the
+inventory (`inventory.place`); the way from a node into a pod comes from the target that found the pod.
 """
 
 import shlex
@@ -18,7 +18,7 @@ from labs.engine.errors import CannotRunError
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBECTL = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf")  # at a control plane
-LIMIT = 10.0  # seconds; what takes longer says so
+LIMIT = 10.0  # seconds; a command that takes longer has a limit of its own
 TOO_SLOW = 124
 
 
@@ -28,7 +28,7 @@ class Command:
     words: tuple[str, ...]
     hooked: bool = True
     stdin: Path | None = None
-    lines: int = 14  # of what it says are shown
+    lines: int = 14  # how many lines of its output are shown
     seconds: float = LIMIT
 
     @property
@@ -46,7 +46,7 @@ def at(
 
 @dataclass(frozen=True)
 class Output:
-    """What a command said; `typed` is what a reader types to see the same."""
+    """The output of a command; `typed` is what a reader types to see the same."""
 
     typed: str
     exit: int
@@ -58,9 +58,9 @@ class Output:
 
 
 def ask(place: Place, command: Command, given: str = "") -> Output:
-    """Run a command there, with a file or with what is given as its standard input.
+    """Run a command there, with a file or `given` as its standard input.
 
-    Its exit status is the caller's to judge; TOO_SLOW if it did not end.
+    The caller checks its exit status; TOO_SLOW if it did not end.
     """
     said = (command.place, command.words, command.hooked)
     stdin = command.stdin.read_text() if command.stdin else given

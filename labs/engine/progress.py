@@ -1,12 +1,12 @@
-"""Where the reader is: the lab and the step that are open, and what was typed since that step was opened.
+"""The reader's position: the open lab and step, and what was typed since that step was opened.
 
     opened = read_open()                    Open("01-socket-lb", "what-is-deployed", hints=0), or None
     write_open(opened)                      forgets what was typed before
-    note(output)                            `lab exec` and `lab shell` keep what they ran, while a step is open
-    typed()                                 that again, as the evidence of the step takes it
+    note(output)                            `lab exec` and `lab shell` store what they ran, while a step is open
+    typed()                                 that again, for the evidence of the step
 
-All of it is in files below `.lab/<inventory>/`, so that it outlives Ctrl-C, the terminal and a reboot. `lab exec`
-imports this module: nothing here that costs much.
+All of it is in files below `.lab/<inventory>/`, so that it survives Ctrl-C, the end of the terminal and a reboot. `lab
+exec` imports this module, so it must import little.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Open:
 
     lab: str
     step: str  # its key
-    hints: int = 0  # how many were given
+    hints: int = 0  # how many were shown
 
 
 def state_folder() -> Path:
@@ -60,7 +60,7 @@ def must_be_open() -> Open:
 
 
 def write_open(opened: Open) -> None:
-    """Open a step: what was typed before is nothing to it."""
+    """Open a step: what was typed before does not count for it."""
     state_folder().mkdir(parents=True, exist_ok=True)
     _typed_file().unlink(missing_ok=True)
     _write(opened)
@@ -76,24 +76,24 @@ def close() -> None:
 
 
 def run_begins(lab: str) -> None:
-    """Remember that a lab is run from its beginning to its end."""
+    """Record that a lab is being run from beginning to end."""
     state_folder().mkdir(parents=True, exist_ok=True)
     _running_file().write_text(lab)
 
 
 def cut_off() -> str:
-    """Return the lab whose run did not come to its end, as by a kill; or nothing."""
+    """Return the lab whose run was not completed, for example because it was killed; empty if there is none."""
     return _running_file().read_text() if _running_file().exists() else ""
 
 
 def is_undone(lab: str) -> None:
-    """Forget it, once the cluster is as before this lab."""
+    """Forget it, once the cluster is as it was before this lab."""
     if cut_off() == lab:
         _running_file().unlink()
 
 
 def note(output: Output) -> None:
-    """Keep what a command said, where a step is open."""
+    """Store the output of a command, if a step is open."""
     if read_open() is None:
         return
     kept = dataclasses.replace(output, out=output.out[:KEPT], err=output.err[:KEPT])
@@ -114,10 +114,10 @@ def typed() -> list[Output]:
 
 @contextmanager
 def watching() -> Generator[None]:
-    """Be the one who watches, while the block runs.
+    """Be the only watcher within the block.
 
     Raises:
-        CannotRunError: somebody else is.
+        CannotRunError: there is another one.
     """
     state_folder().mkdir(parents=True, exist_ok=True)
     with _lock_file().open("w") as lock:

@@ -1,4 +1,4 @@
-"""A lab's README as its one source of prose: what is said on the screen is what is read on the page.
+"""A lab's README is the only source of its prose: the screen shows the same text as the page.
 
 # Lab title
 introduction
@@ -8,12 +8,12 @@ why it is done
 $ what a reader types
 ```
 what it means
-<details><summary>Hint</summary>        (as many as there are; in a <details> with another summary: a solution)
+<details><summary>Hint</summary>        (any number; in a <details> with another summary: a solution)
 text
 </details>
 ## What you have seen          (any heading without a number: the closing words)
 
-In README.zh-CN.md a hint is 提示, and a paragraph one line: a line's end would be a space between two characters.
+In README.zh-CN.md a hint is 提示, and a paragraph is one line: a line break would become a space between characters.
 """
 
 import re
@@ -34,7 +34,7 @@ class Section:
     why: str
     typed: tuple[str, ...]
     meaning: str
-    hidden: frozenset[str] = frozenset()  # of what is typed: it stands in a <details>, for whoever gives up
+    hidden: frozenset[str] = frozenset()  # commands that are in a <details>, for readers who give up
     hints: tuple[str, ...] = ()
 
 
@@ -73,7 +73,7 @@ def parse_other(text: str, language: str, english: Prose) -> Prose:
 
 
 def paragraphs(markdown: str) -> list[str]:
-    """The paragraphs of a piece of prose, each on one line; a block of code is left out.
+    """Return the paragraphs of a piece of prose, each on one line; a block of code is left out.
 
     A list item is a paragraph, and so is a row of a table: `- cell · heading: cell`.
     """
@@ -84,14 +84,14 @@ def paragraphs(markdown: str) -> list[str]:
 
 
 def _rows(table: str) -> str:
-    """Return a table as a list; what a column is about is said in each item."""
+    """Return a table as a list; each item repeats the column headings."""
     heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
     items = ([row[0], *(f"{about}: {cell}" for about, cell in zip(heading[1:], row[1:], strict=True))] for row in rows)
     return "".join(f"- {' · '.join(item)}\n" for item in items)
 
 
 def _section(number: int, title: str, body: str) -> Section:
-    """Text before the first block of commands says why; text after it says what it means."""
+    """Return a section. Text before the first block of commands says why; text after it says what it means."""
     folded = _DETAILS.findall(body)
     hints = tuple(" ".join(text.split()) for summary, text in folded if summary in _HINT)
     hidden = frozenset(_commands("".join(text for summary, text in folded if summary not in _HINT)))

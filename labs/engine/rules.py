@@ -1,13 +1,13 @@
-"""The chain of iptables rules that this very packet passed, by their counters.
+"""The chain of iptables rules that a packet passed, found by their counters.
 
-    lab.step(..., before=read_the_counters, observe=follow_the_jumps)     of the client's node
-    seen[Passed].rules                             what counted packets since, in the order of the path
-    hop(seen, "KUBE-SERVICES", "KUBE-SVC-", must)  a claim: a rule of this chain that leads to that one was passed
+    lab.step(..., before=read_the_counters, observe=follow_the_jumps)     on the client's node
+    seen[Passed].rules                             the rules that counted packets since, in the order of the path
+    hop(seen, "KUBE-SERVICES", "KUBE-SVC-", must)  a claim: a rule in this chain that jumps to that one was passed
 
-The nat table sees only the first packet of a connection, so each rule on its way grows by one packet. Other traffic of
-the same moment counts as well: `chain(passed, "PREROUTING")` follows the jumps from a hook and leaves the rest out.
-`read_rules` and `grown` do the same by hand, for another node or table.
-Rules of nftables by name, such as kube-proxy's own nftables mode, are not read.
+The nat table sees only the first packet of a connection, so each rule on its path counts one packet. Other traffic at
+the same time counts as well: `chain(passed, "PREROUTING")` follows the jumps from a hook and leaves the rest out.
+`read_rules` and `grown` do the same step by step, for another node or table. Rules of nftables itself, such as those of
+kube-proxy's nftables mode, are not read.
 """
 
 import re
@@ -35,7 +35,7 @@ class Rule:
 
     @property
     def target(self) -> str:
-        """The chain that it jumps to, or what it does: DNAT, MARK, MASQUERADE."""
+        """Return the chain that it jumps to, or its action: DNAT, MARK, MASQUERADE."""
         found = _JUMP.search(self.text)
         return found[1] if found else ""
 
@@ -49,7 +49,7 @@ class EarlierRules:
 
 @dataclass(frozen=True)
 class Passed:
-    """Those of them that counted packets since, from the hook on where a pod's packets come in."""
+    """The rules that counted packets since, starting at the hook where a pod's packets arrive."""
 
     rules: list[Rule]
 
@@ -66,7 +66,7 @@ def follow_the_jumps(env: Env) -> None:
 
 
 def hop(seen: Seen, here: str, to: str, must: str, text: str = "") -> claims.Claim:
-    """Claim that a rule with this text was passed which leads from one chain to another (each: how its name begins)."""
+    """Claim that a rule with this text was passed that jumps from one chain to another (each: how its name begins)."""
     passed = [rule for rule in seen[Passed].rules if rule.chain.startswith(here) and rule.target.startswith(to)]
     found = next((f"{rule.chain} {rule.text}" for rule in passed if text in rule.text), "")
     return claims.true(must, bool(found), found or "no such rule counted a packet")
@@ -76,7 +76,7 @@ def read_rules(env: Env, node: str, table: str = NAT, *, family: int = 4) -> lis
     """Return the rules of a table in order.
 
     Raises:
-        CannotRunError: the node cannot say. An empty answer would look like "nothing there".
+        CannotRunError: the node cannot list them. An empty result would look like "nothing there".
     """
     program = "iptables-save" if family == 4 else "ip6tables-save"
     done = env.ask(at(node, program, "--counters", "--table", table))
@@ -92,7 +92,9 @@ def parse(saved: str) -> Iterator[Rule]:
 
 
 def grown(before: Sequence[Rule], after: Sequence[Rule]) -> list[Rule]:
-    """Return the rules that counted packets in between, with how many. A rule that was not there counted from zero."""
+    """Return the rules that counted packets in between, with how many. A rule that did not exist before counted from
+    zero.
+    """
     known = {(rule.chain, rule.text): rule.packets for rule in before}
     counted = [Rule(rule.chain, rule.text, rule.packets - known.get((rule.chain, rule.text), 0)) for rule in after]
     return [rule for rule in counted if rule.packets > 0]

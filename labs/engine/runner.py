@@ -1,7 +1,7 @@
-"""Walk through a lab's steps: say why, do it, show what was seen, judge.
+"""Go through a lab's steps: explain, act, show what was seen, judge.
 
 With strict=True (`lab run --ci`) every step must also have been false before the reader's act, with everything else of
-it done: a check that is true then does not look at the act, and is itself in doubt.
+it done: a check that is true at that point does not depend on the act, and is itself in doubt.
 """
 
 import time
@@ -27,7 +27,7 @@ class Result:
 
 
 def judge(step: Step, evidence: Evidence) -> list[Claim]:
-    """Return the step's claims, from what is recorded now."""
+    """Return the step's claims, from what has been recorded."""
     if evidence.of(step.key).recorded is None:
         return [Claim("the step is done", "nothing is recorded of it yet", Verdict.FALSE)]
     missing = [other.title for other in step.builds_on if evidence.of(other.key).recorded is None]
@@ -52,12 +52,12 @@ def run_step(lab: Lab, step: Step, env: Env, evidence: Evidence, *, strict: bool
 
 
 def with_controls(step: Step, evidence: Evidence) -> list[Step]:
-    """Return the step, after those that it builds on and that are not recorded."""
+    """Return the step, after those of its `builds_on` that are not recorded."""
     return [*(other for other in step.builds_on if evidence.of(other.key).recorded is None), step]
 
 
 def skipped(needs: Sequence[Need], env: Env, *, strict: bool) -> list[Claim]:
-    """Return why the step is not tried; nothing where all is there."""
+    """Return why the step is not tried; empty if everything it needs exists."""
     reasons = [(need, reason) for need in needs if (reason := need.missing(env))]
     return [
         Claim(
@@ -68,7 +68,7 @@ def skipped(needs: Sequence[Need], env: Env, *, strict: bool) -> list[Claim]:
 
 
 def exit_code(claims: Sequence[Claim]) -> int:
-    """Doubt comes first: evidence that may be wrong says nothing about the product."""
+    """Return the exit code. Doubt takes precedence: evidence that may be wrong says nothing about the product."""
     verdicts = {claim.verdict for claim in claims}
     if Verdict.DOUBT in verdicts:
         return BrokenCaptureError.exit_code
@@ -79,7 +79,7 @@ def exit_code(claims: Sequence[Claim]) -> int:
 
 @contextmanager
 def captured(looks: Sequence[Look], env: Env) -> Generator[None]:
-    """Capture at all of these places while the block runs. What there is by then can be read in the block too."""
+    """Capture at all of these places within the block. What was captured so far can be read in the block too."""
     reports: list[tuple[Look, Report]] = []
     with ExitStack() as stack:
         for look in looks:
@@ -92,7 +92,7 @@ def captured(looks: Sequence[Look], env: Env) -> Generator[None]:
 
 
 def perform(step: Step, env: Env) -> list[Output]:
-    """Type what the step's act says, and show it."""
+    """Run the commands of the step's act, and show them."""
     outputs: list[Output] = []
     for act in step.acts:
         doing = begun(act, env.on)
@@ -144,7 +144,7 @@ def claims_of(step: Step, evidence: Evidence) -> list[Claim]:
 
 
 def _false_before(step: Step, evidence: Evidence) -> Claim:
-    """Ask the check itself, when nothing was typed yet."""
+    """Run the check itself, before anything was typed."""
     must = "before it is done, the step's check is false"
     try:
         claims = claims_of(step, evidence)

@@ -1,12 +1,12 @@
-"""Who asks whom: the cast that every lab has, on every inventory. Labs name roles, never addresses.
+"""The roles that every lab has, on every inventory. Labs name roles, never addresses.
 
-    on.client            the pod that asks, on the node on.client_node
-    on.asked             the node whose NodePort is asked: not the client's own
-    on.third             a node with a backend that is neither: it has no part in the request but to serve it
+    on.client            the pod that sends requests, on the node on.client_node
+    on.asked             the node whose NodePort is used: not the client's own
+    on.third             a node with a backend that is neither: it takes part in a request only as the server
     on.curl(on.node_port())                        a command of the client
     on.at_pod("pod"), on.at_uplink("asked", on.asked)      where to capture
 
-An act gets it to say what a reader types; a check has the same one, from the snapshot, as `seen.on`.
+An act gets it to build the reader's commands; a check has the same one, from the snapshot, as `seen.on`.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class Scenario:
 
     @property
     def asked(self) -> str:
-        """The last of the nodes that leave a third one with a backend."""
+        """Return the last of the nodes that leave a third one with a backend."""
         others = [node for node in self.cluster.nodes if node != self.client_node]
         fit = [node for node in others if self._thirds(node)]
         return (fit or others)[-1]
@@ -52,7 +52,7 @@ class Scenario:
 
     @property
     def outside(self) -> str | None:
-        """The client outside the cluster; None where the inventory has none."""
+        """Return the client outside the cluster; None if the inventory has none."""
         return next(iter(self.cluster.others), None)
 
     @property
@@ -69,11 +69,11 @@ class Scenario:
         return self.service(service).cluster_ip(family, port)
 
     def node_port(self, service: str = WEB, family: int = V4, node: str = "", port: str = "") -> Endpoint:
-        """Return the NodePort, at the node that is asked or at another one."""
+        """Return the NodePort, on the node `asked` or on another one."""
         return self.service(service).node_port(self.cluster.nodes[node or self.asked], family, port)
 
     def load_balancer(self, service: str, family: int = V4, port: str = "") -> Endpoint:
-        """Return the address of its own that a Service of type LoadBalancer has."""
+        """Return the address of a Service of type LoadBalancer."""
         return self.service(service).load_balancer(family, port)
 
     def health_port(self, service: str, node: str, family: int = V4) -> Endpoint:
@@ -93,12 +93,12 @@ class Scenario:
         return known[name].address(family)
 
     def pod_called(self, said: str) -> str:
-        """Return the name that a pod has here, from what it calls itself; what is no pod's stays as it is."""
+        """Return the name that a pod has here, from the name by which it answers; other text stays as it is."""
         known = {pod.itself: pod.name for pod in self.cluster.pods.values() if pod.itself}
         return known.get(said.strip(), said.strip())
 
     def node_of(self, said: str) -> str:
-        """Return the node of the pod that said so, or nothing."""
+        """Return the node of the pod that answered this, or an empty text."""
         pod = self.cluster.pods.get(self.pod_called(said))
         return pod.node if pod else ""
 
@@ -110,34 +110,34 @@ class Scenario:
         return at(place or self.client, *CURL, *more, f"http://{to}/", hooked=hooked)
 
     def kubectl(self, *words: str, seconds: float = LIMIT) -> Command:
-        """Ask the cluster's API as its administrator, where there is one (`cluster.control_plane`)."""
+        """Return a command to the cluster's API as its administrator, if there is one (`cluster.control_plane`)."""
         return at(self.cluster.control_plane, *KUBECTL, *words, seconds=seconds)
 
     def curl_many(self, to: Endpoint, place: str = "") -> Command:
-        """Ask MANY times, and list who answered how often."""
+        """Return a command that sends MANY requests and lists who answered how often."""
         loop = f"for i in $(seq {MANY}); do {' '.join(CURL)} http://{to}/; done | sort | uniq -c"
         return at(place or self.client, "sh", "-c", loop, seconds=30)
 
     def at_pod(self, name: str = "pod", pod: str = "", expression: str = ANYTHING, fold: int = 12) -> Look:
-        """Look at a pod's own interface: what the application's requests look like on the wire."""
+        """Return a capture at a pod's own interface: the application's requests on the wire."""
         return Look(name, pod or self.client, "eth0", expression, fold)
 
     def at_uplink(self, name: str, node: str, hosts: Iterable[str] = (), fold: int = 12) -> Look:
-        """Look at a node's interface towards the others, at the traffic of the client or of these hosts."""
+        """Return a capture at a node's interface towards the others, of the traffic of the client or of these hosts."""
         wanted = " or ".join(f"host {host}" for host in hosts or (self.address(self.client),))
         return Look(name, node, self.cluster.nodes[node].interface, f"({wanted}) and (tcp or udp or icmp)", fold)
 
     def _thirds(self, asked: str) -> list[str]:
-        """Return the nodes with a backend that are neither the client's nor the one that is asked."""
+        """Return the nodes with a backend that are neither the client's nor `asked`."""
         serving = [pod.node for pod in self.cluster.serving(WEB)]
         return [node for node in self.cluster.nodes if node in serving and node not in (self.client_node, asked)]
 
 
 def at_the_pod(on: Scenario) -> list[Look]:
-    """The captures of a step that looks at the client's own interface, and nowhere else."""
+    """Return the captures of a step that captures at the client's own interface only."""
     return [on.at_pod()]
 
 
 def unseen_at_the_pod(on: Scenario) -> list[Look]:
-    """The same, of packets that are too many to be shown."""
+    """Return the same, without showing packets, because they are too many."""
     return [on.at_pod(fold=0)]

@@ -1,7 +1,7 @@
-"""What the reader sees: plain lines of at most 80 columns, with colour only on a terminal that wants it.
+"""The reader's output: plain lines of at most 80 columns, with colour only on a terminal that wants it.
 
-Rich decides that: no escape sequence where standard output is no terminal, no colour under NO_COLOR. Nothing moves and
-nothing asks, so that a log of a run reads like the run.
+Rich decides that: no escape sequences if standard output is not a terminal, no colour under NO_COLOR. There are no
+animations and no questions, so a log of a run reads like the run.
 """
 
 import os
@@ -31,7 +31,9 @@ LINES = 14  # of a command's output
 
 
 class Paper(Console):
-    """A reader that has seen enough (`lab run 01 | head`) changes nothing about what is done and how it is judged."""
+    """The console. A reader that has seen enough (`lab run 01 | head`) does not change what is done and how it is
+    judged.
+    """
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -1,12 +1,12 @@
-"""The servers in the pods of `web`: how one dies, how one leaves in order, and how all serve again.
+"""The servers in the pods of `web`: how one crashes, how one shuts down in order, and how all serve again.
 
-    yield servers.end(on, "web-2")                         in an act: it dies, and no EndpointSlice says so
+    yield servers.end(on, "web-2")                         in an act: it crashes, and no EndpointSlice says so
     yield from servers.not_ready(on, FILE, "web-2")        the EndpointSlices say so
-    yield from servers.leave(on, FILE, "web-2", "shop")    it leaves in order
+    yield from servers.leave(on, FILE, "web-2", "shop")    it shuts down in order
     servers.serve_again(env)                               in reset(): every pod of `web` has its server
 
-Where a kubelet runs, it and the cluster's controllers write what EndpointSlices say, and a pod that is deleted is
-followed by another one. On the local cluster the reader does, in the file in which nodes read the lab's objects.
+If a kubelet runs, it and the cluster's controllers write the EndpointSlices, and a deleted pod is replaced by another
+one. On the local cluster the reader edits them, in the file from which nodes read the lab's objects.
 """
 
 from labs.engine.env import Env
@@ -21,14 +21,14 @@ _UNREADY, _TERMINATING = "s/ready: true/ready: false/", "s/terminating: false/te
 
 
 def end(on: Scenario, pod: str) -> Command:
-    """End a server; where a kubelet would start it again at once, have it listen no more."""
+    """End a server; if a kubelet would start it again at once, make it stop listening instead."""
     if on.cluster.control_plane:
         return at(pod, "sh", "-c", f"sed -i /listen/d {CONFIG} && {_READ}")
     return at(pod, "sh", "-c", f"kill $(cat /run/socklb/{pod}.pid)")
 
 
 def not_ready(on: Scenario, file: str, pod: str) -> Commands:
-    """Have the EndpointSlices say that the pod is not ready; where it is probed, wait for that."""
+    """Mark the pod as not ready in the EndpointSlices; if it is probed, wait for that."""
     if on.cluster.control_plane:
         name = on.cluster.pods[pod].itself
         yield on.kubectl("wait", "--for=condition=Ready=false", f"pod/{name}", "--timeout=20s", seconds=30)
@@ -37,7 +37,7 @@ def not_ready(on: Scenario, file: str, pod: str) -> Commands:
 
 
 def leave(on: Scenario, file: str, pod: str, service: str) -> Commands:
-    """Have the EndpointSlices of a Service say that the pod is leaving, and end it then."""
+    """Mark the pod as terminating in the EndpointSlices of a Service, and end it then."""
     if on.cluster.control_plane:
         yield on.kubectl("delete", "pod", on.cluster.pods[pod].itself, seconds=60)
     else:
@@ -58,6 +58,6 @@ def serve_again(env: Env) -> None:
 
 
 def _say(on: Scenario, file: str, pod: str, edit: str) -> Commands:
-    """Have the EndpointSlice for IPv4 say something else of a pod, on every node."""
+    """Edit a pod's entry in the EndpointSlice for IPv4, on every node."""
     for node in on.nodes:
         yield at(node, "sed", "-i", f"/- {on.address(pod)}$/,/terminating/ {{ {edit} }}", file)

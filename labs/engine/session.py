@@ -1,4 +1,4 @@
-"""One lab at work: its evidence in the checkout, the cluster it runs on, and the screen."""
+"""One lab at work: its evidence in the checkout, its cluster, and the screen."""
 
 from labs.engine.env import Env
 from labs.engine.evidence import Evidence
@@ -20,27 +20,27 @@ class Session:
 
     @property
     def target(self) -> Target:
-        """Opened when first needed: judging recorded evidence needs no cluster."""
+        """Return the target, opened when it is first needed: judging recorded evidence needs no cluster."""
         if self._target is None:
             self._target = open_target()
         return self._target
 
     def prepare(self) -> None:
-        """Bring the cluster to where the lab begins, and keep a snapshot of it."""
+        """Prepare the cluster for the beginning of the lab, and store a snapshot of it."""
         prepare(self.lab, self.env())
         self.evidence.snapshot(self.target.cluster)
 
     def restore(self, deploy: str | None = CLUSTER) -> None:
-        """Bring the cluster to where it was. A cluster that is not there is told of before anything is forgotten.
+        """Restore the cluster. A missing cluster is reported before anything is forgotten.
 
-        What the lab's deploy made goes, is made whole (`deploy` is the lab's own), or stays as it is (None).
+        What the lab's deploy made is removed, completed (`deploy` is the lab's own), or left as it is (None).
         """
         self.target.read()
         restore(self.lab, self.env(), deploy)
         is_undone(self.lab.name)
 
     def introduce(self) -> None:
-        """Say what the lab is about."""
+        """Print what the lab is about."""
         if self.lab.prose.language != chosen():
             self.screen.line(_("This lab is not told in your language yet: in English."), "dim")
         self.screen.heading(self.lab.prose.title)

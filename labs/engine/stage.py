@@ -1,11 +1,11 @@
-"""What a lab needs of the cluster before its first step, and the cluster as it was before, afterwards.
+"""Prepare the cluster for a lab's first step, and restore it afterwards.
 
     deploy("cluster", screen)              deploys/cluster.py on the inventory, with its progress
     prepare(lab, env)                      the lab's deploy, its objects, every node serving them
-    serve(lab, env, without=["web-1"])     its objects anew: this pod leaves its Services, or comes back
-    restore(lab, env)                      back, also after a lab that was cut off
+    serve(lab, env, without=["web-1"])     its objects again: this pod leaves its Services, or comes back
+    restore(lab, env)                      back, also after an interrupted lab
 
-Which deploy the cluster has is written down in `.lab/<inventory>/deploy` while it is not the ordinary one.
+While the cluster has another deploy than the ordinary one, its name is in `.lab/<inventory>/deploy`.
 """
 
 import json
@@ -34,33 +34,33 @@ OPTIONS = ("-y", "--json", "--fail-percent", "0")
 def deploy(name: str, screen: Screen) -> int:
     """Run a deploy and return how many changes it made.
 
-    By the command line: pyinfra as a library merges different operations of different hosts into one.
+    It uses the command line, because pyinfra as a library merges different operations of different hosts into one.
 
     Raises:
-        CannotRunError: it failed, or reached nobody.
+        CannotRunError: it failed, or reached no host.
     """
     inventory = "inventory" if hosts.path().stem == hosts.DEFAULT else f"inventory/{hosts.path().name}"
     words = [inventory, f"deploys/{name}.py", *OPTIONS]
     screen.line(f"$ {' '.join(['pyinfra', *words])}", "bold cyan")
-    # Its log goes to standard error as it runs: that is the progress to see. Standard output has the result.
+    # Its log goes to standard error as it runs, which shows the progress. Standard output has the result.
     command = [sys.executable, "-m", "pyinfra", *words]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, env=os.environ)
     if done.returncode or not done.stdout:
         raise CannotRunError(f"the cluster could not be built (exit status {done.returncode}); the reason stands above")
     totals = json.loads(done.stdout)["results"]["totals"]
-    if not totals["hosts"]:  # pyinfra ends well with an inventory of nobody
+    if not totals["hosts"]:  # pyinfra succeeds with an inventory without hosts
         raise CannotRunError("no host was reached: the inventory is empty")
     return totals["success"]
 
 
 def deployed() -> str:
-    """Return the deploy that a lab left the cluster with; UNFINISHED if that was cut off."""
+    """Return the deploy that a lab left the cluster with; UNFINISHED if that was interrupted."""
     mark = state_folder() / "deploy"
     return mark.read_text() if mark.exists() else CLUSTER
 
 
 def prepare(lab: Lab, env: Env) -> None:
-    """Bring the cluster to where the lab begins. What is there already stays, and what lacks a need is left alone."""
+    """Prepare the cluster for the beginning of the lab; what exists stays. Skip a lab whose needs are not met."""
     if any(need.missing(env) for need in lab.needs):
         return
     if lab.deploy != deployed():
@@ -70,9 +70,9 @@ def prepare(lab: Lab, env: Env) -> None:
 
 
 def serve(lab: Lab, env: Env, without: Collection[str] = ()) -> None:
-    """Apply the lab's objects, and wait until every node serves them so.
+    """Apply the lab's objects, and wait until every node serves them.
 
-    The pods named `without` serve none of its Services: whoever asks them by their own address is answered still.
+    The pods named `without` are in none of its Services: requests to their own addresses are still answered.
     """
     documents = _documents(lab)
     env.target.apply(f"lab-{lab.number}", documents, without)
@@ -99,7 +99,7 @@ def restore(lab: Lab, env: Env, deploy: str | None = CLUSTER) -> None:
 def _to(name: str, env: Env) -> None:
     mark = state_folder() / "deploy"
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(UNFINISHED)  # what is cut off half way is no deploy: it is done again, or undone
+    mark.write_text(UNFINISHED)  # an interrupted deploy is incomplete: it is repeated, or undone
     deploy(name, env.screen)
     if name == CLUSTER:
         mark.unlink()
@@ -125,7 +125,7 @@ def _serves(env: Env, node: str, service: Service, wanted: Collection[str], with
 
 
 def _until_forgotten(lab: Lab, env: Env) -> None:
-    """Wait for the agents that run: none may have a Service of the lab any more."""
+    """Wait for the running agents: none may have a Service of the lab any more."""
     names = [document["metadata"]["name"] for document in _documents(lab) if document["kind"] == "Service"]
     for node in env.on.nodes if lab.deploy == CLUSTER else ():
         env.until(f"{node} has forgotten {', '.join(names)}", partial(_forgotten, env, node, names))

@@ -1,4 +1,4 @@
-"""What bpftool says of a node's programs and tables: it knows nothing of socklb, and reads the kernel.
+"""A node's programs and tables as bpftool shows them: it knows nothing about socklb, and reads the kernel.
 
 env.record(read_frontends(env, node))         in observe(): the keys of the table of frontends
 program_at(env, node, "connect4")             the id of the program that runs at a hook now
@@ -20,7 +20,7 @@ TCP = 6
 
 @dataclass(frozen=True)
 class Frontends:
-    keys: list[str]  # address:port of each key of TCP
+    keys: list[str]  # address:port of each TCP key
 
 
 def read_frontends(env: Env, node: str) -> Frontends:
@@ -35,7 +35,7 @@ def program_at(env: Env, node: str, hook: str) -> str:
 
 
 def _end(key: dict[str, Any]) -> str:
-    """Format a key: words and port are in network byte order, and bpftool shows them as the machine reads them."""
+    """Format a key: words and port are in network byte order, and bpftool shows them in the machine's."""
     address = IPv6Address(b"".join(word.to_bytes(4, "little") for word in key["address"]["word"]))
     port = int.from_bytes(key["port"].to_bytes(2, "little"), "big")
     return f"{address.ipv4_mapped}:{port}" if address.ipv4_mapped else f"[{address}]:{port}"

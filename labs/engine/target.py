@@ -1,12 +1,12 @@
-"""What a lab runs on: the cluster of the inventory, read once, and the ways to its places.
+"""What a lab runs on: the cluster of the inventory, read once, and access to its places.
 
     target = open_target()
     target.cluster                         a snapshot: nodes, pods, Services (labs.engine.cluster)
     ask(target.place("client"), at("client", "curl", ...))
-    target.apply("lab-05", documents)      Kubernetes objects, as a lab brings them; target.remove("lab-05")
+    target.apply("lab-05", documents)      Kubernetes objects of a lab; target.remove("lab-05")
 
-Where a kubelet makes the pods, they and the Services come from the cluster's API (labs.engine.kubernetes); on the local
-cluster from the inventory and its nodes (labs.engine.local). A lab does not know what it runs on.
+If a kubelet makes the pods, they and the Services come from the cluster's API (labs.engine.kubernetes); on the local
+cluster from the inventory and its nodes (labs.engine.local). A lab does not know which it is.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,31 +26,31 @@ class Target(Protocol):
     def cluster(self) -> Cluster: ...
 
     def read(self) -> Cluster:
-        """Read the cluster anew: pods that were added, Services that were applied."""
+        """Read the cluster again, with pods that were added and Services that were applied."""
         ...
 
     def place(self, name: str) -> Place:
         """Return a node, the client outside or a pod.
 
         Raises:
-            LabError: there is none of this name.
+            LabError: none has this name.
         """
         ...
 
     def apply(self, name: str, documents: Sequence[Document], without: Collection[str] = ()) -> None:
-        """Make these Kubernetes objects, or change them, under a name by which they are removed.
+        """Create or change these Kubernetes objects, under a name by which they are removed.
 
         The pods named `without` are endpoints of none of these Services.
         """
         ...
 
     def remove(self, name: str) -> None:
-        """Remove what was applied under this name, also where nothing was."""
+        """Remove what was applied under this name, if anything was."""
         ...
 
 
 def open_target() -> Target:
-    """Open the cluster of the inventory that SOCKLB_INVENTORY says, reading nothing yet."""
+    """Return the cluster of the inventory in SOCKLB_INVENTORY, without reading anything yet."""
     inventory = hosts.load(hosts.path())
     name = hosts.path().stem
     if inventory.get_group("kubernetes", []):
@@ -63,7 +63,7 @@ def open_target() -> Target:
 
 
 def find_place(name: str) -> Place:
-    """Return a place, asking nobody where the inventory knows it."""
+    """Return a place, without asking anybody if the inventory knows it."""
     return machine_of(hosts.load(hosts.path()), name) or open_target().place(name)
 
 

@@ -1,7 +1,7 @@
-"""Run a command as if it were typed here, and keep what it says: for `lab exec` and `lab shell` while a step is open.
+"""Run a command as if it were typed here, and store its output: for `lab exec` and `lab shell` while a step is open.
 
-At a terminal the command has one too: it edits lines and paints colours as it would without us. Elsewhere output and
-errors pass through apart, byte by byte. What it said is known afterwards; nothing of what the reader types is kept.
+On a terminal the command has one too: line editing and colours work as usual. Elsewhere output and errors are passed on
+separately, byte by byte. The output is stored; nothing that the reader types is.
 """
 
 import fcntl
@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from labs.engine.places import Output
 
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>])|\x07")
-# A shell marks where the output of a command begins, and where it ended, as terminals know it (OSC 133).
+# A shell marks where the output of a command begins and ends, in the way of terminals (OSC 133).
 _BEGINS, _ENDS = r"\x1b]133;C\x07", r"\x1b]133;D;(\d+);([^\x07]*)\x07"
 _COMMAND = re.compile(f"{_BEGINS}(.*?){_ENDS}", re.DOTALL)
 _PROMPT_COMMAND = r"""printf '\033]133;D;%s;%s\007' "$?" "$(HISTTIMEFORMAT= history 1 | sed 's/^ *[0-9]* *//')" """
 
-# Where the terminal's session began outside of the place's process namespace (its number is 0 then), a shell there has
+# If the terminal's session began outside of the place's pid namespace (its id is 0 then), a shell there has
 # no job control: it gets a session of its own, with the same terminal.
 _IN_A_SESSION = """\
 read -r _ _ _ _ _ session _ </proc/self/stat
@@ -33,7 +33,7 @@ exec setsid --ctty --wait "$@"
 
 
 def run(argv: Sequence[str]) -> tuple[int, str, str]:
-    """Run it and return its exit status, output and errors; at a terminal both are the output."""
+    """Run it and return its exit status, output and errors; on a terminal both are the output."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         said: list[bytes] = []
         return at_terminal(argv, said.append), plain(b"".join(said)), ""
@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> tuple[int, str, str]:
 
 
 def at_terminal(argv: Sequence[str], hear: Callable[[bytes], None]) -> int:
-    """Run it at a terminal of its own and hand on what it says as it comes."""
+    """Run it on a terminal of its own and pass on its output as it comes."""
     size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
     sized = False
 
@@ -58,14 +58,14 @@ def at_terminal(argv: Sequence[str], hear: Callable[[bytes], None]) -> int:
 
 
 def shell_words(name: str) -> list[str]:
-    """Return a shell that says where each command begins and ends."""
+    """Return the command of a shell that marks where each command begins and ends."""
     prompt = f"PS1=\\[\\e[1m\\]{name}\\[\\e[0m\\]$ "
     settings = [prompt, r"PS0=\e]133;C\a", f"PROMPT_COMMAND={_PROMPT_COMMAND}", "HISTFILE=/dev/null"]
     return ["sh", "-c", _IN_A_SESSION, "sh", "env", *settings, "bash", "--norc", "-i"]
 
 
 class Listener:
-    """Hears a shell and tells each command with what it said."""
+    """Reads the output of a shell and reports each command with its output."""
 
     def __init__(self, place: str, tell: Callable[[Output], None], *, hooked: bool) -> None:
         self._place, self._tell, self._hooked = place, tell, hooked
@@ -83,7 +83,7 @@ class Listener:
 
 
 def words(line: str) -> tuple[str, ...]:
-    """Return the words of a command line as a shell would split it, roughly where it is no simple command."""
+    """Return the words of a command line as a shell would split it, approximately if it is not a simple command."""
     try:
         return tuple(shlex.split(line))
     except ValueError:
@@ -91,7 +91,7 @@ def words(line: str) -> tuple[str, ...]:
 
 
 def plain(said: bytes) -> str:
-    """Return what a terminal was told as text, without what moves and paints."""
+    """Return a terminal's output as text, without control sequences."""
     return _ESCAPES.sub("", said.decode(errors="replace")).replace("\r\n", "\n")
 
 

@@ -1,12 +1,14 @@
-"""The same request two ways, side by side: outside the hook's cgroup, which is the ordinary way, and through the hook.
+"""The same request in two ways, side by side: outside the hook's cgroup, which is the ordinary way, and through the
+hook.
 
     yield from ask_until(on, on.node_port(), [on.third])      in an act: each until a pod of these nodes answers
     asked, hooked = connection(seen), connection(seen, hooked=True)
     same(seen, "tunnel", asked.packets[0])                    the same packet in another capture
     before=unhooked_first(lambda on: [on.curl(...)])          a control: the same outside the hook, captured
 
-Both are known by the capture "pod" at the client: what goes through the hook goes to a pod from its first packet on. A
-packet of TCP has the same sequence number wherever it passes, whoever changes its addresses or carries it in another.
+They are distinguished in the capture "pod" at the client: with the hook the connection goes to a pod from its first
+packet on. A TCP packet has the same sequence number everywhere, even if its addresses are changed or it is carried in
+another packet.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,7 +26,7 @@ from labs.engine.scenario import MANY, Scenario
 
 
 def ask_until(on: Scenario, service: Endpoint, nodes: Collection[str]) -> Commands:
-    """Ask outside the hook and then through it, each until a pod of one of these nodes has answered."""
+    """Send requests outside the hook and then through it, each until a pod of one of these nodes has answered."""
     for hooked in False, True:
         for _ in range(MANY):
             said = yield on.curl(service, hooked=hooked)
@@ -35,7 +37,7 @@ def ask_until(on: Scenario, service: Endpoint, nodes: Collection[str]) -> Comman
 def unhooked_first(
     commands: Callable[[Scenario], Iterable[Command]], at: Callable[[Scenario], Look] | None = None
 ) -> Part:
-    """Return a before(): have these done, each outside the hook, and capture it as "outside" at the client."""
+    """Return a before(): run these commands outside the hook, and capture each as "outside" at the client."""
 
     def before(env: Env) -> None:
         with env.capture(at(env.on) if at else env.on.at_pod("outside")):
@@ -46,7 +48,7 @@ def unhooked_first(
 
 
 def connections(seen: Seen, *, hooked: bool = False) -> list[Conversation]:
-    """Return the client's that were answered, of one of the two ways."""
+    """Return the client's answered connections of one of the two ways."""
     pods = seen.on.backends().values()
     return [one for one in seen.capture("pod").conversations if (one.server in pods) == hooked and one.reply]
 
@@ -55,7 +57,7 @@ def connection(seen: Seen, *, hooked: bool = False) -> Conversation:
     """Return the last of them.
 
     Raises:
-        NothingRecordedError: there is none.
+        NothingRecordedError: there are none.
     """
     found = connections(seen, hooked=hooked)
     if not found:
@@ -69,7 +71,7 @@ def answering(seen: Seen) -> Endpoint | None:
 
 
 def copies(seen: Seen, capture: str, packet: Packet) -> Iterator[Packet]:
-    """Yield the same packet in a capture, with whatever addresses, and those that carry it."""
+    """Yield the same packet in a capture, whatever its addresses, and those that carry it."""
     for one in seen.capture(capture).packets:
         inner = one.inner or one
         if (inner.sequence, inner.note) == (packet.sequence, packet.note):
@@ -80,7 +82,7 @@ def same(seen: Seen, capture: str, packet: Packet) -> Packet:
     """Return the first of them.
 
     Raises:
-        NothingRecordedError: there is none.
+        NothingRecordedError: there are none.
     """
     found = next(copies(seen, capture, packet), None)
     if found is None:

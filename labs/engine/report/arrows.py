@@ -1,7 +1,7 @@
-"""Where the arrows of a packet ladder stand: a column for each name, a row for each packet, time downwards.
+"""The positions of arrows in a packet ladder: a column for each name, a row for each packet, time downwards.
 
-A name may have several addresses, as a pod has one of IPv4 and one of IPv6; a node's own address and a NodePort on it
-are two columns, for they are what a lab tells apart.
+A name may have several addresses, for example a pod's of IPv4 and of IPv6; a node's own address and a NodePort on it
+are two columns, because labs distinguish them.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Ladder:
 
     @property
     def told(self) -> str:
-        """The drawing in a sentence, for who does not see it."""
+        """Return the drawing in a sentence, for readers who do not see it."""
         names = ", ".join(f"{column.called} {column.name}".strip() for column in self.columns)
         count = _("1 packet") if len(self.arrows) == 1 else _("{count} packets").format(count=len(self.arrows))
         told = (
@@ -113,7 +113,7 @@ def _arrow(packet: Packet, cluster: Cluster, columns: dict[tuple[str, Kind], Col
 
 
 def sized(packet: Packet) -> str:
-    """Return what a packet is, in few letters of no language."""
+    """Return a packet's kind and size in a few characters, without words."""
     return what(packet).replace(" bytes", " B")
 
 

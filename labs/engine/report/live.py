@@ -1,10 +1,10 @@
-"""The page over HTTP while steps run: on 127.0.0.1 alone, from the evidence as it stands at each request.
+"""The page over HTTP while steps run: on 127.0.0.1 only, from the evidence as it is at each request.
 
-with serving(report, port=0) as address: ...
+    with serving(report, port=0) as address: ...
 
-Paths: `/` the page, `/state` what changes when anything is recorded, `/captures/NAME` a pcapng file. Nothing else is
-read, nothing is written, and a request by any other name than this machine's own is refused: no page of another site
-can read it through a browser.
+Paths: `/` the page, `/state` a value that changes when anything is recorded, `/captures/NAME` a pcapng file. Nothing
+else is read and nothing is written. A request under any other host name than this machine's own is refused, so that no
+page of another site can read it through a browser.
 """
 
 import secrets
@@ -28,7 +28,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, report: Report, port: int) -> None:
         self.report = report
-        self._context = copy_context()  # with the language that was chosen: a thread begins without
+        self._context = copy_context()  # with the chosen language, which a thread does not inherit
         super().__init__((HOST, port), Handler)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             found = self._found()
-        except (OSError, LabError) as error:  # while a reset takes the evidence away, or where somebody changed it
+        except (OSError, LabError) as error:  # during a reset of the evidence, or after somebody changed it
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "the evidence cannot be read", str(error))
             return
         if found is None:
@@ -68,15 +68,15 @@ class Handler(BaseHTTPRequestHandler):
         return ("application/octet-stream", capture) if capture else None
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing: a page asks every second."""
+        """Log nothing: a page asks every second."""
 
 
 @contextmanager
 def serving(report: Report, port: int) -> Generator[str]:
-    """Serve while the block runs, and return the address. Port 0: any that is free.
+    """Serve within the block, and yield the address. Port 0: any free one.
 
     Raises:
-        CannotRunError: the port is another program's.
+        CannotRunError: another program uses the port.
     """
     try:
         server = Server(report, port)

@@ -1,8 +1,8 @@
-"""The page itself: the templates, filled with what labs have recorded. It loads nothing, not even from beside itself.
+"""The page itself: the templates, filled with what labs have recorded. It loads nothing, not even files beside it.
 
 report = Report([load("01")], state_folder())
-report.html()                      the page as it stands now
-report.captures()                  name and bytes of each pcapng file that it names
+report.html()                      the page as it is now
+report.captures()                  name and bytes of each pcapng file that it links to
 """
 
 import hashlib
@@ -28,18 +28,18 @@ _DRAWN = ("mermaid",)  # the page draws the cluster itself
 
 
 class Report:
-    """Of these labs, from the evidence in the folder."""
+    """The report of these labs, from the evidence in the folder."""
 
     def __init__(self, labs: Sequence[Lab], folder: Path) -> None:
         self._labs, self._folder = labs, folder
 
     def state(self) -> str:
-        """Return what changes whenever anything is recorded."""
+        """Return a value that changes whenever anything is recorded."""
         found = [_stamp(file) for lab in self._labs for file in sorted((self._folder / lab.name).rglob("*"))]
         return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
     def html(self, *, nonce: str = "") -> str:
-        """Return the page. With a nonce it is the live one, whose script renews it."""
+        """Return the page. With a nonce it is the live one, whose script refreshes it."""
         state = self.state()
         stories = [tell_lab(lab, self._evidence(lab)) for lab in self._labs]
         page = _environment().get_template("page.html.j2")
@@ -61,7 +61,7 @@ class Report:
 
 
 def _stamp(file: Path) -> tuple[str, int]:
-    """Return what changes with a file, which may be gone by now."""
+    """Return a value that changes with a file, which may not exist any more."""
     try:
         return str(file), file.stat().st_mtime_ns
     except FileNotFoundError:
@@ -79,7 +79,7 @@ def _environment() -> Environment:
 
 
 def _prose(markdown: str, level: int, left_out: Sequence[str] = _DRAWN) -> Markup:
-    """Return a README's words as HTML, its headings below `level`, without fenced blocks of these languages."""
+    """Return a README's text as HTML, its headings below `level`, without fenced blocks of these languages."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = [token for token in reader.parse(markdown) if token.info not in left_out]
     for token in tokens:
@@ -90,7 +90,7 @@ def _prose(markdown: str, level: int, left_out: Sequence[str] = _DRAWN) -> Marku
 
 
 def _without_links_into_the_checkout(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Leave their text: beside the page, which may be anywhere, they lead nowhere."""
+    """Replace them with their text: the page may be anywhere, where they would be broken."""
     inside = False
     for token in tokens:
         if token.type == "link_open":
@@ -100,7 +100,7 @@ def _without_links_into_the_checkout(tokens: Sequence[Token]) -> Iterator[Token]
 
 
 def _step_prose(markdown: str) -> Markup:
-    """Return a step's words without its commands: they are shown with what they said."""
+    """Return a step's text without its commands: these are shown with their output."""
     return _prose(markdown, 3, (*_DRAWN, "console"))
 
 

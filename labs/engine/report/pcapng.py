@@ -1,8 +1,8 @@
 """A capture as pcapng: the same frames, each with a comment that names Service and pod. Wireshark shows it in a line.
 
-annotated(open_capture(data), cluster, "client eth0", "tcp")
+    annotated(open_capture(data), cluster, "client eth0", "tcp")
 
-Blocks and options as in the pcapng draft of the IETF (draft-ietf-opsawg-pcapng), little-endian, time in microseconds.
+Blocks and options are those of the IETF's pcapng draft (draft-ietf-opsawg-pcapng), little-endian, time in microseconds.
 """
 
 import struct
@@ -18,7 +18,7 @@ _BYTE_ORDER = 0x1A2B3C4D
 _LENGTH_UNKNOWN = 0xFFFFFFFFFFFFFFFF
 _COMMENT, _APPLICATION = 1, 4
 _NAME, _FILTER = 2, 11
-_WHOLE = 262144  # tcpdump's own limit of a frame
+_WHOLE = 262144  # tcpdump's own limit for a frame
 _MICROSECONDS = 1_000_000
 
 

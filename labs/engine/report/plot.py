@@ -1,6 +1,6 @@
-"""Where the marks of a latency plot stand: a row for each thing measured, on one axis that begins at zero.
+"""The positions of marks in a latency plot: a row for each thing measured, on one axis that begins at zero.
 
-The thin line goes from the 5th to the 95th percentile, the thick one over the middle half, the mark is the median.
+The thin line spans the 5th to the 95th percentile, the thick one the middle half, the mark is the median.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def plot(measured: Latencies) -> Plot:
 
 
 def percentile(ordered: Sequence[float], part: int) -> float:
-    """Return the value between the two samples beside this rank, by its distance to them."""
+    """Return the value between the two samples next to this rank, weighted by its distance to them."""
     rank = (len(ordered) - 1) * part / 100
     low = int(rank)
     high = min(low + 1, len(ordered) - 1)
@@ -54,7 +54,7 @@ def _row(name: str, samples: Sequence[float], y: float, scale: float) -> Row:
 
 
 def _round_values(longest: float) -> list[float]:
-    """Return four to ten round values from zero on."""
+    """Return four to ten round values, beginning with zero."""
     step = next(
         digit * 10.0**power for power in range(-3, 10) for digit in _STEPS if longest / (digit * 10.0**power) <= 8
     )

@@ -1,9 +1,9 @@
-"""Rules of iptables in words, with names for addresses: what a reader who does not know its options can follow.
+"""Rules of iptables in words, with names for addresses, for readers who do not know its options.
 
     in_words(Rule("KUBE-SERVICES", "-d 10.96.0.10/32 -p tcp … -j KUBE-SVC-X", 1), cluster)
     "TCP packets to svc/web, port 80: go on in KUBE-SVC-X"
 
-What it does not know stays as it is written, so that nothing is left out.
+Unknown options are left as they are, so that nothing is lost.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from labs.engine.packet import Endpoint
 from labs.engine.report.who import who
 from labs.engine.rules import Rule
 
-_SILENT = ("-m", "--comment", "--mode", "--random-fully")  # what they say is said by another option
+_SILENT = ("-m", "--comment", "--mode", "--random-fully")  # another option says the same
 _MARKS = ("--set-xmark", "--or-mark", "--set-mark", "--xor-mark")
 _OF_TARGET = ("--to-destination", "--to-source", *_MARKS)
 _WITHOUT_VALUE = ("--random-fully", "--rcheck", "--reap", "--set", "!")

@@ -1,9 +1,10 @@
-"""What the page tells of each lab: its README's words beside what its steps have recorded, ready for the templates.
+"""The contents of the page for each lab: its README's text beside what its steps have recorded, ready for the
+templates.
 
-stories = [tell_lab(session) for session in sessions]
+    stories = [tell_lab(session) for session in sessions]
 
-A step that is under way, or was never done, is told as far as it goes. Captures of the same look at the same place
-stand side by side: a step's own, and the control's before it.
+A step that is in progress, or was never done, is shown as far as it goes. Captures of the same look at the same place
+are side by side: a step's own, and the control's before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,8 @@ from labs.engine.report.plot import Plot, plot
 from labs.engine.report.rules import in_words
 from labs.engine.rules import Rule
 
-PASSED = "Passed"  # the fact that has the rules that a packet passed
-ROWS = 60  # of a capture's packets that are written out
+PASSED = "Passed"  # the fact with the rules that a packet passed
+ROWS = 60  # how many packets of a capture are listed
 
 
 class State(StrEnum):
@@ -55,11 +56,11 @@ class PacketRow:
 
 @dataclass(frozen=True)
 class Picture:
-    """A capture, drawn and written out."""
+    """A capture, as a drawing and a list."""
 
     title: str
     command: str
-    file: str  # of the report's own pcapng files
+    file: str  # the name of its pcapng file in the report
     trouble: str  # why it cannot be read, or proves nothing
     ladder: Ladder
     rows: Sequence[PacketRow]
@@ -68,7 +69,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The look of a step, after the same look of its control where there is one."""
+    """A capture of a step, after the same look of its control if there is one."""
 
     before: Picture | None
     after: Picture
@@ -90,7 +91,7 @@ class StepStory:
     comparisons: Sequence[Comparison]
     rules: dict[str, list[RuleRow]]
     plots: Sequence[Plot]
-    facts: dict[str, str]  # what else was recorded, as it is kept
+    facts: dict[str, str]  # what else was recorded, as stored
     seconds: float
     when: str
 
@@ -164,7 +165,7 @@ def _state(kept: dict[str, Any], claims: Sequence[Claim]) -> State:
 
 
 def _comparisons(lab: Lab, step: Step, evidence: Evidence) -> Iterator[Comparison]:
-    """Pair each capture with one of the same look before it: in this step, or else in a step that it builds on."""
+    """Pair each capture with one of the same look before it: in this step, or in a step that it builds on."""
     own = _looks(step, evidence)
     earlier = [(other, capture, how) for other in step.builds_on for capture, how in _looks(other, evidence)]
     pairs: list[tuple[str, tuple[Step, str] | None]] = []
@@ -205,7 +206,7 @@ def _picture(lab: Lab, step: Step, name: str, evidence: Evidence) -> Picture:
 
 
 def _read(seen: Seen, name: str) -> tuple[Capture | None, str]:
-    """Return a capture; while it is being written, or where somebody removed it, why there is none."""
+    """Return a capture; while it is being written, or if somebody removed it, the reason why there is none."""
     try:
         capture = seen.capture(name)
     except (BrokenCaptureError, OSError) as error:
@@ -228,7 +229,7 @@ def _carried(packet: Packet, names: Names) -> str:
 
 
 def _rules(fact: Any) -> Iterator[Rule]:
-    """Find rules in a fact, whatever a lab keeps them in."""
+    """Yield the rules in a fact, wherever a lab stores them in it."""
     if isinstance(fact, list):
         for each in fact:
             yield from _rules(each)
@@ -241,7 +242,7 @@ def _rules(fact: Any) -> Iterator[Rule]:
 
 
 def files(lab: Lab, evidence: Evidence) -> Iterator[tuple[str, Path, str, str]]:
-    """Return for each capture the name of its pcapng file, the file that was recorded, where, and the filter."""
+    """Yield for each capture the name of its pcapng file, the recorded file, its place, and the filter."""
     for step in lab.steps:
         for name, (place, interface, expression) in _looks(step, evidence):
             file = evidence.of(step.key).pcap(name)

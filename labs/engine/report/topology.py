@@ -1,7 +1,7 @@
-"""Where nodes, pods and Services stand in the drawing of a cluster, and the lines from a Service to its pods.
+"""The positions of nodes, pods and Services in the drawing of a cluster, and the lines from a Service to its pods.
 
-Services stand above, nodes below with their pods inside. A Service's line runs along its own height, down the gutter of
-a node and into the pod, so that no line crosses a box.
+Services are above, nodes below with their pods inside. A Service's line runs at its own height, down the gutter of a
+node and into the pod, so that no line crosses a box.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    service: int  # its place among the Services: its colour
+    service: int  # its number among the Services, which decides its colour
     points: str
 
 
@@ -64,7 +64,7 @@ def topology(cluster: Cluster) -> Topology:
 
 
 def ports(service: Service) -> list[str]:
-    """Return its ports as a reader writes them: `80/TCP, NodePort 32000`."""
+    """Return its ports in the reader's notation: `80/TCP, NodePort 32000`."""
     return [
         f"{port.port}/{port.protocol}" + (f", NodePort {port.node_port}" if port.node_port else "")
         for port in service.ports
@@ -86,7 +86,9 @@ def _pod(pod: Pod, node: Box, row: int) -> Box:
 
 
 def _bus(service: Box, at: int, lane: float, pod: Box) -> str:
-    """Down from the Service, along at its own height, down its own lane of the node's gutter, into the pod."""
+    """Return a path: down from the Service, along at its own height, down its own lane of the node's gutter, into the
+    pod.
+    """
     start = service.x + service.width / 2
     along = service.y + service.height + GAP + BUS * at
     gutter, middle = pod.x - GUTTER + 8 + lane, pod.y + pod.height / 2

@@ -1,8 +1,8 @@
-"""What stands behind an address: the Service, the pod or the node that a reader knows it by.
+"""The Service, pod or node behind an address, under the name for readers.
 
 who(Endpoint("172.18.0.4", 32000), cluster)   w2:32000, "NodePort of Service web at node w2"
 who(Endpoint("10.244.2.3", 8080), cluster)    web-2:8080, "pod web-2 of Service web at node w2"
-tell(packet, cluster)                         a line for a packet: who to whom, and what
+tell(packet, cluster)                         a line for a packet: from, to, and what
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from labs.engine.packet import Endpoint, Packet
 
 
 class Kind(StrEnum):
-    SERVICE = "service"  # an address that stands for pods: ClusterIP, NodePort
+    SERVICE = "service"  # a Service's address: ClusterIP, NodePort
     POD = "pod"
     NODE = "node"
     OTHER = "other"
@@ -27,7 +27,7 @@ class Who:
     name: str  # without the port
     kind: Kind
     told: str
-    called: str = ""  # what it is, in two words of the reader's language
+    called: str = ""  # what it is, in two words in the reader's language
 
     @property
     def port(self) -> str:
@@ -40,7 +40,9 @@ def who(end: Endpoint, cluster: Cluster) -> Who:
 
 
 def what(packet: Packet) -> str:
-    """Return what a packet is: TCP's flags, another protocol's name with what it says, and the bytes of its payload."""
+    """Return what a packet is: TCP's flags, or another protocol's name and type, and the number of bytes of its
+    payload.
+    """
     note = packet.note if packet.protocol == "tcp" else f"{packet.protocol.upper()} {packet.note}".strip()
     return f"{note}, {packet.size} bytes" if packet.size else note
 

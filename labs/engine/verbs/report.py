@@ -48,7 +48,7 @@ def _labs(named: list[str], folder: Path, *, live: bool) -> list[Lab]:
 
 
 def _write(report: Report, folder: Path) -> int:
-    shutil.rmtree(folder, ignore_errors=True)  # a capture of an earlier page would be one of no step
+    shutil.rmtree(folder, ignore_errors=True)  # captures of an earlier page would belong to no step
     (folder / "captures").mkdir(parents=True)
     for name, data in report.captures():
         (folder / "captures" / name).write_bytes(data)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         for session, following in zip_longest(sessions, sessions[1:]):
             results[session.lab.name] = []
             run_lab(session, results[session.lab.name], options.step, strict=options.ci, following=following)
-    finally:  # what was judged before a step that cannot run is still worth reading
+    finally:  # verdicts before a step that cannot run are still useful
         if options.junit:
             junit.write(options.junit, results)
     if len(sessions) > 1:
@@ -57,14 +57,14 @@ def undo_what_was_cut_off() -> None:
 
 
 def in_order(sessions: Sequence[Session]) -> list[Session]:
-    """Return them so that the cluster is built anew as seldom as can be."""
+    """Return them in an order in which the cluster is rebuilt as rarely as possible."""
     return sorted(sessions, key=lambda session: (session.lab.deploy != CLUSTER, session.lab.deploy))
 
 
 def run_lab(
     session: Session, results: list[Result], number: int | None, *, strict: bool, following: Session | None = None
 ) -> None:
-    """Do a lab, or one step of it. After a whole lab the cluster is as before it, or as the following lab needs it.
+    """Run a lab, or one step of it. After a whole lab the cluster is as before it, or as the following lab needs it.
 
     What was recorded stays.
     """
@@ -77,12 +77,12 @@ def run_lab(
 
 
 def opened(session: Session, number: int | None) -> list[Step]:
-    """Return the steps to do. For a whole run nothing of an earlier one is left, and the lab is introduced."""
+    """Return the steps to do. For a whole run everything of an earlier one is deleted, and the lab is introduced."""
     one = None if number is None else step_number(session, number)
     if one:
         session.prepare()
         return with_controls(one, session.evidence)
-    session.restore(session.lab.deploy)  # also shows that the nodes can be reached, before anything is wiped
+    session.restore(session.lab.deploy)  # also shows that the nodes are reachable before anything is deleted
     for step in session.lab.steps:
         session.evidence.wipe(step.key)
     run_begins(session.lab.name)

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def close_other(session: Session) -> None:
-    """Another lab that is open may have changed the cluster: that is undone, what was recorded stays."""
+    """Restore the cluster if another lab is open, which may have changed it; what that recorded stays."""
     opened = progress.read_open()
     if opened and opened.lab != session.lab.name:
         session.screen.line(_("{lab} is closed; what it recorded stays.").format(lab=opened.lab))

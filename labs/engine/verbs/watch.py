@@ -36,7 +36,7 @@ def run(_options: argparse.Namespace) -> int:
 
 
 def finish(guide: Guide) -> bool:
-    """Say that the step is done, and return whether the reader goes on: not after the last one, or without one."""
+    """Print that the step is done; return whether to continue: not after the last one, or without a terminal."""
     number, last = guide.section.number, guide.following is None
     if last:
         guide.screen.heading(_("What you have seen"))
@@ -54,7 +54,7 @@ def finish(guide: Guide) -> bool:
 
 
 def pressed(seconds: float) -> bool:
-    """Wait so long for Enter, and say whether it came."""
+    """Wait this many seconds for Enter, and return whether it came."""
     if not sys.stdin.isatty():
         time.sleep(seconds)
         return False
