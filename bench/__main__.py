@@ -1,7 +1,7 @@
-"""`python -m bench`: measure everything, as root on a machine with the kit set up.
+"""`python -m bench`: measure everything, as root on a machine where this project is set up.
 
-python -m bench                                         # every figure that is stated in README.md
-python -m bench latency --services 10,1000 --cycles 20  # a part, or less of it
+python -m bench                                         # every figure in README.md
+python -m bench latency --services 10,1000 --cycles 20  # one part, or less of it
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARTS = {
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line: which part, and of `latency` how much."""
+    """Parse the command line: which part, and how much of `latency`."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure every figure that is stated.")
     parser.set_defaults(services=latency.SERVICES, cycles=latency.CYCLES)
     parts = parser.add_subparsers(dest="part", metavar="PART")
@@ -58,12 +58,12 @@ def main() -> None:
 
 
 def counts(text: str) -> tuple[int, ...]:
-    """Read numbers of Services."""
+    """Parse numbers of Services."""
     return tuple(sorted(int(part) for part in text.split(",")))
 
 
 def stop(number: int, _: FrameType | None) -> NoReturn:
-    """End by an exception, as Ctrl-C does, so that what was made is removed."""
+    """End by an exception, like Ctrl-C, so that everything that was made is removed."""
     sys.exit(f"stopped by signal {number}")
 
 

@@ -26,7 +26,7 @@ START_LIMIT = 300.0  # seconds: the machine may be busy
 
 @contextmanager
 def agent_of(part: str) -> Iterator[AgentUnderTest]:
-    """Give an agent that does not run yet; its folder and all that it did go with the block."""
+    """Yield an agent that does not run yet; its folder and all that it did are removed with the block."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-")))
         bpffs = opened.enter_context(mounted_bpffs(scratch / "bpf"))
@@ -39,7 +39,7 @@ def agent_of(part: str) -> Iterator[AgentUnderTest]:
 
 
 def start(agent: AgentUnderTest) -> float:
-    """Start it and give the seconds from exec to "in sync"."""
+    """Start it and return the seconds from exec to "in sync"."""
     began = time.monotonic()
     agent.launch()
     while not is_synced(agent):
@@ -50,7 +50,7 @@ def start(agent: AgentUnderTest) -> float:
 
 
 def is_synced(agent: AgentUnderTest) -> bool:
-    """Ask in the cheapest way: a status would keep it from its work."""
+    """Ask in the cheapest way: a full status would keep it from its work."""
     try:
         return bool((control_socket.ask(agent.socket, "synced") or {}).get("synced"))
     except SocklbError:  # busy
@@ -65,9 +65,9 @@ def address(n: int) -> str:
 def changes(
     agent: AgentUnderTest, services: int, make: Callable[[int, int], object]
 ) -> tuple[list[float], list[float]]:
-    """Return one Service after the other new endpoints, by `make(service, change)`.
+    """Give new endpoints to one Service after the other, by `make(service, change)`.
 
-    Returns the seconds until `make` was done, and until the row of the frontend, in the mapped table, was another one.
+    Returns the seconds until `make` was done, and until the frontend's row in the mapped table had changed.
     """
     done: list[float] = []
     there: list[float] = []
@@ -91,12 +91,12 @@ def changes(
 
 
 def row_numbers(maps: Path) -> dict[Frontend, int]:
-    """Return every frontend's row."""
+    """Return the row of every frontend."""
     with closing(HashTable(maps, "frontends", layout.FRONTEND_KEY.size, layout.ROW_INDEX.size)) as frontends:
         return {layout.unpack_frontend(key): layout.ROW_INDEX.unpack(value)[0] for key, value in frontends.items()}
 
 
 def median_and_p99(seconds: list[float]) -> tuple[str, str]:
-    """Return both as people read them."""
+    """Return both, formatted for people."""
     ordered = sorted(1000 * one for one in seconds)
     return f"{statistics.median(ordered):.1f} ms", f"{ordered[int(0.99 * len(ordered))]:.1f} ms"

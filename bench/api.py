@@ -1,9 +1,9 @@
-"""From the Kubernetes API to the kernel: how long a write takes until the agent's tables have it.
+"""From the Kubernetes API to the kernel: how long it takes from a write until the agent's tables have it.
 
-A real etcd, kube-apiserver and agent; 30,000 Services with four endpoints each are there. One EndpointSlice after the
-other is patched; a change is timed from before the request is sent to the store in the frontend's row, watched in the
-mapped table itself. The server's own part is in the figure; a row of its own says how much of it that is. Then nothing
-happens for a minute, and then the server is away for one: how often does one agent ask?
+A real etcd, kube-apiserver and agent, with 30,000 Services of four endpoints each. One EndpointSlice after the other is
+patched; a change is timed from before the request is sent to the store in the frontend's row, watched in the mapped
+table itself. The figure includes the server's own part; a row of its own says how much that is. Then nothing happens
+for a minute, and then the server is stopped for a minute: how many requests does one agent send?
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def objects(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def store(plane: ControlPlane, found: Iterator[tuple[str, dict[str, Any]]]) -> None:
-    """Put objects into etcd as the API server would: by the server itself 60,000 take ten minutes."""
+    """Write objects into etcd as the API server would: through the server 60,000 take ten minutes."""
     pool = urllib3.PoolManager()
     while batch := list(islice(found, AT_ONCE)):
         puts = [{"requestPut": {"key": _base64(key), "value": _base64(json.dumps(one))}} for key, one in batch]
@@ -116,14 +116,14 @@ def patch(plane: ControlPlane, n: int, change: int) -> None:
 
 
 def asked_in_quiet(plane: ControlPlane) -> int:
-    """Count what the agent asks for in a minute in which nothing happens."""
+    """Return the number of the agent's requests in a minute in which nothing happens."""
     before = len(plane.asked())
     time.sleep(MINUTE)
     return len(plane.asked()) - before
 
 
 def asked_in_an_outage(plane: ControlPlane) -> int:
-    """Count its tries in the minute after the server went: somebody else listens at its port, and hangs up."""
+    """Return the number of its tries in the minute after the server stopped: another listener on its port hangs up."""
     for program in ("kube-controller-manager", "kube-apiserver"):  # the first would try too
         plane.kill(program)
     tries: list[None] = []

@@ -1,4 +1,4 @@
-"""What is measured beside each other: nodes without Services, with socklb, and with kube-proxy's rules.
+"""What is compared: nodes without Services, with socklb, and with kube-proxy's rules.
 
 columns = [*direct_columns(opened), *service_columns(opened, scratch, 1000, loading)]
 columns[0].path(SAME_NODE, to_service=True)
@@ -22,17 +22,17 @@ DIRECT, AGAIN, DEPLOYED, HOOKS = "direct", "direct again", "socklb, as deployed"
 HOST_ROUTING = "with host_routing"
 NFTABLES, IPTABLES = "nftables rules", "iptables rules"
 WITH_SERVICES = (DEPLOYED, HOST_ROUTING, HOOKS, NFTABLES, IPTABLES)
-RULES_UP_TO = 10_000  # Services; kube-proxy's rules for more take the kernel minutes to load
-NFTABLES_THERE = 1000  # at most at the other node, for the same reason: a packet to a pod is looked up once there
+RULES_UP_TO = 10_000  # Services; for more, the kernel takes minutes to load kube-proxy's rules
+NFTABLES_THERE = 1000  # the most at the other node, for the same reason: a packet to a pod is looked up once there
 Loading = dict[tuple[str, int], float]  # seconds, by column
 
 
 class Column(NamedTuple):
-    """One way of having Services.
+    """One way to provide Services.
 
-    services: how many; 0: none, so that the server itself is asked.
+    services: how many; 0: none, so that the server itself is used.
     plain: a cgroup without hooks; hooked: those of both nodes.
-    between: what its agents would do while a client asks.
+    between: what its agents would do during a client's request.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Column(NamedTuple):
         return self.name != HOOKS or way.hooked
 
     def path(self, way: Way, *, to_service: bool) -> str:
-        """Return a way in the words of worker/main.c, or that to the server itself."""
+        """Return a way in the format of worker/main.c, or the way to the server itself."""
         clients = self.hooked[0] if way.hooked else self.plain
         servers = self.hooked[way.server == "there"]
         address, port = self._asked(way) if to_service and self.services else (way.asked.endpoints[0], SERVER_PORT)
@@ -61,14 +61,14 @@ class Column(NamedTuple):
 
 
 def direct_columns(opened: ExitStack) -> Iterator[Column]:
-    """Yield two without Services, which are the same but for their names."""
+    """Yield two columns without Services, which differ only in their names."""
     plain = cgroup(opened, "plain")
     for name in (DIRECT, AGAIN):
         yield Column(name, 0, Site.make(opened), plain, (plain, plain))
 
 
 def service_columns(opened: ExitStack, scratch: Path, count: int, loading: Loading) -> Iterator[Column]:
-    """Yield those with so many Services, and note the seconds that it took to make them known."""
+    """Yield the columns with this many Services, and note the seconds that it took to load them."""
     plain = cgroup(opened, f"plain-{count}")
     yield hooks_alone(opened, scratch, count, plain, loading)
     for name in (DEPLOYED, HOST_ROUTING):
@@ -88,7 +88,7 @@ def hooks_alone(opened: ExitStack, scratch: Path, count: int, plain: Path, loadi
 
 
 def deployed(opened: ExitStack, name: str, scratch: Path, count: int, plain: Path, loading: Loading) -> Column:
-    """Return two nodes as the agent makes them: hooks, and programs at devices that read the same tables."""
+    """Return two nodes as set up by the agent: hooks, and programs at devices that read the same tables."""
     site, between = Site.make(opened), list[Callable[[], object]]()
     hooked: list[Path] = []
     for network, own in zip(site.nodes, ((NODE, NODE_LAN), (FAR_NODE,)), strict=True):
@@ -102,7 +102,7 @@ def deployed(opened: ExitStack, name: str, scratch: Path, count: int, plain: Pat
 
 
 def by_rules(opened: ExitStack, name: str, counts: tuple[int, int], plain: Path, loading: Loading) -> Column:
-    """Return nodes with rules of the shape that kube-proxy writes, for so many Services at this node and the other."""
+    """Return nodes with rules like those of kube-proxy, for this many Services at this node and the other."""
     site = Site.make(opened)
     for node, count in zip(site.nodes, counts, strict=True):
         with noted(loading, name, counts[0]):
@@ -112,12 +112,12 @@ def by_rules(opened: ExitStack, name: str, counts: tuple[int, int], plain: Path,
 
 
 def load_nftables(network: int, count: int) -> None:
-    """Have so many Services as rules of nftables in a namespace."""
+    """Load this many Services as nftables rules in a namespace."""
     run_in(network, "nft", "-f", "-", text=nftables.ruleset(services(count)))
 
 
 def load_iptables(network: int, count: int) -> None:
-    """Have so many Services as rules of iptables in a namespace."""
+    """Load this many Services as iptables rules in a namespace."""
     run_in(network, "iptables-restore", text=iptables.ruleset(services(count)))
 
 

@@ -1,9 +1,9 @@
-"""What the agent itself needs: CPU from decoded objects to the kernel's tables, and memory.
+"""The agent's own needs: CPU from decoded objects to the kernel's tables, and memory.
 
     python -m bench control
 
-Each size of cluster is measured in a process of its own (bench/control_run.py). Reading and decoding are not in the
-figures; bench/sync.py has them.
+Each size of cluster is measured in a process of its own (bench/control_run.py). Reading and decoding are not included;
+bench/sync.py measures them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMIT = 300.0  # seconds
 
 
 class Figure(NamedTuple):
-    """A row of the table: what, how to print it, and the goals by cluster."""
+    """A row of the table: what it is, how to print it, and the goals by cluster."""
 
     label: str
     name: str
@@ -38,12 +38,12 @@ class Figure(NamedTuple):
 
 
 def megabytes(size: float) -> str:
-    """Return bytes as people read them."""
+    """Return bytes, formatted for people."""
     return f"{size / 1e6:.0f} MB"
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a short time as people read it."""
+    """Return a short time, formatted for people."""
     return f"{1000 * seconds:.2f} ms"
 
 

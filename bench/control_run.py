@@ -1,9 +1,9 @@
-"""One measurement of bench/control.py, in a process of its own: what the agent would need for so many Services.
+"""One measurement for bench/control.py, in a process of its own: what the agent needs for this many Services.
 
     python -m bench.control_run BPFFS CGROUP SERVICES ENDPOINTS
 
-Prints JSON on stdout. What the source of the objects holds (a folder's texts, an API client's) is not in it. To be run
-in a network namespace of its own: the packet path is attached to an uplink there, and once more, as by the next agent.
+Prints JSON on stdout. The memory of the source (a folder's texts, an API client) is not included. It must run in a
+network namespace of its own: the packet path is attached to an uplink there, and then again, as by the next agent.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from socklb.tc.path import TcPath
 
 CHANGES = 200
 NODE = "172.20.1.1"
-LOOK, LIMIT = 0.02, 30.0  # seconds between two looks whether the packet path serves, and of all of them
-AGENT = Agent  # not run; its modules' memory is the agent's too
+LOOK, LIMIT = 0.02, 30.0  # seconds between two checks whether the packet path serves, and in total
+AGENT = Agent  # not run, but the agent has its modules in memory too
 
 
 def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
@@ -59,7 +59,7 @@ def main(bpffs: Path, cgroup: Path, count: int, endpoints: int) -> None:
 
 
 def bring(node: NodeDatapath, state: ObjectStore, plan: Plan, count: int, endpoints: int) -> tuple[float, float]:
-    """Bring all objects into the kernel; give seconds of CPU and of time."""
+    """Load all objects into the kernel; return seconds of CPU and of time."""
     changes = objects.changes(count, endpoints)
     cpu, wall = time.process_time(), time.monotonic()
     node.tables.apply(plan.update(state, state.apply(changes)).for_tables())
@@ -67,7 +67,7 @@ def bring(node: NodeDatapath, state: ObjectStore, plan: Plan, count: int, endpoi
 
 
 def change(node: NodeDatapath, state: ObjectStore, plan: Plan, count: int, endpoints: int) -> float:
-    """Change one endpoint of one Service after the other; give the median of the seconds of CPU."""
+    """Change one endpoint of one Service after the other; return the median of the seconds of CPU."""
     spent: list[float] = []
     for generation in range(1, CHANGES + 1):
         moved = objects.moved(generation * 7 % count, endpoints, generation)
@@ -78,16 +78,16 @@ def change(node: NodeDatapath, state: ObjectStore, plan: Plan, count: int, endpo
 
 
 def make_uplink(node: NodeDatapath) -> None:
-    """Have a device with the node's address, as the tables know it."""
+    """Make a device with the node's address in the tables."""
     for words in ("link add eth0 type veth peer name far", f"address add {NODE}/24 dev eth0", "link set eth0 up"):
         subprocess.run(["ip", *words.split()], check=True)
     node.tables.apply(Difference(add=Addresses(own=frozenset({pack_address(NODE)}))))
 
 
 def packet_path(node: NodeDatapath) -> tuple[float, int]:
-    """Have packets served, too, as an agent does that finds full tables; give seconds of CPU and bytes of memory.
+    """Start the packet path as an agent does that finds full tables; return seconds of CPU and bytes of memory.
 
-    The next one finds the programs attached, and puts its own in their place.
+    The next one finds the programs attached, and replaces them with its own.
     """
     path = TcPath(Config(node="node-1"), node.pins, node.objects, served=True)
     before, begun = resident(), time.process_time()
@@ -110,7 +110,7 @@ def wait_for(path: TcPath) -> None:
 
 
 def locked(pin: Path) -> int:
-    """Return the bytes that the kernel says a map takes."""
+    """Return the kernel's figure of the bytes that a map uses."""
     descriptor = libbpf.get_pinned(pin)
     try:
         return int(number_after("memlock", Path(f"/proc/self/fdinfo/{descriptor}").read_text()))

@@ -1,8 +1,8 @@
-"""Nanoseconds of every hook beside an empty one and one that is watched, by the kernel's own run-time statistics.
+"""Nanoseconds of every hook, compared with an empty one and an observed one, from the kernel's own run-time statistics.
 
-All are attached to sub-cgroups of our own and run the same sockets in turns, in one run. The column "empty" is what the
-call and the counting cost by themselves; "watched", what a hook costs while `socklb monitor` runs. A second table has
-whole connections, from socket() to close(), by the client's CPU time.
+All are attached to sub-cgroups of our own and run the same sockets in turns, in one run. The column "empty" is the cost
+of the call and the counting themselves; "watched" is the cost of a hook while `socklb monitor` runs. A second table has
+whole connections, from socket() to close(), in the client's CPU time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ DIRECT = BACKENDS4[0]
 
 
 class ProgramInfo(ct.Structure):
-    """`struct bpf_prog_info` as far as run_cnt (kernel 5.1); the kernel fills what it knows."""
+    """`struct bpf_prog_info` up to run_cnt (kernel 5.1); the kernel fills in what it knows."""
 
     _fields_ = (("before", ct.c_uint8 * 192), ("run_time_ns", ct.c_uint64), ("run_cnt", ct.c_uint64))
 
@@ -83,7 +83,7 @@ def count(each: Mapping[str, Place], figures: defaultdict[tuple[str, str, str], 
 
 
 def print_hooks(figures: Mapping[tuple[str, str, str], list[float]]) -> None:
-    """Print what every hook takes."""
+    """Print the cost of every hook."""
     print_table(
         f"ns a run, median [minimum] of {ROUNDS} rounds of {OPERATIONS}; {SERVICES} Services",
         ("case", "hook", "socklb", "empty", "goal", "watched"),
@@ -103,7 +103,7 @@ def print_hooks(figures: Mapping[tuple[str, str, str], list[float]]) -> None:
 
 
 def print_connections(whole: Mapping[str, list[float]]) -> None:
-    """Print what a whole connection takes, and how much more it is while somebody watches."""
+    """Print the cost of a whole connection, and how much higher it is while somebody watches."""
     ratios = [watched / plain for watched, plain in zip(whole["watched"], whole["socklb"], strict=True)]
     print_table(
         f"ns of CPU, socket() to close() of TCP to a Service, median [minimum] of {ROUNDS} rounds of {OPERATIONS}",
@@ -170,7 +170,7 @@ def names() -> None:
 
 
 class Case(NamedTuple):
-    """What the sockets do, and the hooks that are measured meanwhile."""
+    """The work of the sockets, and the hooks that are measured meanwhile."""
 
     label: str
     hooks: tuple[str, ...]
@@ -204,7 +204,7 @@ class Place(NamedTuple):
 
 @contextmanager
 def places() -> Generator[dict[str, Place]]:
-    """Three sandboxes: served by socklb, the same watched, and with empty hooks.
+    """Yield three sandboxes: served by socklb, the same observed, and with empty hooks.
 
     The empty hooks let a Service address pass, so in that sandbox the Service address is the server's own.
     """
@@ -234,7 +234,7 @@ def attach(name: str, opened: ExitStack, place: Sandbox, bpffs: Path) -> Place:
 
 
 def run_watched(node: NodeDatapath, place: Sandbox, work: Callable[[], Any]) -> Any:
-    """Run something while what the hooks tell is read as the agent reads it."""
+    """Run something while the hooks' reports are read as the agent reads them."""
     job = place.start(work)
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(job.result)
@@ -244,7 +244,7 @@ def run_watched(node: NodeDatapath, place: Sandbox, work: Callable[[], Any]) -> 
 
 
 def serve_at(name: str) -> Callable[[], None]:
-    """Serve on the backends, or on the Service address itself where nothing translates it."""
+    """Serve on the backends, or on the Service address itself if nothing translates it."""
     return serve if name != "empty" else partial(serve, ((SERVICE, 80), (DIRECT, PORT), (BACKENDS6[-1], PORT)))
 
 
@@ -283,7 +283,7 @@ def attach_empty(place: Sandbox, bpffs: Path) -> Path:
 
 @contextmanager
 def counting() -> Generator[None]:
-    """Have the kernel count while the descriptor is open (BPF_ENABLE_STATS, 5.8), without the host-wide switch."""
+    """Make the kernel count while the descriptor is open (BPF_ENABLE_STATS, 5.8), without the host-wide switch."""
     descriptor = libbpf.library().bpf_enable_stats(0)
     try:
         yield

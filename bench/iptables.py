@@ -1,8 +1,8 @@
-"""Rules of the shape that kube-proxy's iptables mode gives the kernel: one linear chain of all Services.
+"""Rules like those that kube-proxy's iptables mode gives the kernel: one linear chain of all Services.
 
     run_in(site.node, "iptables-restore", text=ruleset(services(1000)))
 
-Shape means: the chains and matches that a packet of a ClusterIP or a NodePort meets, in their order. Affinity and
+They have the chains and matches that a packet to a ClusterIP or a NodePort passes, in the same order. Affinity and
 source ranges are left out.
 """
 
@@ -52,7 +52,7 @@ NODEPORTS = "-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
 
 
 def ruleset(ports: Iterable[ServicePort]) -> str:
-    """Return input for iptables-restore: linear chains of Services and NodePorts, a chain a Service and endpoint."""
+    """Return input for iptables-restore: linear chains of Services and NodePorts, a chain per Service and endpoint."""
     chains: list[str] = []
     rules: list[str] = []
     for port in ports:
@@ -82,7 +82,7 @@ def _add_service(port: ServicePort, chains: list[str], rules: list[str]) -> None
 
 
 def _add_external(port: ServicePort, chains: list[str], rules: list[str]) -> None:
-    """Masquerade who comes from outside; with externalTrafficPolicy Local, the node's own processes alone."""
+    """Masquerade clients outside; with externalTrafficPolicy Local, only the node's own processes."""
     external, service, local = (_chain(kind, port) for kind in ("EXT", "SVC", "SVL"))
     match = f"-p {port.protocol} -m {port.protocol} --dport {port.node_port}"
     chains.append(external)

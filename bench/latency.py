@@ -1,4 +1,5 @@
-"""What an application waits for: socket operations through socklb and through kube-proxy's rules, against no Service.
+"""What an application waits for: socket operations through socklb and through kube-proxy's rules, compared with no
+Service.
 
     python -m bench latency --services 10,1000 --cycles 20
 
@@ -24,7 +25,7 @@ from bench.progress import progress
 
 SERVICES = (10, 1000, 10_000, 100_000)
 CYCLES = 60
-WORKER_LIMIT = 600.0  # seconds, of one operation
+WORKER_LIMIT = 600.0  # seconds for one operation
 
 
 def main(counts: Sequence[int] = SERVICES, cycles: int = CYCLES) -> None:
@@ -56,7 +57,7 @@ def compile_worker(scratch: Path) -> Path:
 
 
 def run(worker: Path, task: Task, cycles: int, columns: Sequence[Column]) -> Figures:
-    """Repeat an operation on all columns, and give nanoseconds."""
+    """Repeat an operation on all columns, and return nanoseconds."""
     done = subprocess.run(
         [worker, task.operation, str(cycles), *(one.path(task.way, to_service=task.to_service) for one in columns)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What is printed of bench/latency.py's figures: each against `direct`, turn by turn."""
+"""The printed tables for bench/latency.py's figures: each compared with `direct`, turn by turn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Figures = dict[Named, list[list[float]]]  # nanoseconds by column: its turns, ea
 
 
 class Task(NamedTuple):
-    """What the worker does in one run."""
+    """The worker's task in one run."""
 
     way: Way
     operation: str
@@ -25,7 +25,7 @@ class Task(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As people read it."""
+        """Return it, formatted for people."""
         return f"{self.way.label}: {self.operation}" + ("" if self.to_service else " to no Service")
 
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     label: str
     task: Task
     quantile: float = 0.5
-    goal: str = ""  # of the node as deployed
+    goal: str = ""  # for the node as deployed
     past: str = ""  # the goal with host_routing
     peer: str = ""  # the best peer's figure: Cilium's hooks, 1.15, by the same method
 
@@ -79,7 +79,7 @@ ROWS = (
 
 
 def ratios(row: Row, turns: Turns, column: Named, to: Named) -> str:
-    """Return one column against another, cycle by cycle: of times, or of what a second holds."""
+    """Return one column compared with another, cycle by cycle: ratios of times, or of throughput."""
     figures = turns[row.task]
     if column not in figures:
         return "-"
@@ -102,7 +102,7 @@ def at(ordered: Sequence[float], quantile: float) -> float:
 
 
 def plainly(row: Row, turns: Turns) -> str:
-    """Return what `direct` takes, or how much it lets through."""
+    """Return the time of `direct`, or its throughput."""
     took = statistics.median(at(turn, row.quantile) for turn in turns[row.task][DIRECT, 0])
     if row.task.operation == BURST:
         return f"{DATAGRAMS_A_BURST * 1e6 / took:.0f} k/s"
@@ -110,7 +110,7 @@ def plainly(row: Row, turns: Turns) -> str:
 
 
 def print_latency(count: int, turns: Turns) -> None:
-    """Print the table of one number of Services."""
+    """Print the table for one number of Services."""
     columns = ((AGAIN, 0), *((name, count) for name in WITH_SERVICES))
     rows: list[tuple[str, ...]] = []
     for way, of_way in groupby(ROWS, lambda row: row.task.way):
@@ -123,7 +123,7 @@ def print_latency(count: int, turns: Turns) -> None:
 
 
 def print_flatness(counts: Sequence[int], turns: Turns) -> None:
-    """Print socklb with many Services against socklb with few."""
+    """Print socklb with many Services compared with socklb with few."""
     few, *more = counts
     if more:
         rows = [
@@ -138,7 +138,7 @@ def print_flatness(counts: Sequence[int], turns: Turns) -> None:
 
 
 def print_loading(counts: Sequence[int], loading: Loading) -> None:
-    """Print what it took to make the Services known to the kernel of one node."""
+    """Print how long it took to load the Services into the kernel of one node."""
     rows = [
         (name, *(f"{loading[name, count]:.2f} s" if (name, count) in loading else "-" for count in counts))
         for name in WITH_SERVICES

@@ -1,4 +1,4 @@
-"""What a process has in memory and has used of the CPU, and what the kernel says in its own words."""
+"""A process' memory and CPU time, from the kernel's own figures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def resident(process: int | str = "self") -> int:
-    """Return the bytes of memory of a process, the mapped tables included."""
+    """Return the bytes of memory of a process, including the mapped tables."""
     return 1024 * int(number_after("VmRSS", Path(f"/proc/{process}/status").read_text()))
 
 
 def cpu_seconds(process: int | str) -> float:
-    """Return the CPU time that a process has used, the kernel's on its behalf included."""
+    """Return the CPU time that a process has used, including the kernel's on its behalf."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -8,8 +8,8 @@
             client 10.244.1.2 | unhooked 10.244.4.2      there 10.244.3.10 to 13
                               here 10.244.2.10 to 13
 
-A namespace lives as long as a descriptor or a process has it, so nothing is left of it when the bench ends, however it
-ends. Neighbours are static, so that no ARP is in a figure.
+A namespace exists as long as a descriptor or a process holds it, so nothing is left of it when the bench ends, however
+it ends. Neighbours are static, so that no figure includes ARP.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def run_in(network: int, *command: str, text: str = "", also: Sequence[int] = ()
 
 @contextmanager
 def inside(network: int) -> Generator[None]:
-    """Bring this thread into a namespace for a while."""
+    """Move this thread into a namespace for a while."""
     libc = ct.CDLL(None, use_errno=True)
     with Path("/proc/self/task", str(threading.get_native_id()), "ns/net").open() as home:
         if libc.setns(network, CLONE_NEWNET):
@@ -122,7 +122,7 @@ def inside(network: int) -> Generator[None]:
 
 
 def _new_network(opened: ExitStack) -> int:
-    """Let a process make a namespace, and keep that by a descriptor."""
+    """Let a process make a namespace, and keep it by a descriptor."""
     command = ("unshare", "--net", "sh", "-c", "ip link set lo up && echo made && read -r _ || true")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as maker:
         if maker.stdout is None or not maker.stdout.readline():
@@ -133,7 +133,7 @@ def _new_network(opened: ExitStack) -> int:
 
 
 def _connect(near: End, far: End) -> None:
-    """Connect two ends by a veth, and tell each the link address of the other."""
+    """Connect two ends by a veth pair, and tell each the link address of the other."""
     links = ("02:00:00:00:00:02", "02:00:00:00:00:01")
     _ip(
         near.network,

@@ -1,9 +1,9 @@
-"""Rules of the shape that kube-proxy's nftables mode gives the kernel: one verdict map of all Services.
+"""Rules like those that kube-proxy's nftables mode gives the kernel: one verdict map of all Services.
 
     run_in(site.node, "nft", "-f", "-", text=ruleset(services(1000)))
 
-Shape means: the chains, sets and matches that a packet of a ClusterIP or a NodePort meets, in their order. Affinity and
-source ranges are left out.
+They have the chains, sets and matches that a packet to a ClusterIP or a NodePort passes, in the same order. Affinity
+and source ranges are left out.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ table ip kube-proxy {{
 
 
 def ruleset(ports: Iterable[ServicePort]) -> str:
-    """Return input for nft: a verdict map of Services, one of NodePorts, a chain a Service and endpoint."""
+    """Return input for nft: a verdict map of Services, one of NodePorts, one chain per Service and endpoint."""
     chains: list[str] = []
     rules: list[str] = []
     asked: list[str] = []
@@ -95,7 +95,7 @@ def _add_service(port: ServicePort, chains: list[str], rules: list[str]) -> None
 
 
 def _add_external(port: ServicePort, chains: list[str], rules: list[str]) -> None:
-    """Masquerade who comes from outside; with externalTrafficPolicy Local, the node's own processes alone."""
+    """Masquerade clients outside; with externalTrafficPolicy Local, only the node's own processes."""
     external, service, local = (f"{kind}-{_name(port)}" for kind in ("external", "service", "local"))
     chains.append(external)
     if not port.local:

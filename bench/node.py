@@ -1,4 +1,4 @@
-"""A node's datapath on a cgroup of the bench's own, gone when the bench ends.
+"""A node's datapath on a cgroup of the bench's own, removed when the bench ends.
 
 datapath = serving(opened, scratch / "bpf", cgroup(opened, "socklb"), room_for(1000, 4))
 programs = at_devices(opened, datapath, site.node, [NODE])
@@ -28,7 +28,7 @@ from socklb.tc.programs import Programs
 
 
 def cgroup(opened: ExitStack, name: str) -> Path:
-    """Make a cgroup below one that carries our process number."""
+    """Make a cgroup below one with our process id in its name."""
     root = mounts.cgroup2_root(mounts.read_mounts())
     if root is None:
         raise RuntimeError("no cgroup-v2 hierarchy is mounted")
@@ -43,7 +43,7 @@ def cgroup(opened: ExitStack, name: str) -> Path:
 
 
 def room_for(count: int, endpoints: int) -> Sizes:
-    """Return tables of the ordinary size, or larger ones if so many Services need them."""
+    """Return the ordinary sizes of tables, or larger ones if this many Services need them."""
     usual = Sizes()
     return Sizes(max(usual.frontends, count + count // 4), max(usual.backends, count * endpoints * 5 // 4))
 
@@ -88,7 +88,7 @@ def at_devices(
 
 
 def load_services(node: NodeDatapath, count: int, *, packets: bool = False) -> None:
-    """Make `count` Services known to the hooks, and to the programs at devices."""
+    """Load `count` Services into the tables of the hooks, and of the programs at devices."""
     difference = as_difference(count)
     node.tables.apply(difference.for_tables() if packets else difference.for_sockets())
     if node.tables.waiting:

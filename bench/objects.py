@@ -1,9 +1,9 @@
-"""Services and EndpointSlices as the Kubernetes API would say them, decoded as the agent decodes them.
+"""Services and EndpointSlices as from the Kubernetes API, decoded as by the agent.
 
     state.apply(changes(10_000, endpoints=4))
 
-A Service has one TCP port; its endpoints are on 1,000 nodes in three zones. Nothing is shared between the objects but
-what decoding shares.
+A Service has one TCP port; its endpoints are on 1,000 nodes in three zones. The objects share nothing except what
+decoding shares.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _slice = msgspec.json.Decoder(EndpointSlice)
 
 
 def changes(count: int, endpoints: int) -> tuple[Change, ...]:
-    """Return the first batch of a cluster with that many Services of so many endpoints."""
+    """Return the first batch of a cluster with this many Services and endpoints of each."""
     return tuple(change for number in range(count) for change in _objects(number, endpoints))
 
 

@@ -1,9 +1,9 @@
-"""What the packet path takes beside the packets: a look at all flows, and the verifier at an agent's start.
+"""The cost of the packet path apart from packets: a sweep over all flows, and the verifier at an agent's start.
 
     python -m bench packets
 
-The table of flows is filled to the last row by writing to it, rows and index as the programs would; then the program
-that gives rows back goes over it, as it does every ten seconds: once while no flow is over, and once when all are.
+The table of flows is filled to the last row by writing to it, both rows and index, as the programs would; then the
+program that frees rows sweeps it, as it does every ten seconds: once while no flow has expired, and once when all have.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ def main() -> None:
 
 
 def quietest(load: Callable[[], list[Taken]]) -> list[Taken]:
-    """Return of each program the round that took least."""
+    """Return for each program the round with the least time."""
     return [min(rounds) for rounds in zip(*(load() for _ in range(ROUNDS)), strict=True)]
 
 
 def milliseconds(taken: list[Taken]) -> str:
-    """Return what programs took together."""
+    """Return the total time of programs."""
     return f"{sum(one.microseconds for one in taken) / 1000:.0f}"
 
 
 def texts(taken: list[Taken]) -> str:
-    """Name those that took a millisecond or more, and how many instructions were walked."""
+    """Return those that took a millisecond or more, and how many instructions were walked."""
     return ", ".join(
         f"{one.program} {one.microseconds / 1000:.0f} ({one.instructions:,} instructions)"
         for one in taken
@@ -83,7 +83,7 @@ def texts(taken: list[Taken]) -> str:
 
 
 def sweeps() -> tuple[float, float]:
-    """Return the seconds of CPU of a sweep: over flows that go on, and over such as are over."""
+    """Return the seconds of CPU of a sweep: over live flows, and over expired ones."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
         pins = opened.enter_context(mounted_bpffs(scratch / "bpf"))
@@ -110,7 +110,7 @@ def sweeps() -> tuple[float, float]:
 
 
 def _flows(seen: int) -> bytes:
-    """Return a flow of a client of its own for every row, begun and last seen then."""
+    """Return a flow of a different client for every row, begun and last seen at this time."""
     return b"".join(_flow(number, seen & 0xFFFFFFFF) for number in range(FLOWS))
 
 

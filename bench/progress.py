@@ -1,4 +1,4 @@
-"""What goes on, on stderr: a full run takes minutes."""
+"""Progress on stderr: a full run takes minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(what: str) -> Generator[list[float]]:
-    """Say what goes on and how long it took; the list that it gives holds the seconds afterwards."""
+    """Print what is being done and how long it took; the list that is yielded has the seconds afterwards."""
     print(f"{what} ...", end=" ", file=sys.stderr, flush=True)
     spent: list[float] = []
     begun = time.monotonic()

@@ -1,7 +1,7 @@
-"""N Services, as they are written into the tables and the rules that are measured.
+"""N Services, for the tables and the rules that are measured.
 
-Three of them are asked: they have TCP and UDP, a NodePort, and endpoints that exist, and are in the middle, where a
-packet has passed half of a linear chain. Of the others, which have TCP, every tenth has a NodePort.
+Three of them are used by clients: they have TCP and UDP, a NodePort, and endpoints that exist, and are in the middle,
+where a packet has passed half of a linear chain. Of the others, which have TCP, every tenth has a NodePort.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FIRST_ENDPOINT = int(ipaddress.IPv4Address("10.224.0.0"))
 PODS, SERVICES = "10.224.0.0/11", "10.96.0.0/12"
 SERVICE_PORT = 80
 ENDPOINTS = 4
-MOST_NODE_PORTS = 2000  # of the others; there are 2768 ports
+MOST_NODE_PORTS = 2000  # for the others; there are 2768 ports
 PROTOCOLS = {"tcp": 6, "udp": 17}
 
 
 class Asked(NamedTuple):
-    """A Service that is asked: its place behind the middle one, and its NodePort."""
+    """A Service that clients use: its position after the middle one, and its NodePort."""
 
     behind: int
     node_port: int
@@ -51,7 +51,7 @@ class ServicePort(NamedTuple):
 
 
 def asked_address(count: int, asked: Asked) -> str:
-    """Return the ClusterIP of a Service that is asked, one of `count`."""
+    """Return the ClusterIP of a Service that clients use, one of `count`."""
     return service_address(count // 2 + asked.behind)
 
 
@@ -80,7 +80,7 @@ def _of_nobody(number: int) -> Asked:
 
 
 def as_difference(count: int) -> Difference:
-    """Return them as they are written into socklb's tables."""
+    """Return them in the form in which they are written into socklb's tables."""
     put: dict[Frontend, Serving] = {}
     addresses: set[bytes] = set()
     for port in services(count):
@@ -95,5 +95,5 @@ def as_difference(count: int) -> Difference:
 
 
 def short_hash(text: str) -> str:
-    """Return 16 characters that stand for a name, as kube-proxy shortens the names of its chains."""
+    """Return 16 characters in place of a name, as kube-proxy shortens the names of its chains."""
     return base64.b32encode(hashlib.sha256(text.encode()).digest())[:16].decode()

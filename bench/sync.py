@@ -1,7 +1,7 @@
 """From a folder of manifests to the kernel: how long a start takes, and how long a changed file.
 
 A change is timed from the rename that puts the file in place to the store in the frontend's row, watched in the mapped
-table itself, so neither `socklb status` nor its polling is in the figure.
+table itself, so the figure includes neither `socklb status` nor its polling.
 """
 
 from __future__ import annotations

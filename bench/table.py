@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table under a line that says what it shows."""
+    """Print a table below a line that says what it shows."""
     lines = [head, ["---"] * len(head), *rows]
     print(f"\n{title}\n")
     for line in lines:

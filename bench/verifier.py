@@ -1,4 +1,4 @@
-"""What the kernel's verifier takes for each program of socklb, by its own word.
+"""The verifier's cost for each program of socklb, from its own statistics.
 
 python -m bench packets
 """
@@ -17,13 +17,13 @@ from socklb.datapath.node_datapath import OBJECTS
 from socklb.tc import layout
 from socklb.tc.programs import NAMES, OBJECT_FILES
 
-STATISTICS = 4  # BPF_LOG_STATS: what it took, and nothing else
+STATISTICS = 4  # BPF_LOG_STATS: statistics only
 LOG_SIZE = 1 << 16
 SAID = re.compile(r"verification time (\d+) usec.*processed (\d+) insns", re.DOTALL)
 
 
 class Taken(NamedTuple):
-    """What one program took."""
+    """The cost of one program."""
 
     program: str
     microseconds: int
@@ -31,18 +31,18 @@ class Taken(NamedTuple):
 
 
 def hooks() -> list[Taken]:
-    """Have the hooks verified, as this kernel gets them."""
+    """Verify the hooks, as this kernel gets them."""
     facts = kernel.read()._replace(packets=1).packed
     return _verify(features.object_for(features.missing()), HOOKS, facts)
 
 
 def packet_path() -> list[Taken]:
-    """Have the packet path's programs verified."""
+    """Verify the packet path's programs."""
     return _verify(OBJECT_FILES[0], (*NAMES, "sweep"), layout.PACKET_FACTS.pack((1 << 10) - 1, 0))
 
 
 def _verify(name: str, programs: Iterable[str], constants: bytes) -> list[Taken]:
-    """Load an object with tables of its own, which nobody fills."""
+    """Load an object with tables of its own, which stay empty."""
     path = OBJECTS / name
     handle = libbpf.call(f"open {path}", "bpf_object__open_file", os.fsencode(path), None)
     with libbpf.Object(handle, path) as found:
@@ -53,7 +53,7 @@ def _verify(name: str, programs: Iterable[str], constants: bytes) -> list[Taken]
 
 
 def _log_of(handle: int, program: str) -> ct.Array[ct.c_char]:
-    """Have the kernel say into a buffer what a program takes (libbpf 0.8)."""
+    """Make the kernel write a program's statistics into a buffer (libbpf 0.8)."""
     log = ct.create_string_buffer(LOG_SIZE)
     one = ct.c_void_p(
         libbpf.call(f"find {program}", "bpf_object__find_program_by_name", ct.c_void_p(handle), program.encode())

@@ -1,4 +1,4 @@
-"""From where to where it is measured."""
+"""The ways that are measured, each with its two ends."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bench.services import OF_HERE, OF_HERE_LOCAL, OF_THERE, Asked
 
 
 class Way(NamedTuple):
-    """From where to where, by fields of `Site`.
+    """A way between two ends, by fields of `Site`.
 
     asked: the Service, by its NodePort or else by its ClusterIP.
-    hooked: whether the client is a socket that hooks see.
+    hooked: whether the client's socket is seen by hooks.
     """
 
     label: str

@@ -3,8 +3,8 @@
 pyinfra inventory/kind.py deploys/adopt.py --data adopt=yes                            for sockets, kube-proxy stays
 pyinfra inventory/kind.py deploys/adopt.py --data adopt=yes --data kube_proxy=remove   packets too; kube-proxy goes
 
-After the first, new connections of pods and nodes pass none of kube-proxy's rules; it tells which older ones do.
-Network plugin, workload and taints of the cluster are left alone.
+After the first step, new connections of pods and nodes pass none of kube-proxy's rules; it reports which older ones do.
+The network plugin, workload and taints of the cluster are left alone.
 """
 
 from pyinfra.context import host

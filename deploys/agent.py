@@ -1,9 +1,9 @@
-"""Brings the agent of every node to the bundle in build/: what `make build` made of the present source.
+"""Updates the agent of every node to the bundle in build/: what `make build` made from the present source.
 
-pyinfra inventory deploys/agent.py
+    pyinfra inventory deploys/agent.py
 
-Where the nodes are those of a real cluster it goes host by host: the next one waits until this one serves, by what
-`socklb check` finds. If one does not, the others keep the agent that they have.
+On nodes of a real cluster it proceeds host by host: the next one waits until this one serves, according to `socklb
+check`. If one does not, the others keep the agent that they have.
 """
 
 from pyinfra.context import host

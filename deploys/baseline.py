@@ -3,8 +3,8 @@
 pyinfra inventory deploys/baseline.py
 pyinfra inventory/kind.py deploys/baseline.py
 
-The agent stays beside them for what processes of the node's cgroup ask; whatever is asked outside of it goes the
-ordinary way. deploys/cluster.py, on the same inventory, removes all of it again.
+The agent stays and serves processes in the node's cgroup; connections from outside of it go the ordinary way.
+deploys/cluster.py, on the same inventory, removes all of it again.
 """
 
 from pyinfra.api.exceptions import OperationError

@@ -1,4 +1,4 @@
-"""Tries on every node whether it serves; what `socklb check` says is printed for a node that does not.
+"""Checks on every node whether it serves; for a node that does not, the output of `socklb check` is printed.
 
 pyinfra inventory deploys/check.py
 """

@@ -1,4 +1,4 @@
-"""Builds the cluster and does a lab on it: each step is an operation, which fails where a claim is false.
+"""Builds the cluster and does a lab on it: each step is an operation, which fails if a claim is false.
 
 pyinfra inventory deploys/lab.py --data lab=01
 """
@@ -14,6 +14,6 @@ local.include("deploys/cluster.py")
 
 lab = host.data.get("lab", "01")
 barrier(name="The cluster is up")
-if host == hosts.get_group("control_plane")[0]:  # a step is about the whole cluster; one host stands for it
+if host == hosts.get_group("control_plane")[0]:  # a step is about the whole cluster; one host represents it
     for number, title in host.loop(steps(lab)):
         step(name=f"Lab {lab}, step {number}: {title}", lab=lab, number=number)

@@ -1,10 +1,10 @@
-"""The inventory as data, for those who are not pyinfra: labs and tests.
+"""The inventory as data, without pyinfra: for labs and tests.
 
     hosts = load(path("local"))
     hosts.get_group("workers")[0].data.pods
 
-It reads the same files as pyinfra does and in the same way: the inventory, the group data beside it, and the group that
-is named like the file, which wins over all others. pyinfra's own loader costs 0.9 s of CPU and patches the standard
+It reads the same files as pyinfra and in the same way: the inventory, the group data beside it, and the group with the
+file's name, which takes precedence over all others. pyinfra's own loader costs 0.9 s of CPU and patches the standard
 library.
 """
 
@@ -16,16 +16,16 @@ from typing import Any, Protocol, cast
 
 FOLDER = Path(__file__).parent
 DEFAULT = "local"
-MODULES = {"__init__", "hosts", "place", "reach", "testinfra_host"}  # Python in this folder that is no inventory
+MODULES = {"__init__", "hosts", "place", "reach", "testinfra_host"}  # modules here that are not inventories
 Entry = str | tuple[str, dict[str, Any]]
 
 
 class InventoryError(Exception):
-    """An inventory is not there, or cannot be what it says."""
+    """An inventory does not exist, or its contents are not valid."""
 
 
 class UnknownInventoryError(InventoryError):
-    """There is no inventory of this name."""
+    """There is no inventory with this name."""
 
 
 class AnyHost(Protocol):
@@ -33,17 +33,17 @@ class AnyHost(Protocol):
 
     @property
     def name(self) -> str:
-        """As the inventory spells it: `@netns/w1`."""
+        """Return its name in the inventory: `@netns/w1`."""
         ...
 
     @property
     def data(self) -> Any:
-        """What the inventory says about it."""
+        """Return the inventory's data for it."""
         ...
 
 
 class Data:
-    """What the inventory says about one host, by attribute."""
+    """The inventory's data for one host, as attributes."""
 
     def __init__(self, host: str, values: Mapping[str, Any]) -> None:
         self._host, self._values = host, values
@@ -75,7 +75,7 @@ class Inventory:
     """All hosts, and groups of them by name."""
 
     def __init__(self, groups: Mapping[str, list[Entry]], data: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take groups in the order in which their data counts: what a later one says wins over an earlier one's."""
+        """Take groups in the order of their data's precedence: a later group's values override an earlier one's."""
         own: dict[str, dict[str, Any]] = {}
         for entry in (entry for entries in groups.values() for entry in entries):
             name, said = (entry, {}) if isinstance(entry, str) else entry
@@ -95,7 +95,7 @@ class Inventory:
         return self._hosts.get(name)
 
     def get_group(self, name: str, default: list[Host] | None = None) -> list[Host]:
-        """The hosts of a group. Without `default` it must be there."""
+        """Return the hosts of a group. Without `default` it must exist."""
         return self._groups[name] if default is None else self._groups.get(name, default)
 
 
@@ -104,7 +104,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 
 def path(name: str | None = None, folder: Path = FOLDER) -> Path:
-    """The file of this inventory; without a name, of the one that SOCKLB_INVENTORY says. It may be a path, too.
+    """Return the file of this inventory; without a name, of the one in SOCKLB_INVENTORY. The name may be a path, too.
 
     Raises:
         UnknownInventoryError: there is none.
@@ -126,12 +126,12 @@ def load(inventory: Path) -> Inventory:
 
 
 def short_name(host: AnyHost) -> str:
-    """`@netns/w1` -> `w1`, as the node calls itself."""
+    """Return the node's own name: `w1` for `@netns/w1`."""
     return host.name.rsplit("/", 1)[-1]
 
 
 def container_of(host: AnyHost) -> str:
-    """Return the container that is a host of docker or kind: it is called like the host, or as its data says."""
+    """Return the container of a host of docker or kind: it has the host's name, or the name in its data."""
     return host.data.get("container") or short_name(host)
 
 

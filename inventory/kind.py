@@ -1,16 +1,17 @@
-"""A real Kubernetes on this machine: the nodes of a kind cluster, which the first command on one of them makes.
+"""A real Kubernetes cluster on this machine: the nodes of a kind cluster, which the first command on one of them makes.
 
-`outside` is a client that is no node: a container beside them, which the first command on it makes.
+`outside` is a client that is not a node: a container beside them, which the first command on it makes.
 
-Its name and how many workers it has: inventory/group_data/kind.py.
-pyinfra inventory/kind.py deploys/cluster.py
+The cluster's name and the number of its workers are in inventory/group_data/kind.py.
+
+    pyinfra inventory/kind.py deploys/cluster.py
 """
 
 from inventory.group_data import kind as _data
 
 
 def _worker(number: int) -> str:
-    """As kind calls them: the first has no number."""
+    """Return a worker's name in kind: the first has no number."""
     return f"@kind/{_data.kind_cluster}-worker{number if number > 1 else ''}"
 
 

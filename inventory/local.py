@@ -1,7 +1,7 @@
 """The default inventory: four nodes on this machine, as network namespaces on a bridge that leads nowhere else.
 
-Data of a host: its `addresses` on the nodes' network; `pod_cidrs`, out of which its pods get theirs; `pods`, each
-name to its kind.
+Data of a host: its `addresses` on the nodes' network; `pod_cidrs`, from which its pods get their addresses; `pods`,
+from name to kind.
 """
 
 control_plane = [

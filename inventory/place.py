@@ -1,12 +1,12 @@
-"""Where commands run: a host of the inventory, or something in it that a command there leads into, such as a pod.
+"""Where commands run: a host of the inventory, or something inside it that a command there enters, such as a pod.
 
     place = machine("w1", host)
-    place.output("ip", "route")                    what it says; an error if it fails
-    place.run("curl", "-s", url).returncode        whatever comes of it
+    place.output("ip", "route")                    its output; an error if it fails
+    place.run("curl", "-s", url).returncode        whatever the result is
     place.unhooked.run("curl", "-s", url)          in the same network, outside the node's cgroup: the control
-    place.stream("tcpdump", "-l")                  goes on; its output can be read meanwhile
+    place.stream("tcpdump", "-l")                  continues to run; its output can be read meanwhile
 
-Labs, tests and roles use this one class. How a host is reached is its connector's: inventory/ways/.
+Labs, tests and roles use this one class. How a host is reached depends on its connector: inventory/ways/.
 """
 
 import shlex
@@ -21,17 +21,17 @@ Text = subprocess.CompletedProcess[str]
 
 
 class CommandError(Exception):
-    """A command that had to succeed did not."""
+    """A command that had to succeed failed."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """How to get in: a host, and what stands before the command there."""
+    """How to enter: a host, and the prefix for a command there."""
 
     host: AnyHost
     enter: tuple[str, ...] = ()
-    hooked: bool = True  # for the host: in its cgroup
-    at_terminal: tuple[str, ...] = ()  # instead of `enter`, for who sits at a terminal
+    hooked: bool = True  # whether commands run in the host's cgroup
+    at_terminal: tuple[str, ...] = ()  # instead of `enter`, for a command on a terminal
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Place:
     outside: Entry | None = None  # into the same network, outside the node's cgroup
 
     def argv(self, *words: str, hooked: bool = True, terminal: bool = False) -> list[str]:
-        """Return the local command line, for those who start it themselves."""
+        """Return the local command line, for callers that start it themselves."""
         entry = self.entry if hooked else self._outside()
         enter = (entry.at_terminal or entry.enter) if terminal else entry.enter
         return reach.argv(entry.host, *enter, *words, hooked=entry.hooked, terminal=terminal)
 
     def run(self, *words: str, hooked: bool = True, given: str = "", timeout: float = LIMIT) -> Text:
-        """Run a command with `given` as its standard input. Its exit status is the caller's to judge.
+        """Run a command with `given` as its standard input. The caller checks its exit status.
 
         Raises:
             TimeoutExpired: it took longer than `timeout`, in seconds.
@@ -58,7 +58,7 @@ class Place:
         )
 
     def output(self, *words: str, hooked: bool = True, given: str = "", timeout: float = LIMIT) -> str:
-        """Return what a command said, without the last newline.
+        """Return the output of a command, without the last newline.
 
         Raises:
             CommandError: it failed.
@@ -86,6 +86,6 @@ def machine(name: str, host: AnyHost) -> Place:
 
 
 def pod_by_hand(name: str, host: AnyHost) -> Place:
-    """A pod that the command `pod` made on this host, where no kubelet runs."""
+    """Return a pod that the command `pod` made on this host, where no kubelet runs."""
     enter = ("pod", "exec", name)
     return Place(name, Entry(host, (*enter, "--")), Entry(host, (*enter, "--unhooked", "--"), hooked=False))

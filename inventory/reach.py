@@ -1,4 +1,4 @@
-"""The way to each host of the inventory, by its connector: one line here and one module in inventory/ways/.
+"""How each host of the inventory is reached, by its connector: one line here and one module in inventory/ways/.
 
 subprocess.run(argv(host, "ip", "route"))
 """
@@ -12,6 +12,6 @@ WAYS: dict[str, Way] = {"@netns": netns, "@docker": docker, "@kind": docker, "@l
 
 
 def argv(host: AnyHost, *command: str, hooked: bool = True, terminal: bool = False) -> list[str]:
-    """Return the local command line that runs `command` on the host, as `Way.argv()` says. A plain name goes by SSH."""
+    """Return the local command line that runs `command` on the host, see `Way.argv()`. A plain name means SSH."""
     connector, _, _ = host.name.partition("/")
     return WAYS.get(connector, ssh).argv(host, *command, hooked=hooked, terminal=terminal)

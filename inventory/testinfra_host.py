@@ -1,4 +1,4 @@
-"""testinfra over the inventory: one backend for all connectors, by the same way as every other command goes.
+"""testinfra over the inventory: one backend for all connectors, which runs commands like all others.
 
 node = testinfra_host(host); node.file("/etc/hosts").exists
 """

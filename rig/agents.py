@@ -13,13 +13,13 @@ from typing import Any
 
 from socklb import control_socket
 
-# Seconds: far more than anything takes on a real machine; emulated kernels need more.
+# Seconds: much more than anything takes on a real machine; emulated kernels need more.
 WAIT = float(os.environ.get("SOCKLB_TEST_WAIT", "20"))
 control_socket.TIMEOUT = round(WAIT / 4)  # 5, as it is, on a real machine
 
 
 class AgentUnderTest:
-    """Starts, asks, kills and restarts `socklb agent`."""
+    """Starts, queries, kills and restarts `socklb agent`."""
 
     def __init__(self, home: Path, cgroup: Path, bpffs: Path) -> None:
         self.home = home
@@ -28,7 +28,7 @@ class AgentUnderTest:
         self.log_file = home / "agent.log"
         self.bpffs, self.cgroup = bpffs, cgroup
         self.socket = home / "agent.sock"
-        self.around: list[str] = []  # the command that starts it, as `ip netns exec` would
+        self.around: list[str] = []  # a prefix for its command, such as `ip netns exec`
         self.config = home / "socklb.toml"
         self.configure()
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,7 +49,7 @@ class AgentUnderTest:
         return subprocess.run(self.command(*verb), capture_output=True, text=True, check=False, timeout=60)
 
     def start(self) -> None:
-        """Start, and wait until the first batch was applied."""
+        """Start, and wait until the first batch is applied."""
         self.launch()
         self.until(lambda status: status["applied"]["revision"] > 0)
 
@@ -59,7 +59,7 @@ class AgentUnderTest:
             self._process = subprocess.Popen([*self.around, *self.command("agent")], stdout=log, stderr=log)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """End it by a signal; give its exit code."""
+        """End it by a signal; return its exit code."""
         self.send(number)
         assert self._process is not None
         return self._process.wait(WAIT)
@@ -70,26 +70,26 @@ class AgentUnderTest:
         self._process.send_signal(number)
 
     def stop(self) -> None:
-        """End it as its service would."""
+        """End it as its service unit would."""
         if self._process is not None and self._process.poll() is None:
             self.kill(signal.SIGTERM)
 
     @property
     def alive(self) -> bool:
-        """Whether the process that was started last is still there."""
+        """Return whether the process that was started last still exists."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log(self) -> str:
-        """Everything that was logged."""
+        """Return everything that was logged."""
         return self.log_file.read_text()
 
     def status(self) -> dict[str, Any] | None:
-        """Ask the agent; None if none answers."""
+        """Ask the agent; None if no agent answers."""
         return control_socket.ask(self.socket, "status")
 
     def until(self, condition: Any) -> dict[str, Any]:
-        """Wait until the status fulfils a condition, and give it."""
+        """Wait until the status satisfies a condition, and return it."""
         end = time.monotonic() + WAIT
         while time.monotonic() < end:
             status = self.status()

@@ -5,7 +5,7 @@
         plane.kill("kube-apiserver")
         plane.start("kube-apiserver")
 
-No node and no network belong to it: Services get addresses that nobody ever asks.
+It has no nodes and no network: nobody ever connects to the addresses of its Services.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ControlPlane:
 
     @property
     def pids(self) -> list[int]:
-        """Those of its processes that were started and not ended."""
+        """Return those of its processes that were started and not ended."""
         return [process.pid for process in list(self._running.values())]
 
     def kill(self, program: str, number: signal.Signals = signal.SIGKILL) -> None:
@@ -78,11 +78,11 @@ class ControlPlane:
         process.wait(WAIT)
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Create an object and give it as it is then."""
+        """Create an object and return it as created."""
         return self.request("POST", path, body)
 
     def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Merge into an object."""
+        """Merge a patch into an object."""
         return self.request("PATCH", path, body)
 
     def delete(self, path: str) -> None:
@@ -94,7 +94,7 @@ class ControlPlane:
         return self.request("GET", path)
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask as administrator; tried again while the server is not there."""
+        """Send a request as administrator; it is repeated while the server is not available."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"authorization": f"Bearer {ADMIN}", "content-type": kind}
         end = time.monotonic() + WAIT
@@ -123,12 +123,12 @@ class ControlPlane:
         self.kubectl("apply", "-f", str(manifest))
 
     def kubectl(self, *words: str, check: bool = True) -> str:
-        """Run kubectl as administrator and give its output."""
+        """Run kubectl as administrator and return its output."""
         command = [self.programs / "kubectl", "--kubeconfig", self.kubeconfig("admin", ADMIN), *words]
         return subprocess.run(command, check=check, capture_output=True, text=True, timeout=WAIT).stdout
 
     def kubeconfig(self, name: str, token: str, *, server: str = "", ca: Path | None = None) -> Path:
-        """Write a kubeconfig whose token is in a file beside it, and give its path."""
+        """Write a kubeconfig whose token is in a file beside it, and return its path."""
         token_file = self.home / f"{name}.token"
         token_file.write_text(token)
         document = {
@@ -149,13 +149,13 @@ class ControlPlane:
         return path
 
     def asked(self, agent: str = "socklb/") -> list[dict[str, Any]]:
-        """Return what a client asked for, from the server's audit log."""
+        """Return a client's requests, from the server's audit log."""
         events = map(json.loads, (self.home / "audit.log").read_text().splitlines())
         requests = {event["auditID"]: event for event in events if event.get("userAgent", "").startswith(agent)}
-        return list(requests.values())  # in the order of their beginning: a watch has one more event at its end
+        return list(requests.values())  # in the order of their beginning: a watch has another event at its end
 
     def compact(self) -> None:
-        """Let etcd forget all but the present, as it does every five minutes."""
+        """Make etcd forget all but the present state, as it does every five minutes."""
         url = f"http://127.0.0.1:{self.etcd_port}/v3"
         at = urllib3.request("POST", f"{url}/kv/range", body=json.dumps({"key": "AA=="})).json()["header"]["revision"]
         urllib3.request("POST", f"{url}/kv/compaction", body=json.dumps({"revision": at, "physical": True}))
@@ -191,7 +191,7 @@ class ControlPlane:
                     self._gates,
                     "--bind-address=127.0.0.1",
                     f"--secure-port={self.port}",
-                    "--advertise-address=192.0.2.1",  # nobody is told: there is no reconciler
+                    "--advertise-address=192.0.2.1",  # not published: there is no reconciler
                     "--endpoint-reconciler-type=none",
                     f"--cert-dir={self.home / 'certificates'}",
                     "--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112",
@@ -242,7 +242,7 @@ def _quietly(true: Callable[[], bool]) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Whether anybody listens there."""
+    """Return whether a program listens there."""
     with socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
 
@@ -257,6 +257,6 @@ def free_ports(count: int) -> list[int]:
 
 
 def agent_token(plane: ControlPlane) -> str:
-    """A token of the agent's ServiceAccount: what it may do is what rbac.yaml says."""
+    """Return a token of the agent's ServiceAccount, whose rights are those in rbac.yaml."""
     answer = plane.create(f"{ACCOUNTS}/socklb/token", {"spec": {"expirationSeconds": 3600}})
     return str(answer["status"]["token"])

@@ -26,7 +26,7 @@ PORT = 8080
 BACKENDS4 = tuple(f"10.244.1.{n}" for n in range(1, 9))
 BACKENDS6 = tuple(f"fd00:10:244:1::{n}" for n in range(1, 9))
 EVERY_BACKEND = tuple((address, PORT) for address in (*BACKENDS4, *BACKENDS6))
-POD = "pod"  # a cgroup below the sandbox's, hooked and not
+POD = "pod"  # a cgroup below the sandbox's hooked and its other one
 NODE4, NODE6 = "172.18.0.2", "fd00:172:18::2"
 
 
@@ -67,11 +67,11 @@ class Sandbox:
         os._exit(0)
 
     def run(self, function: Callable[[], T], *, hooked: bool = True) -> T:
-        """Run a function in a process of its own and give its result."""
+        """Run a function in a process of its own and return its result."""
         return self.start(function, hooked=hooked).result()  # type: ignore[return-value]
 
     def remove(self) -> None:
-        """End what runs inside, and take everything away."""
+        """End what runs inside, and remove everything."""
         cgroups = (self.cgroup / POD, self.beside / POD, self.cgroup, self.beside)
         for directory in cgroups:
             for pid in (directory / "cgroup.procs").read_text().split():
@@ -89,7 +89,7 @@ class Job:
         self.pid, self._pipe = pid, pipe
 
     def result(self) -> object:
-        """Wait, and give what the function gave."""
+        """Wait, and return the function's result."""
         with os.fdopen(self._pipe, "rb") as pipe:
             data = pipe.read()
         os.waitpid(self.pid, 0)
@@ -116,7 +116,7 @@ def enter_network(name: str) -> None:
 
 
 def remove_cgroup(directory: Path) -> None:
-    """Remove it, and the one below that an agent has left which was killed as it asked from there."""
+    """Remove it, and the one below it that is left if an agent was killed during its connect check."""
     for _ in range(100):
         try:
             for left in directory.glob(CGROUP):
@@ -142,7 +142,7 @@ def serve(at: Sequence[tuple[str, int]] = EVERY_BACKEND) -> None:
             selector.register(server, selectors.EVENT_READ, address.encode())
     while True:
         for key, _ in selector.select():
-            with contextlib.suppress(ConnectionError):  # of a client that did not wait for its answer
+            with contextlib.suppress(ConnectionError):  # from a client that did not wait for its answer
                 _answer(key.fileobj, key.data)  # type: ignore[arg-type]
 
 
@@ -157,7 +157,7 @@ def _answer(server: socket.socket, name: bytes) -> None:
 
 
 def ask_tcp(address: str, port: int, family: int = 0) -> tuple[str, str]:
-    """Connect; give the backend's answer and getpeername's address and port as text."""
+    """Connect; return the backend's answer and getpeername()'s address and port as text."""
     family = family or (socket.AF_INET6 if ":" in address else socket.AF_INET)
     with socket.socket(family, socket.SOCK_STREAM) as client:
         client.settimeout(5)
@@ -173,7 +173,7 @@ def udp_client(address: str, family: int = 0) -> socket.socket:
 
 
 def ask_udp(client: socket.socket, address: str, port: int) -> tuple[str, str]:
-    """Send from an unconnected socket; give the backend's answer and its source as the application sees it."""
+    """Send from an unconnected socket; return the backend's answer and its source as the application sees it."""
     client.sendto(b"?", (address, port))
     data, source = client.recvfrom(100)
     return data.decode(), f"{source[0]} {source[1]}"
@@ -202,7 +202,7 @@ def wait_for_servers(place: Sandbox) -> None:
 
 @contextlib.contextmanager
 def mounted_bpffs(directory: Path) -> Iterator[Path]:
-    """Mount a BPF file system of our own; lazily unmounted, for a failed test may hold it open."""
+    """Mount a BPF file system of our own; it is unmounted lazily, because a failed test may hold it open."""
     directory.mkdir(exist_ok=True)
     sh("mount", "-t", "bpf", "-o", "mode=0700", "bpf", str(directory))
     try:

@@ -15,7 +15,7 @@ PATIENCE = 10.0  # seconds until a killed process must be gone
 
 
 def mount_point() -> Path:
-    """Where cgroup v2 is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified beside cgroup v1."""
+    """Return where cgroup v2 is mounted: /sys/fs/cgroup, or /sys/fs/cgroup/unified beside cgroup v1."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         mount, _, filesystem = line.partition(" - ")
         if filesystem.startswith("cgroup2 "):
@@ -36,12 +36,12 @@ def of_unhooked() -> Path:
 
 
 def join_argv(group: Path) -> list[str]:
-    """What to put before a command so that it starts in this cgroup; "0" stands for the writer itself."""
+    """Return the prefix for a command that makes it start in this cgroup; "0" stands for the writer itself."""
     return ["sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"', str(group)]
 
 
 def remove(group: Path) -> None:
-    """End every process in this cgroup and below, then remove it. BPF attached to it goes with it."""
+    """End every process in this cgroup and below, then remove it. BPF programs attached to it are removed with it."""
     if not group.is_dir():
         return
     _kill(group)
@@ -63,7 +63,7 @@ def _kill(group: Path) -> None:
 
 
 def kill_one_by_one(group: Path) -> None:
-    """For kernels before 5.14, which have no cgroup.kill. Frozen processes cannot fork away from the list."""
+    """Kill all processes on kernels before 5.14, which have no cgroup.kill. They are frozen, so they cannot fork."""
     (group / "cgroup.freeze").write_text("1")
     for pid in processes(group):
         try:
@@ -74,5 +74,5 @@ def kill_one_by_one(group: Path) -> None:
 
 
 def processes(group: Path) -> list[int]:
-    """The processes in this cgroup and below it."""
+    """Return the processes in this cgroup and below it."""
     return [int(pid) for file in group.rglob("cgroup.procs") for pid in file.read_text().split()]

@@ -1,10 +1,11 @@
 """A node of the local cluster: a container-like tree of processes with its own network, root, cgroup and PID 1.
 
-    ensure("w1", ["172.18.0.3/24"])              make it, or make it anew if it is half made or dead
+    ensure("w1", ["172.18.0.3/24"])              make it, or make it again if it is incomplete or dead
     subprocess.run([*enter_argv("w1"), "ip", "route"])
-    remove("w1")                                 also with nothing there; the last node takes the fabric along
+    remove("w1")                                 also if nothing is there; the last node takes the fabric along
 
-A node is there when its PID 1 lives: its number is written down last. Whatever else is found is remains, and removed.
+A node exists when its PID 1 is alive: its pid is written down last. Anything else that is found is a remnant, and
+removed.
 """
 
 import os
@@ -18,9 +19,9 @@ from inventory.connectors import cgroup, fabric, host
 from inventory.connectors.host import NodeError
 
 INIT = Path(__file__).with_name("container-init.sh")
-NAME = re.compile(r"[a-z][a-z0-9-]{0,13}")  # also the name of an interface, which may have 15 bytes
+NAME = re.compile(r"[a-z][a-z0-9-]{0,13}")  # also the name of an interface, which has at most 15 bytes
 
-# A node has its own environment: the caller's proxies, virtual environment and locale do not reach into it.
+# A node has its own environment: it does not get the caller's proxies, virtual environment and locale.
 ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
@@ -28,7 +29,7 @@ ENVIRONMENT = (
     "TERM=xterm",
 )
 
-# nsenter waits outside for the command, its child, and hands no signals on: whoever ends nsenter means the command.
+# nsenter waits outside for the command, its child, and forwards no signals: one to nsenter is meant for the command.
 ENDS_WITH_NSENTER = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
@@ -39,30 +40,30 @@ def home(node: str) -> Path:
 
 
 def pid(node: str) -> int | None:
-    """The node's PID 1 as the host numbers it, or None if the node is not there.
+    """Return the pid of the node's PID 1 on the host, or None if the node does not exist.
 
     Raises:
-        NodeError: that cannot be told, for only root may look.
+        NodeError: unknown, because only root may look.
     """
     try:
         number = int((home(node) / "pid").read_text())
         same_network = Path(f"/proc/{number}/ns/net").samefile(fabric.netns_path(node))
         status = Path(f"/proc/{number}/status").read_text()
     except PermissionError:
-        if os.geteuid() == 0:  # a number that went to a process out of our reach
+        if os.geteuid() == 0:  # the pid was reused by a process that we cannot access
             return None
         raise NodeError(f"node {node}: only root can enter it. Next: the same command as root") from None
     except (OSError, ValueError):
         return None
-    # The number may have gone to another process since; only our PID 1 is number 1 inside and in this network.
+    # The pid may have been reused by another process; only our PID 1 is process 1 inside and in this network.
     return number if same_network and re.search(r"^NSpid:.*\t1$", status, re.MULTILINE) else None
 
 
 def enter_argv(node: str, hooked: bool = True) -> list[str]:
-    """What to put before a command so that it runs in the node.
+    """Return the prefix for a command that makes it run in the node.
 
-    The cgroup is joined first, from outside: inside, the node's own cgroup is the root of what can be seen.
-    With hooked=False the command is in the node's namespaces but outside its cgroup: none of its BPF programs is asked.
+    The cgroup is joined first, from outside: inside, the node's own cgroup is the root of what is visible. With
+    hooked=False the command is in the node's namespaces but outside its cgroup: none of its BPF programs runs.
     """
     number = pid(node)
     if number is None:
@@ -83,12 +84,12 @@ def ensure(node: str, addresses: Sequence[str]) -> None:
 
 
 def remains(node: str) -> bool:
-    """Whether remove() has anything to do."""
+    """Return whether remove() has anything to do."""
     return home(node).exists() or (host.RUN.exists() and not nodes())
 
 
 def nodes() -> list[str]:
-    """The nodes that exist, also those half made or dead."""
+    """Return the nodes that exist, including incomplete or dead ones."""
     return sorted(path.name for path in host.NODES.iterdir()) if host.NODES.is_dir() else []
 
 
@@ -120,7 +121,7 @@ def _create(node: str, addresses: Sequence[str]) -> None:
 
 
 def _start(node: str) -> int:
-    """Start PID 1 and wait until it has its mounts: its script ends by closing the output that we read."""
+    """Start PID 1 and wait until it has its mounts: its script then closes the output that we read."""
     join = cgroup.join_argv(cgroup.of_node(node))
     nsenter = ["nsenter", f"--net={fabric.netns_path(node)}", "--"]
     unshare = ["unshare", "--mount", "--uts", "--pid", "--cgroup", "--"]
@@ -131,7 +132,7 @@ def _start(node: str) -> int:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        start_new_session=True,  # else Ctrl-C in the user's terminal would end the node
+        start_new_session=True,  # otherwise Ctrl-C in the user's terminal would end the node
     )
     number, *rest = started.stdout.split("\n", 1)
     if started.returncode or not number.isdigit() or "ready" not in "".join(rest):

@@ -1,7 +1,7 @@
-"""What the connectors have in common whose hosts are entered by a local command: nsenter, docker exec.
+"""The common part of the connectors whose hosts are entered by a local command: nsenter, docker exec.
 
-Files go in and out through a command that reads or writes them, so that they land where the host's own processes see
-them, whatever is mounted there (`docker cp` writes below a tmpfs).
+Files are transferred by a command that reads or writes them, so that they are where the host's own processes see them,
+whatever is mounted there (`docker cp` writes below a tmpfs).
 """
 
 import shlex
@@ -25,7 +25,7 @@ from inventory.hosts import short_name
 
 
 class EnteringConnector(BaseConnector):
-    """A connector says how its host is entered, and makes the host there if it does not exist."""
+    """A connector that says how its host is entered, and makes the host if it does not exist."""
 
     handles_execution = True
 
@@ -36,11 +36,12 @@ class EnteringConnector(BaseConnector):
 
     @abstractmethod
     def enter(self) -> list[str]:
-        """Return what to put before a command so that it runs on the host."""
+        """Return the prefix for a command that makes it run on the host."""
 
     @abstractmethod
     def removal(self) -> Iterator[FunctionCommand]:
-        """Yield what removes the host, nothing where nothing is there. It runs on this machine: entering would make it.
+        """Yield the commands that remove the host, none if there is nothing. They run on this machine: entering would
+        make the host.
 
         Raises:
             NodeError: it must not be removed.

@@ -1,6 +1,6 @@
-"""The wire between the nodes: a bridge in a network namespace of its own, and a veth pair to each node.
+"""The network between the nodes: a bridge in a network namespace of its own, and a veth pair to each node.
 
-No interface is ever in the host's network namespace, so that there is no way from a node to the host or beyond.
+No interface is ever in the host's network namespace, so there is no route from a node to the host or beyond.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ BRIDGE = "br0"
 
 
 def netns_name(node: str) -> str:
-    """The network namespace of a node, as the host's `ip netns list` shows it."""
+    """Return the name of a node's network namespace in `ip netns list` on the host."""
     return f"socklb-{node}"
 
 
@@ -24,7 +24,7 @@ def netns_path(node: str) -> Path:
 
 def ensure() -> None:
     if not is_mount(NETNS / FABRIC):
-        _delete(FABRIC)  # what a crash inside `ip netns add` leaves is a plain file
+        _delete(FABRIC)  # a crash inside `ip netns add` leaves a plain file
         run("ip", "netns", "add", FABRIC)
     if BRIDGE not in run("ip", "-n", FABRIC, "-brief", "link", "show", "type", "bridge"):
         run("ip", "-n", FABRIC, "link", "add", BRIDGE, "type", "bridge")
@@ -35,7 +35,7 @@ def plug(node: str, addresses: Sequence[str]) -> None:
     """Give a node its network namespace, with eth0 on the bridge."""
     name = netns_name(node)
     run("ip", "netns", "add", name)
-    # Without duplicate address detection an IPv6 address serves at once; the setting is the namespace's own.
+    # Without duplicate address detection an IPv6 address is usable at once; the setting is per namespace.
     run("nsenter", f"--net={NETNS / name}", "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
     peer = ("type", "veth", "peer", "name", node, "netns", FABRIC)
     run("ip", "link", "add", "eth0", "address", hardware_address(node), "netns", name, *peer)
@@ -45,15 +45,17 @@ def plug(node: str, addresses: Sequence[str]) -> None:
 
 
 def hardware_address(node: str) -> str:
-    """The same for a node that is made anew: its neighbours still know it by this one, for up to a minute."""
+    """Return a fixed address per node: its neighbours still remember it for up to a minute after the node is made
+    again.
+    """
     digest = hashlib.sha256(node.encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))  # 02: administered locally, unicast
 
 
 def unplug(node: str) -> None:
-    """Remove what plug() made, also when it was made in part only."""
+    """Remove what plug() made, even if incomplete."""
     if is_mount(NETNS / FABRIC) and node in run("ip", "-n", FABRIC, "-brief", "link").replace("@", " ").split():
-        # A namespace's end removes its interfaces later, in the background; a new node must find the name free now.
+        # A removed namespace's interfaces are removed later, in the background; a new node needs the name now.
         run("ip", "-n", FABRIC, "link", "delete", node)
     _delete(netns_name(node))
 

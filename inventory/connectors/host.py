@@ -1,7 +1,7 @@
-"""What the local cluster uses of this machine: one folder, one lock, and commands that explain their failure.
+"""What the local cluster uses of this machine: one folder, one lock, and a function to run commands.
 
-Everything lies on a tmpfs of our own at /run/socklb, also where /run is a tmpfs already: one unmount removes it all,
-and the node roots are not bound by the small size that distributions give /run.
+Everything is on a tmpfs of our own at /run/socklb, even if /run is a tmpfs already: one unmount removes it all, and the
+small size that distributions give /run does not limit the node roots.
 """
 
 import fcntl
@@ -16,19 +16,19 @@ from pathlib import Path
 RUN = Path("/run/socklb")
 NODES = RUN / "nodes"
 NETNS = Path("/run/netns")  # where iproute2 keeps named network namespaces
-MADE_NETNS = RUN / "made-run-netns"  # exists if /run/netns was no mount before us
+MADE_NETNS = RUN / "made-run-netns"  # exists if /run/netns was not a mount before
 GOES_WITHIN = 10.0  # seconds: mounts of a killed node go with its mount namespace, a moment after its last process
 
 
 class NodeError(OSError):
     """A node could not be made, entered or removed.
 
-    An OSError, because pyinfra reports those as the failure of one host and lets the others go on.
+    It is an OSError, because pyinfra reports those as the failure of one host and continues with the others.
     """
 
 
 def run(*argv: str, given: str | None = None) -> str:
-    """Run a command and return its output; a failure shows the command as one can paste it, and what it said."""
+    """Run a command and return its output; an error shows the command in a form to paste, and its output."""
     done = subprocess.run(argv, input=given, text=True, capture_output=True, check=False)
     if done.returncode:
         shown = shlex.join(argv) + (f" <<'END'\n{given}END" if given else "")
@@ -38,10 +38,10 @@ def run(*argv: str, given: str | None = None) -> str:
 
 @contextmanager
 def lock() -> Generator[None]:
-    """One change to the local cluster at a time, among processes and among pyinfra's greenlets.
+    """Allow one change to the local cluster at a time, among processes and among pyinfra's greenlets.
 
-    A lock on the folder /run itself leaves no file behind and ends with its process. It is tried again instead of
-    waited for: a blocking flock() would stop all greenlets of this process, also the one that holds the lock.
+    A lock on the folder /run itself leaves no file behind and ends with its process. It is polled, because a blocking
+    flock() would stop all greenlets of this process, including the one that holds the lock.
     """
     folder = os.open("/run", os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -57,12 +57,14 @@ def lock() -> Generator[None]:
 
 
 def is_mount(path: Path) -> bool:
-    """Path.is_mount() does not see a bind mount within one file system, such as iproute2's at /run/netns."""
+    """Return whether a path is a mount. Path.is_mount() does not see a bind mount within one file system, such as
+    iproute2's at /run/netns.
+    """
     return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def prepare() -> None:
-    """Make /run/socklb. It is the first thing made and the last removed: without it, nothing of ours exists."""
+    """Make /run/socklb. It is made first and removed last: without it, nothing else of the cluster exists."""
     RUN.mkdir(exist_ok=True)
     if not is_mount(RUN):
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "socklb", str(RUN))
@@ -72,7 +74,7 @@ def prepare() -> None:
 
 
 def clear() -> None:
-    """Remove /run/socklb, and iproute2's mount at /run/netns if it came with us and holds nothing of others."""
+    """Remove /run/socklb, and iproute2's mount at /run/netns if it was made for us and has nothing else in it."""
     if MADE_NETNS.exists() and NETNS.is_dir() and not any(NETNS.iterdir()):
         while is_mount(NETNS):
             run("umount", str(NETNS))

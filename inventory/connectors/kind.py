@@ -1,6 +1,6 @@
 """The pyinfra connector `@kind/<node>`: a node of a kind cluster, which is made when the first command is run on one.
 
-pyinfra's own @docker would take a name without a container for an image, and pull it. connect() only looks whether
+pyinfra's own @docker would take a name without a container for an image, and pull it. connect() only checks whether
 docker answers: deploys/teardown.py must not make the cluster that it removes.
 """
 
@@ -50,7 +50,7 @@ class KindConnector(EnteringConnector):
         "adopt": DataMeta("yes: a cluster that somebody else made may be changed", "no"),
     }
 
-    # Of this process, for all nodes: one tries, and one tells what came of it.
+    # For all nodes of this process: one tries, and its result is reported once.
     outcomes: dict[str, ClusterError | None] = {}  # noqa: RUF012
     told: set[str] = set()  # noqa: RUF012
 
@@ -76,7 +76,7 @@ class KindConnector(EnteringConnector):
 
     def _once(self, name: str, ensure: Callable[[], None]) -> None:
         if name not in self.outcomes:
-            with lock():  # the other nodes' greenlets wait here, and find what came of it
+            with lock():  # the other nodes' greenlets wait here, and find the result
                 if name not in self.outcomes:
                     self.outcomes[name] = self._outcome(ensure)
         if error := self.outcomes[name]:
@@ -84,7 +84,7 @@ class KindConnector(EnteringConnector):
 
     @override
     def removal(self) -> Iterator[FunctionCommand]:
-        """A kind cluster is removed as a whole, by its control plane; what stands beside it by itself."""
+        """Yield the removal of a kind cluster as a whole, by its control plane; a client outside is removed alone."""
         name, beside = self.data["kind_cluster"], self.data["container"]
         if beside:
             if kind_outside.removable(beside, name):

@@ -1,10 +1,10 @@
 """A cluster of the program kind: https://kind.sigs.k8s.io.
 
-    ensure(Wanted("socklb", …), adopt=False)     make it, find it, or make it anew if a run was cut off half way
-    remove("socklb")                             also with nothing there
+    ensure(Wanted("socklb", …), adopt=False)     make it, find it, or make it again if a run was interrupted
+    remove("socklb")                             also if nothing is there
 
-Every node that we make carries a mark from its first moment: a mount of /dev/null. A cluster without it is somebody
-else's, and not touched. It promises nothing about what runs in the cluster: that is the deploys' affair.
+Every node that we make has a mark from the beginning: a mount of /dev/null. A cluster without it belongs to somebody
+else, and is not touched. What runs in the cluster is up to the deploys.
 """
 
 import json
@@ -24,11 +24,11 @@ from inventory.connectors import host
 from inventory.connectors.host import NodeError
 
 MARK = "/kind/made-by-socklb"
-COMPLETE = "/kind/socklb-complete"  # written when kind had finished: without it, what is there is half made
+COMPLETE = "/kind/socklb-complete"  # written when kind has finished: without it, the cluster is incomplete
 LABEL = "io.x-k8s.kind.cluster"
 CACHE = Path(os.environ.get("SOCKLB_CACHE") or Path.home() / ".cache/socklb")
 
-# What programs say when they fail, and what helps.
+# Error messages of programs, and the remedies.
 REMEDIES = {
     "no space left on device": "make room where docker keeps its data: docker system df, docker system prune",
     "port is already allocated": "another program has that port; choose another one: --data kind_api_port=6444",
@@ -38,7 +38,7 @@ REMEDIES = {
 
 
 class ClusterError(NodeError):
-    """The cluster cannot be had."""
+    """The cluster is not available."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Wanted:
 
 
 class Container(NamedTuple):
-    """A node of the cluster, as docker has it."""
+    """A node of the cluster, as docker shows it."""
 
     name: str
     running: bool
@@ -70,7 +70,7 @@ def ensure(wanted: Wanted, adopt: bool) -> None:
     """Make sure that the cluster runs. The caller holds host.lock().
 
     Raises:
-        ClusterError: it cannot be made, or it is somebody else's and `adopt` is False.
+        ClusterError: it cannot be made, or it belongs to somebody else and `adopt` is False.
     """
     present = containers(wanted.name)
     if not adopt:
@@ -105,7 +105,7 @@ def removable(name: str) -> bool:
 
 
 def remove(name: str) -> None:
-    """Remove the cluster, whole or half made."""
+    """Remove the cluster, complete or not."""
     with host.lock():
         if removable(name):
             _delete(name)
@@ -139,7 +139,7 @@ def refuse_foreign(cluster: str, present: Sequence[Container], remedy: str = "")
 
 
 def docker(*words: str) -> str:
-    """What docker says; its failure is one message with the remedy."""
+    """Return docker's output; a failure is one message with the remedy."""
     if not shutil.which("docker"):
         raise ClusterError(
             "there is no docker on PATH. Next: install docker; or one that is sealed off, of our own: images/README.md"
@@ -153,7 +153,7 @@ def docker(*words: str) -> str:
 
 
 def kind_program() -> str:
-    """The program kind: the one on PATH, or the one that images/programs.sh built."""
+    """Return the program kind: the one on PATH, or the one that images/programs.sh built."""
     built = sorted(CACHE.glob("kubernetes-*/bin/kind"))
     found = shutil.which("kind") or (str(built[-1]) if built else None)
     if not found:
@@ -189,7 +189,7 @@ def _complete(wanted: Wanted) -> bool:
 
 
 def _start(present: Sequence[Container]) -> None:
-    """After a reboot docker may have left them as they were; kubelet and pods come back by themselves."""
+    """Start the nodes: after a reboot docker may have left them stopped; kubelet and pods come back by themselves."""
     stopped = [container.name for container in present if not container.running]
     if stopped:
         print(f"Starting {', '.join(stopped)}", file=sys.stderr)
@@ -197,7 +197,7 @@ def _start(present: Sequence[Container]) -> None:
 
 
 def _refuse_to_pull(image: str) -> None:
-    """Kind would pull an image that is not there, which takes minutes and says nothing meanwhile."""
+    """Fail if the image is missing: kind would pull it, which takes minutes without any output."""
     found = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     if found.returncode:
         remedy = "make kind-image" if image.startswith("socklb/") else f"docker pull {image}"
@@ -205,7 +205,7 @@ def _refuse_to_pull(image: str) -> None:
 
 
 def _run_kind(argv: list[str], given: str = "") -> None:
-    """Run kind and show what it says while it says it."""
+    """Run kind and show its output as it comes."""
     said: deque[str] = deque(maxlen=200)
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -1,9 +1,9 @@
-"""A client outside of a kind cluster: a container on the cluster's network that is no node, of the nodes' image.
+"""A client outside of a kind cluster: a container on the cluster's network that is not a node, from the nodes' image.
 
     ensure("socklb-outside", Wanted("socklb", …))    make it, or start it
-    remove("socklb-outside", "socklb")               also with nothing there
+    remove("socklb-outside", "socklb")               also if nothing is there
 
-What leads out of the network besides, docker's own route, the deploys take away (roles/node).
+The deploys remove docker's own default route from it (roles/node).
 """
 
 import sys
@@ -11,14 +11,14 @@ import sys
 from inventory.connectors import host
 from inventory.connectors.kind_cluster import ClusterError, Wanted, docker
 
-MARK = "socklb.outside"  # a label of ours: a container without it is somebody else's
+MARK = "socklb.outside"  # our label: a container without it belongs to somebody else
 
 
 def ensure(name: str, wanted: Wanted) -> None:
-    """Make sure that it runs, beside a cluster that is there. The caller holds host.lock().
+    """Make sure that it runs, beside an existing cluster. The caller holds host.lock().
 
     Raises:
-        ClusterError: it cannot be made, or the name is taken by a container of somebody else.
+        ClusterError: it cannot be made, or a container of somebody else has the name.
     """
     if not _is_there(name):
         print(f"Making {name}, a client outside of the cluster", file=sys.stderr)
@@ -27,10 +27,10 @@ def ensure(name: str, wanted: Wanted) -> None:
 
 
 def removable(name: str, cluster: str) -> bool:
-    """Return whether remove() has anything to do: not if it stands beside a cluster of another name.
+    """Return whether remove() has anything to do: not if it belongs to a cluster of another name.
 
     Raises:
-        ClusterError: it is somebody else's.
+        ClusterError: it belongs to somebody else.
     """
     return _is_there(name) and bool(docker(*_listed(name, f"{MARK}={cluster}")).strip())
 
@@ -42,7 +42,7 @@ def remove(name: str, cluster: str) -> None:
 
 
 def _as_a_machine(wanted: Wanted) -> list[str]:
-    """It may set its own routes, and does nothing by itself."""
+    """Return the options for a container that may set its own routes, and does nothing by itself."""
     each_network = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
     network, *_ = docker("container", "inspect", "--format", each_network, wanted.control_plane).split()
     does = ("--hostname", "outside", "--network-alias", "outside", "--cap-add", "NET_ADMIN", "--entrypoint", "sleep")

@@ -1,8 +1,8 @@
-"""The pyinfra connector `@machine/<name>`: pyinfra's own SSH connector, whose failures are those of one machine.
+"""The pyinfra connector `@machine/<name>`: pyinfra's own SSH connector, with failures that affect one machine only.
 
-It adds what a cluster of several machines needs of it: an error names the remedy; a machine that dies during an upload
-fails alone, where pyinfra 3.10 ends the whole run with a traceback (EOFError); one that is switched off is given
-up after a minute of silence. A host is in a group of its own name, so that `--limit w1` means it.
+It adds what a cluster of several machines needs: an error names the remedy; a machine that dies during an upload fails
+alone, while pyinfra 3.10 ends the whole run with a traceback (EOFError); one that is switched off is given up after a
+minute of silence. A host is in a group of its own name, so that `--limit w1` works.
 """
 
 import socket
@@ -17,7 +17,7 @@ from inventory.machines import PREFIX
 
 SILENCE = 60  # seconds
 AGAIN = "the same command again; the other machines have gone on"
-# What SSH says, and what helps; {user}, {address} and so on are the machine's.
+# Error messages of SSH, and the remedies; {user}, {address} and so on are the machine's.
 REMEDIES = {
     "Authentication": "ssh-copy-id -i {key}.pub {user}@{address}, or another ssh_user or ssh_key in the inventory",
     "does not match": "if {name} was installed anew: ssh-keygen -R {spelled} -f {known}, then ssh-keyscan -p {port} "
@@ -48,7 +48,7 @@ class MachineConnector(SSHConnector):
             self._become_root(self.host.data.get("_sudo_password"))
 
     def _become_root(self, password: str | None) -> None:
-        """Try once: pyinfra would ask a terminal for a password, which a deploy need not have."""
+        """Try sudo once: pyinfra would ask for a password on a terminal, which a deploy may not have."""
         assert self.client
         given, said, errors = self.client.exec_command("sudo -S -k -p '' true" if password else "sudo -n true")
         if password:
@@ -78,11 +78,11 @@ class MachineConnector(SSHConnector):
         return found.format(**values) if found else f"start it, and its sshd, then {AGAIN}"
 
     def _notice_silence(self) -> None:
-        """Have the kernel end the connection of a machine that was switched off: it sends nothing, not even a reset."""
+        """Make the kernel end the connection of a machine that was switched off: it sends nothing, not even a reset."""
         transport = self.client.get_transport() if self.client else None
         if transport:
             transport.set_keepalive(SILENCE // 4)
-            if isinstance(transport.sock, socket.socket):  # through a bastion it is a channel
+            if isinstance(transport.sock, socket.socket):  # through a bastion host it is a channel
                 transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
 
     @override
@@ -98,7 +98,7 @@ class MachineConnector(SSHConnector):
         return self._as_its_own(lambda: super(MachineConnector, self).get_file(*words, **arguments))
 
     def _as_its_own(self, do: Callable[[], Result]) -> Result:
-        """pyinfra takes an OSError for the failure of one host, and any other for its own."""
+        """Run something; any error becomes an OSError, which pyinfra takes for the failure of one host."""
         try:
             return do()
         except EOFError as error:

@@ -1,8 +1,8 @@
 """The pyinfra connector `@netns/<node>`: a node of the local cluster, made from nothing when first used.
 
 connect() makes nothing: pyinfra connects to every host before the first operation, and deploys/teardown.py must not
-make the nodes that it removes. The first command does: `pyinfra @netns/w1 exec -- ip route` works on a bare machine.
-A host that no inventory knows is refused: a name that was mistyped would else become a node without addresses.
+make the nodes that it removes. The first command does: `pyinfra @netns/w1 exec -- ip route` works on a bare machine. A
+host that is in no inventory is refused: otherwise a mistyped name would become a node without addresses.
 """
 
 import os
@@ -41,7 +41,7 @@ class NetnsConnector(EnteringConnector):
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         if not container.NAME.fullmatch(name):
             raise InventoryError(f"{PREFIX}{name}: not the name of a node. Valid: {container.NAME.pattern}")
-        yield PREFIX + name, {"addresses": addresses_of(PREFIX + name)}, []  # what the inventory says itself wins
+        yield PREFIX + name, {"addresses": addresses_of(PREFIX + name)}, []  # the inventory's own data takes precedence
 
     @override
     def connect(self) -> None:
@@ -66,9 +66,10 @@ class NetnsConnector(EnteringConnector):
                 yield FunctionCommand(container.remove, (node,), {})
 
     def _strays(self) -> list[str]:
-        """Return the nodes that are there and in no inventory: with a whole cluster goes what was made beside it.
+        """Return the nodes that exist and are in no inventory: they are removed together with a whole cluster.
 
-        One host of it removes them, the first. With a part of it (`--limit`, or a host that was typed) nobody does.
+        One host removes them, the first. If only a part of the cluster is removed (`--limit`, or a host on the command
+        line), they stay.
         """
         every = self.state.inventory
         ours = [one for one in every if one.name.startswith(PREFIX)]
@@ -80,7 +81,7 @@ class NetnsConnector(EnteringConnector):
 
 
 def addresses_of(host: str) -> list[str]:
-    """What our own inventories say, for a host that was typed: `pyinfra @netns/w1 exec`."""
+    """Return the addresses in our own inventories, for a host on the command line: `pyinfra @netns/w1 exec`."""
     found = [one for one in _everyone() if one.name == host]
     return found[0].data.get("addresses", []) if found else []
 
@@ -94,9 +95,9 @@ def _everyone() -> list[hosts.Host]:
 
 
 def refuse_a_folder_without_the_inventory(typed: Sequence[str]) -> None:
-    """pyinfra would take `inventory` for a host, find none, do nothing and call that a success.
+    """Refuse it: pyinfra would take `inventory` for a host, find none, do nothing and call that a success.
 
-    It opens what it is given from the folder that it runs in, and reads config.py there, which makes `inventory` work.
+    pyinfra looks in the folder that it runs in, and reads config.py there, which makes `inventory` work.
     """
     if Path(typed[0]).name == "pyinfra" and "inventory" in typed[1:] and not Path("config.py").exists():
         raise InventoryError(

@@ -1,9 +1,9 @@
-"""Outside the cgroup of a container, in its namespaces: where no BPF program of the node's is asked.
+"""Run in the namespaces of a container but outside its cgroup, where no BPF program of the node runs.
 
     [*outside_argv("socklb-worker"), "curl", ...]        on the node
     [*outside_argv("socklb-worker"), *inside_pod(uid), "curl", ...]     in a pod of it, with the pod's own files
 
-The command stays in the caller's cgroup. For that the containers' processes must be this machine's: a docker that runs
+The command stays in the caller's cgroup. So the containers' processes must be on this machine: a docker that runs
 elsewhere is refused.
 """
 
@@ -15,8 +15,8 @@ from inventory.connectors.host import NodeError
 from inventory.connectors.kind_cluster import docker
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--")
-# The first process of a container, for any other may end before it is entered. A pod has one that holds its network and
-# does nothing else, named pause.
+# The first process of a container, because any other may end before it is entered. In a pod it is named pause, holds
+# the network and does nothing else.
 _INTO_POD = """\
 uid=$(echo "$0" | tr - _)
 for process in /proc/[0-9]*; do
@@ -30,7 +30,7 @@ exit 1
 
 
 def outside_argv(name: str) -> list[str]:
-    """Return what to put before a command so that it runs in the container's namespaces and not in its cgroup.
+    """Return the prefix for a command that makes it run in the container's namespaces and not in its cgroup.
 
     Raises:
         NodeError: there is no such container, or it does not run on this machine.
@@ -40,12 +40,12 @@ def outside_argv(name: str) -> list[str]:
 
 
 def inside_pod(uid: str) -> tuple[str, ...]:
-    """Return what to put before a command, on the pod's node, so that it runs in the pod."""
+    """Return the prefix for a command, on the pod's node, that makes it run in the pod."""
     return ("sh", "-c", _INTO_POD, uid)
 
 
 def _first_process(container: str, name: str) -> int:
-    """Return this machine's number of the container's process 1, whatever namespaces its docker has.
+    """Return the pid on this machine of the container's process 1, whatever namespaces its docker has.
 
     A node's pods are containers in it, whose first processes are one namespace deeper.
     """
@@ -53,7 +53,7 @@ def _first_process(container: str, name: str) -> int:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             status = (process / "status").read_text()
-            # The number in the container's own namespace comes last (proc_pid_status(5)).
+            # The pid in the container's own namespace comes last (proc_pid_status(5)).
             numbers = re.search(r"^NSpid:(.*\t1)$", status, re.MULTILINE)
             if numbers and container in (process / "cgroup").read_text():
                 found.append((len(numbers[1].split()), int(process.name)))

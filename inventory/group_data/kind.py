@@ -1,7 +1,7 @@
 """Data of every host in inventory/kind.py: the cluster that kind is to make, and what runs in it.
 
-`--data kind_image=kindest/node:v1.34.3` and the like win over these; the names of the nodes and how many there are can
-be changed only here, because the inventory has been read before.
+`--data kind_image=kindest/node:v1.34.3` and the like take precedence; the names and number of nodes can be changed only
+here, because the inventory is read before.
 """
 
 from inventory.group_data import all as _all
@@ -9,7 +9,7 @@ from inventory.group_data import all as _all
 kind_cluster = "socklb"
 kind_workers = 2
 kind_image = "socklb/node:v1.34.4"  # must be in docker: `make kind-image`, or `docker pull` for kindest/node
-kind_api_port = 0  # on 127.0.0.1 of docker's machine; 0: any that is free
+kind_api_port = 0  # on 127.0.0.1 of docker's machine; 0: any free port
 kube_proxy_mode = "none"
 
 pod_cidrs = ["10.244.0.0/16", "fd00:10:244::/56"]  # of the cluster; Kubernetes gives each node a part

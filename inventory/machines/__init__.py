@@ -21,7 +21,7 @@ PREFIX = "@machine/"
 HOUR = 3600  # seconds
 Host = tuple[str, dict[str, Any]]
 
-# Every setting of groups(), with what it is where nobody says it.
+# Every setting of groups(), with its default.
 DEFAULTS: dict[str, Any] = {
     "ssh_user": "root",
     "ssh_key": None,
@@ -61,7 +61,7 @@ def groups(
     """Return the groups `control_plane`, `workers`, `nodes`, `kubernetes` and `machines`.
 
     Raises:
-        SettingsError: they cannot be.
+        SettingsError: the settings are not valid.
     """
     every = [*control_plane, *workers]
     checks.known(settings, DEFAULTS, every, OF_ONE)
@@ -84,7 +84,7 @@ def _of_cluster(control_plane: Sequence[Machine], chosen: dict[str, Any]) -> dic
         **{key: chosen[key] for key in keys},
         "api_endpoint": chosen["api_endpoint"] or f"{address}:6443",
         "services": {**_all.services, "web": web},
-        # For one command: an image may come over a slow line, and whoever hangs longer is given up.
+        # For one command: an image may come over a slow line; a machine that hangs longer is given up.
         "_timeout": HOUR,
     }
 
@@ -107,5 +107,5 @@ def _of_machine(one: Machine, chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tens(cidrs: Sequence[str]) -> list[str]:
-    """Return an address of each network that is easy to remember, as inventory/kind.py has it."""
+    """Return an address in each network that is easy to remember, as in inventory/kind.py."""
     return [checks.address_in(cidr, "80") for cidr in cidrs]

@@ -1,4 +1,4 @@
-"""What settings of an inventory over SSH must be. Each check names host or setting, its value, and what to type."""
+"""Checks of settings of an inventory over SSH. Each names host or setting, its value, and what to type."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -15,7 +15,7 @@ Network = IPv4Network | IPv6Network
 
 
 class SettingsError(InventoryError):
-    """These settings make no cluster."""
+    """These settings are not valid."""
 
 
 class AMachine(Protocol):
@@ -58,7 +58,7 @@ def machines(control_plane: Sequence[AMachine], workers: Sequence[AMachine]) -> 
 
 
 def networks(machines: Sequence[AMachine], settings: Mapping[str, Any]) -> None:
-    """Pods and Services each in one network a family; none in another, none around a machine."""
+    """Check that pods and Services have one network per family each, none inside another and none around a machine."""
     named: list[tuple[str, Network]] = []
     for key in ("pod_cidrs", "service_cidrs"):
         found = [_network(key, cidr) for cidr in settings[key]]
@@ -95,7 +95,7 @@ def files(settings: Mapping[str, Any], machines: Iterable[AMachine]) -> None:
 
 
 def address_in(cidr: str, last: str) -> str:
-    """Return the address of a network that ends as written, for a reader's eye: 10.96.0.80, fd00:10:96::80."""
+    """Return the address of a network that ends as given, for people: 10.96.0.80, fd00:10:96::80."""
     network = ip_network(cidr)
     return str(network[int(last, 16 if network.version == 6 else 10)])
 
