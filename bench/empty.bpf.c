@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Hooks that do nothing: what the call and the kernel's counting cost. */
+/* Hooks that do nothing: the cost of the call and of the kernel's counting. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

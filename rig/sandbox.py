@@ -26,7 +26,7 @@ PORT = 8080
 BACKENDS4 = tuple(f"10.244.1.{n}" for n in range(1, 9))
 BACKENDS6 = tuple(f"fd00:10:244:1::{n}" for n in range(1, 9))
 EVERY_BACKEND = tuple((address, PORT) for address in (*BACKENDS4, *BACKENDS6))
-POD = "pod"  # a cgroup below the sandbox's hooked and its other one
+POD = "pod"  # a cgroup below each of the sandbox's two, hooked and not
 NODE4, NODE6 = "172.18.0.2", "fd00:172:18::2"
 
 

@@ -1,4 +1,4 @@
-"""Facts that more than one role asks for."""
+"""Facts that several roles use."""
 
 import shlex
 
@@ -21,7 +21,7 @@ class MissingCommands(FactBase[list[str]]):
 
 
 class FileDigests(FactBase[dict[str, str]]):
-    """SHA-256 of those of these files that exist, path to digest."""
+    """SHA-256 of those of these files that exist, by path."""
 
     @staticmethod
     def default() -> dict[str, str]:
@@ -35,7 +35,7 @@ class FileDigests(FactBase[dict[str, str]]):
 
 
 class Text(FactBase[str]):
-    """The text of a file, empty if it is not there."""
+    """The text of a file, empty if it does not exist."""
 
     @staticmethod
     def default() -> str:
@@ -46,7 +46,7 @@ class Text(FactBase[str]):
 
 
 class Newer(FactBase[bool]):
-    """Whether a file is there and newer than another one, or the other is not there."""
+    """Whether a file exists and is newer than another one, or the other does not exist."""
 
     @staticmethod
     def default() -> bool:
@@ -54,7 +54,7 @@ class Newer(FactBase[bool]):
 
     def command(self, path: str, than: str) -> str:
         one, other = shlex.quote(path), shlex.quote(than)
-        # The shell of Debian 12 finds nothing newer than what is not there.
+        # To the shell of Debian 12 nothing is newer than a missing file.
         newer = f"[ -e {one} ] && {{ [ ! -e {other} ] || [ {one} -nt {other} ]; }}"
         return f"{newer} && echo yes || true"
 
@@ -63,7 +63,7 @@ class Newer(FactBase[bool]):
 
 
 class DpkgIsCutOff(FactBase[bool]):
-    """Whether an installation was cut off: apt refuses to do anything until it is finished."""
+    """Whether an installation was interrupted: apt refuses to do anything until it is completed."""
 
     @staticmethod
     def default() -> bool:
@@ -77,7 +77,7 @@ class DpkgIsCutOff(FactBase[bool]):
 
 
 class Pythons(FactBase[list[str]]):
-    """Which of these interpreters start, each a program and the version that it must be of: `python3.13 3.13`."""
+    """Which of these interpreters start, each a program and its required version: `python3.13 3.13`."""
 
     @staticmethod
     def default() -> list[str]:

@@ -1,4 +1,4 @@
-"""The Kubernetes API by kubectl on the control plane's machine, whose administrator's rights are there in a file.
+"""The Kubernetes API by kubectl on the control plane's machine, with the administrator's credentials in a file there.
 
 cluster().get_fact(Nodes)["socklb-worker"]["pod_cidrs"]
 """
@@ -17,13 +17,13 @@ from pyinfra.context import inventory as hosts
 
 ADMIN = "/etc/kubernetes/admin.conf"
 KUBECTL = f"kubectl --kubeconfig {ADMIN}"
-# Before a fact of a cluster: while a deploy is prepared there may be none yet.
+# Before a fact about a cluster: while a deploy is prepared, there may be no cluster yet.
 IF_ANY = f"[ ! -e {ADMIN} ] ||"
 FOLDER = "/etc/socklb/kubernetes"  # what was applied
 
 
 def cluster() -> Host:
-    """The host whose kubectl stands for the whole cluster: its first control plane."""
+    """Return the host whose kubectl is used for the whole cluster: its first control plane."""
     return hosts.get_group("control_plane")[0]
 
 
@@ -60,7 +60,7 @@ class Nodes(FactBase[dict[str, KubernetesNode]]):
 
 
 class Applied(FactBase[bool]):
-    """Whether the cluster has the objects of this file as the file has them."""
+    """Whether the cluster has the objects of this file in their present form."""
 
     @staticmethod
     def default() -> bool:
@@ -75,7 +75,7 @@ class Applied(FactBase[bool]):
 
 @operation()
 def applied(path: str) -> Generator[StringCommand, None, None]:
-    """Make sure of the objects in a file on this host. One that is no longer in the file stays in the cluster."""
+    """Apply the objects in a file on this host. An object that is removed from the file stays in the cluster."""
     if host.get_fact(Applied, path=path):
         host.noop(f"the cluster has the objects of {path}")
     else:

@@ -1,4 +1,4 @@
-"""Operations that more than one role uses. Each asks one fact and does its work in one or two commands.
+"""Operations that several roles use. Each reads one fact and does its work in one or two commands.
 
 They are coarse for speed: a command on a host costs ten to fifty milliseconds, whatever it does.
 """
@@ -18,23 +18,23 @@ from roles.facts import FileDigests, MissingCommands
 
 @operation()
 def barrier() -> Generator[StringCommand, None, None]:
-    """No host goes past this until every host has come to it: call it on all hosts.
+    """Wait until every host has come to this point: call it on all hosts.
 
-    pyinfra keeps the order of operations for each host only; what one group does may otherwise overtake another group.
+    pyinfra keeps the order of operations for each host only; otherwise one group may overtake another.
     """
     yield from ()
 
 
 def failure(message: str) -> StringCommand:
-    """What an operation yields to fail on this host with a message; an exception would show as a page of traceback."""
+    """Return what an operation yields to fail on this host with a message; an exception would show a traceback."""
     return StringCommand(f"echo {shlex.quote(message)} >&2; exit 1")
 
 
 @operation()
 def tools(packages: Mapping[str, str]) -> Generator[StringCommand, None, None]:
-    """Make sure of these commands; a missing one comes from the Debian package that it is mapped to.
+    """Make sure of these commands; a missing one is installed from the Debian package that it is mapped to.
 
-    A sealed host has no way to a package server: there the answer is to install the package where its root comes from.
+    A sealed host has no access to a package server: there the package must be installed where its root comes from.
     """
     missing = host.get_fact(MissingCommands, commands=list(packages))
     wanted = sorted({packages[command] for command in missing})
@@ -47,27 +47,29 @@ def tools(packages: Mapping[str, str]) -> Generator[StringCommand, None, None]:
         )
     else:
         install = f"DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {shlex.join(wanted)}"
-        # What apt knows may do, where there is no internet; asking for more takes a minute there.
+        # Without internet, apt's present data may be enough; an update takes a minute there.
         yield StringCommand(f"{install} 2>/dev/null || {{ apt-get update && {install}; }}")
 
 
 @operation()
 def put_files(files: Mapping[str, str], mode: str = "644") -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Write these files (path to text) where the content differs."""
+    """Write these files (path to text) if their contents differ."""
     yield from write_files(files, mode)
 
 
 def write_files(
     files: Mapping[str, str], mode: str = "644"
 ) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """The commands of put_files(), for other operations. Each file is replaced at once: a reader sees old or new."""
+    """Return the commands of put_files(), for other operations. Each file is replaced atomically: a reader sees old or
+    new.
+    """
     present = host.get_fact(FileDigests, paths=list(files))
     changed = {path: text for path, text in files.items() if present.get(path) != digest(text)}
     if not changed:
         host.noop(f"{', '.join(files)}: content is as wanted")
         return
     folders = shlex.join(sorted({str(PurePosixPath(path).parent) for path in changed}))
-    # With its mode before there is anything in it: a token is never there for others to read, not for a moment.
+    # The mode is set before the contents: others can never read a token, not even for a moment.
     made = [f"rm -f {new} && install -m {mode} /dev/null {new}" for new in map(shlex.quote, map(_new, changed))]
     yield StringCommand(" && ".join([f"mkdir -p {folders}", *made]))
     for path, text in changed.items():
@@ -81,6 +83,6 @@ def digest(text: str) -> str:
 
 
 def _new(path: str) -> str:
-    """A name beside the file that no reader of the folder takes for one of its files."""
+    """Return a name beside the file that no reader of the folder takes for one of its files."""
     target = PurePosixPath(path)
     return str(target.with_name(f".{target.name}.new"))

@@ -1,4 +1,4 @@
-"""Renders a role's template: roles/<role>/templates/<name>.j2. A variable that is missing is an error, not a blank."""
+"""Renders a role's template: roles/<role>/templates/<name>.j2. A missing variable is an error, not a blank."""
 
 from pathlib import Path
 from typing import Any

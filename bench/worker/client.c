@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations, timed, and the client that repeats them. An answer from another address than the one that was asked
- * ends the run: a figure of a wrong answer is none.
+/* The operations, timed, and the client that repeats them. An answer from another address than the requested one ends
+ * the run: a figure from a wrong answer is worthless.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -11,7 +11,7 @@
 #include "worker.h"
 
 enum { A_BURST = 32, DATAGRAM = 64 };
-enum { WARM_UP = 20 }; /* operations at the begin of a turn that are not counted: they fill the caches */
+enum { WARM_UP = 20 }; /* operations at the beginning of a turn that are not counted: they fill the caches */
 
 static struct sockaddr_in to;
 static int connection, datagrams;
@@ -119,7 +119,7 @@ static uint64_t peer_name(void)
 	return ended - begun;
 }
 
-/* Over veths the way to the receiver's queue is the sender's: it takes as long as the way costs. */
+/* Over veths, the sender's CPU does all the work up to the receiver's queue: the time is the cost of the path. */
 static uint64_t udp_burst(void)
 {
 	static const char datagram[DATAGRAM];
@@ -178,6 +178,6 @@ _Noreturn void measure(const struct path *path, const struct operation *operatio
 		}
 		tell(path->done[1]);
 	}
-	for (;;) /* what is open stays open until the last path is done */
+	for (;;) /* open sockets stay open until the last path is done */
 		pause();
 }

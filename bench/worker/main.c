@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Nanoseconds of one operation of sockets over several paths, one path at a time.
+/* Nanoseconds of one socket operation over several paths, one path at a time.
  *
  *     worker OPERATION CYCLES CLIENT_NETNS:SERVER_NETNS:CLIENT_CGROUP:SERVER_CGROUP:ADDRESS:PORT...
  *
- * The namespaces are descriptors that the caller has open. Each path gets a client on the first CPU and a server on the
- * last one, each in its cgroup. The paths take turns, in a new random order in every cycle, so that whatever is slower than
- * a cycle (a noisy neighbour, the clock of the CPU) meets all of them alike. Client and server spin during their turn,
- * so that no wake-up is in a figure, and run SCHED_FIFO, which keeps other tenants out of it; between the turns they
- * sleep and let other tenants run.
+ * The namespaces are descriptors that the caller has open. Each path has a client on the first CPU and a server on the
+ * last one, each in its cgroup. The paths take turns, in a new random order in every cycle, so that whatever is slower
+ * than a cycle (a noisy neighbour, the clock of the CPU) affects all of them alike. Client and server spin during their
+ * turn, so that no figure includes a wake-up, and run SCHED_FIFO, which keeps other tenants out of it; between the
+ * turns they sleep and let other tenants run.
  *
  * Written to stdout: uint32_t nanoseconds[path][cycle][operation].
  */
@@ -51,10 +51,10 @@ void tell(int pipe)
 static void child_ended(int number)
 {
 	(void)number;
-	_exit(1); /* none ends before its time, unless it failed and said why */
+	_exit(1); /* none ends early, unless it failed and said why */
 }
 
-/* Whether this is the child. */
+/* Fork; return whether this is the child. */
 static int bear(void)
 {
 	pid_t child = fork();
@@ -64,7 +64,7 @@ static int bear(void)
 	return !child;
 }
 
-/* Until they are gone: their ports are the next run's. */
+/* Wait until they are gone, because the next run uses their ports. */
 static void end_children(void)
 {
 	signal(SIGCHLD, SIG_DFL);
@@ -74,7 +74,7 @@ static void end_children(void)
 		;
 }
 
-/* The cgroup before the namespace: its path is the machine's. */
+/* The cgroup first, then the namespace: the cgroup's path is the machine's. */
 static void enter(const char *cgroup, int netns, int cpu)
 {
 	char path[512];

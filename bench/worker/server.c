@@ -13,7 +13,9 @@ enum { PARKED = 512 };
 
 static int listener, datagrams, connection;
 
-/* From the address that was asked: the server pod has several. What is longer than a question is taken, and not answered. */
+/* Answer from the requested address, because the server pod has several. A datagram longer than a question is received,
+ * and not answered.
+ */
 static void answer_datagram(void)
 {
 	char question[2], control[64];

@@ -8,17 +8,17 @@
 
 enum { SERVER_PORT = 8080, PATIENCE_S = 10 };
 
-/* What is measured, over and over. */
+/* The operation that is measured repeatedly. */
 struct operation {
 	const char *name;
-	int a_turn; /* how many are measured each turn: 4 to 12 ms of them */
-	int connected; /* over one TCP connection that lives as long as the client */
-	int floods; /* datagrams that nobody answers */
+	int a_turn; /* how many are measured per turn: 4 to 12 ms of them */
+	int connected; /* over one TCP connection that exists as long as the client */
+	int floods; /* datagrams without answers */
 	uint64_t (*run)(void);
 };
 const struct operation *find_operation(const char *name);
 
-/* What it is measured over. `to` is what the client asks for. */
+/* The path that it is measured over. `to` is the address that the client connects to. */
 struct path {
 	int client_ns, server_ns;
 	const char *client_cgroup, *server_cgroup;

@@ -15,8 +15,8 @@ from inventory.connectors.host import NodeError
 from inventory.connectors.kind_cluster import docker
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--")
-# The first process of a container, because any other may end before it is entered. In a pod it is named pause, holds
-# the network and does nothing else.
+# The first process of a container, because any other may end before it is entered. The one named pause, which only
+# holds the pod's network, is skipped.
 _INTO_POD = """\
 uid=$(echo "$0" | tr - _)
 for process in /proc/[0-9]*; do

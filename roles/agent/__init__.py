@@ -19,7 +19,7 @@ from roles.templates import render
 from roles.workload import MANIFESTS
 
 HERE = Path(__file__).parent
-FEW_FLOWS = 1 << 14  # all nodes share one machine's memory: 10 MB each, instead of 80
+FEW_FLOWS = 1 << 14  # all nodes share the memory of one machine: 10 MB each, instead of 80
 PACKAGES = {
     "python3": "python3",
     "ip": "iproute2",
@@ -29,7 +29,7 @@ PACKAGES = {
 
 @deploy("agent")
 def agent(packet_path: bool = True, node_routes: bool = True) -> None:
-    """The agent. Without packet path or routes to the other nodes' pods somebody else has that part."""
+    """Deploy the agent. Without packet path, or routes to the other nodes' pods, other software does that part."""
     systemd = host.get_fact(Init) == "systemd"
     if "kubernetes" in host.groups:
         tools(name="What the agent runs on", packages=PACKAGES)  # kind's own image has no Python
@@ -42,7 +42,7 @@ def agent(packet_path: bool = True, node_routes: bool = True) -> None:
 
 
 def settings(packet_path: bool = True, node_routes: bool = True) -> dict[str, object]:
-    """What the template needs: this node, its source, and the networks of the whole cluster."""
+    """Return the values for the template: this node, its source, and the networks of the whole cluster."""
     if "kubernetes" in host.groups:
         return _common() | _of_kubernetes(packet_path, node_routes)
     cidrs = {cidr for node in hosts.get_group("nodes") for cidr in node.data.pod_cidrs}
@@ -62,7 +62,7 @@ def _common() -> dict[str, object]:
 
 
 def _of_kubernetes(packet_path: bool, node_routes: bool) -> dict[str, object]:
-    """Where somebody else's network plugin or kube-proxy is at work, its part is left to it."""
+    """Return the values in Kubernetes: what another network plugin or kube-proxy does is left to it."""
     own_network = not host.get_fact(OtherNetworks)
     goes = host.data.get("kube_proxy") == "remove" or cluster().get_fact(There)  # deploys/cluster.py removes that one
     kube_proxy = cluster().get_fact(KubeProxy) and not goes

@@ -1,6 +1,7 @@
-"""The bundles of the agent that were built: each starts on one minor version of Python, for its compiled packages.
+"""The bundles of the agent that were built: each runs on one minor version of Python, because of its compiled packages.
 
-setup/build-agent.sh makes build/agent.tar for the Python of .venv, and build/agent-3.13.tar for nodes with that one.
+setup/build-agent.sh makes build/agent.tar for the Python of .venv, and, for example, build/agent-3.13.tar for nodes
+with Python 3.13.
 """
 
 import re
@@ -15,22 +16,22 @@ LAUNCHER = re.compile(r'for python in "(?P<interpreter>[^"]+)" python(?P<version
 
 class Bundle(NamedTuple):
     tar: Path
-    interpreter: str  # that it tries first
+    interpreter: str  # the interpreter that it tries first
     version: str
 
 
 @cache
 def bundles(folder: Path = BUILD) -> tuple[Bundle, ...]:
-    """Return what is there, the one for this machine's own Python first."""
+    """Return the existing bundles, the one for this machine's own Python first."""
     tars = [folder / "agent.tar", *sorted(folder.glob("agent-3.*.tar"))]
     return tuple(bundle(tar) for tar in tars if tar.is_file())
 
 
 def bundle(tar: Path) -> Bundle:
-    """Read which Python a bundle is for, out of its launcher.
+    """Read from its launcher which Python a bundle is for.
 
     Raises:
-        ValueError: it has none: somebody else's file.
+        ValueError: there is none: it is another kind of file.
     """
     with tarfile.open(tar) as opened:
         launcher = opened.extractfile("bin/socklb")
@@ -41,5 +42,5 @@ def bundle(tar: Path) -> Bundle:
 
 
 def available() -> list[str]:
-    """Return the versions of Python that the agent can be had for."""
+    """Return the versions of Python for which there is a bundle."""
     return sorted({bundle.version for bundle in bundles()})

@@ -1,4 +1,4 @@
-"""What a node has of the agent."""
+"""Facts about the agent on a node."""
 
 from pyinfra.api.facts import FactBase
 
@@ -8,29 +8,31 @@ CONFIG = "/etc/socklb/socklb.toml"
 KUBECONFIG = "/etc/socklb/kubeconfig"  # on nodes of Kubernetes
 UNIT = "/etc/systemd/system/socklb-agent.service"
 PIDFILE = "/run/socklb/agent.pid"
-STARTED = "/run/socklb/agent.started"  # touched after each start: newer than all that the agent was started with
+STARTED = "/run/socklb/agent.started"  # touched after each start: newer than everything that the agent was started with
 
 
 def runs(systemd: bool) -> str:
-    """A command that succeeds if the agent's process is there. A pid file may outlive it, and its number be reused."""
+    """Return a command that succeeds if the agent's process exists. A pid file may outlive it, and its pid may be
+    reused.
+    """
     if systemd:
         return "systemctl is-active --quiet socklb-agent"
     return f"grep -qs socklb /proc/$(cat {PIDFILE} 2>/dev/null)/cmdline"
 
 
 def answering() -> str:
-    """A command that prints the process of the agent that answers at the socket, whoever started it; or nothing."""
+    """Return a command that prints the pid of the agent that answers on the socket, whoever started it; or nothing."""
     return f"""{PROGRAM} status --json 2>/dev/null | sed -n 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/p'"""
 
 
 def is_own(systemd: bool) -> str:
-    """A command that succeeds if the agent that answers is the one that the service started."""
+    """Return a command that succeeds if the agent that answers is the one that the service started."""
     started = "systemctl show --property MainPID --value socklb-agent" if systemd else f"cat {PIDFILE}"
     return f'[ "$({answering()})" = "$({started})" ]'
 
 
 def synced(seconds: int) -> str:
-    """A command that succeeds as soon as the agent has done its first sync, or fails after so many seconds."""
+    """Return a command that succeeds as soon as the agent has done its first sync, or fails after this many seconds."""
     return f"{PROGRAM} status --wait {seconds} >/dev/null 2>&1"
 
 
@@ -46,7 +48,7 @@ class BundleDigest(FactBase[str]):
 
 
 class AgentIsCurrent(FactBase[bool]):
-    """Whether the agent runs with the bundle, configuration and unit that are there now, and did its first sync."""
+    """Whether the agent runs with the present bundle, configuration and unit, and has done its first sync."""
 
     @staticmethod
     def default() -> bool:

@@ -1,4 +1,6 @@
-"""The agent's bundle and its service. A restart leaves pins and links alone: connections and connect() go on."""
+"""The agent's bundle and its service. A restart leaves pins and links alone: connections and connect() continue to
+work.
+"""
 
 import base64
 import shlex
@@ -37,9 +39,9 @@ ENDS = "--retry TERM/5/KILL/2"
 
 @operation()
 def bundle(tar: str | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Unpack `tar`, or the bundle for this host's Python, where another one is there or none.
+    """Unpack `tar`, or the bundle for this host's Python, if there is another one or none.
 
-    The new folder replaces the old one once it is whole.
+    The new folder replaces the old one once it is complete.
     """
     if tar and not Path(tar).is_file():
         yield failure(f"{tar} is missing. Next: make build")
@@ -68,7 +70,7 @@ def fitting(known: Sequence[Bundle]) -> str | None:
     """Return the first bundle whose launcher would find its Python on this host."""
     tries = {
         f"{python} {one.version}": one
-        for one in reversed(known)  # of two for the same Python the first
+        for one in reversed(known)  # of two for the same Python, the first one
         for python in (one.interpreter, f"python{one.version}", "python3")
     }
     starts = host.get_fact(Pythons, interpreters=list(tries)) if tries else []
@@ -77,7 +79,9 @@ def fitting(known: Sequence[Bundle]) -> str | None:
 
 @operation()
 def account() -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Write the agent's own kubeconfig. It names the control plane by address: a Service would need the agent first."""
+    """Write the agent's own kubeconfig. It has the control plane's address: a Service address would need the agent
+    first.
+    """
     found = cluster().get_fact(AgentAccount)
     addresses = [
         node["addresses"][0] for name, node in cluster().get_fact(Nodes).items() if name == short_name(cluster())
@@ -89,7 +93,7 @@ def account() -> Generator[StringCommand | FileUploadCommand, None, None]:
 
 
 def kubeconfig(server: str, account: Account) -> str:
-    """A kubeconfig with one cluster, one user, one context."""
+    """Return a kubeconfig with one cluster, one user, one context."""
     host_part = f"[{server}]" if ":" in server else server
     authority = base64.b64encode(account.ca.encode()).decode()
     cluster = {"server": f"https://{host_part}:6443", "certificate-authority-data": authority}
@@ -117,13 +121,13 @@ def service(systemd: bool) -> Generator[StringCommand, None, None]:
 
 @operation(is_idempotent=False)
 def check() -> Generator[StringCommand, None, None]:
-    """Fail where `socklb check` does, with what it says."""
+    """Fail if `socklb check` does, with its output."""
     yield StringCommand(f"{PROGRAM} check")
 
 
 @operation()
 def gate(node: str) -> Generator[StringCommand, None, None]:
-    """Go no further if that host has failed: call it on all hosts."""
+    """Stop if that host has failed: call it on all hosts."""
     if node in {failed.name for failed in host.state.failed_hosts}:
         yield failure(f"{node} does not serve with its new agent, see above: this one keeps its own. Next: mend {node}")
 
@@ -133,7 +137,7 @@ def _restart_unit() -> str:
 
 
 def restart_daemon() -> str:
-    """A command that stops the agent, whoever started it, and starts one. A stale pid file names nobody."""
+    """Return a command that stops the agent, whoever started it, and starts one. A stale pid file does not matter."""
     daemon = f"start-stop-daemon --quiet --pidfile {PIDFILE}"
     stop = f"{{ {runs(systemd=False)} || rm -f {PIDFILE}; }} && {daemon} --stop --oknodo {ENDS} && {_stop_stray()}"
     start = f"{daemon} --start --background --make-pidfile --output {LOG} --startas {PROGRAM} -- agent"
@@ -141,14 +145,16 @@ def restart_daemon() -> str:
 
 
 def _stop_stray() -> str:
-    """Stop an agent that serves and is not the pid file's: started by hand, or by the faster one of two starts."""
-    ours = "grep -qs socklb /proc/$stray/cmdline"  # and no number of another PID namespace
+    """Return a command that stops a serving agent other than the pid file's: started by hand, or by the faster of two
+    starts.
+    """
+    ours = "grep -qs socklb /proc/$stray/cmdline"  # and not a pid of another PID namespace
     stop = f"start-stop-daemon --quiet --stop --oknodo --pid $stray {ENDS}"
     return f'stray=$({answering()}) && {{ [ -z "$stray" ] || ! {ours} || {stop}; }}'
 
 
 def until_synced(systemd: bool) -> str:
-    """A command that waits until the agent that it started is in sync, or fails with the end of its log."""
+    """Return a command that waits until the agent that it started is in sync, or fails with the end of its log."""
     gone = f"the agent did not do its first sync in 60 s, or ended, or another one answers; the end of {LOG}:"
     wait = f"for i in $(seq 30); do {synced(2)} && {is_own(systemd)} && exit 0; {runs(systemd)} || break; done"
     return shlex.join(["sh", "-c", f"{wait}; echo {shlex.quote(gone)} >&2; tail -n 20 {LOG} >&2; exit 1"])

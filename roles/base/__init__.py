@@ -1,4 +1,4 @@
-"""The tools that a person needs on every machine to look at the network, and labs to ask questions."""
+"""The tools on every machine with which people inspect the network, and which labs use."""
 
 from pyinfra.api.deploy import deploy
 

@@ -1,7 +1,7 @@
-"""The ordinary way: flannel with its UDP backend, and kube-proxy with iptables.
+"""The ordinary setup: flannel with its UDP backend, and kube-proxy with iptables.
 
-Both follow a real API server. Where there is no kubelet, it runs beside etcd on the control plane's machine, with the
-Nodes, Services and EndpointSlices that the role `workload` wrote, so kube-proxy serves what the agent serves.
+Both follow a real API server. Without a kubelet, it runs beside etcd on the control plane's machine, with the Nodes,
+Services and EndpointSlices that the role `workload` wrote, so kube-proxy serves what the agent serves.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ OBJECTS = (RBAC, *(f"{MANIFESTS}/{name}.yaml" for name in ("nodes", "services", 
 
 @deploy("control plane")
 def control_plane() -> None:
-    """An API server and its etcd."""
+    """Deploy an API server and its etcd."""
     if host != cluster():
         return
     put_files(name="Who may ask the API", files={TOKENS: render(HERE, "tokens.csv")})
@@ -46,9 +46,9 @@ def control_plane() -> None:
 
 @deploy("objects")
 def objects() -> None:
-    """Bring what the role `workload` wrote to the API server. The Nodes must be there before kube-proxy and flannel.
+    """Apply what the role `workload` wrote to the API server. The Nodes must exist before kube-proxy and flannel start.
 
-    In Kubernetes they are there.
+    In Kubernetes they exist already.
     """
     if host != cluster():
         return
@@ -66,7 +66,7 @@ def objects() -> None:
 @deploy("flannel")
 def flannel() -> None:
     in_kubernetes = "kubernetes" in host.groups
-    cidr, *_ = host.data.pod_cidrs if in_kubernetes else host.data.cluster_cidrs  # its UDP backend knows IPv4 alone
+    cidr, *_ = host.data.pod_cidrs if in_kubernetes else host.data.cluster_cidrs  # its UDP backend supports IPv4 only
     if in_kubernetes:
         program(name="The program flanneld", source=_program("flanneld"), path=FLANNELD)
         ipv6_routes(name="IPv6 routes to the other nodes' pods, none of IPv4")
@@ -80,7 +80,7 @@ def flannel() -> None:
 
 @deploy("kube-proxy")
 def kube_proxy() -> None:
-    """Where a kubelet runs, as kubeadm installs it."""
+    """Deploy kube-proxy; with a kubelet, as kubeadm installs it."""
     if "kubernetes" in host.groups:
         if host == cluster():
             kube_proxy_installed(name="kube-proxy", config=KUBEADM)
@@ -93,7 +93,7 @@ def kube_proxy() -> None:
 
 @deploy("applications")
 def applications() -> None:
-    """Give those that read EndpointSlices themselves an account, which pods see as a file of their node.
+    """Give applications that read EndpointSlices themselves an account, which pods see as a file of their node.
 
     In Kubernetes each pod has one.
     """
@@ -166,7 +166,7 @@ def _program(name: str) -> str:
 
 @cache
 def _built(programs: tuple[str, ...]) -> str:
-    """Return the folder of these, built where they are not there; a local node sees it at the same path."""
+    """Return the folder of these programs, built if missing; a local node sees it at the same path."""
     build = HERE.parents[1] / "images" / "programs.sh"
     done = subprocess.run([build, *programs], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()

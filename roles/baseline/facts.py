@@ -1,4 +1,4 @@
-"""What a node has of the ordinary way."""
+"""Facts about the ordinary setup on a node."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ APPLIED = f"{RUN}/applied"  # digests of the files whose objects the API server 
 
 
 class There(FactBase[bool]):
-    """Whether anything of it is there."""
+    """Whether any part of it is there."""
 
     @staticmethod
     def default() -> bool:
@@ -45,7 +45,7 @@ class Holding(FactBase[list[str]]):
 
 
 class Authority(FactBase[str]):
-    """The API server's certificate, as a kubeconfig has it."""
+    """The API server's certificate, in the format of a kubeconfig."""
 
     @staticmethod
     def default() -> str:
@@ -73,7 +73,7 @@ class KubeadmVersion(FactBase[str]):
 
 
 class Certified(FactBase[str]):
-    """A kubeconfig by which the API server knows this user; each time another one, empty without the configuration."""
+    """A kubeconfig with a client certificate for this user, a new one each time; empty without the configuration."""
 
     @staticmethod
     def default() -> str:

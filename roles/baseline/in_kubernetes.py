@@ -1,4 +1,4 @@
-"""What is other where a kubelet runs: nodes do not see this machine's files, and kubeadm installs kube-proxy."""
+"""The differences where a kubelet runs: nodes do not see this machine's files, and kubeadm installs kube-proxy."""
 
 from collections.abc import Generator
 from hashlib import sha256
@@ -16,12 +16,12 @@ from roles.kubernetes.facts import KUBE_PROXY, KubeProxy
 from roles.operations import write_files
 
 FLANNELD = f"{OPT}/flanneld"
-OF_AGENT = "proto 83"  # as the agent marks the routes that it keeps: it will find them its own again
+OF_AGENT = "proto 83"  # the mark of the agent's routes, by which it recognizes them later
 
 
 @operation()
 def program(source: str, path: str) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Make sure of a program of this machine's."""
+    """Install a program of this machine."""
     digest = sha256(Path(source).read_bytes()).hexdigest()
     if host.get_fact(Holding, conditions={path: f"echo {digest} {path} | sha256sum --check --status"}):
         host.noop(f"{path} is there")
@@ -33,7 +33,7 @@ def program(source: str, path: str) -> Generator[StringCommand | FileUploadComma
 
 @operation()
 def certified(path: str, user: str, config: str) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Write a user's kubeconfig, with a certificate of the cluster's authority. One that is there stays."""
+    """Write a user's kubeconfig, with a certificate of the cluster's authority. An existing one stays."""
     if host.get_fact(Holding, conditions={path: f"[ -s {path} ]"}):
         host.noop(f"{path} is there")
     else:
@@ -42,7 +42,7 @@ def certified(path: str, user: str, config: str) -> Generator[StringCommand | Fi
 
 @operation()
 def ipv6_routes() -> Generator[StringCommand, None, None]:
-    """Make sure of the agent's IPv6 routes, though it keeps none at present, and of none for IPv4."""
+    """Add the agent's IPv6 routes, although it keeps none at present, and remove those for IPv4."""
     others = {name: node for name, node in cluster().get_fact(Nodes).items() if name != short_name(host)}
     wanted = {
         cidr: address
@@ -62,7 +62,7 @@ def ipv6_routes() -> Generator[StringCommand, None, None]:
 
 @operation()
 def kube_proxy_installed(config: str) -> Generator[StringCommand, None, None]:
-    """Have kubeadm install kube-proxy, and wait until it runs on every node."""
+    """Install kube-proxy by kubeadm, and wait until it runs on every node."""
     if host.get_fact(KubeProxy):
         host.noop("kube-proxy is there")
         return

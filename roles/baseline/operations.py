@@ -1,4 +1,4 @@
-"""Processes of a node that no init system keeps, what they read, and their end."""
+"""Processes of a node that no init system manages, the files that they read, and how they are ended."""
 
 import shlex
 from collections.abc import Generator, Sequence
@@ -15,7 +15,7 @@ from roles.node import plain_addresses
 from roles.operations import write_files
 from roles.templates import render
 
-# These chains and rules leave, whoever else has rules keeps them; a table that is empty then goes.
+# These chains and rules are removed, and other rules stay; a table that is then empty is removed.
 RULES_GONE = """\
 for family in ip:iptables ip6:ip6tables; do
     tables=${family#*:}
@@ -30,7 +30,7 @@ class Process(NamedTuple):
     name: str
     words: tuple[str, ...]
     ready: str  # a command that succeeds as soon as it serves
-    reads: tuple[str, ...] = ()  # what it was started with: where that is newer, it is started anew
+    reads: tuple[str, ...] = ()  # files that it reads at start: if one is newer, it is started again
     environment: str = ""
 
     @property
@@ -43,7 +43,7 @@ class Process(NamedTuple):
 
     @property
     def current(self) -> str:
-        """A command that succeeds if it runs with these words and files."""
+        """Return a command that succeeds if it runs with these arguments and files."""
         command = (
             f"[ \"$(tr '\\0' ' ' </proc/$(cat {self.pidfile})/cmdline)\" = {shlex.quote(' '.join(self.words) + ' ')} ]"
         )
@@ -52,7 +52,7 @@ class Process(NamedTuple):
 
 @operation()
 def processes(wanted: Sequence[Process]) -> Generator[StringCommand, None, None]:
-    """Make sure that these run, in this order, each with its present words and files."""
+    """Make sure that these run, in this order, each with its present arguments and files."""
     there = host.get_fact(Holding, conditions={process.name: process.current for process in wanted})
     for process in wanted:
         if process.name not in there:
@@ -73,7 +73,7 @@ def _start(process: Process) -> str:
 
 
 def _runs(process: Process) -> str:
-    """A command that succeeds if the process is there. Its pid file may not be, in the first moment."""
+    """Return a command that succeeds if the process exists. Its pid file may be missing in the first moment."""
     return f"{{ [ ! -e {process.pidfile} ] || kill -0 $(cat {process.pidfile}) 2>/dev/null; }}"
 
 
@@ -90,7 +90,7 @@ def account(path: str, user: str) -> Generator[StringCommand | FileUploadCommand
 
 @operation()
 def key(path: str) -> Generator[StringCommand, None, None]:
-    """Make sure of a private key. One that is there stays."""
+    """Make sure that there is a private key. An existing one stays."""
     if host.get_fact(Holding, conditions={path: f"[ -e {path} ]"}):
         host.noop(f"{path} is there")
     else:
@@ -99,7 +99,7 @@ def key(path: str) -> Generator[StringCommand, None, None]:
 
 @operation()
 def tun_device() -> Generator[StringCommand, None, None]:
-    """Make sure of the device that flannel makes its interface with."""
+    """Make sure that the device exists with which flannel makes its interface."""
     if host.get_fact(Holding, conditions={"tun": "[ -c /dev/net/tun ]"}):
         host.noop("/dev/net/tun is there")
     else:
@@ -118,7 +118,7 @@ def objects_applied(kubectl: str, files: Sequence[str]) -> Generator[StringComma
 
 @operation()
 def gone(in_kubernetes: bool) -> Generator[StringCommand, None, None]:
-    """Remove the processes and all that they and their set-up made here. A kubelet has rules like kube-proxy's own."""
+    """Remove the processes and all that they and their setup made here. A kubelet has rules like kube-proxy's own."""
     if not host.get_fact(There):
         host.noop("nothing of them is there")
         return

@@ -1,6 +1,6 @@
-"""containerd as a kubelet wants it: CRI, cgroups by systemd, the sandbox image; and what the kernel must forward.
+"""containerd as a kubelet needs it: CRI, cgroups by systemd, the sandbox image; and kernel settings for forwarding.
 
-Where machines have no internet its packages and the images come from a folder: offline.py.
+On machines without internet its packages and the images come from a folder: offline.py.
 """
 
 import io
@@ -19,7 +19,7 @@ from roles.node.operations import sysctls
 HERE = Path(__file__).parent
 CONFIG = "/etc/containerd/config.toml"
 SOCKET = "/run/containerd/containerd.sock"
-# `apt-get install` finds each of them in Debian and in Ubuntu.
+# `apt-get install` finds each of them in both Debian and Ubuntu.
 PACKAGES = ["containerd", "containernetworking-plugins", "iptables", "nftables", "conntrack", "ethtool", "socat"]
 MODULES = "overlay\nbr_netfilter\n"
 
@@ -40,7 +40,7 @@ def container_runtime() -> None:
         name="containerd and what kubelet calls",
         packages=PACKAGES,
         no_recommends=True,
-        extra_install_args="-o DPkg::Lock::Timeout=120",  # of an apt that a run which was cut off has left at work
+        extra_install_args="-o DPkg::Lock::Timeout=120",  # of an apt that an interrupted run has left running
     )
     files.template(
         name="containerd's configuration",
@@ -55,7 +55,7 @@ def container_runtime() -> None:
 
 
 def _is_older() -> bool:
-    """Whether containerd was started before its configuration was written; it makes its socket when it starts."""
+    """Return whether containerd was started before its configuration was written. It makes its socket at start."""
     return host.get_fact(Newer, path=CONFIG, than=SOCKET)
 
 

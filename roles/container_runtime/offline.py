@@ -1,4 +1,4 @@
-"""A folder for machines without internet: what images/offline.sh makes, or the same by hand. SHA256SUMS guards it.
+"""A folder for machines without internet: made by images/offline.sh, or in the same way by hand, with SHA256SUMS.
 
 packages/SUITE/{Packages,*.deb}     for apt, by the distribution's code name
 images/{node,control-plane}.tar     for containerd
@@ -25,12 +25,12 @@ from roles.machine.paths import STATE
 PACKAGES = f"{STATE}/packages"
 KNOWN = f"{STATE}/packages-known"  # when apt read them
 LIST = "/etc/apt/sources.list.d/socklb.list"
-# Only this source: others may be out of reach, which would take apt a minute, and would lose what it knows of them.
+# Only this source: others may be unreachable, which would take apt a minute, and would lose its data about them.
 UPDATE = f"apt-get update -q -o Dir::Etc::sourcelist={LIST} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
 
 
 def offline() -> Path | None:
-    """Return the folder that this host gets everything from, if it gets it from one."""
+    """Return the folder from which this host gets everything, if there is one."""
     said = str(host.data.source)
     return None if said in SOURCES else Path(said).expanduser()
 
@@ -40,7 +40,7 @@ def folder_of_packages(folder: Path) -> None:
     verified(folder, f"packages/{suite}")
     files.sync(name="Packages", src=str(folder / "packages" / suite), dest=PACKAGES)
     files.put(name="Their folder as a source", src=io.StringIO(f"deb [trusted=yes] file:{PACKAGES} ./\n"), dest=LIST)
-    # By their times and not by what this run changed: the one before may have been cut off in between.
+    # By their times, not by what this run changed: the previous run may have been interrupted in between.
     server.shell(
         name="apt knows them",
         commands=[f"{UPDATE} && touch {KNOWN}"],
@@ -50,9 +50,9 @@ def folder_of_packages(folder: Path) -> None:
 
 @operation()
 def image_imported(tar: str, digest: str) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Bring the images of an archive into containerd. The archive does not stay: a mark says that it was there."""
+    """Import the images of an archive into containerd. The archive does not stay: a mark says that it was there."""
     name = Path(tar).name
-    # A name of this run's own: what a run that was cut off has started may still be at work, and removes its file.
+    # A name for this run alone: a command of an interrupted run may still be running, and removes its file.
     mark, sent = f"{STATE}/images/{name}", f"{STATE}/{name}.{os.getpid()}"
     if host.get_fact(Text, path=mark).strip() == digest:
         host.noop(f"the images of {name} are there")
@@ -69,10 +69,10 @@ def image_archive(folder: Path, name: str) -> None:
 
 @cache
 def verified(folder: Path, below: str) -> dict[str, str]:
-    """Return the digests of the files at this path or below it, which were compared.
+    """Return the digests of the files at this path or below it, after comparing them.
 
     Raises:
-        OperationError: one is away, or is not what SHA256SUMS says.
+        OperationError: a file is missing, or differs from SHA256SUMS.
     """
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     sums = {path.lstrip("*"): digest for digest, path in (line.split(maxsplit=1) for line in lines)}

@@ -1,16 +1,16 @@
-"""How far kubeadm has come on a machine."""
+"""How far kubeadm has got on a machine."""
 
 from pyinfra.api.facts import FactBase
 
 from roles.kubectl import KUBECTL
 from roles.machine.paths import STATE
 
-BEGUN = f"{STATE}/kubeadm-begun"  # while kubeadm is at work: whoever finds it found an attempt that was cut off
+BEGUN = f"{STATE}/kubeadm-begun"  # exists while kubeadm runs: found later, it means an interrupted attempt
 KUBELET = "/etc/kubernetes/kubelet.conf"
 
 
 class Stage(FactBase[str]):
-    """`none`, `begun` (an attempt that was cut off or failed) or `done`."""
+    """`none`, `begun` (an attempt that was interrupted or failed) or `done`."""
 
     @staticmethod
     def default() -> str:

@@ -1,4 +1,4 @@
-"""kubeadm as operations: done once, begun anew after an attempt that was cut off, never on a cluster that serves."""
+"""kubeadm as operations: done once, begun again after an interrupted attempt, never on a cluster that serves."""
 
 import shlex
 from collections.abc import Generator, Mapping
@@ -14,7 +14,7 @@ from roles.kubectl import KUBECTL
 from roles.templates import render
 
 HERE = Path(__file__).parent
-# First whatever kubeadm a run that was cut off has left at work.
+# First end a kubeadm that an interrupted run has left running.
 RESET = "{ pkill -x kubeadm && sleep 1; kubeadm reset --force --cleanup-tmp-dir; }"
 LOG = "/var/log/socklb-kubeadm.log"
 PATIENCE = 120  # seconds for an API server after a reboot
@@ -22,7 +22,7 @@ PATIENCE = 120  # seconds for an API server after a reboot
 
 @operation()
 def initialised(values: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
-    """Make a control plane, or wait for the one that is there."""
+    """Make a control plane, or wait for the existing one."""
     stage = host.get_fact(Stage)
     if stage == "done":
         if host.get_fact(ApiAnswers):
@@ -32,14 +32,16 @@ def initialised(values: Mapping[str, Any]) -> Generator[StringCommand, None, Non
         return
     if stage == "begun":
         yield StringCommand(f"{RESET} >{LOG} 2>&1")
-    # Only now: on a bare machine there is no kubeadm before the operations above have run.
+    # Only now: a bare machine has no kubeadm before the operations above have run.
     version = host.get_fact(Release)
     config = render(HERE, "init.yaml", version=version, **values)
     yield from kubeadm("init --skip-phases addon/kube-proxy --skip-token-print", config)
 
 
 def kubeadm(words: str, config: str) -> Generator[StringCommand, None, None]:
-    """Yield what runs kubeadm with a configuration that may hold a token: by standard input, in no process list."""
+    """Yield the command that runs kubeadm with a configuration that may contain a token: on standard input, so that no
+    process list shows it.
+    """
     file = "/run/socklb/kubeadm.yaml"
     yield StringCommand(f"mkdir -p /run/socklb && umask 077 && cat >{file} && touch {BEGUN}", _stdin=config)
     run = f"kubeadm {words} --config {file} >{LOG} 2>&1"

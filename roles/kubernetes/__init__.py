@@ -1,4 +1,4 @@
-"""What a cluster of Kubernetes needs as a whole: pods on every node, and an account for the agent.
+"""What a Kubernetes cluster needs as a whole: pods on every node, and an account for the agent.
 
 ready() comes last: it waits until every Node, the cluster's DNS and the workload are ready.
 """
@@ -39,7 +39,7 @@ def kubernetes() -> None:
 
 @deploy("account")
 def account() -> None:
-    """The agent's rights at the API; all that it needs of a cluster that is somebody else's."""
+    """Create the agent's rights at the API; nothing else is needed in a cluster that is somebody else's."""
     if host == cluster():
         rights = ["rbac.yaml", *(["rbac-bypass.yaml"] if host.data.get("bypass_pods") else [])]
         files = {f"{FOLDER}/{name}": (MANIFESTS / name).read_text() for name in rights}
@@ -62,7 +62,9 @@ def ready() -> None:
 
 @deploy("kube-proxy")
 def kube_proxy_gone() -> None:
-    """Remove kube-proxy once the agents serve packets too: its rules last, so that at no time nobody serves."""
+    """Remove kube-proxy once the agents serve packets too: its rules stay until then, so that Services are always
+    served.
+    """
     translated_live_on(name="Connections that kube-proxy translated outlive its rules")
     barrier(name="No node loses a connection")
     if host == cluster():

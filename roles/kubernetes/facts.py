@@ -1,4 +1,4 @@
-"""What a cluster of Kubernetes says of itself."""
+"""Facts about a Kubernetes cluster."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from pyinfra.api.facts import FactBase
 from roles.kubectl import FOLDER, IF_ANY, KUBECTL
 
 SECRET = "--namespace kube-system secret/socklb-token"
-# A kubelet may read its own Node, so every node can be asked about itself.
+# A kubelet may read its own Node, so every node can report about itself.
 OWN_KUBECTL = "kubectl --kubeconfig /etc/kubernetes/kubelet.conf"
 KUBE_PROXY = "--namespace kube-system daemonset/kube-proxy"
 KUBE_PROXY_BACKUP = f"{FOLDER}/kube-proxy.yaml"  # as it was when it was removed
@@ -19,14 +19,14 @@ READY = """'jsonpath={.status.conditions[?(@.type=="Ready")].status}'"""
 
 
 class Account(NamedTuple):
-    """With what the agent proves who it is, and by what it knows the API server."""
+    """The agent's credentials, and the authority that certifies the API server."""
 
     token: str
     ca: str
 
 
 class AgentAccount(FactBase[Account | None]):
-    """The agent's token and the cluster's certificate authority, both as PEM or JWT text; None: not there yet."""
+    """The agent's token and the cluster's certificate authority, as JWT and PEM text; None: not there yet."""
 
     @staticmethod
     def default() -> None:
@@ -58,7 +58,7 @@ class NodeIsReady(FactBase[bool]):
 
 
 class NotRolledOut(FactBase[list[str]]):
-    """Those of these objects (`namespace kind/name`) that are not what their specification asks for."""
+    """Those of these objects (`namespace kind/name`) that do not match their specification yet."""
 
     @staticmethod
     def default() -> list[str]:
@@ -117,10 +117,10 @@ class KubeProxyRules(FactBase[bool]):
 
 
 class OthersTranslate(FactBase[bool]):
-    """Whether rules that are not kube-proxy's translate addresses on this node, such as a network plugin's masquerade.
+    """Whether other rules than kube-proxy's translate addresses on this node, such as a network plugin's masquerading.
 
-    They have connection tracking look into its entries, whoever they are of. Both kinds of rules are asked for: a table
-    of iptables-legacy is not in `nft list ruleset`.
+    They make connection tracking apply its entries, including those of other rules. Both kinds of rules are checked: a
+    table of iptables-legacy is not in `nft list ruleset`.
     """
 
     @staticmethod
@@ -158,5 +158,5 @@ class Translated(FactBase[list[str]]):
 
 
 def _asked(line: str) -> tuple[str, ...]:
-    """The first of each of these in a line of conntrack: as the client asked; the second is the way back."""
+    """Return the first of each of these in a line of conntrack: as the client asked; the second is for the replies."""
     return tuple(line.partition(f" {key}=")[2].partition(" ")[0] for key in ("src", "dst", "sport", "dport"))

@@ -1,4 +1,4 @@
-"""Steps of a cluster of Kubernetes, most of them waits with an end that tells what is wrong."""
+"""Steps of a Kubernetes cluster, most of them waits that end with an explanation of what is wrong."""
 
 import shlex
 from collections.abc import Generator, Sequence
@@ -26,8 +26,8 @@ from roles.kubernetes.facts import (
 from roles.operations import failure
 
 PATIENCE = "180s"
-SHOWN = 10  # connections one by one
-# What an API server adds to an object, and refuses in a new one.
+SHOWN = 10  # connections that are listed
+# Fields that an API server adds to an object, and refuses in a new one.
 NOT_OF_ITS_TEXT = r"'/^  \(creationTimestamp\|generation\|resourceVersion\|uid\):/d; /^status:/,$d'"
 
 
@@ -61,7 +61,7 @@ def agents_token_is_there() -> Generator[StringCommand, None, None]:
 
 @operation()
 def node_is_ready(patience: str = PATIENCE) -> Generator[StringCommand, None, None]:
-    """Wait for this host's Node; if it does not become Ready, show what kubelet and containerd said last."""
+    """Wait for this host's Node; if it does not become Ready, show the last messages of kubelet and containerd."""
     if host.get_fact(NodeIsReady):
         host.noop("the Node is Ready")
         return
@@ -75,7 +75,7 @@ def node_is_ready(patience: str = PATIENCE) -> Generator[StringCommand, None, No
 
 @operation()
 def rolled_out(objects: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Wait until these (`namespace kind/name`) are ready; if one does not become so, show its pods' last events."""
+    """Wait until these (`namespace kind/name`) are ready; if one does not become ready, show its pods' last events."""
     missing = host.get_fact(NotRolledOut, objects=objects)
     if not missing:
         host.noop(f"ready: {', '.join(objects)}")
@@ -91,8 +91,10 @@ def rolled_out(objects: Sequence[str]) -> Generator[StringCommand, None, None]:
 
 @operation()
 def dependants_told() -> Generator[StringCommand, None, None]:
-    """Tell which connections this node still translates, packet by packet. They are older than the hooks, or a client's
-    outside of the cluster; nothing is changed.
+    """Report which connections this node still translates, packet by packet: older than the hooks, or from clients
+    outside.
+
+    Nothing is changed.
     """
     found = host.get_fact(Translated)
     logger.info("%s%d connections are translated on the packet", host.print_prefix, len(found))
@@ -119,7 +121,7 @@ def translated_live_on() -> Generator[StringCommand, None, None]:
 
 @operation()
 def kube_proxy_removed() -> Generator[StringCommand, None, None]:
-    """Remove the DaemonSet and keep its text, by which it can be created again.
+    """Remove the DaemonSet and keep its text, from which it can be created again.
 
     Its rules stay, and serve, until kube_proxys_rules_removed().
     """
@@ -133,7 +135,7 @@ def kube_proxy_removed() -> Generator[StringCommand, None, None]:
 
 @operation()
 def kube_proxys_rules_removed() -> Generator[StringCommand, None, None]:
-    """Have kube-proxy itself remove its rules: it knows the modes that it ever had."""
+    """Let kube-proxy itself remove its rules: it knows all modes that it ever had."""
     image = cluster().get_fact(KubeProxyImage)
     if not (image and host.get_fact(KubeProxyRules)):
         host.noop("no rules of a kube-proxy are there")

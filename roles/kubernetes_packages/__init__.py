@@ -1,4 +1,4 @@
-"""kubelet, kubeadm, kubectl: of the Kubernetes project's packages, of the machine's own sources, or out of a folder."""
+"""kubelet, kubeadm, kubectl: from the Kubernetes project's packages, the machine's own sources, or a folder."""
 
 import io
 from pathlib import Path
@@ -27,7 +27,7 @@ def kubernetes_packages() -> None:
         return
     if host.data.source == "kubernetes":
         _repository()
-    # A newer version is for who asks for it: kubeadm upgrades one minor version at a time, the control plane first.
+    # A newer version must be requested: kubeadm upgrades one minor version at a time, the control plane first.
     pin = io.StringIO(PIN.format(version=host.data.kubernetes_version))
     files.put(name="The version that is wanted", src=pin, dest="/etc/apt/preferences.d/kubernetes")
     apt.packages(name="kubelet, kubeadm, kubectl", packages=PROGRAMS, no_recommends=True)

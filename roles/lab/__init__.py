@@ -15,7 +15,7 @@ STEP = re.compile(r"^## (\d+)\. (.+)$", re.MULTILINE)
 
 
 class StepError(OSError):
-    """A claim of a step is false. An OSError, because pyinfra reports those as the failure of one host."""
+    """A claim of a step is false. It is an OSError, because pyinfra reports those as the failure of one host."""
 
 
 def steps(lab: str) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""A machine over SSH before and after: what it was like is recorded, and teardown puts it back."""
+"""A machine over SSH before and after: its state is recorded, and teardown restores it."""
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
@@ -8,7 +8,7 @@ from roles.kubectl import cluster
 from roles.machine.operations import left_the_cluster, put_back, recorded
 from roles.operations import barrier
 
-GROUP = "machines"  # of the inventory: hosts that are reached by SSH and made into nodes by these roles
+GROUP = "machines"  # of the inventory: hosts reached by SSH that these roles turn into nodes
 
 
 @deploy("machine")
@@ -18,7 +18,7 @@ def machine() -> None:
 
 @deploy("machine")
 def machine_gone() -> None:
-    """Put this machine back. Workers that go while the cluster stays are drained first, and their Nodes removed."""
+    """Restore this machine. Workers that leave while the cluster stays are drained first, and their Nodes removed."""
     going = [one for one in hosts.get_group(GROUP) if one in hosts.get_active_hosts()]
     if cluster() not in going:
         left_the_cluster(name="Drained, and its Node removed")

@@ -1,4 +1,4 @@
-"""A machine as it was: recorded before the first change, put back by teardown. What runs there is shell alone."""
+"""A machine's state: recorded before the first change, restored by teardown. Only shell runs there."""
 
 import shlex
 from collections.abc import Generator, Sequence
@@ -19,7 +19,7 @@ DRAIN = "--ignore-daemonsets --delete-emptydir-data --force --timeout=120s"
 
 @operation()
 def recorded() -> Generator[StringCommand, None, None]:
-    """Record what the machine is like, if no earlier run has."""
+    """Record the machine's state, unless an earlier run has."""
     if host.get_fact(Directory, path=BEFORE):
         host.noop("what it was like is recorded")
     else:
@@ -28,7 +28,7 @@ def recorded() -> Generator[StringCommand, None, None]:
 
 @operation()
 def put_back(keep: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Put the machine back; `keep` are folders whose data stays."""
+    """Restore the machine; `keep` are folders whose data stays."""
     if host.get_fact(Directory, path=BEFORE):
         yield _script("put-back.sh", STATE, " ".join(keep))
     else:
@@ -37,7 +37,7 @@ def put_back(keep: Sequence[str]) -> Generator[StringCommand, None, None]:
 
 @operation()
 def left_the_cluster() -> Generator[FunctionCommand, None, None]:
-    """Drain this worker and remove its Node. The control plane does it, which is no part of `--limit w1`."""
+    """Drain this worker and remove its Node. The control plane does it, which `--limit w1` does not include."""
     if short_name(host) in cluster().get_fact(Nodes):
         yield FunctionCommand(_leave, (short_name(host),), {})
     else:

@@ -1,6 +1,6 @@
-"""What the roles write on a machine over SSH: recorded before the first change, put back by teardown.
+"""What the roles write on a machine over SSH: recorded before the first change, restored by teardown.
 
-A folder of FOLDERS that was there before stays, with the files in it that are named here put back.
+A folder of FOLDERS that existed before stays, and the files in it that are named here are restored.
 """
 
 STATE = "/var/lib/socklb/machine"
@@ -35,7 +35,7 @@ FOLDERS = (
     "/opt/cni",
     "/opt/containerd",
     "/opt/socklb",
-    "/root/.kube",  # what kubectl keeps of the API
+    "/root/.kube",  # kubectl's cache of the API
     "/run/cni-ipam-state",
     "/run/containerd",
     "/run/flannel",
@@ -51,5 +51,5 @@ FOLDERS = (
 SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
-    "net.ipv6.conf.default.forwarding": "1",  # kubeadm asks for it: each pod's device starts with it
+    "net.ipv6.conf.default.forwarding": "1",  # kubeadm requires it: each pod's device starts with it
 }

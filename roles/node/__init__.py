@@ -1,7 +1,8 @@
-"""Makes a machine a node: the others by name, forwarding, and native routes to the pods of the other nodes (no tunnel).
+"""Makes a machine a node: names of the others, forwarding, and native routes to the pods of the other nodes (no
+tunnel).
 
-The machine itself, in the local cluster a container-like node, comes from the inventory's connector. On kind it is
-known by name already, and the routes of nodes of Kubernetes are the agent's: Nodes come and go.
+The machine itself, in the local cluster a container-like node, comes from the inventory's connector. On kind its name
+is known already. In Kubernetes the agent keeps the routes, because Nodes come and go.
 """
 
 from collections.abc import Collection
@@ -20,7 +21,7 @@ FORWARD = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
 
 @deploy("node")
 def node(native: Collection[int] = (4, 6)) -> None:
-    """Have native routes in these address families. In another one somebody else leads to the other nodes' pods."""
+    """Set up native routes in these address families. In others, other software routes to the other nodes' pods."""
     kubernetes = "kubernetes" in host.groups
     if "kubernetes" not in hosts.groups or "machines" in host.groups:
         lines = [f"{address} {short_name(other)}" for other in hosts for address in plain_addresses(other)]
@@ -36,12 +37,12 @@ def node(native: Collection[int] = (4, 6)) -> None:
 
 
 def plain_addresses(machine: Host) -> list[str]:
-    """The machine's addresses on the nodes' network, without prefix length."""
+    """Return the machine's addresses on the nodes' network, without prefix length."""
     return [str(ip_interface(address).ip) for address in machine.data.addresses]
 
 
 def pod_routes(node: Host, nodes: list[Host]) -> dict[str, str]:
-    """Each other node's pod CIDRs, by way of that node's address of the same family."""
+    """Return each other node's pod CIDRs, through that node's address of the same family."""
     gateways = {
         (other, ip_network(cidr)): address
         for other in nodes

@@ -1,4 +1,4 @@
-"""What a node's network is set to."""
+"""The network settings of a node."""
 
 import json
 import shlex
@@ -24,7 +24,7 @@ class Names(FactBase[list[str]]):
 
 
 class Sysctls(FactBase[dict[str, str]]):
-    """Values of these sysctls; one that the kernel does not have is left out."""
+    """Values of these sysctls; those that the kernel does not have are left out."""
 
     @staticmethod
     def default() -> dict[str, str]:
@@ -55,7 +55,7 @@ class DefaultRoutes(FactBase[list[str]]):
 
 
 class Routes(FactBase[dict[str, str]]):
-    """Routes through a gateway, destination to gateway, IPv4 and IPv6."""
+    """Routes through a gateway, from destination to gateway, IPv4 and IPv6."""
 
     @staticmethod
     def default() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What makes a machine a node of the pod network: names, forwarding, and the way to the other nodes' pods."""
+"""What makes a machine a node of the pod network: names, forwarding, and routes to the other nodes' pods."""
 
 import shlex
 from collections.abc import Generator, Mapping, Sequence
@@ -15,7 +15,7 @@ from roles.operations import failure
 
 @operation()
 def names(lines: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Make sure of these lines in /etc/hosts. It is written over, not replaced: in a container it can be a mount."""
+    """Make sure of these lines in /etc/hosts. It is overwritten, not replaced: in a container it can be a mount."""
     if host.get_fact(Names) == list(lines):
         host.noop("/etc/hosts names the machines")
         return
@@ -37,7 +37,7 @@ def sysctls(values: Mapping[str, str]) -> Generator[StringCommand, None, None]:
 
 @operation()
 def routes(wanted: Mapping[str, str], unwanted: Sequence[str] = ()) -> Generator[StringCommand, None, None]:
-    """Make sure of these routes, destination to gateway, and of none to these others; the rest is left alone."""
+    """Make sure of these routes, destination to gateway, and of none to these others; other routes are left alone."""
     present = host.get_fact(Routes)
     wrong = [f"ip route replace {to} via {gateway}" for to, gateway in wanted.items() if present.get(to) != gateway]
     wrong += [f"ip route delete {to}" for to in unwanted if to in present]
@@ -49,7 +49,7 @@ def routes(wanted: Mapping[str, str], unwanted: Sequence[str] = ()) -> Generator
 
 @operation()
 def no_way_out() -> Generator[StringCommand, None, None]:
-    """Make sure that nothing leads to where no other route does."""
+    """Make sure that there is no default route."""
     if families := host.get_fact(DefaultRoutes):
         yield StringCommand(" && ".join(f"ip {family} route delete default" for family in families))
     else:
@@ -58,7 +58,7 @@ def no_way_out() -> Generator[StringCommand, None, None]:
 
 @operation()
 def removed() -> Generator[FunctionCommand | StringCommand, None, None]:
-    """Remove a node, whole or half made; with the last one goes all that they shared. How says its connector."""
+    """Remove a node, complete or not; with the last one everything shared is removed. Its connector defines how."""
     connector = host.connector
     if not isinstance(connector, EnteringConnector):
         yield failure(f"{host.name}: only nodes of the local cluster (@netns/…) and of kind can be removed so far")

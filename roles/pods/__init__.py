@@ -1,6 +1,6 @@
 """Pods by the CNI protocol, with addresses from the node's own pod CIDRs, IPv4 and IPv6.
 
-Where a kubelet runs, it makes the pods: there the plugin's configuration is all that is needed.
+If a kubelet runs, it makes the pods: then only the plugin's configuration is needed.
 """
 
 import json
@@ -29,18 +29,18 @@ def pods(mtu: int | None = None) -> None:
 
 
 def cni_config(pod_cidrs: Sequence[str], mtu: int | None = None) -> str:
-    """A gateway but no masquerading: pod addresses are routed as they are, on the wire is what the pods sent."""
+    """Return a configuration with a gateway but no masquerading: pod addresses are routed unchanged."""
     config = {
-        "cniVersion": "0.4.0",  # what Ubuntu 22.04's plugins (0.9.1) speak too
+        "cniVersion": "0.4.0",  # a version that Ubuntu 22.04's plugins (0.9.1) support too
         "name": "pods",
         "type": "bridge",
         "bridge": "cni0",
         "isDefaultGateway": True,
         "ipMasq": False,
-        "hairpinMode": True,  # a pod that a Service leads to itself: with br_netfilter its packets are bridged back
+        "hairpinMode": True,  # for a pod that is its own backend: with br_netfilter its packets are bridged back
         "ipam": {
             "type": "host-local",
-            "dataDir": "/run/socklb/cni",  # gone with the namespaces at a reboot
+            "dataDir": "/run/socklb/cni",  # lost with the namespaces at a reboot
             "ranges": [[{"subnet": cidr}] for cidr in pod_cidrs],
         },
     }

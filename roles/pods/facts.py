@@ -14,7 +14,7 @@ class Pod(TypedDict):
 
 
 class Pods(FactBase[dict[str, Pod]]):
-    """The pods that are there, by name."""
+    """The existing pods, by name."""
 
     @staticmethod
     def default() -> dict[str, Pod]:

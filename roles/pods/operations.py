@@ -1,4 +1,4 @@
-"""Pods of a node, all in one operation."""
+"""Pods of a node, all of them in one operation."""
 
 import json
 import shlex
@@ -13,14 +13,14 @@ from roles.kubectl import Nodes, cluster
 from roles.operations import failure, write_files
 from roles.pods.facts import OtherNetworks, OutdatedPods, Pods
 
-# Where host-local goes on from. Without it pods that are made anew have the addresses that they had.
+# The last address of host-local. Without it, pods that are made again get the addresses that they had.
 LAST_ADDRESSES = "/run/socklb/cni/pods/last_reserved_ip.*"
 CONFLIST = f"/etc/cni/net.d/{OtherNetworks.conflist}"
 
 
 @operation()
 def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]:
-    """Make sure of these pods, on the present network; others, that somebody made for an experiment, stay."""
+    """Make sure of these pods, on the present network; others, which somebody made for an experiment, stay."""
     present, outdated = host.get_fact(Pods), host.get_fact(OutdatedPods)
     missing = [name for name in names if name not in present or name in outdated]
     if old := [name for name in missing if name in present]:
@@ -33,9 +33,9 @@ def pods_present(names: Collection[str]) -> Generator[StringCommand, None, None]
 
 @operation()
 def cni_network(mtu: int | None = None) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Yield the kubelet's runtime a network: out of the CIDRs that Kubernetes gave this Node. Another stays.
+    """Configure the network of the kubelet's runtime, from the CIDRs that Kubernetes gave this Node. Another one stays.
 
-    Pods that are there keep the MTU that they have; their node tells them where a packet must be smaller.
+    Existing pods keep their MTU; their node tells them if a packet must be smaller.
     """
     if others := host.get_fact(OtherNetworks):
         host.noop(f"the network is that of {', '.join(others)}")
@@ -49,13 +49,13 @@ def cni_network(mtu: int | None = None) -> Generator[StringCommand | FileUploadC
 
 
 def conflist(pod_cidrs: Sequence[str], mtu: int | None = None) -> str:
-    """Point to point, for kind's own image has no bridge plugin. No masquerading: that is the agent's."""
+    """Return a point-to-point configuration, because kind's own image has no bridge plugin. The agent masquerades."""
     plugin: dict[str, object] = {
         "type": "ptp",
         "ipMasq": False,
         "ipam": {
             "type": "host-local",
-            "dataDir": "/run/cni-ipam-state",  # gone with the pods at a reboot
+            "dataDir": "/run/cni-ipam-state",  # lost with the pods at a reboot
             "routes": [{"dst": "::/0" if ":" in cidr else "0.0.0.0/0"} for cidr in pod_cidrs],
             "ranges": [[{"subnet": cidr}] for cidr in pod_cidrs],
         },

@@ -1,7 +1,7 @@
 """Finds what would fail later, on every machine, before anything is changed: one table with the remedies.
 
-It looks while pyinfra prepares its operations, so that its first operation knows all machines. What is fatal on one
-ends the deploy on all: a cluster is not left half made.
+It runs while pyinfra prepares its operations, so that its first operation knows about all machines. A fatal finding on
+one machine ends the deploy on all, so that no cluster is left incomplete.
 """
 
 from pyinfra.api.deploy import deploy
@@ -20,7 +20,7 @@ from roles.preflight.operations import looked, nothing_is_fatal
 @deploy("preflight")
 def preflight() -> None:
     _control_plane_is_there()
-    if seen := host.get_fact(facts.Machine):  # one that does not answer has failed already
+    if seen := host.get_fact(facts.Machine):  # a machine that does not answer has failed already
         looked[host.name] = _machine(seen)
     nothing_is_fatal(name="Nothing stands in the way")
 

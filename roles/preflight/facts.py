@@ -1,4 +1,4 @@
-"""What a machine over SSH is like before anything is changed."""
+"""The state of a machine over SSH before anything is changed."""
 
 import shlex
 import time
@@ -11,14 +11,16 @@ LOOK = Path(__file__).parent / "files" / "look.sh"
 
 
 class Seen(TypedDict):
-    """What look.sh said, each key with all its values, and by how many seconds the machine's clock is ahead of ours."""
+    """The output of look.sh, each key with all its values, and by how many seconds the machine's clock is ahead of
+    ours.
+    """
 
     said: dict[str, list[str]]
     ahead: float
 
 
 class Machine(FactBase[Seen]):
-    """All that preflight judges, in one command."""
+    """Everything that preflight judges, read by one command."""
 
     def command(self) -> str:
         return f"sh -c {shlex.quote(LOOK.read_text())}"

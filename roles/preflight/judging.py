@@ -1,4 +1,4 @@
-"""What of a machine would make the deploy fail later, or the cluster not work: pure, from what was seen on each.
+"""What would make the deploy fail later, or the cluster not work: pure, from what was read on each machine.
 
 A Finding says what was found and what to type. A `fatal` one ends the deploy before anything is changed.
 """
@@ -15,7 +15,7 @@ DISTRIBUTIONS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 OLDEST_KERNEL = (5, 10)
 MEMORY = {True: 1700, False: 700}  # MiB; kubeadm's own bound for a control plane is 1,700
 DISK = 4 * 1024 * 1024  # KiB free: images, their layers and a log
-SKEW = 10  # seconds; tokens and certificates are refused long before a minute
+SKEW = 10  # seconds; tokens and certificates are refused well before a minute
 PORTS = {
     True: {6443: "kube-apiserver", 2379: "etcd", 2380: "etcd", 10257: "controller-manager", 10259: "scheduler"},
     False: {},
@@ -38,8 +38,8 @@ class Machine:
     seen: Seen
     addresses: Sequence[str]
     control_plane: bool = False
-    cidrs: Sequence[str] = ()  # of pods and Services
-    pythons: Sequence[str] = field(default_factory=tuple)  # for which there is a bundle of the agent
+    cidrs: Sequence[str] = ()  # networks of pods and Services
+    pythons: Sequence[str] = field(default_factory=tuple)  # versions with a bundle of the agent
 
     def said(self, key: str) -> str:
         return self.all(key)[0] if self.all(key) else ""
@@ -49,7 +49,7 @@ class Machine:
 
     @property
     def ours(self) -> bool:
-        """Whether an earlier run began here: what it made is no finding."""
+        """Return whether an earlier run began here: what that made is not a finding."""
         return bool(self.said("recorded"))
 
 
@@ -104,7 +104,7 @@ def room(machine: Machine) -> Iterator[Finding]:
 
 
 def clusters(machine: Machine) -> Iterator[Finding]:
-    """What another cluster, network or proxy has left."""
+    """Yield what another cluster, network or proxy has left."""
     if machine.ours:
         return
     if found := machine.said("member"):
@@ -159,7 +159,7 @@ def clock(machine: Machine) -> Iterator[Finding]:
 
 
 def skewed(machines: Sequence[Machine]) -> Iterator[Finding]:
-    """Against the median, so that one wrong clock is one finding."""
+    """Yield clocks that differ from the median, so that one wrong clock is one finding."""
     clocks = sorted(machine.seen["ahead"] for machine in machines)
     for machine in machines:
         if abs(away := machine.seen["ahead"] - clocks[len(clocks) // 2]) > SKEW:
@@ -167,7 +167,7 @@ def skewed(machines: Sequence[Machine]) -> Iterator[Finding]:
 
 
 def doubled(machines: Sequence[Machine]) -> Iterator[Finding]:
-    """Cloned machines: Kubernetes tells Nodes apart by these."""
+    """Yield cloned machines: Kubernetes distinguishes Nodes by these values."""
     for key, what, remedy in (
         ("machine_id", "machine-id", "rm /etc/machine-id; systemd-machine-id-setup; reboot"),
         ("mac", "hardware address", "another one in the virtual machine's settings"),

@@ -1,4 +1,4 @@
-"""Tells what was found, once, and stops every machine if anything of it is fatal."""
+"""Reports what was found, once, and stops every machine if anything of it is fatal."""
 
 from collections.abc import Generator, Sequence
 
@@ -11,7 +11,7 @@ from pyinfra.context import host
 from roles.operations import failure
 from roles.preflight.judging import Finding, Machine, judged
 
-looked: dict[str, Machine] = {}  # of this run; all are there before the first operation is executed
+looked: dict[str, Machine] = {}  # of this run; complete before the first operation is executed
 _told: list[str] = []
 
 

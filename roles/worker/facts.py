@@ -1,4 +1,4 @@
-"""What a machine joins a cluster with."""
+"""What a machine needs to join a cluster."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,7 @@ TTL = "15m"
 
 
 class Ticket(NamedTuple):
-    """A token of a few minutes, and the digest of the authority that the API server is known by."""
+    """A token that is valid for a few minutes, and the digest of the API server's certificate authority."""
 
     endpoint: str
     token: str
@@ -17,7 +17,7 @@ class Ticket(NamedTuple):
 
 
 class FreshTicket(FactBase[Ticket | None]):
-    """A new one each time: it is asked on the control plane, when a worker is about to join and not before."""
+    """A new ticket each time: it is made on the control plane, only when a worker is about to join."""
 
     @staticmethod
     def default() -> None:

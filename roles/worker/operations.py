@@ -1,4 +1,4 @@
-"""kubeadm join: once, with a token made for it, and begun anew after an attempt that was cut off."""
+"""kubeadm join: once, with a token made for it, and begun again after an interrupted attempt."""
 
 from collections.abc import Generator, Mapping
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Real servers in the pods, and the Services that stand for them, as ordinary Kubernetes YAML.
+"""Real servers in the pods, and the Services for them, as ordinary Kubernetes YAML.
 
-Where a kubelet runs, kubectl brings the YAML into the cluster; elsewhere the agent reads it from a folder.
+If a kubelet runs, kubectl applies the YAML to the cluster; otherwise the agent reads it from a folder.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The servers in a node's pods, and the manifests they are announced by."""
+"""The servers in a node's pods, and the manifests of their Services."""
 
 import shlex
 
@@ -8,9 +8,9 @@ FOLDER = "/etc/socklb/workload"
 
 
 class Serving(FactBase[list[str]]):
-    """The pods of these whose server runs with the configuration that is there now.
+    """Those of these pods whose server runs with its present configuration.
 
-    A server writes its pid file when it starts: one that is older than the configuration belongs to the one before.
+    A server writes its pid file when it starts: a pid file older than the configuration belongs to the previous one.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Servers in pods, and the slices that say where they are."""
+"""Servers in pods, and the EndpointSlices for them."""
 
 import shlex
 from collections.abc import Generator, Mapping
@@ -16,7 +16,7 @@ from roles.pods.facts import Pods
 from roles.workload.facts import FOLDER, Serving
 from roles.workload.slices import Endpoint, endpoint_slices
 
-# Both become daemons once they listen: when the command is back, they serve.
+# Both become daemons once they listen: when the command returns, they serve.
 SERVERS = {"web": "nginx -c {config}", "dns": "dnsmasq --conf-file={config}"}
 
 
@@ -43,7 +43,7 @@ def _restart(pod: str, kind: str) -> str:
 def endpoint_slices_present(
     path: str, services: Mapping[str, Any]
 ) -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Write the slices from the pods of all nodes, which must be there by now: see barrier()."""
+    """Write the slices from the pods of all nodes, which must exist by now: see barrier()."""
     endpoints = [
         Endpoint(short_name(node), pod["name"], node.data.pods[pod["name"]], tuple(pod["addresses"]))
         for node in hosts.get_group("nodes")

@@ -1,4 +1,4 @@
-"""EndpointSlices as the Kubernetes controller writes them: one per Service and family, from the pods that there are."""
+"""EndpointSlices as the Kubernetes controller writes them: one per Service and family, from the existing pods."""
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ FAMILIES = {4: "IPv4", 6: "IPv6"}
 
 
 class Endpoint(NamedTuple):
-    """A pod that serves: of which node, which Service, and its addresses."""
+    """A pod that serves: its node, its Service, and its addresses."""
 
     node: str
     pod: str
@@ -19,7 +19,9 @@ class Endpoint(NamedTuple):
 
 
 def endpoint_slices(services: Mapping[str, Any], endpoints: Iterable[Endpoint], before: str) -> str:
-    """The slices as YAML. `before` is what the file says now: a slice that differs gets the next generation."""
+    """Return the slices as YAML. `before` is the present text of the file: a slice that differs gets the next
+    generation.
+    """
     old = {document["metadata"]["name"]: document for document in yaml.safe_load_all(before) if document}
     known = sorted(endpoints, key=lambda endpoint: endpoint.pod)
     new = [_slice(name, service, family, known) for name, service in services.items() for family in FAMILIES]
