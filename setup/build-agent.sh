@@ -26,7 +26,7 @@ main() {
 
 input_files() {
     find socklb -name '*.py' -o -name '*.bpf.o'
-    ls README.md LICENSE bpf/LICENSE pyproject.toml uv.lock setup/build-agent.sh setup/launcher.sh
+    ls README.md LICENSE bpf/LICENSE pyproject.toml uv.lock setup/build-agent.sh setup/dependencies.sh setup/launcher.sh
 }
 
 pack() { # FOLDER PYTHON [VERSION [ARCHITECTURE]]: PYTHON installs, for its own version or for another
@@ -43,8 +43,7 @@ pack() { # FOLDER PYTHON [VERSION [ARCHITECTURE]]: PYTHON installs, for its own 
     uv build --quiet --wheel --out-dir build/wheel
     # Of the official client the agent uses credentials, TLS and requests. What it has for asyncio, its models and its
     # APIs are three quarters of all bytes, and it imports them only when they are asked for.
-    uv export --quiet --locked --no-default-groups --no-emit-project --prune aiohttp --prune aiohttp-retry \
-        --output-file build/requirements.txt
+    setup/dependencies.sh --no-emit-project --output-file build/requirements.txt
     install_for_it "$2" --require-hashes --no-deps -r build/requirements.txt
     client=$agent/lib/kubernetes
     rm -rf "$client/aio"
