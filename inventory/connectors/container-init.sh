@@ -1,22 +1,22 @@
 #!/bin/sh
 # Makes the mounts of a node and becomes its PID 1. Called by container.py in the node's new namespaces:
 #   container-init.sh start HOME NODE      prints PID 1's number on the host, then "ready"
-# Every mount here is private to the node: unshare(1) cuts propagation, so that the host's mount table stays as it is.
+# Every mount here is private to the node: unshare(1) stops propagation, so that the host's mount table is unchanged.
 set -eu
 
 if [ "$1" = start ]; then
-    # A new pid namespace holds only children: the first is its PID 1, this shell stays outside and knows its number there.
+    # A new pid namespace contains only children: the first is its PID 1; this shell stays outside and knows its pid there.
     sh "$0" init "$2" "$3" &
     echo $!
     exit
 fi
 home=$2 node=$3
 
-echo "$node" >/proc/sys/kernel/hostname # the host's /proc: kernel.hostname is the reader's own
+echo "$node" >/proc/sys/kernel/hostname # the host's /proc: kernel.hostname is that of the reader's namespace
 mount -t overlay socklb -o "lowerdir=/,upperdir=$home/upper,workdir=$home/work" "$home/root"
 cd "$home/root"
 
-# What the node shares with the host it can read only: all of /sys, all sysctls but its network's own.
+# What the node shares with the host is read-only: all of /sys, and all sysctls except those of its network.
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount --bind proc/sys/net proc/sys/net

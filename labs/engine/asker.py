@@ -1,6 +1,6 @@
 """Connect to a Service again and again. Each line of output has the time, and who answered or what failed.
 
-python3 load.py ADDRESS PORT
+python3 asker.py ADDRESS PORT
 """
 
 import socket

@@ -33,7 +33,7 @@ class ObjectMeta(Struct, frozen=True, gc=False):
     deletionTimestamp: str = ""  # noqa: N815
 
     def __post_init__(self) -> None:
-        """Let go of what nobody reads. It was decoded, so that what is no text is refused."""
+        """Drop what is not read. It was decoded first, so that a value that is not a string is refused."""
         force_setattr(self, "labels", marks.kept(self.labels))
         force_setattr(self, "annotations", marks.kept(self.annotations))
 

@@ -1,5 +1,5 @@
-# Puts a machine back as record.sh found it: put-back.sh STATE "PATH..." (these are kept). What is away already is no
-# error: after a run that was cut off, the same again goes on.
+# Restores a machine to the state that record.sh found: put-back.sh STATE "PATH..." (these are kept). What is removed
+# already is not an error: after an interrupted run, the same command continues.
 set -u
 state=$1 keep=$2
 before=$state/before
@@ -29,7 +29,7 @@ kubernetes_gone() {
     systemctl disable --now --quiet kubelet 2>/dev/null
     grep -qx containerd "$before/packages" && return
     systemctl disable --now --quiet containerd 2>/dev/null
-    systemctl kill --kill-whom=all --signal=KILL containerd 2>/dev/null # shims outlive it, and hold the containers
+    systemctl kill --kill-whom=all --signal=KILL containerd 2>/dev/null # shims outlive it, and keep the containers
     systemctl stop kubepods.slice 2>/dev/null
     for mount in $(awk '{ print $5 }' /proc/self/mountinfo | grep -E '^(/run/containerd|/var/lib/kubelet|/var/lib/containerd)/' | sort -r); do
         umount --lazy "$mount"
@@ -37,7 +37,7 @@ kubernetes_gone() {
     ip netns list 2>/dev/null | awk '$1 ~ /^cni-/ { print $1 }' | xargs --no-run-if-empty -n 1 ip netns delete
 }
 
-# Of kubelet and a kube-proxy; nft made their tables for the programs that came with us.
+# From kubelet and a kube-proxy; nft made their tables for programs that were installed with ours.
 rules_gone() {
     for family in iptables ip6tables; do
         command -v $family-save >/dev/null || continue
@@ -50,7 +50,7 @@ rules_gone() {
 }
 
 packages_gone() {
-    dpkg --configure -a >/dev/null 2>&1 # an installation that was cut off
+    dpkg --configure -a >/dev/null 2>&1 # an interrupted installation
     dpkg-query --show --showformat '${db:Status-Abbrev}\t${binary:Package}\n' | sed -n 's/^.. *\t//p' | sort | comm -23 - "$before/packages" |
         DEBIAN_FRONTEND=noninteractive xargs --no-run-if-empty apt-get purge --yes --quiet=2 >/dev/null || fail "apt-get purge failed"
     rm -f /var/lib/apt/lists/*_var_lib_socklb_*
@@ -59,7 +59,7 @@ packages_gone() {
 files_back() {
     xargs --no-run-if-empty rm -rf <"$before/absent"
     grep -vxF "$(printf '%s\n' $keep)" "$before/absent-folders" | xargs --no-run-if-empty rm -rf
-    # The files alone: the folders around them are there, and the record's own is for root only.
+    # Only the files: the folders around them exist, and the record's own folder is for root only.
     tar -C "$before/files" -cf - . | tar -C / -xpf - --no-overwrite-dir
 }
 

@@ -1,5 +1,5 @@
-# Records what a machine is like before anything is changed: record.sh STATE "FILE..." "FOLDER..." "SYSCTL..."
-# It is done once, and whole or not at all: the folder gets its name at the end.
+# Records a machine's state before anything is changed: record.sh STATE "FILE..." "FOLDER..." "SYSCTL..."
+# It is done once, completely or not at all: the folder gets its name at the end.
 set -eu
 cd / # cp --parents of coreutils 9.1 looks for the folders of an absolute path here
 state=$1 files=$2 folders=$3 sysctls=$4

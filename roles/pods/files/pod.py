@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -I
 """Pods of this node, as a kubelet makes them: a network namespace, a cgroup, and eth0 by the CNI protocol.
 
-    pod add NAME…                      make pods; one that is there stays, one that is half made is made anew
+    pod add NAME…                      make pods; an existing one stays, an incomplete one is made again
     pod delete NAME…                   end their processes and remove them
     pod list [--json]                  name, addresses and processes of each
     pod exec NAME [--unhooked] -- CMD  run a command in a pod; --unhooked: in its network, but not in its cgroup
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIG = Path("/etc/socklb/cni.json")  # one CNI plugin's configuration
-RESULTS = Path("/run/socklb/pods")  # what the plugin answered, one file a pod; written last
+RESULTS = Path("/run/socklb/pods")  # the plugin's answer, one file per pod; written last
 NETNS = Path("/run/netns")
 PLUGINS = ("/opt/cni/bin", "/usr/lib/cni")
 
@@ -130,7 +130,7 @@ def processes(group: Path) -> list[int]:
 
 
 def kill(group: Path) -> None:
-    """Again until none is left: the kernels before 5.14 have no cgroup.kill, and a process may fork meanwhile."""
+    """Kill all processes, repeatedly: kernels before 5.14 have no cgroup.kill, and a process may fork meanwhile."""
     while pids := processes(group):
         for pid in pids:
             try:
@@ -141,7 +141,7 @@ def kill(group: Path) -> None:
 
 
 def cni(command: str, name: str) -> str:
-    """One call by the CNI protocol: parameters in the environment, configuration on stdin, answer on stdout."""
+    """Call the plugin by the CNI protocol: parameters in the environment, configuration on stdin, answer on stdout."""
     config = CONFIG.read_text()
     parameters = {
         "CNI_COMMAND": command,
@@ -165,7 +165,7 @@ def plugin(kind: str) -> Path:
 def run(*argv: str, given: str | None = None, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(argv, input=given, env=env, text=True, capture_output=True, check=False)
     if done.returncode:
-        # A CNI plugin says on stdout, as JSON, what went wrong.
+        # A CNI plugin reports errors on stdout, as JSON.
         raise RuntimeError(f"{' '.join(argv)}: exit code {done.returncode}: {(done.stderr + done.stdout).strip()}")
     return done.stdout
 

@@ -1,4 +1,4 @@
-# Says what preflight judges, a line each: a key, a tab, a value. It runs on the machine and changes nothing.
+# Prints what preflight judges, one per line: a key, a tab, a value. It runs on the machine and changes nothing.
 say() { printf '%s\t%s\n' "$1" "$2"; }
 each() { while read -r line; do say "$1" "$line"; done; }
 here() { [ -e "$1" ] && echo "$1"; }
@@ -28,7 +28,7 @@ awk '$1 == "nameserver" { print $2 }' /etc/resolv.conf 2>/dev/null | each namese
 ip -o address show scope global | awk '{ print $4 }' | each address
 { ip -4 route show; ip -6 route show; } | awk '$1 ~ /\// { print $1, $3 == "" ? "" : $0 }' | awk '{ print $1 }' | each route
 for link in /sys/class/net/*; do
-    # Of devices that stand for hardware, or for a virtual machine's: bridges and veths of pods are no card.
+    # Only devices of hardware or of a virtual machine: bridges and veths of pods are not network cards.
     [ ! -e "$link/device" ] || cat "$link/address"
 done | each mac
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { split($2, at, ":"); print at[2] }' | sort -u | each listens_hex
