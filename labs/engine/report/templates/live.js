@@ -9,7 +9,7 @@ const get = async (path) => {
   return answer.text();
 };
 
-// What changed is put in its place, part by part, so that what a reader opened, selected or focused elsewhere stays.
+// Changed parts are replaced one by one, so that what a reader opened, selected or focused elsewhere stays.
 const renew = (fresh) => {
   let changed = null;
   for (const part of fresh.querySelectorAll("[data-part]")) {
@@ -57,7 +57,7 @@ const look = async () => {
     }
   } catch (error) {
     troubled = true;
-    // No answer at all is a TypeError; an answer that says what is wrong comes again, or is better the next time.
+    // Without any answer there is a TypeError; an error in an answer is reported again, or is gone the next time.
     status.textContent = error instanceof TypeError ? status.dataset.ended : status.dataset.unreadable;
   }
   setTimeout(look, 1000);
