@@ -4,7 +4,7 @@
     clsact.put_back(Place("uplink_in", 2))
 
 Each filter has its own priority and handle, and no filter of another owner is replaced: one with the same priority and
-handle is an error. Filters of higher priority run first; if they accept a packet for good, ours do not see it.
+handle is an error. Filters in front of it run first; if they accept a packet for good, ours do not see it.
 """
 
 from __future__ import annotations
