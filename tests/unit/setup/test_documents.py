@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted(
     file
     for file in ROOT.rglob("*.md")
-    if not any(part.startswith((".", "build")) for part in file.relative_to(ROOT).parts)
+    if not any(part.startswith((".", "build")) and part != ".github" for part in file.relative_to(ROOT).parts)
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 EXTERNAL = ("http://", "https://", "mailto:")
