@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds Kubernetes' programs, and those that a cluster of kind needs beside them, from Go modules; the versions and the
+# Builds Kubernetes' programs, those that a cluster of kind needs beside them, and Helm, from Go modules; the versions and the
 # checksums of everything they are made from stand in programs/*/go.mod and go.sum. What is there is not built again.
 #
 #   programs.sh                 builds all but e2e.test and ginkgo
@@ -13,7 +13,7 @@ images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=images/names.sh
 . "$images/names.sh"
 programs='kube-apiserver etcd kube-controller-manager kubectl kind kubeadm kubelet kube-scheduler kube-proxy'
-programs="$programs agnhost regression-issue-74839 pause coredns flanneld"
+programs="$programs agnhost regression-issue-74839 pause coredns flanneld helm"
 bin=$kubernetes/bin
 log=$kubernetes/build.log
 
@@ -43,6 +43,7 @@ describe() {
         coredns) module=coredns package=github.com/coredns/coredns ;;
         flanneld) module=flannel package=github.com/flannel-io/flannel ;;
         kind) module=kind package=sigs.k8s.io/kind ;;
+        helm) module=helm package=helm.sh/helm/v3/cmd/helm ;;
         *) fail "no program \"$program\"; it knows: $programs e2e.test ginkgo" ;;
     esac
     key=$({ cat "$images/programs/$module/go.mod" "$images/programs/$module/go.sum"; version_flags; } | sha256sum)
@@ -80,6 +81,7 @@ compile() {
             source=$(module_folder k8s.io/kubernetes)/${package#k8s.io/kubernetes/}/pause.c
             clang -Os -static -DVERSION="$version" -o "$bin/.pause" "$source" ;;
         flanneld) compile_flanneld ;;
+        helm) "$go" build -ldflags "-s -w $(helm_flags)" -o "$bin/.$program" "$package" ;;
         e2e.test) "$go" test -c -ldflags "-s -w $(version_flags)" -o "$bin/.e2e.test" "$package" ;;
         *) "$go" build -ldflags "-s -w $(version_flags)" -o "$bin/.$program" "$package" ;;
     esac
@@ -105,10 +107,20 @@ module_folder() { # MODULE: prints where its source is
     "$go" list -m -f '{{.Dir}}' "$1"
 }
 
+helm_flags() { # Kubernetes' version is what charts are held against where no cluster is asked; else it would be 1.20
+    for package_path in pkg/chartutil pkg/lint/rules; do
+        echo "-X helm.sh/helm/v3/$package_path.k8sVersionMajor=1 -X helm.sh/helm/v3/$package_path.k8sVersionMinor=$(minor)"
+    done | tr '\n' ' '
+}
+
+minor() { # of Kubernetes
+    rest=${version#v*.}
+    echo "${rest%.*}"
+}
+
 version_flags() { # kubeadm compares its own version with the one it is asked for; a module's zip does not carry it
     base=k8s.io/component-base/version
-    rest=${version#v*.}
-    echo "-X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=${rest%.*} -X $base.gitTreeState=clean" \
+    echo "-X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=$(minor) -X $base.gitTreeState=clean" \
         "-X k8s.io/client-go/pkg/version.gitVersion=$version"
 }
 
