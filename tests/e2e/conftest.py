@@ -67,6 +67,14 @@ def kubernetes(left_half_made: str) -> Iterator[Kubernetes]:
 
 
 @pytest.fixture(scope="session")
+def agent_image(kubernetes: Kubernetes) -> None:
+    """The agent's image, on every node."""
+    subprocess.run([ROOT / "images" / "build.sh", "agent"], check=True)
+    load = [kind_program(), "load", "image-archive", ROOT / "build" / "agent-image.tar", "--name", kind_cluster]
+    subprocess.run([SEALED_DOCKER, "run", *load], check=True)
+
+
+@pytest.fixture(scope="session")
 def kubeconfig(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The administrator's; for programs outside of the nodes, in the network of our docker."""
     path = tmp_path_factory.mktemp("admin") / "kubeconfig"

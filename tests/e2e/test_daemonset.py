@@ -10,34 +10,30 @@ from typing import Any
 import pytest
 
 from inventory.group_data.kind import pod_cidrs, services
-from inventory.place import Place
 from tests.support.cluster import ROOT
+from tests.support.daemonset import (
+    BITS,
+    SYSTEM,
+    agents,
+    capabilities,
+    cgroup_of,
+    instead_of_units,
+    left_on,
+    needed_there,
+    rolled_out,
+    status,
+    stop_units,
+)
 from tests.support.hammer import hammering
-from tests.support.kubernetes import SEALED_DOCKER, Kubernetes
+from tests.support.kubernetes import Kubernetes
 
 ADDRESS, PORT = services["web"]["addresses"][0], 80
-SYSTEM = ("--namespace", "kube-system")
 MANY = 100  # answers that the least of loads has given
-# linux/capability.h
-BITS = {
-    "NET_BIND_SERVICE": 10,
-    "NET_ADMIN": 12,
-    "NET_RAW": 13,
-    "SYS_PTRACE": 19,
-    "SYS_ADMIN": 21,
-    "PERFMON": 38,
-    "BPF": 39,
-}
-# As docs/operations.md says it for container runtimes that do not know CAP_BPF and CAP_PERFMON.
-OLD_RUNTIME = ["SYS_ADMIN", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_PTRACE"]
 
 
 @pytest.fixture(scope="module")
-def manifests(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> str:
+def manifests(kubernetes: Kubernetes, agent_image: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """deploys/kubernetes as a user lays it over: this cluster's addresses, and where its nodes have cgroup v2."""
-    subprocess.run([ROOT / "images" / "build.sh", "agent"], check=True)
-    load = ["kind", "load", "image-archive", ROOT / "build" / "agent-image.tar", "--name", "socklb"]
-    subprocess.run([SEALED_DOCKER, "run", *load], check=True, env=os.environ)
     folder = tmp_path_factory.mktemp("overlay")
     server = kubernetes.addresses("socklb-control-plane")[0]
     networks = json.dumps(pod_cidrs)
@@ -58,12 +54,12 @@ def cleanup(kubernetes: Kubernetes, manifests: str, tmp_path_factory: pytest.Tem
 
 def laid_over(kubernetes: Kubernetes, folder: Path, base: str, kind: str, more: dict[str, Any]) -> str:
     """An overlay for these nodes: where they have cgroup v2, and what an old container runtime knows."""
-    cgroup = kubernetes.nodes["socklb-worker"].output("sh", "-c", "findmnt -n -o TARGET -t cgroup2 | head -n 1")
+    node = kubernetes.nodes["socklb-worker"]
     pod = "/spec/template/spec"
-    patch: list[Any] = [{"op": "replace", "path": f"{pod}/volumes/2/hostPath/path", "value": cgroup}]
-    if not {BITS["BPF"], BITS["PERFMON"]} <= capabilities(kubernetes.nodes["socklb-worker"], "CapBnd"):
+    patch: list[Any] = [{"op": "replace", "path": f"{pod}/volumes/2/hostPath/path", "value": cgroup_of(node)}]
+    if needed := needed_there(node):
         path = f"{pod}/{kind}/0/securityContext/capabilities/add"
-        patch.append({"op": "replace", "path": path, "value": OLD_RUNTIME})
+        patch.append({"op": "replace", "path": path, "value": needed})
     overlay = {
         "namespace": "kube-system",
         "resources": [os.path.relpath(ROOT / base, folder)],
@@ -79,44 +75,16 @@ def laid_over(kubernetes: Kubernetes, folder: Path, base: str, kind: str, more: 
 @pytest.fixture(scope="module")
 def daemonset(kubernetes: Kubernetes, manifests: str) -> Iterator[None]:
     """In the place of the units, which are back afterwards; a load runs all the way there."""
-    try:
-        with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:
-            for node in kubernetes.nodes.values():
-                node.output("systemctl", "stop", "socklb-agent")
-            kubernetes.kubectl("apply", "--filename", "-", given=manifests)
-            rolled_out(kubernetes)
-        assert load.failures == {}
-        yield
-    finally:
-        kubernetes.kubectl("delete", "daemonset/socklb", *SYSTEM, "--wait=true", "--ignore-not-found")
-        rights = (ROOT / "deploys/kubernetes/rbac.yaml").read_text()  # without the labels, as the deploys apply it
-        kubernetes.kubectl("apply", "--filename", "-", given=rights)
-        for node in kubernetes.nodes.values():
-            node.output("systemctl", "start", "socklb-agent")
-            node.output("socklb", "status", "--wait", "50")
-
-
-def rolled_out(kubernetes: Kubernetes) -> None:
-    try:
-        kubernetes.rolled_out("daemonset/socklb", *SYSTEM)
-    except AssertionError:
-        words = ("logs", "--selector", "app.kubernetes.io/name=socklb", *SYSTEM, "--tail=5", "--prefix")
-        raise AssertionError(f"{kubernetes.kubectl('get', 'pods', *SYSTEM)}\n{kubernetes.kubectl(*words)}") from None
-
-
-def capabilities(place: Place, of: str = "CapEff", process: int = 1) -> set[int]:
-    """What a process there has, by bit."""
-    mask = int(place.output("sh", "-c", f"sed -n 's/^{of}:[[:space:]]*//p' /proc/{process}/status"), 16)
-    return {bit for bit in range(64) if mask >> bit & 1}
-
-
-def status(kubernetes: Kubernetes, pod: Any) -> dict[str, Any]:
-    agent = kubernetes.pod(pod["metadata"]["name"], "kube-system")
-    return json.loads(agent.output("socklb", "status", "--json"))
-
-
-def agents(kubernetes: Kubernetes) -> list[Any]:
-    return kubernetes.pods("app.kubernetes.io/name=socklb", *SYSTEM)
+    with instead_of_units(kubernetes):
+        try:
+            with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:
+                stop_units(kubernetes)
+                kubernetes.kubectl("apply", "--filename", "-", given=manifests)
+                rolled_out(kubernetes)
+            assert load.failures == {}
+            yield
+        finally:
+            kubernetes.kubectl("delete", "daemonset/socklb", *SYSTEM, "--wait=true", "--ignore-not-found")
 
 
 @pytest.mark.usefixtures("daemonset")
@@ -189,24 +157,3 @@ def test_cleanup_leaves_nothing_of_it_on_any_node(kubernetes: Kubernetes, cleanu
         assert {name: left_on(place) for name, place in kubernetes.nodes.items()} == dict.fromkeys(kubernetes.nodes, 0)
     finally:
         kubernetes.kubectl("delete", "--filename", "-", "--wait=true", given=cleanup)
-
-
-# Asks the kernel how many programs eth0 has at its ingress (BPF_PROG_QUERY, BPF_TCX_INGRESS): the bpftool and tc of
-# Debian 12 are too old for that.
-AT_UPLINK = """
-import ctypes, os, socket, struct, sys
-number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-asked = ctypes.create_string_buffer(struct.pack("=IIIIQI", socket.if_nametoindex("eth0"), 46, 0, 0, 0, 0), 64)
-assert ctypes.CDLL(None).syscall(number, 16, asked, 64) == 0
-sys.exit(not struct.unpack_from("=I", asked, 24)[0])
-"""
-
-
-def left_on(place: Place) -> int:
-    """How many of the three are there: pins, programs at a device, routes of the agent's protocol number."""
-    looks = (
-        "find /sys/fs/bpf/socklb -type f | grep -q .",
-        f"python3 -Ic '{AT_UPLINK}'",
-        "ip route show proto 83 | grep -q .",
-    )
-    return sum(place.run("sh", "-c", look).returncode == 0 for look in looks)

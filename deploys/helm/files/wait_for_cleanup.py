@@ -2,8 +2,8 @@
 
     python3 -Ic "$(cat wait_for_cleanup.py)" NAMESPACE NAME https://192.0.2.10:6443 ...
 
-It asks the API servers by their own addresses: no Service is served any more. It ends with the DaemonSet ready, and does
-not give up; Helm does, by its --timeout.
+It asks the API servers by their own addresses, for no Service is served any more. It ends with the DaemonSet ready, and
+does not give up; Helm does, by its --timeout.
 """
 
 import itertools
