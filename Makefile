@@ -49,7 +49,7 @@ teardown:  ## remove everything that the local cluster put on this machine
 	@$(MAKE) setup
 	@pyinfra -y inventory deploys/teardown.py
 
-programs: setup  ## build Kubernetes' programs from Go modules: 9 minutes on two cores, once
+programs: setup  ## build Kubernetes' programs from Go modules: 10 minutes on two cores, once
 	@images/programs.sh
 
 kind-image: ready  ## build the node image for kind on a machine without a registry, and load it into docker

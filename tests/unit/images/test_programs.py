@@ -101,6 +101,13 @@ def test_the_programs_know_the_version_that_the_cluster_is_asked_for(machine: Ma
     assert "-X k8s.io/component-base/version.gitVersion=v1.34.4" in build
 
 
+def test_helm_holds_charts_against_the_clusters_version(machine: Machine) -> None:
+    machine.run("helm")
+    (build,) = machine.builds()
+    assert "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34" in build
+    assert "-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34" in build
+
+
 def test_flannel_is_built_of_its_own_main_file_without_the_backend_of_one_cloud(machine: Machine) -> None:
     done = machine.run("flanneld")
     assert done.returncode == 0, done.stderr

@@ -52,6 +52,11 @@ def test_etcd_and_coredns_have_the_version_of_their_modules() -> None:
     ]
 
 
+def test_helm_knows_the_objects_of_the_clusters_version() -> None:
+    minor = name_of("version").removeprefix("v1.").partition(".")[0]
+    assert required("helm", "k8s.io/client-go").startswith(f"v0.{minor}.")
+
+
 def test_the_node_image_and_the_agents_are_called_what_others_call_them() -> None:
     assert RECIPE["node"]["names"] == [name_of("node_image")]
     assert RECIPE["agent"]["names"] == [f"socklb/agent:{socklb.__version__}"]
