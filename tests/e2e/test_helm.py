@@ -42,16 +42,16 @@ class Release:
         }
 
     def put(self, verb: str, *options: str, **values: Any) -> None:
-        """Install or upgrade, and wait until every node has what that says."""
-        self._run(verb, "socklb", str(CHART), "--wait", *options, values={**self.values, **values})
+        """Install or upgrade with these values besides."""
+        self.run(verb, "socklb", str(CHART), *options, values={**self.values, **values})
 
-    def run(self, *words: str) -> str:
-        return self._run(*words)
+    def uninstall(self) -> None:
+        """Come back when the agents are gone, and, where it says so, all nodes are clean."""
+        self.run("uninstall", "socklb", "--wait", "--cascade=foreground")
 
-    def _run(self, *words: str, values: dict[str, Any] | None = None) -> str:
+    def run(self, *words: str, values: dict[str, Any] | None = None) -> None:
         done = helm(*words, "--timeout=3m", *self._reach, values=values, through=(SEALED_DOCKER, Path("run")))
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{what_they_say(self._kubernetes, NAMESPACE)}"
-        return done.stdout
 
     def agents(self) -> dict[str, str]:
         """The names of the agents' pods by node."""
@@ -77,13 +77,13 @@ def test_no_connect_fails_from_its_installation_to_its_end(kubernetes: Kubernete
     with hammering(kubernetes.pod_on(kubernetes.workers[0]), ADDRESS, PORT) as load:
         stop_units(kubernetes)
         # The deploys made the ClusterRole; so would `kubectl apply -k`.
-        release.put("install", "--create-namespace", "--take-ownership")
+        release.put("install", "--wait", "--create-namespace", "--take-ownership")
         installed = release.agents()
         assert set(installed) == set(kubernetes.nodes)
         told = [status(kubernetes, pod) for pod in agents(kubernetes, NAMESPACE)]
         assert [one["problems"] for one in told] == [[]] * len(told)
 
-        release.put("upgrade", logLevel="debug")
+        release.put("upgrade", "--wait", logLevel="debug")
         upgraded = release.agents()
         assert release.said() == {'log_level = "debug"'}
         assert not set(installed.values()) & set(upgraded.values())
@@ -92,15 +92,16 @@ def test_no_connect_fails_from_its_installation_to_its_end(kubernetes: Kubernete
         assert release.said() == {'log_level = "info"'}
         assert not set(upgraded.values()) & set(release.agents().values())
 
-        release.run("uninstall", "socklb", "--wait")
+        release.uninstall()
         assert release.agents() == {}
         assert {name: left_on(node) for name, node in kubernetes.nodes.items()} == dict.fromkeys(kubernetes.nodes, 3)
     assert load.failures == {}
     assert sum(load.served.values()) > MANY
 
     release.put("install", cleanupOnUninstall=True)
-    release.run("uninstall", "socklb", "--wait")
+    release.uninstall()
     assert {name: left_on(node) for name, node in kubernetes.nodes.items()} == dict.fromkeys(kubernetes.nodes, 0)
-    everything = kubernetes.get("all,configmap,serviceaccount,role,rolebinding", "--namespace", NAMESPACE)["items"]
+    kinds = "daemonset,job,configmap,serviceaccount,role,rolebinding"
+    everything = kubernetes.get(kinds, "--namespace", NAMESPACE)["items"]
     ours = [one["metadata"]["name"] for one in everything if "socklb" in one["metadata"]["name"]]
     assert ours == []
