@@ -63,11 +63,12 @@ pack() { # FOLDER PYTHON [VERSION [ARCHITECTURE]]: PYTHON installs, for its own 
         --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX bin lib share
 }
 
+# Copied, for a link to a file in uv's cache changes when another build links to it, and tar then fails.
 install_for_it() { # PYTHON ARGUMENT...
     installer=$1
     shift
     uv pip install --quiet --python "$installer" --python-version "$version" ${platform:+--python-platform "$platform"} \
-        --only-binary :all: --target "$agent/lib" "$@"
+        --only-binary :all: --link-mode copy --target "$agent/lib" "$@"
 }
 
 # Two seconds of each node's and each pod's first start. Where there is no Python of that version, and for a named

@@ -7,6 +7,7 @@ PATH=$PWD/.venv/bin:$PATH
 found=
 
 main() {
+    check "uv.lock" setup/python.sh uv lock --check --offline --quiet # if it finds it old: setup/python.sh uv lock
     check "Python format" ruff format --check .
     check "Python style" ruff check .
     check "types" pyright

@@ -106,3 +106,21 @@ def test_the_bill_of_materials_names_what_is_in_it_with_its_licence(release: Pat
     assert named == {line for line in lines if not line.startswith("socklb ")}
     assert not [line for line in lines if line.endswith("not said")]
     assert f"socklb {__version__}: Apache-2.0 AND GPL-2.0-only" in lines
+
+
+def test_a_bundle_has_the_text_of_each_licence_and_none_that_the_documents_do_not_tell_of(release: Path) -> None:
+    stated = dict(line.split(": ", 1) for line in (release / "build/release/LICENSES.txt").read_text().splitlines())
+    told = licences_told()
+    assert {name.split()[0] for name in stated} == {*told, "socklb"}
+    with tarfile.open(release / f"build/release/socklb-agent-{__version__}-python3.11-amd64.tar.gz") as agent:
+        texts = re.findall(r"lib/([\w.]+)-[\w.]+\.dist-info/(?:licenses/)?LICEN[CS]E", "\n".join(agent.getnames()))
+        assert agent.extractfile("lib/socklb/datapath/socklb.bpf.o") is not None
+        assert any(name.endswith("dist-info/licenses/bpf/LICENSE") for name in agent.getnames())
+    assert {name.replace("_", "-").lower() for name in texts} == {name.split()[0] for name in stated}
+
+
+def licences_told() -> set[str]:
+    """Return the names of packages in the table of docs/licences.md."""
+    table = (ROOT / "docs/licences.md").read_text().split("<!-- licences of the bundle -->")[1].split("<!-- end -->")[0]
+    cells = (row.strip("|").split("|")[1] for row in table.strip().splitlines()[2:])
+    return {name for cell in cells for name in re.findall(r"[a-z][a-z0-9-]+", re.sub(r"\(.*?\)", "", cell))}
