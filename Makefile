@@ -109,12 +109,13 @@ release: ready  ## make what a release consists of, into build/release/: package
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh
 
-format: setup  ## bring Python and C into the project's format, the tables of docs/reference.md to the code's and README's picture to docs/benchmarks.md's
+format: setup  ## mend formats of Python and C; print anew what comes from elsewhere: reference, README's picture, the version
 	@ruff format .
 	@ruff check --fix .
 	@clang-format -i bpf/*.[ch]
 	@python -m setup.reference
 	@python -m setup.picture
+	@python -m setup.version
 
 bench: ready  ## measure every figure that README.md states
 	@python -m bench
