@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 SECONDS ?= 600
 SEED ?= 1
-.PHONY: help doctor setup ready build lab lab-kind test chaos e2e e2e-ssh e2e-upstream kernels release lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab lab-kind test chaos e2e e2e-ssh e2e-upstream kernels release docs lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -105,6 +105,12 @@ chaos: ready  ## walk over faults under load, with an oracle: SECONDS and SEED c
 
 release: ready  ## make what a release consists of, into build/release/: packages, agents for nodes, checksums
 	@python setup/release.py
+
+docs: setup  ## build the documents as a site, into build/site: English and Chinese, with search; nothing of it is fetched when read
+	@setup/python.sh docs
+	@setup/step.sh docs "Building the site of the documents into build/site" \
+		env NO_MKDOCS_2_WARNING=1 build/docs-venv/bin/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "Next: python3 -m http.server --bind 127.0.0.1 --directory build/site"
 
 lint: build  ## check style, types, imports between folders, C format and shell scripts
 	@setup/lint.sh

@@ -3,6 +3,7 @@
 # With nothing to do it compares one checksum and ends.
 #
 #   python.sh            brings .venv/ up to date
+#   python.sh docs       brings build/docs-venv/ up to date: what builds the site, and nothing else
 #   python.sh uv ...     runs that uv
 set -eu
 
@@ -17,15 +18,26 @@ main() {
         find_uv
         exec "$uv" "$@"
     fi
+    if [ "${1:-}" = docs ]; then
+        bring build/docs-venv --only-group docs
+    else
+        bring .venv
+    fi
+}
+
+bring() { # FOLDER [ARGUMENT OF uv sync...]
+    folder=$1
+    shift
     key=$(cat pyproject.toml uv.lock setup/kit/pyproject.toml setup/python.sh | sha256sum)
-    # A distribution upgrade removes the interpreter that .venv/ points to, so it is started too.
-    if [ "$key" = "$(cat .venv/socklb-key 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then
-        exit 0
+    # A distribution upgrade removes the interpreter that the environment points to, so it is started too.
+    if [ "$key" = "$(cat "$folder/socklb-key" 2>/dev/null)" ] && "$folder/bin/python" -c '' 2>/dev/null; then
+        return
     fi
     find_uv
     # Compiled now, for a caller may forbid Python to keep what it compiles: half a second of every start of pyinfra.
-    setup/step.sh uv-sync "Installing the locked Python environment into .venv" "$uv" sync --locked --compile-bytecode
-    echo "$key" >.venv/socklb-key
+    setup/step.sh uv-sync "Installing the locked Python environment into $folder" \
+        env UV_PROJECT_ENVIRONMENT="$PWD/$folder" "$uv" sync --locked --compile-bytecode "$@"
+    echo "$key" >"$folder/socklb-key"
 }
 
 find_uv() { # sets uv

@@ -18,6 +18,14 @@ def test_every_machine_of_the_inventory_is_reached(cluster: Cluster, machine: st
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{machine}\n", "")
 
 
+def test_the_line_of_the_quick_start_says_that_the_node_is_served(cluster: Cluster) -> None:
+    line = "source .venv/bin/activate && lab exec w1 -- socklb status"
+    assert line in (ROOT / "README.md").read_text()
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "attached" in done.stdout
+
+
 def test_the_client_outside_asks_a_node_port(cluster: Cluster) -> None:
     done = lab("exec", "outside", "--", "curl", "-s", "--max-time", "5", "http://172.18.0.4:32000/")
     assert done.stdout.startswith("web-")

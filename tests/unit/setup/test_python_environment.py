@@ -27,7 +27,8 @@ class Checkout:
         file = self.folder / "bin/uv"
         file.parent.mkdir(exist_ok=True)
         answer = f'[ "$1" != --version ] || {{ echo "{version}"; exit; }}'
-        file.write_text(f'#!/bin/sh\n{answer}\necho "$@" >>{self.folder}/calls\n')
+        into = f'echo "$UV_PROJECT_ENVIRONMENT" >{self.folder}/environment'
+        file.write_text(f'#!/bin/sh\n{answer}\necho "$@" >>{self.folder}/calls\n{into}\n')
         file.chmod(0o755)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +40,10 @@ class Checkout:
             text=True,
             check=False,
         )
+
+    def environment(self) -> str:
+        """Return the folder that uv was last told to bring up to date."""
+        return (self.folder / "environment").read_text().strip()
 
     def calls(self) -> list[str]:
         return (self.folder / "calls").read_text().splitlines()
@@ -63,6 +68,18 @@ def test_a_changed_input_is_followed(checkout: Checkout, changed: str) -> None:
     (checkout.folder / changed).write_text("# another\n")
     checkout.run()
     assert checkout.calls() == ["sync --locked --compile-bytecode"]
+
+
+def test_what_builds_the_site_has_an_environment_of_its_own(checkout: Checkout) -> None:
+    (checkout.folder / "build/docs-venv/bin").mkdir(parents=True)
+    assert checkout.run("docs").returncode == 0
+    assert checkout.calls() == ["sync --locked --compile-bytecode --only-group docs"]
+    assert checkout.environment() == f"{checkout.folder}/build/docs-venv"
+    (checkout.folder / "build/docs-venv/bin/python").symlink_to(sys.executable)
+    checkout.run("docs")
+    assert checkout.calls() == []
+    checkout.run()
+    assert checkout.calls() == []
 
 
 def test_an_environment_whose_interpreter_is_gone_is_made_again(checkout: Checkout) -> None:
