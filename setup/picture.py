@@ -4,6 +4,7 @@
 
 Each bar is what a Service adds to the time that a client waits, in percent of the time without a Service. The figures
 are those with 10,000 Services. A bar that is longer than the picture ends in a gap, and its number stands beside it.
+The picture brings its paper, for a page may be dark where the reader's system is light.
 """
 
 from __future__ import annotations
@@ -33,10 +34,22 @@ WAYS = (
 )
 LONGEST = 70  # percent: what a bar at the right edge stands for
 LIGHT = MappingProxyType(
-    {"ink": "#1b2430", "quiet": "#55606e", "line": "#c9d1d9", "bars": ("#0b57a4", "#c2570c", "#8a939e")}
+    {
+        "paper": "#ffffff",
+        "ink": "#1b2430",
+        "quiet": "#55606e",
+        "line": "#c9d1d9",
+        "bars": ("#0b57a4", "#c2570c", "#8a939e"),
+    }
 )
 DARK = MappingProxyType(
-    {"ink": "#e6eaf0", "quiet": "#a3aebb", "line": "#3d4854", "bars": ("#6cb2ff", "#ff9f5c", "#77828f")}
+    {
+        "paper": "#12171d",
+        "ink": "#e6eaf0",
+        "quiet": "#a3aebb",
+        "line": "#3d4854",
+        "bars": ("#6cb2ff", "#ff9f5c", "#77828f"),
+    }
 )
 FILES = MappingProxyType({"cost-light.svg": LIGHT, "cost-dark.svg": DARK})
 
