@@ -5,15 +5,15 @@ from itertools import pairwise
 
 from tests.support.browser import Page
 
-_AXE = """axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations.map(
+_AXE = """axe.run(document, {resultTypes: ["violations"], %s}).then(found => found.violations.map(
     one => `${one.id}: ${one.help}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(" | ")}`))"""
 
 
-def violations(page: Page) -> list[str]:
-    """Return axe's findings by all of its rules, WCAG's and those of good practice."""
+def violations(page: Page, *rules: str) -> list[str]:
+    """Return axe's findings by these rules, or by all that it has, WCAG's and those of good practice."""
     page.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     page.value(files("axe_core_python").joinpath("axe.min.js").read_text() + ";true")
-    return page.value(_AXE)
+    return page.value(_AXE % (f"runOnly: {list(rules)}" if rules else ""))
 
 
 def headings(page: Page) -> list[int]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.accessible import violations
 from tests.support.browser import Browser, Page
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +53,16 @@ def test_the_first_page_fits_complains_of_nothing_and_asks_nobody_else(
     assert page.value("document.documentElement.lang") == language
     assert page.value("document.documentElement.scrollWidth") <= width
     assert page.value("[...document.images].filter(one => one.complete && !one.naturalWidth).length") == 0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_everything_on_the_first_page_can_be_told_from_what_is_behind_it(
+    browser: Browser, address: str, dark: bool
+) -> None:
+    browser.open(f"{address}/index.html").value("localStorage.clear()")  # which of the two an earlier page was
+    page = browser.open(f"{address}/index.html", dark=dark)
+    page.until(f"document.body.dataset.mdColorScheme == '{'slate' if dark else 'default'}'")
+    assert violations(page, "color-contrast") == []
 
 
 @pytest.mark.parametrize("language", STARTS)
