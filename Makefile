@@ -74,6 +74,7 @@ kind-teardown: setup  ## remove the kind cluster
 test: ready  ## run every test: unit, datapath, packets, kube, cluster, nodes, labs, e2e
 	@setup/packages.sh setup/apt-kind.txt
 	@setup/packages.sh setup/apt-monitoring.txt
+	@setup/packages.sh setup/apt-arm64.txt
 	-@setup/packages.sh setup/apt-browser.txt
 	@setup/kernel-headers.sh
 	@images/programs.sh >/dev/null
@@ -103,7 +104,7 @@ chaos: ready  ## walk over faults under load, with an oracle: SECONDS and SEED c
 	@images/programs.sh kube-apiserver etcd kubectl >/dev/null
 	@python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
-release: ready  ## make what a release consists of, into build/release/: packages, agents for nodes, checksums
+release: ready  ## make what a release consists of, into build/release/: packages, agents for nodes, images, checksums
 	@python setup/release.py
 
 docs: setup  ## build the documents as a site, into build/site: English and Chinese, with search; nothing of it is fetched when read

@@ -24,6 +24,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A fixed date: the same input gives the same bytes, and with them the same digests.
 EPOCH = "1970-01-01T00:00:00Z"
+HEALTH_INTERVAL = 30 * 10**9  # nanoseconds
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Image:
     command: list[str] | None = None
     environment: list[str] = field(default_factory=list[str])
     stop_signal: str | None = None
+    healthcheck: list[str] | None = None
+    labels: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -96,19 +99,24 @@ def write(
         archive.add_text("manifest.json", json.dumps(manifest).encode())
 
 
-def configuration(image: Image, layers: Sequence[Layer], labels: Mapping[str, str]) -> dict[str, object]:
-    """What the image's configuration says, in the words of the OCI image specification."""
-    config: dict[str, object] = {"Env": [PATH, *image.environment], "Labels": dict(labels)}
+def configuration(
+    image: Image, layers: Sequence[Layer], labels: Mapping[str, str], architecture: str = "", created: str = EPOCH
+) -> dict[str, object]:
+    """What the image's configuration says, in the words of the OCI image specification; without an architecture, that
+    of this machine."""
+    config: dict[str, object] = {"Env": [PATH, *image.environment], "Labels": {**image.labels, **labels}}
     if image.entrypoint:
         config["Entrypoint"] = image.entrypoint
     if image.command:
         config["Cmd"] = image.command
     if image.stop_signal:
         config["StopSignal"] = image.stop_signal
+    if image.healthcheck:  # docker's own word; Kubernetes has probes instead
+        config["Healthcheck"] = {"Test": ["CMD", *image.healthcheck], "Interval": HEALTH_INTERVAL}
     return {
-        "architecture": ARCHITECTURES[platform.machine()],
+        "architecture": architecture or ARCHITECTURES[platform.machine()],
         "os": "linux",
-        "created": EPOCH,
+        "created": created,
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.diff_id}" for layer in layers]},
         "history": [{"created": EPOCH, "created_by": "images/archive.py"} for _ in layers],

@@ -3,24 +3,20 @@
 #
 #   build.sh node     kind's node image, with the images of the control plane and of the tests in it; loaded into the
 #                     docker that DOCKER_HOST names. A node image of the same recipe that is there stays.
-#   build.sh agent    build/agent-image.tar, for `kind load image-archive`
+#   build.sh agent    build/agent-image.tar, for `kind load image-archive`: needs neither root nor apt-kind.txt
 #
 # What is slow to make stays in the cache folder, ${SOCKLB_CACHE:-$HOME/.cache/socklb}. Wants setup/packages.sh
 # setup/apt-kind.txt and `make build`.
 set -eu
 
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
-project=$(dirname "$images")
 # shellcheck source=images/names.sh
 . "$images/names.sh"
-python=$project/.venv/bin/python
 cluster_images='pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns tools'
 cluster_images="$cluster_images agnhost busybox regression-issue-74839"
 
 main() {
-    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a root shell made by `su` has none of them
-    [ "$(id -u)" = 0 ] || fail "only root can make the roots of images"
-    [ -x "$python" ] || fail "$python is missing. Run: make setup"
+    needs_python
     case ${1:-} in
         node) node ;;
         agent) agent ;;
@@ -29,8 +25,8 @@ main() {
 }
 
 node() {
-    docker version >/dev/null ||
-        fail "no docker answers. Start one, or: images/sealed-docker.sh start; eval \"\$(images/sealed-docker.sh env)\""
+    needs_root
+    needs_docker
     programs=$("$images/programs.sh")
     recipe=$(inputs | sha256sum | cut -c 1-16)
     label='{{index .Config.Labels "socklb.recipe"}}'
@@ -106,27 +102,16 @@ import_images() {
 }
 
 agent() {
-    "$project/setup/build-agent.sh" $python_version
-    layer=$("$images/root.sh" agent)
-    work=$cache/agent.partial
-    rm -rf "$work"
-    mkdir -p "$work/opt/socklb" "$work/usr/local/bin"
-    trap 'rm -rf "$work"' EXIT
-    trap 'exit 130' INT TERM
-    ln -s /opt/socklb/bin/socklb "$work/usr/local/bin/socklb"
-    tar -C "$work/opt/socklb" -xf "$project/build/agent-$python_version.tar"
-    tar -C "$work" --sort=name --numeric-owner --owner=0 --group=0 --mtime=@0 --create --file "$work/files.tar" opt usr
-    archive agent --layer agent="$layer" --layer agent-files="$work/files.tar" >"$project/build/agent-image.tar.partial"
-    mv "$project/build/agent-image.tar.partial" "$project/build/agent-image.tar"
+    cd "$images/.."
+    architecture=$(dpkg --print-architecture)
+    setup/build-agent.sh $python_version "$architecture"
+    "$python" -m images.agent_image --newer-packages --architecture "$architecture" \
+        --agent "build/agent-$python_version-$architecture.tar" --out build/agent-image.tar.partial
+    mv build/agent-image.tar.partial build/agent-image.tar
 }
 
 archive() {
     "$python" "$images/archive.py" "$images/images.toml" "$@"
-}
-
-fail() {
-    echo "images/build.sh: $1" >&2
-    exit 1
 }
 
 main "$@"

@@ -12,15 +12,12 @@ set -eu
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=images/names.sh
 . "$images/names.sh"
-python=$(dirname "$images")/.venv/bin/python
 machine_files="machine/entrypoint machine/setup node/keep-kernel-values"
 
 main() {
-    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a root shell made by `su` has none of them
-    [ "$(id -u)" = 0 ] || fail "only root can make the roots of images"
-    [ -x "$python" ] || fail "$python is missing. Run: make setup"
-    docker version >/dev/null ||
-        fail "no docker answers. Start one, or: images/sealed-docker.sh start; eval \"\$(images/sealed-docker.sh env)\""
+    needs_python
+    needs_root
+    needs_docker
     mkdir -p "$cache"
     exec 9>"$cache/machine.lock"
     flock 9 # the work folder is one
@@ -66,12 +63,7 @@ make() { # NUMBER of the Debian of $suite
 inputs() { # whatever decides what is in the image
     cd "$images"
     # shellcheck disable=SC2086 # one word a file
-    cat machine.sh root.sh archive.py images.toml machine/packages.txt $machine_files
-}
-
-fail() {
-    echo "images/machine.sh: $1" >&2
-    exit 1
+    cat machine.sh root.sh names.sh archive.py images.toml machine/packages.txt $machine_files
 }
 
 main "$@"

@@ -15,16 +15,14 @@ set -eu
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=images/names.sh
 . "$images/names.sh"
-python=$(dirname "$images")/.venv/bin/python
 folder=$cache/offline-${version#v}
 work=$folder.partial
 on_machines='kubelet kubeadm kubectl'
 in_images='pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns agnhost'
 
 main() {
-    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # a root shell made by `su` has none of them
-    [ "$(id -u)" = 0 ] || fail "only root can make the roots that it looks into"
-    [ -x "$python" ] || fail "$python is missing. Run: make setup"
+    needs_python
+    needs_root
     exec 9>"$cache/offline.lock"
     flock 9
     # shellcheck disable=SC2086 # one word a program
@@ -94,11 +92,6 @@ index() {
         echo "SHA256: $(sha256sum "$file" | cut -d ' ' -f 1)"
         echo
     done
-}
-
-fail() {
-    echo "images/offline.sh: $1" >&2
-    exit 1
 }
 
 main

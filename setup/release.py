@@ -5,13 +5,18 @@
 | socklb-V-py3-none-any.whl, socklb-V.tar.gz | the Python package, and its source; both with the eBPF objects |
 | socklb-agent-V-pythonP-A.tar.gz | what a node unpacks below /opt/socklb, for its Python and its architecture |
 | socklb-V.cdx.json, LICENSES.txt | what is in them: CycloneDX, and the licence of each |
+| socklb-image-V-A.tar | the agent's image: an OCI image layout, which `docker load` takes too |
 | SHA256SUMS | of all of them |
 
 One commit gives the same bytes each time. It signs and publishes nothing.
+
+    python setup/release.py --images arm64      with this image only, or without any: --images
+    python setup/release.py --newer-packages    where Debian has replaced packages of the images: what it has now
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import json
@@ -28,13 +33,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "release"
-PYTHONS = ("3.11", "3.13")  # Debian 12's and 13's
+PYTHONS = ("3.11", "3.13")  # Debian 12's, which the images have too, and 13's
 ARCHITECTURES = ("amd64", "arm64")
 LEVEL = 6  # of gzip: with 9, the time is four times as long, for one per cent of the bytes
 NAMESPACE = uuid.UUID("6f1d64a8-5d4c-4f0e-9a39-8c1f0b8f3a10")  # of our bills of material; any constant will do
 
 
 def main() -> None:
+    asked = arguments()
     version = run(sys.executable, "-c", "import socklb; print(socklb.__version__)").strip()
     os.environ["SOURCE_DATE_EPOCH"] = str(date_of_the_commit())
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -45,6 +51,8 @@ def main() -> None:
     for python in PYTHONS:
         for architecture in ARCHITECTURES:
             pack(version, python, architecture)
+    for architecture in asked.images:
+        make_image(version, architecture, ["--newer-packages"] if asked.newer_packages else [])
     licences = dict(licences_of(ROOT / "build" / f"agent-{PYTHONS[0]}-{ARCHITECTURES[0]}" / "lib"))
     lines = (f"{name} {of}: {licence}\n" for (name, of), licence in sorted(licences.items()))
     (FOLDER / "LICENSES.txt").write_text("".join(lines))
@@ -53,10 +61,26 @@ def main() -> None:
     say(f"{len(list(FOLDER.iterdir()))} files in {FOLDER.relative_to(ROOT)}")
 
 
+def arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description="Makes what a release consists of.", allow_abbrev=False)
+    parser.add_argument("--images", nargs="*", choices=ARCHITECTURES, default=ARCHITECTURES, metavar="ARCHITECTURE")
+    parser.add_argument(
+        "--newer-packages", action="store_true", help="if Debian has replaced those of the lock: today's"
+    )
+    return parser.parse_args()
+
+
 def date_of_the_commit() -> int:
     """Return it in seconds since 1970; without git, that of the changelog's file."""
-    done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return int(done.stdout) if done.returncode == 0 else int((ROOT / "CHANGELOG.md").stat().st_mtime)
+    said = of_the_commit("%ct")
+    return int(said) if said else int((ROOT / "CHANGELOG.md").stat().st_mtime)
+
+
+def of_the_commit(what: str) -> str:
+    """Return what git says of it, in the words of its --format; nothing without git."""
+    words = ["git", "log", "-1", f"--format={what}"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def pack(version: str, python: str, architecture: str) -> None:
@@ -66,6 +90,15 @@ def pack(version: str, python: str, architecture: str) -> None:
     target = FOLDER / f"socklb-agent-{version}-python{python}-{architecture}.tar.gz"
     with packed.open("rb") as tar, target.open("wb") as out, gzip.GzipFile("", "wb", LEVEL, out, mtime=0) as zipped:
         shutil.copyfileobj(tar, zipped)
+
+
+def make_image(version: str, architecture: str, options: list[str]) -> None:
+    """Make the archive of the agent's image."""
+    say(f"Building the image for {architecture}")
+    agent = ROOT / "build" / f"agent-{PYTHONS[0]}-{architecture}.tar"
+    label = f"org.opencontainers.image.revision={of_the_commit('%H') or 'unknown'}"
+    words = ("-m", "images.agent_image", "--architecture", architecture, "--agent", agent, "--label", label, *options)
+    run(sys.executable, *words, "--out", FOLDER / f"socklb-image-{version}-{architecture}.tar")
 
 
 def licences_of(lib: Path) -> Iterator[tuple[tuple[str, str], str]]:

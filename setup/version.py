@@ -24,7 +24,8 @@ FILES = (
     "images/images.toml",
 )
 NAMED = re.compile(
-    r"(^version: |^appVersion: |app\.kubernetes\.io/version: |newTag: |socklb/agent:|socklb )\d+\.\d+\.\d+\b",
+    r"(^version: |^appVersion: |app\.kubernetes\.io/version: |newTag: |socklb/agent:|socklb "
+    r'|image\.version"? ?= ?")\d+\.\d+\.\d+\b',
     re.MULTILINE,
 )
 

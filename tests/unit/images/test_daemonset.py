@@ -1,7 +1,5 @@
-"""deploys/kubernetes and the Containerfile: what must agree in files that nothing but a person keeps together."""
+"""deploys/kubernetes: what must agree in files that nothing but a person keeps together."""
 
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +70,11 @@ def test_labels_and_tag_name_the_version_and_the_selector_does_not(folder: str) 
     assert kustomization["images"] == [{"name": "socklb/agent", "newTag": socklb.__version__}]
 
 
-def test_the_containerfile_makes_what_the_recipe_makes() -> None:
-    said = (ROOT / "images/Containerfile").read_text()
-    listed = re.sub(r"\s*#.*", "", (ROOT / "images/agent/packages.txt").read_text()).split()
-    (installed,) = re.findall(r"install -y --no-install-recommends (.*) \\", said)
-    assert installed.split() == listed
-    asked = ["sh", "-c", ". images/names.sh; echo $suite $python_version"]
-    suite, python = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert f"FROM debian:{suite}-slim" in said
-    assert f"ADD agent-{python}.tar /opt/socklb" in said
-    assert f"setup/build-agent.sh {python}" in said
-    assert f"socklb/agent:{socklb.__version__}" in said
+@pytest.mark.parametrize(("path", "kind"), [(DAEMONSETS[0], "containers"), (DAEMONSETS[1], "initContainers")])
+def test_a_container_can_write_nowhere_but_to_the_node_and_is_given_no_more_than_it_names(path: str, kind: str) -> None:
+    (container,) = pod(path)[kind]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+    assert "privileged" not in container["securityContext"]
+    assert not [volume for volume in pod(path)["volumes"] if "emptyDir" in volume]

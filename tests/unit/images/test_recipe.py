@@ -74,7 +74,7 @@ def test_every_program_that_an_image_holds_is_one_that_is_built() -> None:
             assert re.search(rf"^programs=.*\b{program}\b", known, re.MULTILINE), program
 
 
-@pytest.mark.parametrize("name", ["node", "tools", "agent", "machine"])
+@pytest.mark.parametrize("name", ["node", "tools", "agent", "machine"])  # agent: by debian.py, the others by root.sh
 def test_every_root_has_a_list_of_packages(name: str) -> None:
     lines = (IMAGES / name / "packages.txt").read_text().splitlines()
     packages = [line.partition("#")[0].strip() for line in lines]

@@ -1,6 +1,8 @@
 """`make release`: what is published, the same bytes each time, and complete."""
 
+import gzip
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -10,14 +12,30 @@ import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from images.agent_image import HERE, OPT
+from images.tree import Tree, entries, unpack
 from socklb import __version__
 from socklb.datapath.node_datapath import OBJECT_FILES
 
 ROOT = Path(__file__).parents[3]
-PACKED = ("setup", "socklb", "bpf", "README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE", "pyproject.toml", "uv.lock")
+PACKED = (
+    "setup",
+    "socklb",
+    "images",
+    "bpf",
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "LICENSE",
+    "pyproject.toml",
+    "uv.lock",
+)
+OTHER = "arm64" if HERE == "amd64" else "amd64"  # tests/unit/images/test_agent_image.py has this machine's image, twice
+EMULATORS = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}
 MACHINES = {"amd64": 62, "arm64": 183}  # EM_X86_64 and EM_AARCH64 of elf.h
 
 
@@ -33,7 +51,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in checkouts[1].joinpath("socklb").rglob("*.py"):
         file.touch()
     with ThreadPoolExecutor() as both:
-        list(both.map(make, checkouts))
+        list(both.map(make, checkouts, [[OTHER], []]))
     shutil.copy(checkouts[1] / "build/release/SHA256SUMS", checkouts[0] / "other")
     return checkouts[0]
 
@@ -47,8 +65,8 @@ def copy_to(checkout: Path) -> None:
             (checkout / name).symlink_to(ROOT / name)
 
 
-def make(checkout: Path) -> None:
-    argv = [sys.executable, checkout / "setup/release.py"]
+def make(checkout: Path, images: list[str]) -> None:
+    argv = [sys.executable, checkout / "setup/release.py", "--newer-packages", "--images", *images]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -56,14 +74,15 @@ def make(checkout: Path) -> None:
 def test_it_has_the_same_bytes_each_time_and_says_which(release: Path) -> None:
     folder = release / "build/release"
     text = (folder / "SHA256SUMS").read_text()
-    assert text == (release / "other").read_text()
+    lines = [line for line in text.splitlines() if "image" not in line]
+    assert lines == (release / "other").read_text().splitlines()
     said = {name: digest for digest, name in map(str.split, text.splitlines())}
     assert said == {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
         for file in folder.iterdir()
         if file.name != "SHA256SUMS"
     }
-    assert len(said) == 8
+    assert len(said) == 9
 
 
 def test_wheel_and_source_have_the_programs_for_the_kernel(release: Path) -> None:
@@ -92,11 +111,42 @@ def test_what_nodes_unpack_is_for_their_python_and_architecture(release: Path, p
     assert {re.search(r"cpython-(\d+)", name)[1] for name in native if "cpython" in name} == {version}  # type: ignore[index]
 
 
-def machine_of(archive: tarfile.TarFile, name: str) -> int:
-    """Return e_machine of an ELF file."""
+def test_the_image_for_another_architecture_starts(release: Path, tmp_path: Path) -> None:
+    unpack(content_of_the_image(release), tmp_path)
+    machines = {file.read_bytes()[18] for file in (tmp_path / "usr/bin").glob("python3.*[0-9]")}
+    assert machines == {MACHINES[OTHER]}
+    emulator = shutil.which(EMULATORS[OTHER])
+    if emulator is None:
+        pytest.skip("no emulator. Run: setup/packages.sh setup/apt-arm64.txt")
+    lib = tmp_path / OPT / "lib"
+    # Without chroot and binfmt: the emulator looks below -L first.
+    inside = {"PYTHONHOME": tmp_path / "usr", "PYTHONPATH": lib}
+    settings = (word for name, value in inside.items() for word in ("-E", f"{name}={value}"))
+    argv = [emulator, "-L", tmp_path, *settings, tmp_path / "usr/bin/python3", "-P", "-s", lib / "bin/socklb"]
+    done = subprocess.run([*argv, "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout == f"socklb {__version__}\n", done.stderr
+
+
+def content_of_the_image(release: Path) -> Tree:
+    tree: Tree = {}
+    with tarfile.open(release / f"build/release/socklb-image-{__version__}-{OTHER}.tar") as image:
+        (docker,) = json.load(member(image, "manifest.json"))
+        assert json.load(member(image, docker["Config"]))["architecture"] == OTHER
+        for name in docker["Layers"]:
+            with tarfile.open(fileobj=io.BytesIO(gzip.decompress(member(image, name).read()))) as layer:
+                tree |= dict(entries(layer))
+    return tree
+
+
+def member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     file = archive.extractfile(name)
     assert file is not None
-    return int.from_bytes(file.read(20)[18:], "little")
+    return file
+
+
+def machine_of(archive: tarfile.TarFile, name: str) -> int:
+    """Return e_machine of an ELF file."""
+    return int.from_bytes(member(archive, name).read(20)[18:], "little")
 
 
 def test_the_bill_of_materials_names_what_is_in_it_with_its_licence(release: Path) -> None:
