@@ -72,9 +72,9 @@ def root(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def instructions(name: str) -> list[str]:
-    """Return what stands behind each of them in the Containerfile."""
-    said = re.sub(r"\\\n", "", (ROOT / "images/Containerfile").read_text())
+def instructions(name: str, folder: str = "images") -> list[str]:
+    """Return what stands behind each of them in a Containerfile."""
+    said = re.sub(r"\\\n", "", (ROOT / folder / "Containerfile").read_text())
     return re.findall(rf"^{name} (.*)", said, re.MULTILINE)
 
 
@@ -137,6 +137,14 @@ def test_the_containerfile_says_of_it_what_the_recipe_says() -> None:
     assert json.loads(health.partition("CMD ")[2]) == MADE_FROM["healthcheck"]
     assert instructions("ENV") == [PATH]
     assert f"socklb/agent:{socklb.__version__}" in (ROOT / "images/Containerfile").read_text()
+
+
+@pytest.mark.parametrize("folder", ["images", ".devcontainer"])
+def test_what_a_containerfile_copies_is_in_its_context(folder: str) -> None:
+    kept = {line[1:].partition("/")[0] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    copied = [line.split()[:-1] for line in instructions("COPY", folder) if not line.startswith("--from")]
+    assert copied
+    assert {source.partition("/")[0] for sources in copied for source in sources} <= kept
 
 
 def test_the_archive_is_for_docker_too_and_says_what_it_is(image: Path) -> None:
