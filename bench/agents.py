@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ START_LIMIT = 300.0  # seconds: the machine may be busy
 
 
 @contextmanager
-def agent_of(part: str) -> Iterator[AgentUnderTest]:
+def agent_of(part: str) -> Generator[AgentUnderTest]:
     """Yield an agent that does not run yet; its folder and all that it did are removed with the block."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="socklb-bench-")))

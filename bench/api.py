@@ -79,8 +79,13 @@ def main() -> None:
 def objects(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield Service n and its endpoints, each with the key that the API server keeps it under."""
     more = {"namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}
-    ip = {"clusterIP": address(n), "clusterIPs": [address(n)], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
-    policy = {"internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP"}
+    ip: dict[str, Any] = {
+        "clusterIP": address(n),
+        "clusterIPs": [address(n)],
+        "ipFamilies": ["IPv4"],
+        "ipFamilyPolicy": "SingleStack",
+    }
+    policy: dict[str, Any] = {"internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP"}
     one = service(f"s{n}", **ip, **policy)
     one["spec"]["ports"][0] |= {"protocol": "TCP", "targetPort": 8080}
     slice_ = endpoint_slice(f"s{n}-1", f"s{n}", *ENDPOINTS)

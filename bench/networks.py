@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
+POD_DEVICES = ("client", "unhooked", "here", "there")  # of both nodes
 OUTSIDE, NODE = "172.20.1.2", "172.20.1.1"
 NODE_LAN, FAR_NODE = "172.20.2.1", "172.20.2.2"
 CLIENT, UNHOOKED = "10.244.1.2", "10.244.4.2"
@@ -72,6 +73,7 @@ class Site(NamedTuple):
         _connect(End(site.node, "lan", (NODE_LAN,)), End(site.far_node, "lan", (FAR_NODE,)))
         site._add_pods()
         _ip(site.outside, f"route add default via {NODE}")
+        _ip(site.node, f"route add default via {OUTSIDE}")  # as a node has: without one, every pod gets programs
         _ip(site.far_node, f"route add default via {NODE_LAN}")
         _ip(site.node, f"route add {THERE_NETWORK} via {FAR_NODE}")
         return site
@@ -83,12 +85,12 @@ class Site(NamedTuple):
 
     def _add_pods(self) -> None:
         pods = (
-            (self.node, self.client, "client", (CLIENT,)),
-            (self.node, self.unhooked, "unhooked", (UNHOOKED,)),
-            (self.node, self.here, "here", HERE),
-            (self.far_node, self.there, "there", THERE),
+            (self.node, self.client, (CLIENT,)),
+            (self.node, self.unhooked, (UNHOOKED,)),
+            (self.node, self.here, HERE),
+            (self.far_node, self.there, THERE),
         )
-        for node, pod, name, addresses in pods:
+        for name, (node, pod, addresses) in zip(POD_DEVICES, pods, strict=True):
             _connect(End(pod, "eth0", addresses), End(node, name, (gateway(addresses[0]),)))
             _ip(pod, f"route add default via {gateway(addresses[0])}")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from bench.networks import FAR_NODE, NODE, NODE_LAN, inside
+from bench.networks import FAR_NODE, NODE, NODE_LAN, POD_DEVICES, inside
 from bench.services import PODS, SERVICES, as_difference
 from rig.sandbox import mounted_bpffs, remove_cgroup
 from socklb.api.addresses import Network
@@ -76,14 +76,18 @@ def at_devices(
     networks = [Network.parse(PODS)]
     with inside(network):
         attached = opened.enter_context(
-            closing(Attached(programs.by_name, node.pins, (), networks, host_routing=host_routing))
+            closing(Attached(programs.by_name, node.pins, (), networks=networks, host_routing=host_routing))
         )
         attached.follow()
         for device in rtnetlink.read().devices:
             if device.name == "unhooked":
                 attached.serve_pods(device.ifindex)
+        pods = {device.name for device in rtnetlink.read().devices} & set(POD_DEVICES)
     if attached.problems:
         raise RuntimeError("; ".join(attached.problems))
+    served = {device.name for device in attached.facts if device.of_pods}
+    if served != (pods if host_routing else pods & {"unhooked"}):
+        raise RuntimeError(f"of the pods' devices, these have programs: {sorted(served)}")
     return programs
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class AgentUnderTest:
         """Ask the agent; None if no agent answers."""
         return control_socket.ask(self.socket, "status")
 
-    def until(self, condition: Any) -> dict[str, Any]:
+    def until(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Wait until the status satisfies a condition, and return it."""
         end = time.monotonic() + WAIT
         while time.monotonic() < end:

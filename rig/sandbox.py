@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -180,7 +180,7 @@ def ask_udp(client: socket.socket, address: str, port: int) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def running(sandbox: Sandbox, function: Callable[[], object]) -> Iterator[Job]:
+def running(sandbox: Sandbox, function: Callable[[], object]) -> Generator[Job]:
     job = sandbox.start(function, hooked=False)
     try:
         yield job
@@ -201,7 +201,7 @@ def wait_for_servers(place: Sandbox) -> None:
 
 
 @contextlib.contextmanager
-def mounted_bpffs(directory: Path) -> Iterator[Path]:
+def mounted_bpffs(directory: Path) -> Generator[Path]:
     """Mount a BPF file system of our own; it is unmounted lazily, because a failed test may hold it open."""
     directory.mkdir(exist_ok=True)
     sh("mount", "-t", "bpf", "-o", "mode=0700", "bpf", str(directory))

@@ -1,7 +1,7 @@
 """Attach the packet path's programs to the node's devices: uplinks; devices of pods whose sockets no hook sees; lo, if
 processes of the node may be unseen too; and with host routing every device towards pods.
 
-    attached = Attached(programs, pins, patterns, load_l3, networks)
+    attached = Attached(programs, pins, patterns, load_l3=load_l3, networks=networks)
     attached.follow()               # at first, and when devices, addresses or routes changed
     attached.serve_pods(ifindex)    # a pod behind this device sent a packet to a Service address
     damage = attached.mend()        # every few seconds: repairs what somebody removed or changed, and returns it
@@ -45,9 +45,9 @@ class Attached:
         programs: Mapping[str, Program],
         pins: Pins,
         patterns: Sequence[str],
+        *,
         load_l3: Callable[[], Mapping[str, Program]] = dict,
         networks: Sequence[Network] = (),
-        *,
         host_routing: bool = False,
         all_pods: bool = False,
         at_lo: bool = False,
