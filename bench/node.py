@@ -83,9 +83,9 @@ def at_devices(
             if device.name == "unhooked":
                 attached.serve_pods(device.ifindex)
         pods = {device.name for device in rtnetlink.read().devices} & set(POD_DEVICES)
+        served = {device.name for device in attached.facts if device.of_pods}
     if attached.problems:
         raise RuntimeError("; ".join(attached.problems))
-    served = {device.name for device in attached.facts if device.of_pods}
     if served != (pods if host_routing else pods & {"unhooked"}):
         raise RuntimeError(f"of the pods' devices, these have programs: {sorted(served)}")
     return programs

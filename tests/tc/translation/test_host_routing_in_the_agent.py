@@ -27,7 +27,7 @@ from socklb.tc import path as tc_path
 from socklb.tc.path import TcPath
 from socklb.tc.programs import Programs
 from tests.packets.network import CLIENT, NODE, POD_CIDRS, PODS, Network, RoutedNetwork, with_servers
-from tests.tc.test_path import until
+from tests.support.waiting import until_async
 from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, serving
 from tests.tc.translation.test_host_routing import COUNTING
 from tests.tc.translation.test_in_the_agent import wait
@@ -90,7 +90,7 @@ def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
     async def told() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
             await asyncio.to_thread(story)
 
     with network.inside("node"):

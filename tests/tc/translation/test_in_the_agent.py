@@ -40,7 +40,7 @@ from socklb.tc.places import L3
 from socklb.tc.programs import Programs
 from socklb.tc.seen import seen
 from tests.packets.network import CLIENT, CLIENT6, NODE, POD_CIDRS, VIRTUAL, VIRTUAL6, Network
-from tests.tc.test_path import until
+from tests.support.waiting import until_async
 from tests.tc.translation.conftest import ADDRESSES, Ask, frontend, names, serving
 from tests.tc.translation.tunnel import DEVICE, TUNNEL, tunnelled
 
@@ -95,7 +95,7 @@ def run(network: Network, path: TcPath, story: Callable[[], None]) -> None:
     async def told() -> None:
         async with path.kept_whole():
             path.serve()
-            await until(lambda: path.facts.whole)
+            await until_async(lambda: path.facts.whole)
             await asyncio.to_thread(story)
 
     with network.inside("node"):
