@@ -66,7 +66,9 @@ def main() -> None:
         root = debian_of(asked.architecture, newer=asked.newer_packages)
         runnable = root if asked.architecture == HERE else debian_of(HERE, newer=asked.newer_packages)
     except debian.PackageError as error:
-        sys.exit(f"images/agent_image.py: {error}\nNext, if Debian has replaced them: python -m images.debian")
+        sys.exit(
+            f"images/agent_image.py: {error}\nNext, if Debian has replaced them: .venv/bin/python -m images.debian"
+        )
     agent = agent_of(asked.agent)
     compiled([root, agent], runnable, MODULES)
     if asked.folder:
