@@ -28,7 +28,10 @@ main() {
 bring() { # FOLDER [ARGUMENT OF uv sync...]
     folder=$1
     shift
-    key=$(cat pyproject.toml uv.lock setup/kit/pyproject.toml setup/python.sh | sha256sum)
+    key=$({
+        cat pyproject.toml uv.lock setup/kit/pyproject.toml setup/python.sh
+        sed -n '/^__version__ /p' socklb/__init__.py # the environment has it as metadata
+    } | sha256sum)
     # A distribution upgrade removes the interpreter that the environment points to, so it is started too.
     if [ "$key" = "$(cat "$folder/socklb-key" 2>/dev/null)" ] && "$folder/bin/python" -c '' 2>/dev/null; then
         return

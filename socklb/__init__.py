@@ -19,4 +19,4 @@ other. `[tool.importlinter]` in pyproject.toml holds this, and docs/architecture
 The eBPF programs are not here but in bpf/; the wheel carries their objects in socklb/datapath/.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

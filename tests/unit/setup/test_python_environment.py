@@ -16,7 +16,8 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copytree(SETUP, folder / "setup")
-        for path in ("pyproject.toml", "uv.lock"):
+        (folder / "socklb").mkdir()
+        for path in ("pyproject.toml", "uv.lock", "socklb/__init__.py"):
             (folder / path).write_text("")
         self.python = folder / ".venv/bin/python"
         self.python.parent.mkdir(parents=True)
@@ -63,9 +64,9 @@ def test_a_second_run_has_nothing_to_do(checkout: Checkout) -> None:
     assert checkout.calls() == []
 
 
-@pytest.mark.parametrize("changed", ["pyproject.toml", "uv.lock"])
+@pytest.mark.parametrize("changed", ["pyproject.toml", "uv.lock", "socklb/__init__.py"])
 def test_a_changed_input_is_followed(checkout: Checkout, changed: str) -> None:
-    (checkout.folder / changed).write_text("# another\n")
+    (checkout.folder / changed).write_text('__version__ = "another"\n')
     checkout.run()
     assert checkout.calls() == ["sync --locked --compile-bytecode"]
 

@@ -45,3 +45,9 @@ def test_every_program_that_prints_it_prints_this_one() -> None:
     assert f"socklb {__version__}" in subprocess.run(
         [sys.executable, "-m", "socklb.cli.manual"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.replace("\\", "")
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_then_with_this_version_and_its_date() -> None:
+    first, second = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[:2]
+    assert first == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", second)
