@@ -91,7 +91,7 @@ user_is_root() {
 }
 
 # What it may lack is told by version, with what that costs; the agent asks the kernel itself
-# (socklb/datapath/features.py, socklb/tc/tcx.py).
+# (socklb/datapath/features.py, socklb/tc/tcx.py, socklb/tc/attached.py).
 kernel_is_new_enough() {
     echo "Linux $release (5.10 or newer is needed)"
     may_lack 6 6 'tcx links' 'a program at a device costs 0.16 us a packet more, as a filter of clsact'
@@ -99,6 +99,7 @@ kernel_is_new_enough() {
         'refusals are left to the packet path, and NodePorts are not kept free of listeners'
     may_lack 5 14 'netns cookie socket option' \
         "NodePorts on localhost are served to sockets only if a hook sees the agent: run it below the node's cgroup"
+    may_lack 5 14 'tunnels that are unpacked at tc' 'ipip and sit are not served'
     may_lack 5 12 'atomic compare-and-swap in programs' \
         'records are kept with the sockets, a connect costs a microsecond more, and least-loaded choice is random choice'
     kernel_is_at_least 5 10

@@ -11,11 +11,13 @@ processes of the node may be unseen too; and with host routing every device towa
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 
 from socklb.api.addresses import Network
+from socklb.datapath.features import Feature
 from socklb.datapath.libbpf import Program
 from socklb.datapath.maps import HashTable
 from socklb.datapath.pins import Pins
@@ -31,7 +33,14 @@ from socklb.tc.tables import DeviceTable
 from socklb.tc.tcx import LO
 
 NONE = 'no uplink is found: nothing from outside is served; next: name them, as in uplinks = ["eth0"]'
+WRAPPED = "{} is not served: before Linux 5.14 a packet from such a tunnel still begins with the outer header"
 BY_PORT = "with routes that depend on ports host_routing hands nothing on; next: see them by: ip rule; ip -6 rule"
+UNPACKED_TUNNELS = Feature(
+    "tunnels that are unpacked at tc",
+    "5.14",
+    "ipip and sit are not served",
+    lambda: rtnetlink.unpacks(os.uname().release),
+)
 PRESENT = b"\1"
 
 log = logging.getLogger(__name__)
@@ -240,6 +249,7 @@ class Attached:
                 f"{name} is not served, for its packets begin with a header that is neither Ethernet's nor IP's"
                 for name in headless
             ),
+            *(WRAPPED.format(name) for name in devices.wrapped(there, own, self._patterns)),
             *([] if self._found else [NONE]),
             *([BY_PORT] if self._networks and there.rules_by_port else []),
         ]

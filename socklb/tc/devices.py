@@ -6,7 +6,8 @@ Without patterns, an uplink is a device that has an address of the node, or by w
 bonds and VLANs are uplinks (their ports have no address), and tunnels such as flannel.1 if pods of other nodes are
 behind them. Veths and bridges of pods are not, even if a pod is the gateway to something, and neither is a bridge's
 port. A tunnel whose packets begin with the IP header (WireGuard, ipip) is an uplink if any route uses it, because it
-has no gateways. Devices with other headers (GRE, PPP) are not served, and are named.
+has no gateways. Devices with other headers (GRE, PPP) are not served, and are named; so are ipip and sit before
+Linux 5.14.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from socklb.api.addresses import Network
 from socklb.model import is_ipv4
 from socklb.tc import layout
-from socklb.tc.rtnetlink import ETHERNET, IP_ALONE, LOOPBACK, Device, Found
+from socklb.tc.rtnetlink import ETHERNET, IP_ALONE, LOOPBACK, WRAPPED, Device, Found
 
 SERVED = IP_ALONE | {ETHERNET}
 
@@ -47,7 +48,12 @@ def uplinks(
 
 def refused(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[str]:
     """Return the uplinks that cannot be served."""
-    return [device.name for device in _chosen(found, own, patterns) if device.type not in SERVED]
+    return [device.name for device in _chosen(found, own, patterns) if device.type not in SERVED | {WRAPPED}]
+
+
+def wrapped(found: Found, own: Collection[bytes], patterns: Sequence[str]) -> list[str]:
+    """Return the uplinks that this kernel is too old for: tunnels whose packets still begin with the outer header."""
+    return [device.name for device in _chosen(found, own, patterns) if device.type == WRAPPED]
 
 
 def unmatched(found: Found, patterns: Sequence[str]) -> list[str]:
@@ -108,7 +114,8 @@ def _chosen(
     away = {hop.device for hop in found.hops if hop.gateway} - (_before_pods(found, pods) & of_bridges)
     away |= {hop.device for hop in found.hops if hop.default}
     away |= {device for device, address in found.addresses if address in own}
-    away |= {hop.device for hop in found.hops} & without_ethernet(found)
+    tunnels = {device.ifindex for device in found.devices if device.type in IP_ALONE | {WRAPPED}}
+    away |= {hop.device for hop in found.hops} & tunnels
     for device in found.devices:
         if device.type == LOOPBACK:
             continue

@@ -9,6 +9,8 @@ with Changes() as changes:
 from __future__ import annotations
 
 import errno
+import os
+import re
 import socket
 import struct
 import sys
@@ -29,7 +31,10 @@ ROUTE_TO, ROUTE_OUTPUT, ROUTE_GATEWAY, ROUTE_MULTIPATH, ROUTE_TABLE, ROUTE_VIA =
 RULE_HEADER, BY_PORT = 12, {22, 23, 24}  # struct fib_rule_hdr; FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE
 HOP = struct.Struct("=HBBi")  # struct rtnexthop
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_*
-IP_ALONE = frozenset((519, 768, 769, 776, 65534))  # RAWIP; TUNNEL (ipip), TUNNEL6, SIT; NONE (WireGuard, tun)
+UNPACKED = frozenset((768, 769, 776))  # TUNNEL (ipip), TUNNEL6, SIT
+IP_ALONE = UNPACKED | {519, 65534}  # RAWIP; NONE (WireGuard, tun)
+WRAPPED = -1  # in place of UNPACKED's, where the kernel leaves skb->mac_header at the outer header
+UNPACKS_SINCE = (5, 14)  # "net: reset MAC header consistently across L3 virtual devices", ipip and sit among them
 UNIVERSE, LOCAL_TABLE = 0, 255
 LOCAL = 2  # RTN_LOCAL
 LINKS_OWN = b"\xfe\x80"  # fe80::/64
@@ -39,8 +44,10 @@ GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 
 
 class Device(NamedTuple):
-    """A network device. `kind`: veth, bridge, vxlan …; empty for a physical one. `type`: ARPHRD_*. `peer`: for a veth,
-    the ifindex of the other end in its own network namespace; `leads_away`: that is another namespace.
+    """A network device.
+
+    kind: veth, bridge, vxlan …; empty for a physical one. type: ARPHRD_*, or WRAPPED. peer: for a veth, the ifindex of
+    the other end in its own network namespace. leads_away: that is another namespace.
     """
 
     ifindex: int
@@ -165,7 +172,14 @@ def _devices() -> Iterator[Device]:
         kind = attributes(found.get(LINK_INFO, b"")).get(LINK_KIND, b"")
         numbers = (_number(found.get(number)) for number in (LINK_MASTER, LINK_PEER))
         away = LINK_PEER_NETWORK in found
+        type_ = WRAPPED if type_ in UNPACKED and not unpacks(os.uname().release) else type_
         yield Device(index, _text(found[LINK_NAME]), _text(kind), type_, *numbers, leads_away=away)
+
+
+def unpacks(release: str) -> bool:
+    """Return whether the packets of tunnels begin with the inner IP header at tc, in a kernel of this release."""
+    major, minor = map(int, re.findall(r"\d+", release)[:2])
+    return (major, minor) >= UNPACKS_SINCE
 
 
 def _addresses() -> Iterator[Own]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from rig.sandbox import mounted_bpffs
 from socklb.model import ANY4, ANY6, Addresses, Frontend, pack_address
-from socklb.tc import links
+from socklb.tc import links, rtnetlink
+from socklb.tc.attached import WRAPPED
+from socklb.tc.rtnetlink import unpacks
 from tests.kernels.uplinks import KINDS, VLAN, Bond, IpInIp, Switched, Tunnelled, Vlan, VlanOfBond, WireGuard
 from tests.packets.conftest import Ask, Node, serving, wait_until
-from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, OTHER_NODE, with_servers
+from tests.packets.network import CLIENT, CLIENT6, NODE, NODE6, OTHER_NODE, Network, with_servers
 from tests.packets.programs import SERVER, asking
 
 FAMILIES = pytest.mark.parametrize("six", [False, True], ids=["v4", "v6"])
@@ -35,11 +39,17 @@ def kernel_has(kind: str) -> bool:
     return "Unknown device type" not in said.stderr
 
 
+def needs_unpacked_tunnels(kind: type[Switched]) -> None:
+    if kind is IpInIp and not unpacks(os.uname().release):
+        pytest.skip("tunnels that are unpacked at tc (Linux 5.14): without it ipip and sit are not served")
+
+
 @pytest.fixture(scope="module", params=KINDS, ids=[kind.__name__ for kind in KINDS])
 def network(request: pytest.FixtureRequest) -> Iterator[Place]:
     lacking = [kind for kind in request.param.kinds if not kernel_has(kind)]
     if lacking:
         pytest.skip(f"this kernel has no devices of kind {', '.join(lacking)}")
+    needs_unpacked_tunnels(request.param)
     with with_servers(request.param) as place:
         place.start("client", sys.executable, "-c", SERVER, "client", *place.client, ready="ready")
         yield cast("Place", place)
@@ -157,3 +167,20 @@ def test_a_client_that_is_behind_no_tunnel_reaches_a_pod_that_is(
     serve(node, network, socket.IPPROTO_TCP, "a", "far", six=six)
     answers = ask("client", (NODE, NODE6)[six], 32000, "tcp", 20)
     assert set(answers) == {f"a {(CLIENT, CLIENT6)[six]}", f"far {network.node[six]}"}
+
+
+def test_tunnels_that_an_older_kernel_leaves_wrapped_are_named(tmp_path: Path) -> None:
+    if unpacks(os.uname().release):
+        pytest.skip("what this kernel has (Linux 5.14): it unpacks them")
+    with with_servers(IpInIp) as place, mounted_bpffs(tmp_path / "bpffs"):
+        with place.inside("node"):
+            kinds = {device.name: device.type for device in rtnetlink.read().devices}
+        assert {kinds[name] for name in IpInIp.uplinks[1:]} == {rtnetlink.WRAPPED}
+        node = Node(cast("Network", place), tmp_path)
+        try:
+            told = [problem.message for problem in node.path.problems]
+            assert [text for text in told if WRAPPED.format("ipip-client") in text]
+        finally:
+            node.close()
+            with place.inside("node"):
+                links.remove(node.pins.tc_links)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from socklb.datapath import features
-from socklb.tc import tcx
+from socklb.tc import attached, tcx
 
 DOCTOR = Path(__file__).parents[3] / "setup/doctor.sh"
 RELEASE = "6.1.0-18-amd64"
@@ -265,7 +265,16 @@ def test_make_lab_stops_at_the_doctor_before_it_changes_anything(machine: Machin
         ("6.8.0-31-generic", []),
         ("6.1.0-18-amd64", [tcx.FEATURE]),
         ("5.15.0-91-generic", [tcx.FEATURE, features.SET_ERRNO]),
-        ("5.10.0-46-amd64", [tcx.FEATURE, features.SET_ERRNO, features.NETNS_COOKIE, features.COMPARE_AND_SWAP]),
+        (
+            "5.10.0-46-amd64",
+            [
+                tcx.FEATURE,
+                features.SET_ERRNO,
+                features.NETNS_COOKIE,
+                attached.UNPACKED_TUNNELS,
+                features.COMPARE_AND_SWAP,
+            ],
+        ),
     ],
 )
 def test_what_an_older_kernel_may_lack_is_told_with_what_it_costs_and_stops_nothing(

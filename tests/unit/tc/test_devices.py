@@ -16,8 +16,9 @@ from socklb.tc.devices import (
     unmatched,
     uplinks,
     without_ethernet,
+    wrapped,
 )
-from socklb.tc.rtnetlink import LOOPBACK, Device, Found, Hop, Own
+from socklb.tc.rtnetlink import LOOPBACK, WRAPPED, Device, Found, Hop, Own, unpacks
 
 TUNNEL, IPGRE = 65534, 778  # ARPHRD_NONE: wireguard
 NODE, NODE6, SECOND, FLANNEL, PODS = "172.18.0.3", "fd00:172:18::3", "192.0.2.3", "10.244.1.0", "10.244.1.1"
@@ -195,3 +196,19 @@ CALICO, PEER = Device(11, "cali1", "veth"), Device(12, "veth2", "veth")
 )
 def test_devices_of_pods_are_found(place: Found, expected: set[int]) -> None:
     assert of_pods(place, {ETH0.ifindex}) == expected
+
+
+def test_a_tunnel_that_an_older_kernel_leaves_wrapped_is_not_served_and_named() -> None:
+    old = Device(14, "ipip1", "ipip", WRAPPED)
+    place = found(ETH0, old, addresses=at(ETH0, NODE), hops=(Hop(14, gateway=False),))
+    assert names(place) == ["eth0"]
+    assert wrapped(place, OWN, ()) == ["ipip1"]
+    assert refused(place, OWN, ()) == []
+    assert without_ethernet(place) == set()
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"), [("5.10.0-46-cloud-amd64", False), ("5.14.0-70.el9", True), ("6.18.44", True)]
+)
+def test_tunnels_are_unpacked_since_5_14(release: str, *, expected: bool) -> None:
+    assert unpacks(release) is expected
