@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from inventory.connectors.host import NodeError
+from inventory.connectors.this_machine import NodeError
 
 UNHOOKED = ".unhooked"  # no node can have this name
 PATIENCE = 10.0  # seconds until a killed process must be gone

@@ -20,7 +20,7 @@ from pyinfra.connectors.local import LocalConnector
 from pyinfra.connectors.util import CommandOutput, extract_control_arguments, make_unix_command_for_host
 from typing_extensions import override
 
-from inventory.connectors.host import NodeError
+from inventory.connectors.this_machine import NodeError
 from inventory.hosts import short_name
 
 

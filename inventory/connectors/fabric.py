@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from inventory.connectors.host import NETNS, is_mount, run
+from inventory.connectors.this_machine import NETNS, is_mount, run
 
 FABRIC = "socklb-fabric"
 BRIDGE = "br0"

@@ -15,8 +15,8 @@ from typing_extensions import TypedDict, override
 
 from inventory.connectors import kind_cluster, kind_outside
 from inventory.connectors.entering import EnteringConnector
-from inventory.connectors.host import lock
 from inventory.connectors.kind_cluster import ClusterError, Wanted
+from inventory.connectors.this_machine import lock
 from inventory.hosts import container_of
 
 PREFIX = "@kind/"

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from inventory.connectors import host
-from inventory.connectors.host import NodeError
+from inventory.connectors import this_machine
+from inventory.connectors.this_machine import NodeError
 
 MARK = "/kind/made-by-socklb"
 COMPLETE = "/kind/socklb-complete"  # written when kind has finished: without it, the cluster is incomplete
@@ -67,7 +67,7 @@ class Container(NamedTuple):
 
 
 def ensure(wanted: Wanted, adopt: bool) -> None:
-    """Make sure that the cluster runs. The caller holds host.lock().
+    """Make sure that the cluster runs. The caller holds this_machine.lock().
 
     Raises:
         ClusterError: it cannot be made, or it belongs to somebody else and `adopt` is False.
@@ -106,7 +106,7 @@ def removable(name: str) -> bool:
 
 def remove(name: str) -> None:
     """Remove the cluster, complete or not."""
-    with host.lock():
+    with this_machine.lock():
         if removable(name):
             _delete(name)
 

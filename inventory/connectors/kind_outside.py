@@ -8,14 +8,14 @@ The deploys remove docker's own default route from it (roles/node).
 
 import sys
 
-from inventory.connectors import host
+from inventory.connectors import this_machine
 from inventory.connectors.kind_cluster import ClusterError, Wanted, docker
 
 MARK = "socklb.outside"  # our label: a container without it belongs to somebody else
 
 
 def ensure(name: str, wanted: Wanted) -> None:
-    """Make sure that it runs, beside an existing cluster. The caller holds host.lock().
+    """Make sure that it runs, beside an existing cluster. The caller holds this_machine.lock().
 
     Raises:
         ClusterError: it cannot be made, or a container of somebody else has the name.
@@ -36,7 +36,7 @@ def removable(name: str, cluster: str) -> bool:
 
 
 def remove(name: str, cluster: str) -> None:
-    with host.lock():
+    with this_machine.lock():
         if removable(name, cluster):
             docker("container", "rm", "--force", "--volumes", name)
 

@@ -18,9 +18,9 @@ from pyinfra.connectors.base import DataMeta
 from typing_extensions import TypedDict, override
 
 from inventory import hosts
-from inventory.connectors import container
-from inventory.connectors.container import enter_argv
+from inventory.connectors import netns_node
 from inventory.connectors.entering import EnteringConnector
+from inventory.connectors.netns_node import enter_argv
 
 PREFIX = "@netns/"
 TOOLS = ("ip", "nsenter", "unshare", "mount", "pivot_root", "tini")
@@ -39,8 +39,8 @@ class NetnsConnector(EnteringConnector):
     @override
     @staticmethod
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
-        if not container.NAME.fullmatch(name):
-            raise InventoryError(f"{PREFIX}{name}: not the name of a node. Valid: {container.NAME.pattern}")
+        if not netns_node.NAME.fullmatch(name):
+            raise InventoryError(f"{PREFIX}{name}: not the name of a node. Valid: {netns_node.NAME.pattern}")
         yield PREFIX + name, {"addresses": addresses_of(PREFIX + name)}, []  # the inventory's own data takes precedence
 
     @override
@@ -50,20 +50,20 @@ class NetnsConnector(EnteringConnector):
         missing = [tool for tool in TOOLS if not shutil.which(tool)]
         if missing:
             raise ConnectError(f"{self.host.name}: {', '.join(missing)} not found. Next: make setup")
-        if not self.data["addresses"] and not container.remains(self.node):
+        if not self.data["addresses"] and not netns_node.remains(self.node):
             raise ConnectError(f"{self.host.name}: no inventory has this node. Valid: {', '.join(known())}")
 
     @override
     def enter(self) -> list[str]:
-        container.ensure(self.node, self.data["addresses"])
+        netns_node.ensure(self.node, self.data["addresses"])
         return enter_argv(self.node)
 
     @override
     def removal(self) -> Iterator[FunctionCommand]:
         strays = self._strays()
-        if container.remains(self.node) or strays:
+        if netns_node.remains(self.node) or strays:
             for node in (*strays, self.node):
-                yield FunctionCommand(container.remove, (node,), {})
+                yield FunctionCommand(netns_node.remove, (node,), {})
 
     def _strays(self) -> list[str]:
         """Return the nodes that exist and are in no inventory: they are removed together with a whole cluster.
@@ -77,7 +77,7 @@ class NetnsConnector(EnteringConnector):
         if self.host not in ours[:1] or not whole:
             return []
         names = {one.name for one in ours} | set(known())
-        return [node for node in container.nodes() if PREFIX + node not in names]
+        return [node for node in netns_node.nodes() if PREFIX + node not in names]
 
 
 def addresses_of(host: str) -> list[str]:

@@ -10,9 +10,9 @@ elsewhere is refused.
 import re
 from pathlib import Path
 
-from inventory.connectors.container import ENVIRONMENT
-from inventory.connectors.host import NodeError
 from inventory.connectors.kind_cluster import docker
+from inventory.connectors.netns_node import ENVIRONMENT
+from inventory.connectors.this_machine import NodeError
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--")
 # The first process of a container, because any other may end before it is entered. The one named pause, which only

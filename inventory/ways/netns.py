@@ -1,6 +1,6 @@
 """Into a node of the local cluster: by its cgroup and its namespaces."""
 
-from inventory.connectors.container import enter_argv
+from inventory.connectors.netns_node import enter_argv
 from inventory.hosts import AnyHost, short_name
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
-from inventory.connectors.host import NodeError
+from inventory.connectors.this_machine import NodeError
 from inventory.hosts import InventoryError
 from inventory.reach import NotSupportedError
 from labs.engine.errors import LabError

@@ -10,8 +10,8 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from inventory.connectors.host import NodeError
 from inventory.connectors.outside import inside_pod
+from inventory.connectors.this_machine import NodeError
 from inventory.hosts import Inventory
 from inventory.place import Entry, Place
 from labs.engine.cluster import Cluster, Node, Pod

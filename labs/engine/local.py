@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from inventory.connectors.host import NodeError
+from inventory.connectors.this_machine import NodeError
 from inventory.hosts import Host, Inventory
 from inventory.place import Place, pod_by_hand
 from labs.engine.cluster import V4, V6, Cluster, Node, Pod, Port, Service, plain

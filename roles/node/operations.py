@@ -8,7 +8,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from inventory.connectors.entering import EnteringConnector
-from inventory.connectors.host import NodeError
+from inventory.connectors.this_machine import NodeError
 from roles.node.facts import DefaultRoutes, Names, Routes, Sysctls
 from roles.operations import failure
 

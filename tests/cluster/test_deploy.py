@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.connectors import container
+from inventory.connectors import netns_node
 from tests.support.cluster import Cluster, changes, deploy, pyinfra
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -86,11 +86,11 @@ def test_a_deleted_pod_is_made_again_and_its_slices_get_the_next_generation(clus
 
 
 def test_a_dead_node_is_made_again(cluster: Cluster) -> None:
-    pid = container.pid("w2")
+    pid = netns_node.pid("w2")
     assert pid
     os.kill(pid, signal.SIGKILL)
     deploy("cluster")
-    assert container.pid("w2") != pid
+    assert netns_node.pid("w2") != pid
     url = f"http://{cluster.addresses('web-2')[0]}:8080/"
     assert cluster.pod("client").output("curl", "-s", "--max-time", "5", url) == "web-2"
     assert changes(deploy("cluster")) == []

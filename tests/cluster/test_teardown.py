@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from inventory.connectors import container
-from inventory.connectors.host import MADE_NETNS, NETNS, is_mount
+from inventory.connectors import netns_node
+from inventory.connectors.this_machine import MADE_NETNS, NETNS, is_mount
 from tests.support.cluster import ROOT, Cluster, changes, deploy, pyinfra, traces
 
 pytestmark = pytest.mark.usefixtures("cluster")  # which is removed at the end of the session, with all that is here
@@ -57,10 +57,10 @@ def test_teardown_leaves_nothing_and_a_second_one_changes_nothing() -> None:
 
 @pytest.mark.usefixtures("nothing")
 def test_teardown_of_a_whole_cluster_takes_nodes_along_that_no_inventory_has() -> None:
-    container.ensure("stray", ["172.18.0.77/24"])
+    netns_node.ensure("stray", ["172.18.0.77/24"])
     for words in (("@netns/w1",), ("inventory", "--limit", "@netns/cp")):
         assert pyinfra("-y", *words, "deploys/teardown.py").returncode == 0
-        assert container.nodes() == ["stray"]
+        assert netns_node.nodes() == ["stray"]
     deploy("teardown")
     assert traces() == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.connectors import host, kind_cluster
+from inventory.connectors import kind_cluster, this_machine
 from inventory.connectors.kind_cluster import LABEL
 from inventory.group_data.kind import kind_cluster as cluster
 from inventory.group_data.kind import kind_image, kind_workers, pod_cidrs, service_cidrs
@@ -129,7 +129,7 @@ def test_what_a_killed_run_left_half_made_is_made_anew_by_the_next(left_half_mad
     container = docker("inspect", "--format", "{{.Id}}", wanted.control_plane)
     assert docker("exec", wanted.control_plane, "cat", "/proc/1/comm") == "systemd"
     assert f"kind-{cluster}" in Path(os.environ["KUBECONFIG"]).read_text()
-    with host.lock():
+    with this_machine.lock():
         kind_cluster.ensure(wanted, adopt=False)
     assert docker("inspect", "--format", "{{.Id}}", wanted.control_plane) == container
 

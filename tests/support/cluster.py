@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inventory import hosts
-from inventory.connectors import cgroup, container
+from inventory.connectors import cgroup, netns_node
 from inventory.place import Place, Text, machine, pod_by_hand
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ class Cluster:
         return next(entry["addresses"] for entry in listed if entry["name"] == pod)
 
     def exists(self) -> bool:
-        return bool(container.nodes())
+        return bool(netns_node.nodes())
 
 
 def pyinfra(*arguments: str, given: str = "", timeout: float = 300, **environment: str) -> Text:

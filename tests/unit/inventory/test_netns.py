@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.connectors import container, host, netns
+from inventory.connectors import netns, netns_node, this_machine
 from inventory.connectors.netns import NetnsConnector
 
 ROOT = Path(__file__).parents[3]
@@ -32,8 +32,8 @@ def test_a_host_that_no_inventory_has_makes_nothing() -> None:
     done = pyinfra("@netns/nosuch", "exec", "--", "true")
     assert done.returncode == 1
     assert "no inventory has this node. Valid: @netns/cp, @netns/outside, @netns/w1, @netns/w2" in done.stderr
-    assert "nosuch" not in container.nodes()
-    assert not (host.NETNS / "socklb-nosuch").exists()
+    assert "nosuch" not in netns_node.nodes()
+    assert not (this_machine.NETNS / "socklb-nosuch").exists()
 
 
 def test_pyinfra_in_another_folder_does_not_succeed_with_nothing_done(tmp_path: Path) -> None:

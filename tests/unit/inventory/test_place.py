@@ -34,7 +34,7 @@ def test_a_stream_is_read_while_it_runs() -> None:
 
 
 def test_unhooked_is_the_same_place_outside_of_the_nodes_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inventory.connectors.container.pid", lambda _node: 4711)
+    monkeypatch.setattr("inventory.connectors.netns_node.pid", lambda _node: 4711)
     place = machine("w1", NODE)
     assert place.unhooked.argv("true") == place.argv("true", hooked=False) != place.argv("true")
     with pytest.raises(reach.NotSupportedError):

@@ -7,7 +7,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 
 from inventory import reach
-from inventory.connectors import container
+from inventory.connectors import netns_node
 
 
 def host(name: str, **data: Any) -> Host:
@@ -64,7 +64,7 @@ def test_the_command_line_by_connector(target: Host, expected: list[str]) -> Non
 
 
 def test_a_node_of_the_local_cluster_is_entered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "pid", lambda _node: 4711)
+    monkeypatch.setattr(netns_node, "pid", lambda _node: 4711)
     argv = reach.argv(host("@netns/w1"), "echo", "a b")
     join, enter = argv[:4], argv[4:6]
     assert join[:2] == ["sh", "-c"]
@@ -74,7 +74,7 @@ def test_a_node_of_the_local_cluster_is_entered(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_unhooked_joins_a_cgroup_outside_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "pid", lambda _node: 4711)
+    monkeypatch.setattr(netns_node, "pid", lambda _node: 4711)
     argv = reach.argv(host("@netns/w1"), "true", hooked=False)
     assert argv[3].endswith("/socklb/.unhooked")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from inventory.connectors import container, host
+from inventory.connectors import netns_node, this_machine
 from labs.engine.claims import Claim, Verdict
 from labs.engine.cli import VERBS, main
 from labs.engine.errors import LabError
@@ -146,8 +146,8 @@ def test_whoever_is_not_root_is_told_so_and_not_to_build_what_is_there(
     for node in ("cp", "w1", "w2"):
         (tmp_path / node).mkdir()
         (tmp_path / node / "pid").write_text("1\n")
-    monkeypatch.setattr(host, "NODES", tmp_path)
-    monkeypatch.setattr(container, "Path", Locked)
+    monkeypatch.setattr(this_machine, "NODES", tmp_path)
+    monkeypatch.setattr(netns_node, "Path", Locked)
     monkeypatch.setattr("os.geteuid", lambda: 65534)
     assert main(words) == 3
     assert "only root can enter it. Next: the same command as root" in capsys.readouterr().err

@@ -15,8 +15,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from inventory.connectors import cgroup, fabric, host
-from inventory.connectors.host import NodeError
+from inventory.connectors import cgroup, fabric, this_machine
+from inventory.connectors.this_machine import NodeError
 
 INIT = Path(__file__).with_name("container-init.sh")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,13}")  # also the name of an interface, which has at most 15 bytes
@@ -36,7 +36,7 @@ ENDS_WITH_NSENTER = ("setpriv", "--pdeathsig", "TERM", "--")
 def home(node: str) -> Path:
     if not NAME.fullmatch(node):
         raise NodeError(f"{node!r} cannot be the name of a node. Valid: {NAME.pattern}")
-    return host.NODES / node
+    return this_machine.NODES / node
 
 
 def pid(node: str) -> int | None:
@@ -76,30 +76,30 @@ def enter_argv(node: str, hooked: bool = True) -> list[str]:
 def ensure(node: str, addresses: Sequence[str]) -> None:
     if pid(node) is not None:
         return
-    with host.lock():
+    with this_machine.lock():
         if pid(node) is None:
-            host.prepare()
+            this_machine.prepare()
             _remove(node)
             _create(node, addresses)
 
 
 def remains(node: str) -> bool:
     """Return whether remove() has anything to do."""
-    return home(node).exists() or (host.RUN.exists() and not nodes())
+    return home(node).exists() or (this_machine.RUN.exists() and not nodes())
 
 
 def nodes() -> list[str]:
     """Return the nodes that exist, including incomplete or dead ones."""
-    return sorted(path.name for path in host.NODES.iterdir()) if host.NODES.is_dir() else []
+    return sorted(path.name for path in this_machine.NODES.iterdir()) if this_machine.NODES.is_dir() else []
 
 
 def remove(node: str) -> None:
-    with host.lock():
+    with this_machine.lock():
         _remove(node)
         if not nodes():
             fabric.remove()
             cgroup.remove(cgroup.base())
-            host.clear()
+            this_machine.clear()
 
 
 def _remove(node: str) -> None:
