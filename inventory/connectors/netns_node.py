@@ -18,7 +18,7 @@ from pathlib import Path
 from inventory.connectors import cgroup, fabric, this_machine
 from inventory.connectors.this_machine import NodeError
 
-INIT = Path(__file__).with_name("container-init.sh")
+INIT = Path(__file__).with_name("netns-node-init.sh")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,13}")  # also the name of an interface, which has at most 15 bytes
 
 # A node has its own environment: it does not get the caller's proxies, virtual environment and locale.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the mounts of a node and becomes its PID 1. Called by container.py in the node's new namespaces:
-#   container-init.sh start HOME NODE      prints PID 1's number on the host, then "ready"
+#   netns-node-init.sh start HOME NODE      prints PID 1's number on the host, then "ready"
 # Every mount here is private to the node: unshare(1) stops propagation, so that the host's mount table is unchanged.
 set -eu
 
