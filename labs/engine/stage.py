@@ -65,8 +65,16 @@ def prepare(lab: Lab, env: Env) -> None:
         return
     if lab.deploy != deployed():
         _to(lab.deploy, env)
+        env.until(
+            "every agent has tried a connect of its own", lambda: all(map(partial(_has_tried, env), env.on.nodes))
+        )
     if lab.objects.exists():
         serve(lab, env)
+
+
+def _has_tried(env: Env, node: str) -> bool:
+    """Return whether the agent's status says if the hooks translate: it tries a second after they are attached."""
+    return "not tried yet" not in env.ask(at(node, "socklb", "status")).out
 
 
 def serve(lab: Lab, env: Env, without: Collection[str] = ()) -> None:
