@@ -65,16 +65,14 @@ def prepare(lab: Lab, env: Env) -> None:
         return
     if lab.deploy != deployed():
         _to(lab.deploy, env)
-        env.until(
-            "every agent has tried a connect of its own", lambda: all(map(partial(_has_tried, env), env.on.nodes))
-        )
+        env.until("every agent has tried a connect of its own", partial(_have_tried, env))
     if lab.objects.exists():
         serve(lab, env)
 
 
-def _has_tried(env: Env, node: str) -> bool:
-    """Return whether the agent's status says if the hooks translate: it tries a second after they are attached."""
-    return "not tried yet" not in env.ask(at(node, "socklb", "status")).out
+def _have_tried(env: Env) -> bool:
+    """Return whether each agent's status says if the hooks translate: it tries a second after they are attached."""
+    return not any("not tried yet" in env.ask(at(node, "socklb", "status")).out for node in env.on.nodes)
 
 
 def serve(lab: Lab, env: Env, without: Collection[str] = ()) -> None:
