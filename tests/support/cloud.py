@@ -5,7 +5,7 @@ python -m tests.support.cloud KUBECONFIG    where the nodes are one hop away; pr
 It does what a cloud's controller does: a Service of type LoadBalancer gets a finalizer, an address of each of its
 families and, under Cluster, all nodes, under Local those whose health check answers (KEP-1669); connections are spread
 over them, those of a Service with affinity go to one. A packet arrives at a node with the load balancer's address as
-destination.
+destination. What is sent to an address that was taken back is lost, as on the internet: no error tells its sender.
 """
 
 import signal
@@ -19,6 +19,7 @@ from typing import Any
 
 from kubernetes import client, config
 
+SINK = "cloud-sink"  # a device that loses what is sent by it
 INTERVAL = 0.5  # seconds between two looks at the Services
 RANGES = {"IPv4": ip_network("203.0.113.0/24"), "IPv6": ip_network("2001:db8:113::/120")}  # RFC 5737, RFC 3849
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
@@ -94,9 +95,9 @@ class Cloud:
     def _route(self, address: Address, nodes: list[Address]) -> None:
         if self._routes.get(address, []) == nodes:
             return
-        hops = [word for node in nodes for word in ("nexthop", "via", str(node))]
-        source = ["src", CLIENTS[f"IPv{address.version}"]] if nodes else []
-        run("ip", f"-{address.version}", "route", "replace" if nodes else "delete", str(address), *source, *hops)
+        hops = [word for node in nodes for word in ("nexthop", "via", str(node))] or ["dev", SINK]
+        source = ["src", CLIENTS[f"IPv{address.version}"]]
+        run("ip", f"-{address.version}", "route", "replace", str(address), *source, *hops)
         self._routes[address] = nodes
 
 
@@ -122,6 +123,9 @@ def main() -> None:
     own = [str(ip_network(address)) for address in CLIENTS.values()]
     for address in own:
         run("ip", "address", "replace", address, "dev", "lo")
+    subprocess.run(["ip", "link", "delete", SINK], stderr=subprocess.DEVNULL, check=False)
+    run("ip", "link", "add", SINK, "arp", "off", "up", "type", "veth", "peer", "name", f"{SINK}-end")
+    run("ip", "link", "set", f"{SINK}-end", "up")
     for name in ("ipv4", "ipv6"):  # by connection, not by client
         run("sysctl", "--quiet", f"net.{name}.fib_multipath_hash_policy=1")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -132,6 +136,7 @@ def main() -> None:
             time.sleep(INTERVAL)
     finally:
         cloud.end()
+        run("ip", "link", "delete", SINK)
         for address in own:
             run("ip", "address", "delete", address, "dev", "lo")
 
