@@ -28,6 +28,7 @@ from labs.engine.screen import Screen
 from labs.engine.target import Document
 
 UNFINISHED = "unfinished"
+NO_AGENT = 3  # the exit code of `socklb status`
 OPTIONS = ("-y", "--json", "--fail-percent", "0")
 
 
@@ -71,8 +72,12 @@ def prepare(lab: Lab, env: Env) -> None:
 
 
 def _have_tried(env: Env) -> bool:
-    """Return whether each agent's status says if the hooks translate: it tries a second after they are attached."""
-    return not any("not tried yet" in env.ask(at(node, "socklb", "status")).out for node in env.on.nodes)
+    """Return whether the status of each agent that runs says if the hooks translate: it tries a second after its start.
+
+    A busy agent says nothing, with another exit code.
+    """
+    said = [env.ask(at(node, "socklb", "status")) for node in env.on.nodes]
+    return all(one.exit in (0, NO_AGENT) and "not tried yet" not in one.out for one in said)
 
 
 def serve(lab: Lab, env: Env, without: Collection[str] = ()) -> None:
