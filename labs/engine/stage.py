@@ -66,7 +66,7 @@ def prepare(lab: Lab, env: Env) -> None:
         return
     if lab.deploy != deployed():
         _to(lab.deploy, env)
-    env.until("every agent has tried a connect of its own", partial(_have_tried, env))
+        env.until("every agent has tried a connect of its own", partial(_have_tried, env))
     if lab.objects.exists():
         serve(lab, env)
 
