@@ -66,7 +66,6 @@ def prepare(lab: Lab, env: Env) -> None:
         return
     if lab.deploy != deployed():
         _to(lab.deploy, env)
-        env.until("every agent has tried a connect of its own", partial(_have_tried, env))
     if lab.objects.exists():
         serve(lab, env)
 
@@ -117,6 +116,7 @@ def _to(name: str, env: Env) -> None:
     else:
         mark.write_text(name)
     env.target.read()
+    env.until("every agent has tried a connect of its own", partial(_have_tried, env))
 
 
 def _until_served(env: Env, document: Document, without: Collection[str]) -> None:

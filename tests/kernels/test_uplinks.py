@@ -178,8 +178,8 @@ def test_tunnels_that_an_older_kernel_leaves_wrapped_are_named(tmp_path: Path) -
         assert {kinds[name] for name in IpInIp.uplinks[1:]} == {rtnetlink.WRAPPED}
         node = Node(cast("Network", place), tmp_path)
         try:
-            told = [problem.message for problem in node.path.problems]
-            assert [text for text in told if WRAPPED.format("ipip-client") in text]
+            node.path.serve()
+            wait_until(lambda: WRAPPED.format("ipip-client") in " ".join(one.message for one in node.path.problems))
         finally:
             node.close()
             with place.inside("node"):
