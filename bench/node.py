@@ -79,14 +79,13 @@ def at_devices(
             closing(Attached(programs.by_name, node.pins, (), networks=networks, host_routing=host_routing))
         )
         attached.follow()
-        for device in rtnetlink.read().devices:
-            if device.name == "unhooked":
-                attached.serve_pods(device.ifindex)
-        pods = {device.name for device in rtnetlink.read().devices} & set(POD_DEVICES)
+        pods = {device.name: device.ifindex for device in rtnetlink.read().devices if device.name in POD_DEVICES}
+        if "unhooked" in pods:
+            attached.serve_pods(pods["unhooked"])
         served = {device.name for device in attached.facts if device.of_pods}
     if attached.problems:
         raise RuntimeError("; ".join(attached.problems))
-    if served != (pods if host_routing else pods & {"unhooked"}):
+    if served != (pods.keys() if host_routing else pods.keys() & {"unhooked"}):
         raise RuntimeError(f"of the pods' devices, these have programs: {sorted(served)}")
     return programs
 

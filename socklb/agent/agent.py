@@ -81,6 +81,8 @@ async def serve(config: Config) -> None:
             log.warning("this kernel lacks a feature: %s", feature)
         agent = Agent(config, source, datapath)
         async with agent.packets.kept_whole():
+            if not config.node_routes:
+                await asyncio.to_thread(agent.routes.leave)
             with agent.health.answering():
                 async with agent.supervisor.at_work():
                     await asked_to_stop()
@@ -176,8 +178,6 @@ class Agent:
             supervisor.every("counts", COUNTS_EVERY, self._tidy_counts)
         if config.node_routes:
             supervisor.keep("node routes", self.routes.looked_after)
-        else:
-            self.routes.leave()
 
     def _hooks_at_work(self) -> bool:
         """Return whether the kernel runs all hooks now. Threads may call this."""

@@ -80,6 +80,15 @@ def test_a_quiet_start_and_the_next_one_log_no_warning(agent: AgentUnderTest, *,
     assert agent.log.count("in sync: 1 Services") == 2
 
 
+def test_routes_of_an_earlier_agent_go_where_node_routes_is_false(agent: AgentUnderTest) -> None:
+    left = "ip route add 10.244.9.0/24 via 172.18.0.9 protocol 83"
+    agent.around = ["unshare", "--net", "sh", "-c", f'{SET_UP} && {left} && exec "$@"', "sh"]
+    agent.write("web.yaml", NODE, WEB, WEB4, WEB6)
+    agent.start()
+    agent.stop()
+    assert "node routes: 1 are removed, because node_routes is false" in agent.log
+
+
 def test_a_fault_in_a_librarys_own_code_says_in_the_log_where(serving: AgentUnderTest) -> None:
     assert serving.kill(signal.SIGSEGV) == -signal.SIGSEGV
     assert "Fatal Python error: Segmentation fault" in serving.log
