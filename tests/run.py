@@ -27,7 +27,7 @@ RUNS = {
     "unit": ["tests/unit"],
     "kube": ["tests/kube"],
     "packets": ["tests/packets", "tests/tc"],
-    "chaos": ["tests/chaos"],
+    "chaos": ["tests/chaos", "tests/upgrades"],
 }
 AT_ONCE = (os.cpu_count() or 1) + 1
 LOOK = 10.0  # seconds between looks at how idle the cores were

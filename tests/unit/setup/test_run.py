@@ -15,7 +15,7 @@ from tests.run import RUNS, SLOWEST, files
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
-TIERS = ("unit", "datapath", "packets", "tc", "kube", "cluster", "nodes", "labs", "e2e", "chaos")
+TIERS = ("unit", "datapath", "packets", "tc", "kube", "cluster", "nodes", "labs", "e2e", "chaos", "upgrades")
 APART = {"e2e_ssh", "kernels"}  # longer than CI has, or for other kernels: make e2e-ssh, make kernels
 WAITS = """
 import pathlib, time, pytest

@@ -1,0 +1,231 @@
+"""A node that is upgraded: a real agent with hooks and packet path, clients in its pods and outside, in namespaces of
+their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rig.agents import AgentUnderTest, endpoint_slice
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Job, Sandbox, enter_network, sh, udp_client
+
+SERVICE4, SERVICE6 = "10.96.0.10", "fd00:10:96::a"
+NODE_PORT = 32000
+POD_CIDRS = ["10.244.0.0/16", "fd00:10:244::/48"]
+LIMIT = 120.0  # seconds; clients end by themselves
+# What earlier versions know of the configuration.
+BASIC = ("node", "manifests", "bpffs", "cgroup", "socket")
+
+
+@dataclass
+class Seen:
+    """What clients of one kind saw: how often they were answered, and what was wrong."""
+
+    answers: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def look(self, what: str, found: str, valid: str) -> None:
+        if found != valid:
+            self.wrong.append(f"{what} {found}, not {valid}")
+
+
+class Agent(AgentUnderTest):
+    """An agent whose version can be chosen."""
+
+    source: Path | None = None  # None: the present one
+    keys = (*BASIC, "packet_path", "pod_cidrs", "health_address", "metrics_address")
+
+    def configure(self, **more: str) -> None:
+        """Write what this version knows."""
+        values = {
+            "node": "w1",
+            "manifests": str(self.manifests),
+            "bpffs": str(self.bpffs),
+            "cgroup": str(self.cgroup),
+            "socket": str(self.socket),
+            "packet_path": True,
+            "pod_cidrs": POD_CIDRS,
+            "health_address": "127.0.0.1:0",
+            "metrics_address": "127.0.0.1:0",
+            **more,
+        }
+        self.config.write_text("".join(f"{key} = {json.dumps(values[key])}\n" for key in self.keys))
+
+    def become(self, source: Path | None, keys: tuple[str, ...]) -> None:
+        """End the present agent, and start one of another version in its place."""
+        self.stop()
+        self.source, self.keys = source, keys
+        self.configure()
+        self.start()
+        self.until(lambda status: status["synced"])
+
+    def command(self, *verb: str) -> list[str]:
+        """Return the command line of a verb, in the folder of the version."""
+        return ["env", f"--chdir={self.source or Path.cwd()}", *super().command(*verb)]
+
+
+def served_by(agent: Agent, generation: int) -> set[str]:
+    """Have the Service other endpoints; return those over IPv4."""
+    first = 2 * generation % 8
+    slices = {"web-4": BACKENDS4[first : first + 2], "web-6": BACKENDS6[first : first + 2]}
+    agent.write(
+        "slices.yaml", *(endpoint_slice(name, *members, generation=generation) for name, members in slices.items())
+    )
+    return set(slices["web-4"])
+
+
+class Clients:
+    """Clients that ask until they are told to stop."""
+
+    def __init__(self, place: Sandbox, outside: str, stop: Path) -> None:
+        self._place, self._outside, self._stop = place, outside, stop
+        self._jobs: dict[str, Job] = {}
+
+    def start(self) -> None:
+        """Start one of each kind, for both families."""
+        for family, service, node in (("IPv4", SERVICE4, NODE4), ("IPv6", SERVICE6, NODE6)):
+            kinds: dict[str, Callable[[], Seen]] = {
+                "connects of pods": lambda service=service: self._connects(service, 80),
+                "connects of the node to a NodePort": lambda node=node: self._connects(node, NODE_PORT),
+                "sockets that pods keep": lambda service=service: self._kept(service),
+            }
+            for kind, ask in kinds.items():
+                self._jobs[f"{kind}, {family}"] = self._place.start(ask)
+            self._jobs[f"connects from outside, {family}"] = self._place.start(
+                lambda node=node: self._from_outside(lambda: self._connects(node, NODE_PORT)), hooked=False
+            )
+            self._jobs[f"streams from outside, {family}"] = self._place.start(
+                lambda node=node: self._from_outside(lambda: self._streams(node, NODE_PORT)), hooked=False
+            )
+
+    def stop(self) -> dict[str, Seen]:
+        """Return what each kind saw."""
+        self._stop.touch()
+        return {kind: job.result() for kind, job in self._jobs.items()}  # type: ignore[misc]
+
+    def _from_outside(self, ask: Callable[[], Seen]) -> Seen:
+        enter_network(self._outside)
+        return ask()
+
+    def _turns(self, seconds: float) -> Iterator[None]:
+        end = time.monotonic() + LIMIT
+        while not self._stop.exists() and time.monotonic() < end:
+            yield
+            time.sleep(seconds)
+
+    def _connects(self, address: str, port: int) -> Seen:
+        seen = Seen()
+        for _ in self._turns(0.003):
+            try:
+                with socket.create_connection((address, port), 5) as client:
+                    seen.look("the peer is", client.getpeername()[0], address)
+                    seen.answers += bool(client.recv(100))
+            except OSError as error:
+                seen.wrong.append(f"{time.monotonic():.2f} {error!r}")
+        return seen
+
+    def _streams(self, address: str, port: int) -> Seen:
+        """Open a stream now and then, and have all of them echo."""
+        seen, streams = Seen(), list[socket.socket]()
+        for turn, _ in enumerate(self._turns(0.05)):
+            with contextlib.ExitStack() as told:
+                told.enter_context(telling(seen))
+                if turn % 10 == 0:
+                    streams.append(stream := socket.create_connection((address, port), 5))
+                    stream.recv(100)
+                for stream in streams:
+                    stream.send(b"?")
+                    seen.answers += bool(stream.recv(100))
+                    seen.look("the peer is", stream.getpeername()[0], address)
+        return seen
+
+    def _kept(self, address: str) -> Seen:
+        """Open sockets now and then, and look at all of them again and again."""
+        seen, streams, datagrams = Seen(), list[socket.socket](), list[socket.socket]()
+        free = udp_client(address)
+        for turn, _ in enumerate(self._turns(0.02)):
+            with telling(seen):
+                if turn % 25 == 0:
+                    streams.append(stream := socket.create_connection((address, 80), 5))
+                    stream.recv(100)
+                    datagrams.append(datagram := udp_client(address))
+                    datagram.connect((address, 80))
+                for each in (*streams, *datagrams):
+                    each.send(b"?")
+                    seen.answers += bool(each.recv(100))
+                    seen.look(f"the peer ({each.type.name}) is", each.getpeername()[0], address)
+                free.sendto(b"?", (address, 80))
+                seen.look("an answer came from", free.recvfrom(100)[1][0], address)
+        return seen
+
+
+def serve_and_echo() -> None:
+    """Answer at every backend's address with this address; what more a stream sends is echoed. Never returns."""
+    selector = selectors.DefaultSelector()
+    for address in (*BACKENDS4, *BACKENDS6):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            server = socket.socket(family, kind)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((address, PORT))
+            if kind == socket.SOCK_STREAM:
+                server.listen(4096)
+            selector.register(server, selectors.EVENT_READ, address.encode())
+    while True:
+        for key, _ in selector.select():
+            with contextlib.suppress(ConnectionError):  # from a client that did not wait for its answer
+                answer(selector, key.fileobj, key.data)  # type: ignore[arg-type]
+
+
+def answer(selector: selectors.BaseSelector, ready: socket.socket, name: bytes | None) -> None:
+    if name is None:
+        if data := ready.recv(100):
+            ready.send(data)
+        else:
+            selector.unregister(ready)
+            ready.close()
+    elif ready.type == socket.SOCK_STREAM:
+        stream, _ = ready.accept()
+        stream.send(name)
+        selector.register(stream, selectors.EVENT_READ)
+    else:
+        _, client = ready.recvfrom(100)
+        ready.sendto(name, client)
+
+
+@contextlib.contextmanager
+def telling(seen: Seen) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        seen.wrong.append(f"{time.monotonic():.2f} {error!r}")
+
+
+@contextlib.contextmanager
+def uplink(place: Sandbox) -> Iterator[str]:
+    """Give the sandbox a device to a client outside, in a namespace of its own; yield its name."""
+    outside = f"{place.name}-out"
+    sh("ip", "netns", "add", outside)
+    try:
+        sh("ip", "-n", place.name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", outside)
+        inside(place.name, "ip link set eth0 up")
+        inside(outside, "ip link set lo up && ip link set eth0 up")
+        inside(place.name, f"ip address add {NODE4}/24 dev eth0 && ip address add {NODE6}/64 dev eth0 nodad")
+        inside(outside, "ip address add 172.18.0.9/24 dev eth0 && ip address add fd00:172:18::9/64 dev eth0 nodad")
+        inside(place.name, "ip route add default via 172.18.0.9 && ip -6 route add default via fd00:172:18::9")
+        inside(place.name, "echo 1 >/proc/sys/net/ipv4/ip_forward && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
+        yield outside
+    finally:
+        sh("ip", "netns", "delete", outside)
+
+
+def inside(network: str, command: str) -> None:
+    subprocess.run(["ip", "netns", "exec", network, "sh", "-ec", command], check=True)
