@@ -32,7 +32,7 @@ static __always_inline struct backend *given_before(struct bpf_sock_addr *ctx, s
 	if (!known)
 		return NULL;
 	choice->how = KEPT;
-	asked->note = known->note;
+	asked->note = known->note & ~OF_UDP;
 	backend = asked->note - set.base < set.count ? backend_at(asked->note) : NULL;
 	if (backend && is_backend(backend, &known->backend, known->backend_port)) {
 		choice->remembered = newest;
@@ -144,6 +144,8 @@ static __always_inline struct backend *choose(struct bpf_sock_addr *ctx, const s
 		backend = choose_freely(ctx, options, set, asked, choice);
 	if (backend && ctx->protocol == IPPROTO_TCP)
 		asked->note = options >> 32 & LEAST_LOADED ? backend->load : 0;
+	else
+		asked->note |= OF_UDP;
 	return backend;
 }
 

@@ -63,14 +63,13 @@ static __always_inline struct bookkeeping *books(void)
 /* Count a connection. Only connections whose record has a slot are counted: only then does the release surely find what
  * it counted.
  */
-static __always_inline void count(const struct peer *peer, __u32 protocol, __u64 one)
+static __always_inline void count(__u32 note, __u32 protocol, __u64 one)
 {
-	__u32 number = peer->note;
 	__u64 *load;
 
-	if (protocol != IPPROTO_TCP || !number)
+	if (protocol != IPPROTO_TCP || !note)
 		return;
-	load = bpf_map_lookup_elem(&loads, &number);
+	load = bpf_map_lookup_elem(&loads, &note);
 	if (load)
 		__sync_fetch_and_add(load, one);
 }
@@ -108,14 +107,37 @@ static __always_inline struct peer *claim_slot(struct bpf_sock_addr *ctx)
 	return &slot->peer;
 }
 
-static __always_inline void release_slot(__u64 cookie, __u32 protocol)
+/* Free a socket's slot; return whether it had one. The release hook and the agent may do so at once (end_socket): one of
+ * them counts the connection out.
+ */
+static __always_inline int release_slot(__u64 cookie, __u32 protocol)
 {
 	struct socket_slot *slot = slot_of(cookie);
+	__u32 note;
 
-	if (slot && slot->cookie == cookie) {
-		count(&slot->peer, protocol, -1);
-		slot->cookie = 0;
-	}
+	if (!slot || slot->cookie != cookie)
+		return 0;
+	note = slot->peer.note;
+	if (__sync_val_compare_and_swap(&slot->cookie, cookie, 0) != cookie)
+		return 0;
+	count(note, protocol, -1);
+	return 1;
+}
+
+/* The same for a socket that is gone: its record says of which protocol it was. Version 0.2 wrote no OF_UDP; its UDP
+ * sockets must not bring a count below zero.
+ */
+static __always_inline int release_slot_of(__u64 cookie)
+{
+	struct socket_slot *slot = slot_of(cookie);
+	__u64 *load;
+	__u32 note;
+
+	if (!slot || !cookie)
+		return 0;
+	note = slot->peer.note;
+	load = bpf_map_lookup_elem(&loads, &note);
+	return release_slot(cookie, load && *load ? IPPROTO_TCP : IPPROTO_UDP);
 }
 #else
 static __always_inline struct peer *slot_record(struct bpf_sock_addr *ctx)
@@ -128,8 +150,14 @@ static __always_inline struct peer *claim_slot(struct bpf_sock_addr *ctx)
 	return NULL;
 }
 
-static __always_inline void release_slot(__u64 cookie, __u32 protocol)
+static __always_inline int release_slot(__u64 cookie, __u32 protocol)
 {
+	return 0;
+}
+
+static __always_inline int release_slot_of(__u64 cookie)
+{
+	return 0;
 }
 #endif
 
@@ -228,8 +256,8 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, const struct peer
 	if (!connected && !same_peer(front, peer) && !make_way(ctx, front, more, peer))
 		return 0;
 	if (slot) {
-		count(slot, ctx->protocol, -1);
-		count(peer, ctx->protocol, 1);
+		count(slot->note, ctx->protocol, -1);
+		count(peer->note, ctx->protocol, 1);
 	}
 	*front = *peer;
 	return 1;

@@ -92,8 +92,9 @@ struct network {
 #define SERVICE_NETWORK 4 /* of ClusterIPs: an address that no Service has is refused */
 
 /* What a socket asked for and what it was given. `note`, UDP: the row of the backend, which is tried first when the
- * socket asks again; TCP: the number under which the connection is counted, 0 if it is not.
+ * socket asks again, with OF_UDP; TCP: the number under which the connection is counted, 0 if it is not.
  */
+#define OF_UDP (1u << 31)
 struct peer {
 	struct address frontend;
 	struct address backend;

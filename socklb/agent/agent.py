@@ -42,6 +42,8 @@ from socklb.health.health import RETRY, Health
 from socklb.model import Backend, Difference
 from socklb.routes.node_routes import NodeRoutes
 from socklb.sockets.counted import Counted
+from socklb.sockets.ended import EVERY as ENDED_EVERY
+from socklb.sockets.ended import Ended
 from socklb.sockets.follower import Follower
 from socklb.sockets.resetting import EVERY as REMOVED_EVERY
 from socklb.sockets.resetting import Resetter
@@ -131,6 +133,7 @@ class Agent:
         self.plan = self._new_plan()
         self._unapplied: list[tuple[Batch, Affected]] = []
         self.follower = Follower(datapath.pins.maps, lambda: self.hooks.attached, self._hooks_at_work)
+        self.ended = Ended(datapath.pins.maps, datapath.cgroup, datapath.end_socket)
         self.resetter = Resetter(datapath.pins.maps, self.packets.reset)
         self._parts = parts = Parts(
             *(config, datapath, source, self.hooks, self.connect, self.room, self.plan, self.packets, self.routes),
@@ -167,6 +170,7 @@ class Agent:
         supervisor.every("connect", 1.0, self._check_connect)  # soon after hooks are attached, then when it is due
         supervisor.keep("sockets", self.follower.follow)
         supervisor.every("on-removal", REMOVED_EVERY, self.resetter.look)
+        supervisor.every("ended sockets", ENDED_EVERY, lambda: self.ended.look(self.hooks.put_back))
         supervisor.every("report", LOOK, self.reporter.report)
         supervisor.every("health", RETRY, self.health.look)
         supervisor.watch(lambda: self.health.running)

@@ -33,6 +33,7 @@ class HookWatch:
         self._datapath = datapath
         self.attached = False
         self.repairs = 0  # repairs since the start
+        self.put_back = 0  # how often hooks were attached or repaired
         self._wanted = False
         self._refusal = ""  # why nothing is attached
         self._again, self._pause = 0.0, 1.0
@@ -99,6 +100,7 @@ class HookWatch:
             if self._refusal:
                 log.info("the hooks are attached now")
             self.attached, self._refusal = True, ""
+            self.put_back += 1
             self._older = bool(self._datapath.pins.older)
             if self._older:
                 log.info("sockets of an older version keep its hooks until they are closed")
@@ -132,6 +134,7 @@ class HookWatch:
         self._failures = failures
         if before:
             self.repairs += len(before.keys() - self._datapath.keeper.damage().keys())
+            self.put_back += 1
 
 
 def _told(damage: Mapping[str, str]) -> str:

@@ -31,6 +31,8 @@ STRICT_CLEAN_PTRS_AND_DIRECT_ERRS = 0x1 | 0x2
 LOG_WARN = 1  # libbpf_print_level: users need levels 0 and 1
 LOG_SIZE = 1 << 24  # the longest log of the verifier; pages beyond the log's end are not touched
 
+ETHERNET_HEADER = bytes(14)
+
 PrintFn = ct.CFUNCTYPE(ct.c_int, ct.c_int, ct.c_void_p, ct.c_void_p)
 
 Pointer = ct.c_void_p
@@ -364,6 +366,37 @@ def program_name(number: int) -> str:
         return bytes(program_info(descriptor).name).decode()
     finally:
         os.close(descriptor)
+
+
+class TestRun(ct.Structure):
+    """`struct bpf_test_run_opts` of libbpf."""
+
+    _fields_ = (
+        ("size", ct.c_size_t),
+        ("data_in", ct.c_char_p),
+        ("data_out", ct.c_void_p),
+        ("data_size_in", ct.c_uint32),
+        ("data_size_out", ct.c_uint32),
+        ("ctx_in", ct.c_void_p),
+        ("ctx_out", ct.c_void_p),
+        ("ctx_size_in", ct.c_uint32),
+        ("ctx_size_out", ct.c_uint32),
+        ("retval", ct.c_uint32),
+        ("repeat", ct.c_int),
+        ("duration", ct.c_uint32),
+        ("flags", ct.c_uint32),
+        ("cpu", ct.c_uint32),
+    )
+
+
+def run(name: str, fd: int, about: bytes) -> int:
+    """Run a program of ours that is attached nowhere, on a packet with `about` after its Ethernet header; return its
+    result.
+    """
+    packet = (ETHERNET_HEADER + about).ljust(64, b"\0")
+    test = TestRun(size=ct.sizeof(TestRun), data_in=packet, data_size_in=len(packet), repeat=1)
+    call(f"run program {name}", "bpf_prog_test_run_opts", fd, ct.byref(test))
+    return int(test.retval)
 
 
 def attached_programs(cgroup_fd: int, attach_type: int, *, effective: bool) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import struct
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import counts, dump, features, growth, kernel, layout, loading, mounts
+from socklb.datapath import counts, dump, features, growth, kernel, layout, libbpf, loading, mounts
 from socklb.datapath.keeper import Keeper
 from socklb.datapath.left_out import LeftOut
 from socklb.datapath.maps import RowTable
@@ -20,6 +21,7 @@ from socklb.datapath.writer import MapWriter
 from socklb.errors import SocklbError
 
 OBJECTS = Path(__file__).parent  # the wheel has them here
+END_SOCKET = "end_socket"
 NOTHING = (b"", 0)  # decisions, and how many were lost
 OBJECT_FILES = tuple(features.OBJECTS)
 
@@ -129,6 +131,11 @@ class NodeDatapath:
         if self._network.asking:
             self._network.tell_hooks()
             self.netns = self._this_node.word(0, 0)
+
+    def end_socket(self, cookie: int) -> bool:
+        """Give back the slot of a socket that ended while no release hook ran; return whether it had one."""
+        program = self._loaded.object.program(END_SOCKET)
+        return bool(libbpf.run(END_SOCKET, program.fd, struct.pack("=Q", cookie)))
 
     def observe(self) -> None:
         """Make the hooks report what they decide, until `unobserve`.

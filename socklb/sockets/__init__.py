@@ -7,6 +7,7 @@
     shown, watching, deciding: the rows of `socklb socket list`; the agent's stream of decisions, and its rows
     follower, moving: connected UDP sockets get another backend when theirs leaves the Service
     resetting, ending: connections are reset where a Service asks for it (`socklb.io/on-removal`)
+    ended: sockets that ended while no release hook ran
     counted: connections by Service and backend, for the metrics
 
 Not promised: every socket. A socket without a port that no process has open is not found. Whoever connected to a pod's

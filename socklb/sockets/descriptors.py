@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes as ct
+import errno
 import fcntl
 import os
 import socket
@@ -29,6 +30,7 @@ SIOCGSKNS = 0x894C  # a descriptor of a socket's network namespace
 PROTOCOLS = {socket.IPPROTO_TCP, socket.IPPROTO_UDP, IPPROTO_MPTCP}
 FAMILIES = {socket.AF_INET, socket.AF_INET6}
 SOCKET = "socket:["
+ENDED = {errno.ESRCH, errno.EBADF, errno.ENOENT, errno.ENOTSOCK}  # the process did, or closed it
 
 _libc = ct.CDLL(None, use_errno=True)
 
@@ -40,13 +42,18 @@ class Holder(NamedTuple):
     number: int
 
 
-def holders() -> dict[int, list[Holder]]:
-    """Return the processes that have each socket open, by the socket's inode."""
+def holders(denied: list[str] | None = None) -> dict[int, list[Holder]]:
+    """Return the processes that have each socket open, by the socket's inode. `denied` gets those that may not be
+    asked.
+    """
     found: defaultdict[int, list[Holder]] = defaultdict(list)
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with contextlib.suppress(OSError):  # it ended, or access is denied
+            try:
                 _add(int(entry.name), found)
+            except OSError as error:  # it ended, or access is denied
+                if denied is not None and error.errno not in ENDED:
+                    denied.append(f"process {entry.name}: {error.strerror}")
     return found
 
 
@@ -119,6 +126,24 @@ def search(candidates: Iterable[tuple[int, Holder]]) -> Iterator[tuple[Live, soc
             with contextlib.suppress(OSError), pidfds.taken(holder) as theirs:
                 if theirs.family in FAMILIES and theirs.proto in PROTOCOLS:
                     yield _live(inode, theirs), theirs
+    finally:
+        pidfds.close()
+
+
+def cookies(candidates: Iterable[Iterable[Holder]], denied: list[str]) -> Iterator[int]:
+    """Yield the cookie of each socket, given its holders. `denied` gets a holder of each that may not be had."""
+    pidfds = Pidfds()
+    try:
+        for who in candidates:
+            for holder in who:
+                try:
+                    with pidfds.taken(holder) as theirs:
+                        yield cookie_of(theirs)
+                        break
+                except OSError as error:
+                    if error.errno not in ENDED:
+                        denied.append(f"descriptor {holder.number} of process {holder.pid}: {error.strerror}")
+                        break
     finally:
         pidfds.close()
 

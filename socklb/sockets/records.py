@@ -5,8 +5,8 @@
         records.storage             # the map of the others, which live with their sockets
         records.of_socket(fd)       # what the kernel keeps with a socket
 
-A record alone does not prove that its socket is alive: if the hook was not attached at the release, the slot was not
-freed.
+A record alone does not prove that its socket is alive: if the hook was not attached at the release, the slot is freed
+later (`sockets.ended`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ class Records:
     def spilled(self) -> bool:
         """Return whether any record was ever kept elsewhere than in a slot."""
         return dump.bookkeeping(self._maps).spilled > 0
+
+    def cookies(self) -> set[int]:
+        """Return the sockets that have a slot."""
+        return set[int]() if self._slots is None else {cookie for cookie in self._slots.column(0) if cookie}
 
     def slots(self) -> dict[int, Record]:
         """Return the record in each used slot."""

@@ -20,7 +20,6 @@ from socklb.model import Backend, Frontend, endpoint_text, is_ipv4, pack_address
 from socklb.tc import clsact, rtnetlink, tcx
 from socklb.tc.devices import without_ethernet
 from socklb.tc.places import Place
-from socklb.tc.programs import TestRun
 
 PROGRAM = "uplink_in"
 FOUR, SIX, PORT = pack_address("192.0.2.1"), pack_address("2001:db8::1"), 40000  # reserved for documentation
@@ -62,8 +61,8 @@ def play(program: int, ifindex: int, source: Backend, asked: Frontend) -> Backen
     kind = 0x0800 if is_ipv4(asked.address) else 0x86DD
     frame, after = bytes(12) + struct.pack("!H", kind) + syn(source, asked), ct.create_string_buffer(ROOM)
     context = SkBuff(ifindex=ifindex)
-    run = TestRun(
-        size=ct.sizeof(TestRun),
+    run = libbpf.TestRun(
+        size=ct.sizeof(libbpf.TestRun),
         data_in=frame,
         data_size_in=len(frame),
         data_out=ct.addressof(after),

@@ -30,30 +30,8 @@ L3_FILES = ("packets-l3.bpf.o", "packets-l3-5.10.bpf.o")  # for devices without 
 NAMES = ("uplink_in", "uplink_out", "pod_in", "pod_out", "routed_in")
 MAX_FLOWS = 1 << 17  # 17 MB of records and 59 MB of index
 SLICE = 256  # rows per run of the program `sweep`; SWEEP_SLICE in bpf/packets.bpf.c
-ETHERNET_HEADER = bytes(14)
 
 log = logging.getLogger(__name__)
-
-
-class TestRun(ct.Structure):
-    """`struct bpf_test_run_opts` of libbpf."""
-
-    _fields_ = (
-        ("size", ct.c_size_t),
-        ("data_in", ct.c_char_p),
-        ("data_out", ct.c_void_p),
-        ("data_size_in", ct.c_uint32),
-        ("data_size_out", ct.c_uint32),
-        ("ctx_in", ct.c_void_p),
-        ("ctx_out", ct.c_void_p),
-        ("ctx_size_in", ct.c_uint32),
-        ("ctx_size_out", ct.c_uint32),
-        ("retval", ct.c_uint32),
-        ("repeat", ct.c_int),
-        ("duration", ct.c_uint32),
-        ("flags", ct.c_uint32),
-        ("cpu", ct.c_uint32),
-    )
 
 
 class Programs:
@@ -161,10 +139,7 @@ class Programs:
         return self._run("sweep", struct.pack("=I", first))
 
     def _run(self, name: str, about: bytes) -> int:
-        packet = (ETHERNET_HEADER + about).ljust(64, b"\0")
-        run = TestRun(size=ct.sizeof(TestRun), data_in=packet, data_size_in=len(packet), repeat=1)
-        libbpf.call(f"run program {name}", "bpf_prog_test_run_opts", self.fd(name), ct.byref(run))
-        return int(run.retval)
+        return libbpf.run(name, self.fd(name), about)
 
 
 @cache

@@ -9,7 +9,7 @@ import struct
 from typing import NamedTuple
 
 from socklb.datapath import libbpf
-from socklb.tc.programs import TestRun
+from socklb.datapath.libbpf import TestRun
 
 TCP, UDP, SCTP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP
 SIOCGIFHWADDR, ETHERNET = 0x8927, 1
