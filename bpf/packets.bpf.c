@@ -83,13 +83,14 @@ int reset(struct __sk_buff *skb)
 #define SWEEP_SLICE 256 /* rows */
 
 /* Not attached: the agent runs it to free expired rows, and to mark again what the others need (BPF_PROG_TEST_RUN). The
- * first row of a slice comes after the packet's Ethernet header.
+ * first row of a slice comes after the packet's Ethernet header. The result is how many flows are closed, whose rows a
+ * new flow may take, and in the low 16 bits how many rows were freed.
  */
 SEC("tc")
 int sweep(struct __sk_buff *skb)
 {
 	__u32 *first = start(skb) + ETH_HLEN, row;
-	int forgotten = 0;
+	int forgotten = 0, closed = 0;
 
 	if ((void *)(first + 1) > end(skb))
 		return 0;
@@ -97,6 +98,7 @@ int sweep(struct __sk_buff *skb)
 	for (int i = 0; i < SWEEP_SLICE; i++) {
 		forgotten += forget_flow(row + i, IF_OVER);
 		note_again(row + i);
+		closed += judge(row + i) == CLOSED;
 	}
-	return forgotten;
+	return closed << 16 | forgotten;
 }

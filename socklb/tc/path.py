@@ -294,8 +294,7 @@ class TcPath:
         if programs is None or now - self._swept < SWEEP_EVERY:
             return
         self._swept = now
-        if programs.used:
-            programs.sweep()
+        programs.sweep()
         counters = programs.counters()
         lost = sum(counters[name] for name in LOST)
         if lost > self._lost >= 0:

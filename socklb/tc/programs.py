@@ -40,6 +40,7 @@ class Programs:
     def __init__(self, obj: libbpf.Object, own: Path, max_flows: int, suffix: str = "") -> None:
         self._object, self._own, self._suffix = obj, own, suffix
         self.max_flows = max_flows
+        self._closed = 0  # at the last sweep
         self.maps = obj.maps((*SERVICE_MAPS, *layout.MAPS))
 
     @classmethod
@@ -100,7 +101,13 @@ class Programs:
 
     @property
     def used(self) -> int:
-        """Return how many rows of the table of flows are in use."""
+        """Return how many rows of the table of flows are in use: a new flow cannot have them. Those that were closed at the
+        last sweep are not.
+        """
+        return max(0, self._taken - self._closed)
+
+    @property
+    def _taken(self) -> int:
         counted = self.counters()
         return max(0, counted["flows_begun"] - counted["flows_ended"])
 
@@ -118,8 +125,13 @@ class Programs:
         return f"not pinned: {', '.join(f'table {name}' for name in lost)}" if lost else ""
 
     def sweep(self) -> int:
-        """Free the rows of expired flows, in slices of well below a millisecond; return how many."""
-        return sum(self._sweep(first) for first in range(0, self.max_flows, SLICE))
+        """Free the rows of expired flows, in slices of well below a millisecond, and count those that are closed; return
+        how many were freed.
+        """
+        slices = range(0, self.max_flows, SLICE) if self._taken else ()
+        results = [self._run("sweep", struct.pack("=I", first)) for first in slices]
+        self._closed = sum(result >> 16 for result in results)
+        return sum(result & 0xFFFF for result in results)
 
     def reset(self, row: int, flow: layout.Flow) -> bool:
         """Answer whoever sends on a flow with a reset from now on; False: the flow has ended."""
@@ -134,9 +146,6 @@ class Programs:
         key = ct.byref(libbpf.U32(number))
         libbpf.call("read packet_counters", "bpf_map_lookup_elem", self.maps["packet_counters"], key, values)
         return sum(values)
-
-    def _sweep(self, first: int) -> int:
-        return self._run("sweep", struct.pack("=I", first))
 
     def _run(self, name: str, about: bytes) -> int:
         return libbpf.run(name, self.fd(name), about)

@@ -83,6 +83,20 @@ def test_what_is_closed_makes_room_before_its_time(inside: Node) -> None:
     assert len(inside.index()) == 2 * MAX_FLOWS
 
 
+def test_what_is_closed_is_not_counted_as_used_from_the_next_sweep_on(inside: Node) -> None:
+    before = inside.programs.used  # of tests before: they emptied the table behind its back
+    had = fill(inside, TCP)
+    inside.programs.sweep()
+    assert inside.programs.used - before == MAX_FLOWS
+    for number in had[: MAX_FLOWS // 2]:
+        throw(inside, packet(number, TCP, FIN | ACK))
+    assert inside.programs.sweep() == 0, "their time is not over: this test proves nothing"
+    assert inside.programs.used - before == MAX_FLOWS // 2
+    assert throw(inside, packet(100_000)) == (-1, True)
+    inside.programs.sweep()
+    assert inside.programs.used - before == MAX_FLOWS // 2 + 1
+
+
 def test_what_goes_out_is_looked_up_only_between_addresses_that_have_a_flow(inside: Node) -> None:
     index, uplink_out = inside.index_of("eth0"), inside.programs.fd("uplink_out")
     asked = packet(1)

@@ -162,7 +162,8 @@ def test_clients_outside_and_pods_that_no_hook_sees_are_served(
         assert {device.name for device in first.facts.devices} == {"eth0"}
         assert served(ask) == ALL
         assert {device.name for device in first.facts.devices if device.of_pods} == {"a", "b"}
-        assert first.facts.counters["flows_begun"] == first.fills[0].used == 3
+        assert first.facts.counters["flows_begun"] == 3
+        assert first.fills[0].used <= 3, "those that are closed are not in use"
         assert first.facts.whole
         assert names(ask("node", SERVICE)) == {"b"}
         network.run("node", "ip", "link", "add", "late", "master", "cni0", "type", "veth", "peer", "name", "latepeer")
