@@ -9,6 +9,7 @@
     control, control_run, objects: the agent's CPU and memory for so many Services, and the objects it gets
     sync, api, agents: from a file, or a write to a real API server, to the kernel's tables, by an agent of its own
     memory, progress, table: what /proc says of a process; progress on stderr; Markdown tables
+    figures, runs, compare: the one shape of all figures; a run as a file; two runs beside each other
 
 Not promised: figures of another machine. Compare ratios of one run; docs/benchmarks.md says what they do not show.
 """

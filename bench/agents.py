@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from bench.figures import Figure, quantile
 from rig.agents import AgentUnderTest
 from rig.sandbox import Sandbox, mounted_bpffs
 from socklb import control_socket
@@ -96,7 +96,9 @@ def row_numbers(maps: Path) -> dict[Frontend, int]:
         return {layout.unpack_frontend(key): layout.ROW_INDEX.unpack(value)[0] for key, value in frontends.items()}
 
 
-def median_and_p99(seconds: list[float]) -> tuple[str, str]:
-    """Return both, formatted for people."""
-    ordered = sorted(1000 * one for one in seconds)
-    return f"{statistics.median(ordered):.1f} ms", f"{ordered[int(0.99 * len(ordered))]:.1f} ms"
+def both(part: str, table: str, what: str, unit: str, seconds: list[float], goal: str = "") -> Iterator[Figure]:
+    """Yield the median and, of enough values, the 99th percentile."""
+    values = [one * {"s": 1, "ms": 1000}[unit] for one in seconds]
+    yield Figure(part, table, what, "median", unit, *quantile(values), goal=goal)
+    if len(values) >= 100:
+        yield Figure(part, table, what, "p99", unit, *quantile(values, 0.99))

@@ -17,28 +17,30 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import urllib3
 
-from bench.agents import CHANGES, address, agent_of, changes, median_and_p99, start
+from bench.agents import CHANGES, address, agent_of, both, changes, start
+from bench.figures import Figure
 from bench.memory import cpu_seconds, resident
 from bench.progress import progress
-from bench.table import print_table
 from rig.control_plane import ControlPlane, agent_token
 from rig.objects import SLICES, endpoint_slice, service
 
 ROOT = Path(__file__).parents[1]
+PART = "api"
 COUNT = 30_000
 ENDPOINTS = [f"10.244.1.{n}" for n in range(1, 5)]
 AT_ONCE = 100  # etcd takes 128 in a transaction
 MINUTE = 60.0  # seconds
 
 
-def main() -> None:
-    """Measure and print."""
+def measure() -> list[Figure]:
+    """Measure."""
     programs = subprocess.run(
         [ROOT / "images" / "programs.sh", "kube-apiserver", "kube-controller-manager", "etcd", "kubectl"],
         stdout=subprocess.PIPE,
@@ -61,19 +63,17 @@ def main() -> None:
             answered, there = changes(agent, COUNT, lambda n, change: patch(plane, n, change))
         with progress("a minute of quiet, and one without a server"):
             quiet, lost = asked_in_quiet(plane), asked_in_an_outage(plane)
-    print_table(
-        f"{COUNT} Services with {len(ENDPOINTS)} endpoints each by the Kubernetes API",
-        ("what", "median", "p99"),
-        [
-            ("start of the agent to in sync", f"{seconds:.2f} s", ""),
-            ("CPU time of the agent until then", f"{cpu:.2f} s", ""),
-            ("memory of the agent (RSS) then", f"{memory / 1e6:.0f} MB", ""),
-            (f"write to kernel, {CHANGES} changes", *median_and_p99(there)),
-            ("of it until the API server answered", *median_and_p99(answered)),
-            ("requests of the agent in quiet", f"{quiet / MINUTE:.2f} /s", ""),
-            ("and in the first minute of an outage", f"{lost / MINUTE:.2f} /s", ""),
-        ],
-    )
+    table = f"{COUNT:,} Services with {len(ENDPOINTS)} endpoints each by the Kubernetes API"
+    once = partial(Figure, PART, table)
+    return [
+        once("start of the agent to in sync", "median", "s", seconds),
+        once("CPU time of the agent until then", "median", "s", cpu),
+        once("memory of the agent (RSS) then", "median", "MB", memory / 1e6),
+        *both(PART, table, f"write to kernel, {CHANGES} changes", "ms", there),
+        *both(PART, table, "of it until the API server answered", "ms", answered),
+        once("requests of the agent in quiet", "median", "/s", quiet / MINUTE),
+        once("and in the first minute of an outage", "median", "/s", lost / MINUTE),
+    ]
 
 
 def objects(n: int) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import ctypes as ct
 import os
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -23,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from bench.table import print_table
+from bench.figures import Figure, quantile
 from rig.sandbox import (
     BACKENDS4,
     BACKENDS6,
@@ -55,21 +54,20 @@ class ProgramInfo(ct.Structure):
     _fields_ = (("before", ct.c_uint8 * 192), ("run_time_ns", ct.c_uint64), ("run_cnt", ct.c_uint64))
 
 
-def main() -> None:
-    """Measure and print."""
-    figures: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+def measure() -> list[Figure]:
+    """Measure."""
+    of_hooks: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     whole: defaultdict[str, list[float]] = defaultdict(list)
     with places() as each:
         for turn in range(ROUNDS):
             for name, (place, _, run) in sorted(each.items(), reverse=bool(turn % 2)):
                 whole[name].append(run(place, timed))
         with counting():
-            count(each, figures)
-    print_hooks(figures)
-    print_connections(whole)
+            count(each, of_hooks)
+    return list(figures(of_hooks, whole))
 
 
-def count(each: Mapping[str, Place], figures: defaultdict[tuple[str, str, str], list[float]]) -> None:
+def count(each: Mapping[str, Place], of_hooks: defaultdict[tuple[str, str, str], list[float]]) -> None:
     """Collect what every hook takes."""
     for turn in range(ROUNDS):
         for case in CASES:
@@ -79,37 +77,28 @@ def count(each: Mapping[str, Place], figures: defaultdict[tuple[str, str, str], 
                 after = dict(read(links))
                 for hook in case.hooks:
                     spent, runs = (new - old for new, old in zip(after[hook], before[hook], strict=True))
-                    figures[case.label, hook, name].append(spent / runs)
+                    of_hooks[case.label, hook, name].append(spent / runs)
 
 
-def print_hooks(figures: Mapping[tuple[str, str, str], list[float]]) -> None:
-    """Print the cost of every hook."""
-    print_table(
-        f"ns a run, median [minimum] of {ROUNDS} rounds of {OPERATIONS}; {SERVICES} Services",
-        ("case", "hook", "socklb", "empty", "goal", "watched"),
-        [
-            (
-                case.label,
-                hook,
-                cell(figures[case.label, hook, "socklb"]),
-                cell(figures[case.label, hook, "empty"]),
-                case.goals.get(hook, ""),
-                cell(figures[case.label, hook, "watched"]),
-            )
-            for case in CASES
-            for hook in case.hooks
-        ],
-    )
-
-
-def print_connections(whole: Mapping[str, list[float]]) -> None:
-    """Print the cost of a whole connection, and how much higher it is while somebody watches."""
+def figures(of_hooks: Mapping[tuple[str, str, str], list[float]], whole: Mapping[str, list[float]]) -> Iterator[Figure]:
+    """Yield the cost of every hook and of a whole connection, and how much higher that is while somebody watches."""
+    title = f"ns a run, median and minimum of {ROUNDS} rounds of {OPERATIONS}; {SERVICES} Services"
+    for case in CASES:
+        for hook in case.hooks:
+            for column in ("socklb", "empty", "watched"):
+                goal = case.goals.get(hook, "") if column == "socklb" else ""
+                yield from _both(title, f"{case.label}: {hook}", column, of_hooks[case.label, hook, column], goal)
+    title = f"CPU from socket() to close() of TCP to a Service, median and minimum of {ROUNDS} rounds of {OPERATIONS}"
+    for column in ("socklb", "watched"):
+        yield from _both(title, "a connection", column, whole[column])
     ratios = [watched / plain for watched, plain in zip(whole["watched"], whole["socklb"], strict=True)]
-    print_table(
-        f"ns of CPU, socket() to close() of TCP to a Service, median [minimum] of {ROUNDS} rounds of {OPERATIONS}",
-        ("socklb", "watched", "watched / socklb, median of rounds", "goal"),
-        [(cell(whole["socklb"]), cell(whole["watched"]), f"{statistics.median(ratios):.3f}", "below 1.1")],
-    )
+    column = "watched / socklb, median of rounds"
+    yield Figure("hooks", title, "a connection", column, "ratio", *quantile(ratios), goal="below 1.1")
+
+
+def _both(title: str, what: str, column: str, values: Sequence[float], goal: str = "") -> Iterator[Figure]:
+    yield Figure("hooks", title, what, column, "ns", *quantile(values), goal=goal)
+    yield Figure("hooks", title, what, f"{column}, minimum", "ns", min(values))
 
 
 def timed() -> float:
@@ -117,11 +106,6 @@ def timed() -> float:
     began = time.process_time_ns()
     fresh_tcp()
     return (time.process_time_ns() - began) / OPERATIONS
-
-
-def cell(values: list[float]) -> str:
-    """Return median and minimum."""
-    return f"{statistics.median(values):.0f} [{min(values):.0f}]"
 
 
 def fresh_tcp() -> None:

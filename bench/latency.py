@@ -20,7 +20,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.columns import Column, Loading, direct_columns, service_columns
-from bench.latency_report import ROWS, Figures, Task, Turns, print_flatness, print_latency, print_loading
+from bench.figures import Figure
+from bench.latency_report import ROWS, Nanoseconds, Task, Turns, figures
 from bench.progress import progress
 
 SERVICES = (10, 1000, 10_000, 100_000)
@@ -28,8 +29,8 @@ CYCLES = 60
 WORKER_LIMIT = 600.0  # seconds for one operation
 
 
-def main(counts: Sequence[int] = SERVICES, cycles: int = CYCLES) -> None:
-    """Measure and print."""
+def measure(counts: Sequence[int] = SERVICES, cycles: int = CYCLES) -> list[Figure]:
+    """Measure."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
         worker = compile_worker(scratch)
@@ -43,10 +44,7 @@ def main(counts: Sequence[int] = SERVICES, cycles: int = CYCLES) -> None:
                 turns[task] = run(worker, task, cycles, [column for column in columns if column.serves(task.way)])
             for act in (act for column in columns for act in column.between):
                 act()
-    for count in counts:
-        print_latency(count, turns)
-    print_flatness(counts, turns)
-    print_loading(counts, loading)
+    return list(figures(counts, turns, loading))
 
 
 def compile_worker(scratch: Path) -> Path:
@@ -56,7 +54,7 @@ def compile_worker(scratch: Path) -> Path:
     return scratch / "worker"
 
 
-def run(worker: Path, task: Task, cycles: int, columns: Sequence[Column]) -> Figures:
+def run(worker: Path, task: Task, cycles: int, columns: Sequence[Column]) -> Nanoseconds:
     """Repeat an operation on all columns, and return nanoseconds."""
     done = subprocess.run(
         [worker, task.operation, str(cycles), *(one.path(task.way, to_service=task.to_service) for one in columns)],
@@ -65,7 +63,7 @@ def run(worker: Path, task: Task, cycles: int, columns: Sequence[Column]) -> Fig
         timeout=WORKER_LIMIT,
         check=True,
     )
-    figures = array("I", done.stdout)
-    each = len(figures) // len(columns) // cycles
-    turns = [sorted(map(float, figures[i : i + each])) for i in range(0, len(figures), each)]
+    times = array("I", done.stdout)
+    each = len(times) // len(columns) // cycles
+    turns = [sorted(map(float, times[i : i + each])) for i in range(0, len(times), each)]
     return {(c.name, c.services): turns[i * cycles : (i + 1) * cycles] for i, c in enumerate(columns)}

@@ -1,19 +1,21 @@
-"""The printed tables for bench/latency.py's figures: each compared with `direct`, turn by turn."""
+"""The figures of bench/latency.py, each compared with `direct`, turn by turn; and their tables."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from bench.columns import AGAIN, DEPLOYED, DIRECT, WITH_SERVICES, Loading
+from bench.columns import AGAIN, DEPLOYED, DIRECT, HOST_ROUTING, WITH_SERVICES, Loading
+from bench.figures import Figure, Values, at, print_tables, quantile
 from bench.table import print_table
 from bench.ways import OTHER_NODE, POD_HERE, POD_HERE_LOCAL, POD_THERE, SAME_NODE, UNHOOKED, Way
 
+PART = "latency"
+LOADING = "Services with 4 endpoints each into the kernel"
 BURST, DATAGRAMS_A_BURST = "udp-burst", 32  # as in worker/client.c
 Named = tuple[str, int]  # a column: its name, and how many Services it has
-Figures = dict[Named, list[list[float]]]  # nanoseconds by column: its turns, each in order
+Nanoseconds = dict[Named, list[list[float]]]  # by column: its turns, each in order
 
 
 class Task(NamedTuple):
@@ -29,7 +31,7 @@ class Task(NamedTuple):
         return f"{self.way.label}: {self.operation}" + ("" if self.to_service else " to no Service")
 
 
-Turns = dict[Task, Figures]
+Turns = dict[Task, Nanoseconds]
 
 
 class Row(NamedTuple):
@@ -41,6 +43,16 @@ class Row(NamedTuple):
     goal: str = ""  # for the node as deployed
     past: str = ""  # the goal with host_routing
     peer: str = ""  # the best peer's figure: Cilium's hooks, 1.15, by the same method
+
+    @property
+    def name(self) -> str:
+        """Return what it is called among all figures."""
+        return f"{self.task.way.label}: {self.label}"
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Return which ratio is an improvement."""
+        return "higher" if self.task.operation == BURST else "lower"
 
 
 ROWS = (
@@ -78,69 +90,70 @@ ROWS = (
 )
 
 
-def ratios(row: Row, turns: Turns, column: Named, to: Named) -> str:
+def figures(counts: Sequence[int], turns: Turns, loading: Loading) -> Iterator[Figure]:
+    """Yield all that was found."""
+    for count in counts:
+        for row in ROWS:
+            yield from _against_direct(row, turns, count)
+    few, *more = counts
+    for count in more:
+        for row in ROWS:
+            values = ratios(row, turns, (DEPLOYED, count), (DEPLOYED, few))
+            yield Figure(PART, flatness(few), row.name, f"{count:,}", "ratio", *values, better=row.better)
+    for (name, count), seconds in loading.items():
+        yield Figure(PART, LOADING, name, f"{count:,}", "s", seconds)
+
+
+def with_services(count: int) -> str:
+    """Return the title of the table for one number of Services."""
+    return f"{count:,} Services: against `direct`, median over the cycles ± 95 %"
+
+
+def flatness(few: int) -> str:
+    """Return the title of the table of more Services against few."""
+    return f"{DEPLOYED}, with more Services against with {few:,}"
+
+
+def _against_direct(row: Row, turns: Turns, count: int) -> Iterator[Figure]:
+    title, goals = with_services(count), {DEPLOYED: row.goal, HOST_ROUTING: row.past}
+    unit, values = plainly(row, turns)
+    yield Figure(PART, title, row.name, DIRECT, unit, *values, better=row.better)
+    for name, services in ((AGAIN, 0), *((name, count) for name in WITH_SERVICES)):
+        if (name, services) in turns[row.task]:
+            values = ratios(row, turns, (name, services), (DIRECT, 0))
+            yield Figure(PART, title, row.name, name, "ratio", *values, better=row.better, goal=goals.get(name, ""))
+
+
+def ratios(row: Row, turns: Turns, column: Named, to: Named) -> Values:
     """Return one column compared with another, cycle by cycle: ratios of times, or of throughput."""
-    figures = turns[row.task]
-    if column not in figures:
-        return "-"
-    mine, theirs = ([at(turn, row.quantile) for turn in figures[one]] for one in (column, to))
+    mine, theirs = ([at(turn, row.quantile) for turn in turns[row.task][one]] for one in (column, to))
     if row.task.operation == BURST:
         mine, theirs = theirs, mine
-    return with_interval(over / under for over, under in zip(mine, theirs, strict=True))
+    return quantile(over / under for over, under in zip(mine, theirs, strict=True))
 
 
-def with_interval(values: Iterable[float]) -> str:
-    """Return a median and half the width of its 95 % interval, by the ranks that it lies between (binomial)."""
-    ordered = sorted(values)
-    outside = max(0, int((len(ordered) - 1.96 * len(ordered) ** 0.5) / 2))
-    return f"{statistics.median(ordered):.3f} ± {(ordered[-1 - outside] - ordered[outside]) / 2:.3f}"
-
-
-def at(ordered: Sequence[float], quantile: float) -> float:
-    """Return a quantile of figures in order."""
-    return ordered[round((len(ordered) - 1) * quantile)]
-
-
-def plainly(row: Row, turns: Turns) -> str:
-    """Return the time of `direct`, or its throughput."""
-    took = statistics.median(at(turn, row.quantile) for turn in turns[row.task][DIRECT, 0])
+def plainly(row: Row, turns: Turns) -> tuple[str, Values]:
+    """Return the time of `direct`, or its throughput: the unit, and the figure."""
+    took = [at(turn, row.quantile) for turn in turns[row.task][DIRECT, 0]]
     if row.task.operation == BURST:
-        return f"{DATAGRAMS_A_BURST * 1e6 / took:.0f} k/s"
-    return f"{took / 1000:.2f} µs"
+        return "k/s", quantile(DATAGRAMS_A_BURST * 1e6 / one for one in took)
+    return "µs", quantile(one / 1000 for one in took)
 
 
-def print_latency(count: int, turns: Turns) -> None:
-    """Print the table for one number of Services."""
-    columns = ((AGAIN, 0), *((name, count) for name in WITH_SERVICES))
-    rows: list[tuple[str, ...]] = []
-    for way, of_way in groupby(ROWS, lambda row: row.task.way):
-        rows.append((f"**{way.label}**", *[""] * (len(columns) + 4)))
-        for row in of_way:
-            against = (ratios(row, turns, column, (DIRECT, 0)) for column in columns)
-            rows.append((row.label, plainly(row, turns), *against, row.goal, row.past, row.peer))
-    head = ("operation", DIRECT, AGAIN, *WITH_SERVICES, "goal", "goal with host_routing", "Cilium 1.15's hooks")
-    print_table(f"{count:,} Services: against `direct`, median over the cycles ± 95 %", head, rows)
-
-
-def print_flatness(counts: Sequence[int], turns: Turns) -> None:
-    """Print socklb with many Services compared with socklb with few."""
-    few, *more = counts
-    if more:
-        rows = [
-            (
-                f"{row.task.way.label}: {row.label}",
-                *(ratios(row, turns, (DEPLOYED, count), (DEPLOYED, few)) for count in more),
-            )
-            for row in ROWS
-        ]
-        title = f"{DEPLOYED}, with more Services against with {few:,}"
-        print_table(title, ("operation", *(f"{count:,}" for count in more)), rows)
-
-
-def print_loading(counts: Sequence[int], loading: Loading) -> None:
-    """Print how long it took to load the Services into the kernel of one node."""
-    rows = [
-        (name, *(f"{loading[name, count]:.2f} s" if (name, count) in loading else "-" for count in counts))
-        for name in WITH_SERVICES
-    ]
-    print_table("Services with 4 endpoints each into the kernel", ("", *(f"{count:,}" for count in counts)), rows)
+def print_latency(found: Sequence[Figure]) -> None:
+    """Print the tables, those against `direct` with the goals and the peer in columns of their own."""
+    for title, of_title in groupby(found, lambda figure: figure.table):
+        figures = list(of_title)
+        if figures[0].column != DIRECT:
+            print_tables(figures)
+            continue
+        cells = {(figure.what, figure.column): figure.text for figure in figures}
+        columns = (DIRECT, AGAIN, *WITH_SERVICES)
+        rows: list[tuple[str, ...]] = []
+        for way, of_way in groupby(ROWS, lambda row: row.task.way):
+            rows.append((f"**{way.label}**", *[""] * (len(columns) + 3)))
+            rows += [
+                (row.label, *(cells.get((row.name, one), "-") for one in columns), row.goal, row.past, row.peer)
+                for row in of_way
+            ]
+        print_table(title, ("operation", *columns, "goal", "goal with host_routing", "Cilium 1.15's hooks"), rows)

@@ -9,7 +9,6 @@ program that frees rows sweeps it, as it does every ten seconds: once while no f
 from __future__ import annotations
 
 import os
-import statistics
 import struct
 import tempfile
 import time
@@ -18,8 +17,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from bench import verifier
+from bench.figures import Figure, quantile
 from bench.progress import progress
-from bench.table import print_table
 from bench.verifier import Taken
 from rig.sandbox import mounted_bpffs
 from socklb.datapath.maps import HashTable, RowTable
@@ -28,6 +27,7 @@ from socklb.model import pack_address
 from socklb.tc import layout
 from socklb.tc.programs import Programs
 
+PART = "packets"
 FLOWS = 1 << 18  # as many as the agent has room for
 ROUNDS = 5
 FRONTEND, BACKEND = pack_address("10.96.0.10"), pack_address("10.244.2.10")
@@ -38,29 +38,34 @@ AN_HOUR = 3600 * 10**9 >> 30  # in units of `seen`
 ELEMENT = struct.Struct("=I")
 
 
-def main() -> None:
-    """Measure and print."""
+def measure() -> list[Figure]:
+    """Measure."""
     with progress("verifier"):
         hooks, packet_path = (quietest(load) for load in (verifier.hooks, verifier.packet_path))
     with progress(f"{FLOWS} flows"):
         going_on, over = sweeps()
-    print_table(
-        f"The verifier, least of {ROUNDS} loads",
-        ("programs", "ms", "goal", "of them"),
-        [
-            ("hooks", milliseconds(hooks), "", texts(hooks)),
-            ("packet path", milliseconds(packet_path), "", texts(packet_path)),
-            ("all", milliseconds([*hooks, *packet_path]), "< 150", ""),
-        ],
-    )
-    print_table(
-        f"A sweep over {FLOWS:,} flows, CPU of the median of {ROUNDS}",
-        ("", "ms", "goal"),
-        [
-            ("no flow is over", f"{1000 * going_on:.0f}", "< 100"),
-            ("all are over and are taken out of the index", f"{1000 * over:.0f}", ""),
-        ],
-    )
+    return [*of_verifier(hooks, packet_path), *of_sweeps(going_on, over)]
+
+
+def of_verifier(hooks: list[Taken], packet_path: list[Taken]) -> Iterator[Figure]:
+    """Yield the time of programs together, and of each that took a millisecond or more."""
+    table = f"The verifier, least of {ROUNDS} loads"
+    together = {"hooks": hooks, "packet path": packet_path, "all": [*hooks, *packet_path]}
+    alone = {one.program: [one] for one in together["all"] if one.microseconds >= 1000}
+    for name, taken in {**together, **alone}.items():
+        goal = "< 150 ms" if name == "all" else ""
+        yield Figure(PART, table, name, "time", "ms", sum(one.microseconds for one in taken) / 1000, goal=goal)
+        yield Figure(PART, table, name, "walked", "instructions", sum(one.instructions for one in taken))
+
+
+def of_sweeps(going_on: list[float], over: list[float]) -> Iterator[Figure]:
+    """Yield the CPU of a sweep."""
+    table = f"A sweep over {FLOWS:,} flows, median of {ROUNDS}"
+    for what, spent, goal in (
+        ("no flow is over", going_on, "< 100 ms"),
+        ("all are over and are taken out of the index", over, ""),
+    ):
+        yield Figure(PART, table, what, "CPU", "ms", *quantile(1000 * one for one in spent), goal=goal)
 
 
 def quietest(load: Callable[[], list[Taken]]) -> list[Taken]:
@@ -68,21 +73,7 @@ def quietest(load: Callable[[], list[Taken]]) -> list[Taken]:
     return [min(rounds) for rounds in zip(*(load() for _ in range(ROUNDS)), strict=True)]
 
 
-def milliseconds(taken: list[Taken]) -> str:
-    """Return the total time of programs."""
-    return f"{sum(one.microseconds for one in taken) / 1000:.0f}"
-
-
-def texts(taken: list[Taken]) -> str:
-    """Return those that took a millisecond or more, and how many instructions were walked."""
-    return ", ".join(
-        f"{one.program} {one.microseconds / 1000:.0f} ({one.instructions:,} instructions)"
-        for one in taken
-        if one.microseconds >= 1000
-    )
-
-
-def sweeps() -> tuple[float, float]:
+def sweeps() -> tuple[list[float], list[float]]:
     """Return the seconds of CPU of a sweep: over live flows, and over expired ones."""
     with ExitStack() as opened:
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"socklb-bench-{os.getpid()}-")))
@@ -106,7 +97,7 @@ def sweeps() -> tuple[float, float]:
                     raise RuntimeError(f"a sweep gave back {given_back} of {FLOWS} rows instead of {ended}")
         if any(True for _ in index.items()):
             raise RuntimeError("flows that are over are still in the index")
-    return statistics.median(going_on), statistics.median(over)
+    return going_on, over
 
 
 def _flows(seen: int) -> bytes:

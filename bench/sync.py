@@ -6,36 +6,32 @@ table itself, so the figure includes neither `socklb status` nor its polling.
 
 from __future__ import annotations
 
-import statistics
-
-from bench.agents import CHANGES, address, agent_of, changes, median_and_p99, start
-from bench.table import print_table
+from bench.agents import CHANGES, address, agent_of, both, changes, start
+from bench.figures import Figure
 from rig.agents import AgentUnderTest, endpoint_slice, service
 from rig.sandbox import BACKENDS4
 from socklb.datapath.pins import Pins
 
+PART = "sync"
 SERVICES = 500
 ENDPOINTS = 4
 STARTS = 5
 
 
-def main() -> None:
-    """Measure and print."""
+def measure() -> list[Figure]:
+    """Measure."""
     with agent_of("sync") as agent:
         for n in range(SERVICES):
             write(agent, n, 0)
         fresh, again = starts(agent)
         agent.start()
         _, latencies = changes(agent, SERVICES, lambda n, change: write(agent, n, change + 1))
-    print_table(
-        f"{SERVICES} Services x {ENDPOINTS} endpoints in {SERVICES} files",
-        ("what", "median", "p99", "goal"),
-        [
-            ("start to in sync, empty tables", f"{fresh:.2f} s", "", "< 1 s"),
-            ("start to in sync, tables of the last agent", f"{again:.2f} s", "", ""),
-            (f"file change to kernel, {CHANGES} changes", *median_and_p99(latencies), "< 100 ms"),
-        ],
-    )
+    table = f"{SERVICES} Services x {ENDPOINTS} endpoints in {SERVICES} files"
+    return [
+        *both(PART, table, "start to in sync, empty tables", "s", fresh, goal="< 1 s"),
+        *both(PART, table, "start to in sync, tables of the last agent", "s", again),
+        *both(PART, table, f"file change to kernel, {CHANGES} changes", "ms", latencies, goal="< 100 ms"),
+    ]
 
 
 def write(agent: AgentUnderTest, n: int, generation: int) -> None:
@@ -45,12 +41,12 @@ def write(agent: AgentUnderTest, n: int, generation: int) -> None:
     agent.write(f"{name}.yaml", service(name, address(n)), endpoint_slice(f"{name}-4", *members, generation=generation))
 
 
-def starts(agent: AgentUnderTest) -> tuple[float, float]:
-    """Return the median time from exec to "in sync", with empty tables and with full ones."""
+def starts(agent: AgentUnderTest) -> tuple[list[float], list[float]]:
+    """Return the seconds from exec to "in sync", with empty tables and with full ones."""
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(STARTS):
         for empty in (True, False):
             times[empty].append(start(agent))
             agent.stop()
         Pins(agent.bpffs).remove()
-    return statistics.median(times[True]), statistics.median(times[False])
+    return times[True], times[False]

@@ -12,15 +12,23 @@ import pytest
 from bench import latency
 from bench.__main__ import parse
 from bench.columns import AGAIN, HOOKS, WITH_SERVICES
+from bench.figures import Figure
 from bench.latency_report import ROWS
+from bench.runs import read
 from socklb.datapath import mounts
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = (sys.executable, "-m", "bench", *arguments)
+def start(into: Path, part: str, *arguments: str) -> subprocess.Popen[str]:
+    command = (sys.executable, "-m", "bench", part, "--into", str(into), *arguments)
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kept(into: Path) -> list[Figure]:
+    """Return the figures in the run's file."""
+    (path,) = into.iterdir()
+    return read(path).figures
 
 
 def left_behind(pid: int) -> list[str]:
@@ -37,8 +45,8 @@ def test_latency_is_measured_whole_unless_less_is_asked_for(words: list[str]) ->
     assert (found.services, found.cycles) == (latency.SERVICES, 7 if "7" in words else latency.CYCLES)
 
 
-def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects: Path) -> None:
-    with start("latency", "--services", "10,20", "--cycles", "3") as bench:
+def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects: Path, tmp_path: Path) -> None:
+    with start(tmp_path, "latency", "--services", "10,20", "--cycles", "3") as bench:
         printed, said = bench.communicate(timeout=120)
     assert bench.returncode == 0, said
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
@@ -48,22 +56,28 @@ def test_latency_has_a_figure_in_every_column_and_leaves_nothing_behind(objects:
         figures = dict(zip((AGAIN, *WITH_SERVICES), line[2:], strict=False))
         lacking = {name for name, figure in figures.items() if "±" not in figure}
         assert lacking == (set() if row.task.way.hooked else {HOOKS}), line
+    with_10 = [figure for figure in kept(tmp_path) if figure.table.startswith("10 Services")]
+    assert {figure.what for figure in with_10} == {row.name for row in ROWS}
+    shown = {cell for line in rows for cell in line}
+    assert {figure.text for figure in with_10} <= shown
     assert left_behind(bench.pid) == []
 
 
-def test_what_the_verifier_and_a_sweep_take_is_printed_and_nothing_is_left_behind(objects: Path) -> None:
-    with start("packets") as bench:
+def test_what_the_verifier_and_a_sweep_take_is_printed_and_nothing_is_left_behind(
+    objects: Path, tmp_path: Path
+) -> None:
+    with start(tmp_path, "packets") as bench:
         printed, said = bench.communicate(timeout=120)
     assert bench.returncode == 0, said
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
-    figures = {line[0]: float(line[1]) for line in lines if line[1].isdigit()}
-    assert figures.keys() >= {"hooks", "packet path", "all", "no flow is over"}, printed
-    assert min(figures.values()) > 0, printed
+    figures = kept(tmp_path)
+    assert {figure.what for figure in figures} >= {"hooks", "packet path", "all", "no flow is over"}, printed
+    assert min(figure.value for figure in figures) > 0, printed
+    assert {figure.text for figure in figures if figure.text not in printed} == set()
     assert left_behind(bench.pid) == []
 
 
-def test_a_bench_that_is_stopped_half_way_leaves_nothing_behind(objects: Path) -> None:
-    with start("latency", "--services", "10", "--cycles", "2000") as bench:
+def test_a_bench_that_is_stopped_half_way_leaves_nothing_behind(objects: Path, tmp_path: Path) -> None:
+    with start(tmp_path, "latency", "--services", "10", "--cycles", "2000") as bench:
         assert bench.stderr is not None
         said = ""
         while not said.endswith("2000 cycles ..."):
