@@ -70,7 +70,8 @@ def machines(left_half_made: str) -> Iterator[Machines]:
 @pytest.fixture(scope="session")
 def source() -> Path:
     """The folder that the machines get everything from."""
-    return Path(output(ROOT / "images" / "offline.sh", timeout=900))
+    with sealed.at_home():
+        return Path(output(ROOT / "images" / "offline.sh", timeout=900))
 
 
 @pytest.fixture(scope="session")

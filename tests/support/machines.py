@@ -155,7 +155,8 @@ class Machines(Mapping[str, Machine]):
 
     def start(self, *, port: int = 22, **debians: int) -> None:
         """Start machines, each a name and the number of its Debian; sshd listens on `port`."""
-        output(ROOT / "images" / "machine.sh", *map(str, sorted(set(debians.values()))), timeout=900)
+        with sealed.at_home():  # Debian's packages come from outside
+            output(ROOT / "images" / "machine.sh", *map(str, sorted(set(debians.values()))), timeout=900)
         new = [Machine(name, debian, self._new_addresses(), port) for name, debian in debians.items()]
         with ThreadPoolExecutor() as threads:
             list(threads.map(create, new))
