@@ -107,6 +107,7 @@ alive() { # the process in $run/pid is ours only if it lives in our network name
 }
 
 stop() {
+    thaw
     if alive; then
         ! answers || forget_containers
         pid=$(cat "$run/pid")
@@ -131,6 +132,17 @@ leave_folders() { # the last one removes them: another docker's mounts on them w
         return
     done
     xargs rmdir --ignore-fail-on-non-empty <"$run/made"
+}
+
+thaw() { # SIGKILL does not reach a container that is paused, where the freezer is cgroup v1's
+    find /sys/fs/cgroup -path "*/$name/*" \( -name freezer.state -o -name cgroup.freeze \) 2>/dev/null |
+        while read -r file; do
+            case $file in
+                */freezer.state) thawed=THAWED ;;
+                *) thawed=0 ;;
+            esac
+            echo $thawed >"$file" 2>/dev/null || true # it may have vanished meanwhile
+        done
 }
 
 remove_cgroups() { # a process that was just killed may still be counted for a moment

@@ -123,6 +123,16 @@ def test_killed_it_takes_its_containers_with_it_and_can_be_started_again(docker:
     assert what_is_there() == before
 
 
+def test_a_container_that_is_paused_ends_with_it(docker: SealedDocker) -> None:
+    before = what_is_there()
+    docker.do("start")
+    container = docker.run_container()
+    docker.do("run", "docker", "pause", container)
+    os.kill(int((RUN / "pid").read_text()), 9)  # so that no dockerd can thaw it
+    docker.do("stop")
+    assert what_is_there() == before
+
+
 def test_images_stay_in_the_cache_and_containers_do_not(docker: SealedDocker) -> None:
     docker.do("start")
     docker.run_container("--volume", "/data")
