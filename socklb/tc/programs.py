@@ -101,8 +101,8 @@ class Programs:
 
     @property
     def used(self) -> int:
-        """Return how many rows of the table of flows are in use: a new flow cannot have them. Those that were closed at the
-        last sweep are not.
+        """Return how many rows of the table of flows a new flow cannot have; those that were closed at the last sweep it
+        can.
         """
         return max(0, self._taken - self._closed)
 
@@ -125,8 +125,9 @@ class Programs:
         return f"not pinned: {', '.join(f'table {name}' for name in lost)}" if lost else ""
 
     def sweep(self) -> int:
-        """Free the rows of expired flows, in slices of well below a millisecond, and count those that are closed; return
-        how many were freed.
+        """Free the rows of expired flows, in slices of well below a millisecond, and count the closed ones.
+
+        Returns how many were freed.
         """
         slices = range(0, self.max_flows, SLICE) if self._taken else ()
         results = [self._run("sweep", struct.pack("=I", first)) for first in slices]
