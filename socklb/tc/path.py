@@ -289,12 +289,13 @@ class TcPath:
             self._loaded.close()
 
     def _sweep(self) -> None:
-        """Free the rows of expired flows, and check whether packets were lost because there was no free row."""
+        """Free the rows of expired flows now and then, and check whether packets were lost because no row was free."""
         programs, now = self._programs, time.monotonic()
-        if programs is None or now - self._swept < SWEEP_EVERY:
+        if programs is None:
             return
-        self._swept = now
-        programs.sweep()
+        if now - self._swept >= SWEEP_EVERY:
+            self._swept = now
+            programs.sweep()
         counters = programs.counters()
         lost = sum(counters[name] for name in LOST)
         if lost > self._lost >= 0:

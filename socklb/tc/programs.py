@@ -101,8 +101,9 @@ class Programs:
 
     @property
     def used(self) -> int:
-        """Return how many rows of the table of flows a new flow cannot have; those that were closed at the last sweep it
-        can.
+        """Return how many rows of the table of flows a new flow cannot have.
+
+        Those of flows that were closed at the last sweep it can.
         """
         return max(0, self._taken - self._closed)
 

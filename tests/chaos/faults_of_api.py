@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import time
 from random import Random
 
 from rig.objects import SERVICES, SLICES
 from tests.chaos import services
-from tests.chaos.faults import Undo, fault
+from tests.chaos.faults import CONVERGE, Undo, fault
 from tests.chaos.refusing import refusing
 from tests.chaos.rig import Rig
+from tests.packets.network import NODE
 
 AWAY = "out of reach|cannot be followed"
 # After some failures in two minutes the agent waits for up to 30 s before it asks again, as all clients of the API do.
 PATIENT = 50.0
 FULL = "no room in the tables"
+EXPIRE = 60.0  # a flow of datagrams that nobody answers lives for 30 s
+SILENT_PORT = 31999
+FILL = """
+import socket, sys
+for port in range(1024, 1024 + 20_000):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("", port))
+        client.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
+"""
 
 
 @fault("agent", named=AWAY, weight=0.5, within=PATIENT)
@@ -85,11 +97,28 @@ def table_of_backends_full(rig: Rig, chance: Random) -> Undo:
     return _flood(rig, one, tuple(f"10.244.{3 + number // 250}.{1 + number % 250}" for number in range(900)), 3)
 
 
-def _flood(rig: Rig, ports: list[dict[str, object]], addresses: tuple[str, ...], copies: int = 1) -> Undo:
+@fault("packet", named="new flows found no room", within=EXPIRE)
+def table_of_flows_full(rig: Rig, chance: Random) -> Undo:
+    """By datagrams from outside that nobody answers, each from a port of its own. Those that have a flow keep it."""
+    many = [{"name": "u", "protocol": "UDP", "port": 80, "targetPort": 1, "nodePort": SILENT_PORT}]
+    undo = _flood(rig, many, ("10.244.2.250",), type="NodePort")
+    end = time.monotonic() + CONVERGE
+    while "EndpointSlice/default/flood-0" not in ((rig.status() or {}).get("applied", {}).get("objects") or {}):
+        if time.monotonic() > end:
+            return undo  # another fault has the agent not follow
+        time.sleep(0.1)
+    rig.network.run("client", sys.executable, "-c", FILL, NODE, str(SILENT_PORT))
+    return undo
+
+
+def _flood(rig: Rig, ports: list[dict[str, object]], addresses: tuple[str, ...], copies: int = 1, **spec: str) -> Undo:
     names = [f"flood-{number}" for number in range(copies)]
-    targets = [{"name": port["name"], "port": port["targetPort"]} for port in ports[:100]]
+    targets = [
+        {"name": port["name"], "protocol": port.get("protocol", "TCP"), "port": port["targetPort"]}
+        for port in ports[:100]
+    ]
     for name in names:
-        rig.plane.create(SERVICES, {"metadata": {"name": name}, "spec": {"ports": ports}})
+        rig.plane.create(SERVICES, {"metadata": {"name": name}, "spec": {**spec, "ports": ports}})
         meta = {"name": name, "labels": {"kubernetes.io/service-name": name}}
         slice_ = {"metadata": meta, "addressType": "IPv4", "ports": targets, "endpoints": services.endpoints(addresses)}
         rig.plane.create(SLICES, slice_)

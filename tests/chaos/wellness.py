@@ -11,8 +11,8 @@ from tests.chaos.history import Event
 from tests.chaos.rig import Rig
 from tests.chaos.services import Asked, owner
 
-# Told for some minutes after it is over; and a table of flows that have ended is full without harm.
-LINGERS = re.compile(r"new flows found no room|the table flows holds|put back|route")
+# Told for some minutes after it is over.
+LINGERS = re.compile(r"new flows found no room|put back|route")
 
 
 class Wellness:

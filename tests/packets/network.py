@@ -68,7 +68,9 @@ class Network:
         self._wire_outside()
 
     def _wire_pods(self) -> None:
-        self.run("node", "ip", "link", "add", "cni0", "type", "bridge")
+        # Without an address of its own, a bridge changes to another port's when a port goes; pods send to the old one,
+        # over IPv6 for half a minute.
+        self.run("node", "ip", "link", "add", "cni0", "address", "02:00:00:00:00:01", "type", "bridge")
         for place in ("a", "b"):
             self._link(place, PODS[place] + "/24", PODS6[place] + "/64")
             self.run("node", "ip", "link", "set", "dev", place, "master", "cni0", "up")

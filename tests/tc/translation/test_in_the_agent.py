@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -265,6 +266,39 @@ def test_cleanup_leaves_nothing(
         assert main(["cleanup", "--config", str(configured(pins, tmp_path))]) == 0
     assert not pins.root.exists()
     assert ask("client", NODE, 32000) == ["ECONNREFUSED"]
+
+
+def test_a_full_table_is_told_at_once(
+    network: Network, path: Callable[[], TcPath], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without waiting for a sweep, which comes later than ten seconds on a busy node."""
+    monkeypatch.setattr(tc_path, "SWEEP_EVERY", 3600.0)
+    one = path()
+
+    def story() -> None:
+        assert ask_many(network, 1) == "1"
+        assert not one.facts.losing
+        ask_many(network, 2 * CONFIG.max_flows)
+        wait(lambda: one.facts.losing)
+        assert one.fills[0].used == CONFIG.max_flows
+
+    run(network, one, story)
+
+
+def ask_many(network: Network, count: int) -> str:
+    """Begin connections to a NodePort from outside, and end without closing them; say how many there were."""
+    script = "import socket, sys, resource\n" + ASK_MANY
+    return network.output("client", sys.executable, "-c", script, NODE, "32000", str(count))
+
+
+ASK_MANY = """
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+clients = [socket.socket() for _ in range(int(sys.argv[3]))]
+for client in clients:
+    client.setblocking(False)
+    client.connect_ex((sys.argv[1], int(sys.argv[2])))
+print(len(clients))
+"""
 
 
 def wait(true: Callable[[], bool]) -> None:
