@@ -56,6 +56,7 @@ COUNTS_EVERY = 60.0  # seconds
 LEFTOVERS_EVERY = 60.0  # seconds: it lists the node's rules
 LEFTOVERS_AGAIN = 5.0  # seconds, if there were some: somebody is about to remove them
 TAKE_OVER_EVERY = 10.0  # seconds
+MOVE_AGAIN = 1.0  # seconds: sockets send to a backend that is gone, and hooks that were away are back in three
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Agent:
         supervisor.every("hooks", HOOKS_EVERY, self.hooks.look)
         supervisor.every("bypass", BYPASS_EVERY, self.bypass.look)
         supervisor.every("connect", 1.0, self._check_connect)  # soon after hooks are attached, then when it is due
-        supervisor.keep("sockets", self.follower.follow)
+        supervisor.keep("sockets", self.follower.follow, longest=MOVE_AGAIN)
         supervisor.every("on-removal", REMOVED_EVERY, self.resetter.look)
         supervisor.every("ended sockets", ENDED_EVERY, lambda: self.ended.look(self.hooks.put_back))
         supervisor.every("report", LOOK, self.reporter.report)
@@ -335,9 +336,9 @@ class Agent:
 
     def _serve_sockets(self, difference: Difference, *, whole: bool) -> None:
         self._datapath.tables.apply(difference)
+        self.follower.changed(difference.put)  # before larger tables are made: nobody waits for those
         self.room.make()
         self.hooks.attach(whole=whole)
-        self.follower.changed(difference.put)
 
     def _in_tables(self, difference: Difference) -> Difference:
         """Return what the tables are to hold: more where the packet path serves from them too."""

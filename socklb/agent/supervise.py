@@ -9,7 +9,7 @@
     supervisor.running                                       # for the report
 
 Any exception is a failure: one log line for each change of state, a problem while it lasts, and another try after a
-pause that grows to half a minute. A task that has ended, gives no sign of life, or fails for a minute is not alive, and
+pause that grows to half a minute, or less where somebody waits. A task that has ended, gives no sign of life, or fails for a minute is not alive, and
 /livez fails. Nothing here ends the agent.
 """
 
@@ -46,9 +46,9 @@ Act = Callable[[], Awaitable[object] | object]
 class Charge:
     """One supervised task, and its state."""
 
-    def __init__(self, name: str, act: Act) -> None:
+    def __init__(self, name: str, act: Act, longest: float = LONGEST_PAUSE) -> None:
         """Start in a healthy state; `act` is what is awaited or called."""
-        self.name = name
+        self.name, self.longest = name, longest
         self.act = act
         self.task: asyncio.Task[None] | None = None  # None: not started yet
         self.failures = 0  # since it was last healthy
@@ -100,9 +100,9 @@ class Supervisor:
         self._charges: list[tuple[Charge, float | None]] = []
         self._watched: list[Callable[[], Iterable[RunningFacts]]] = []
 
-    def keep(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Run work that never ends by itself; start it again if it does."""
-        self._charges.append((Charge(name, work), None))
+    def keep(self, name: str, work: Callable[[], Awaitable[object]], longest: float = LONGEST_PAUSE) -> None:
+        """Run work that never ends by itself; start it again if it does, after `longest` seconds at most."""
+        self._charges.append((Charge(name, work, longest), None))
 
     def every(self, name: str, seconds: float, act: Act) -> None:
         """Do something at once, and again this many seconds after it is done."""
@@ -166,7 +166,7 @@ async def _repeat(charge: Charge, seconds: float) -> None:
 
 async def _keep(charge: Charge) -> None:
     while not charge.ending:
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(charge.failures, 10))
+        pause = min(charge.longest, FIRST_PAUSE * 2 ** min(charge.failures, 10))
         try:
             await _run_until_it_ends(charge)
             charge.failed(EndedError("it ended"), pause)

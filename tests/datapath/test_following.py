@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from socklb.datapath.links import detach_pinned
 from socklb.datapath.maps import RowTable
 from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
+from socklb.errors import SocklbError
 from socklb.sockets.moving import Mover, NotTranslatedError
 from socklb.sockets.records import Records
 from tests.datapath.pods import Pod
@@ -325,6 +326,40 @@ def test_without_hooks_nobody_is_moved(sandbox: Sandbox, datapath: NodeDatapath,
     first, second = result(job)
     assert first == second
     assert not done
+
+
+def test_hooks_that_were_away_again_and_again_hold_up_no_socket_for_long(
+    sandbox: Sandbox, serving: AgentUnderTest
+) -> None:
+    """A full table of frontends beside it holds up nothing either."""
+    serving.stop()
+    Pins(serving.bpffs).remove()
+    with serving.config.open("a") as file:
+        file.write("max_frontends = 1024\n")
+    serving.start()
+    fill_frontends(serving)
+    job, away = sandbox.start(asked_twice(serving.home)), Pins(serving.bpffs).links / "connect4"
+    wait_for(serving, "asked")
+
+    def has_failed_often(status: dict[str, Any]) -> bool:
+        with suppress(OSError, SocklbError):  # it is being put back
+            detach_pinned(away)
+        return any(one["name"] == "sockets" and one["failures"] >= 7 for one in status["running"])
+
+    serving.until(lambda status: has_failed_often(status) or status["hook_repairs"] > 0)
+    backends(serving, 2, NEW4, NEW6)
+    serving.until(has_failed_often)
+    moved(serving, connected=1, destroyed=0, left=0)
+    (serving.home / "moved").touch()
+    assert [answer for answer, _, _ in result(job)] == [OLD4, NEW4]
+
+
+def fill_frontends(agent: AgentUnderTest) -> None:
+    """By one Service of more ports than there is room for."""
+    many = service("many", "10.96.0.99")
+    many["spec"]["ports"] = [{"name": f"p{port}", "port": port, "targetPort": 1} for port in range(1, 1900)]
+    agent.write("many.yaml", many)
+    agent.until(lambda status: status["services"]["waiting"] > 500)
 
 
 def test_a_backend_that_serves_again_before_its_socket_is_moved_keeps_it(
