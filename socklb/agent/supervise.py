@@ -9,8 +9,8 @@
     supervisor.running                                       # for the report
 
 Any exception is a failure: one log line for each change of state, a problem while it lasts, and another try after a
-pause that grows to half a minute, or less where somebody waits. A task that has ended, gives no sign of life, or fails for a minute is not alive, and
-/livez fails. Nothing here ends the agent.
+pause that grows to half a minute, or less where somebody waits. A task that has ended, gives no sign of life, or fails
+for a minute is not alive, and /livez fails. Nothing here ends the agent.
 """
 
 from __future__ import annotations
