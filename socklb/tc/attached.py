@@ -106,9 +106,9 @@ class Attached:
             before, self._found = self._found, {uplink.ifindex: uplink for uplink in found}
             self._pods &= {one.ifindex for one in there.devices}
             self._serve_all_pods(there, own)
+            self._pods -= self._served_at_uplinks(there)
             self._bridges = {one.master for one in there.devices if one.ifindex in self._pods and one.master}
             self._pods |= {one.ifindex for one in there.devices if one.master in self._bridges}
-            self._pods -= self._found.keys()
             self._routed = devices.towards_pods(there, self._networks, self._found)
             self._by_port = there.rules_by_port
             self._l3 = devices.without_ethernet(there)
@@ -137,14 +137,18 @@ class Attached:
         Raises:
             OSError: netlink refused.
         """
-        there = rtnetlink.read().devices
-        ports = {device.ifindex for device in there if device.master == ifindex}
-        new = (ports or {ifindex}) - self._pods - self._found.keys()
+        there = rtnetlink.read()
+        ports = {device.ifindex for device in there.devices if device.master == ifindex}
+        new = (ports or {ifindex}) - self._pods - self._served_at_uplinks(there)
         if new:
-            names = ", ".join(device.name for device in there if device.ifindex in new)
+            names = ", ".join(device.name for device in there.devices if device.ifindex in new)
             log.info("packet path: a socket is out of the hooks' sight: its packets are served at %s", names)
             self._pods |= new
             self.follow()
+
+    def _served_at_uplinks(self, there: rtnetlink.Found) -> set[int]:
+        """Return the uplinks, and the ports of those that are bridges: programs at both would translate twice."""
+        return {*self._found, *(one.ifindex for one in there.devices if one.master in self._found)}
 
     def mend(self) -> str:
         """Repair what somebody removed or changed; return what that was since the last call, or an empty text."""

@@ -207,3 +207,14 @@ def test_it_holds_up_nothing(node: Node, ask: Ask, monkeypatch: pytest.MonkeyPat
     assert not node.facts.there
     node.sync(WANTED)
     assert served(ask) == ALL
+
+
+def test_the_ports_of_an_uplink_are_no_devices_of_pods_even_if_it_is_in_no_table(node: Node, ask: Ask) -> None:
+    """The uplink is a bridge here. Programs at its ports would translate a packet once more than those at itself do."""
+    node.sync({frontend("10.96.0.10"): serving("far")})
+    for _ in range(3):
+        empty(node, "uplinks", layout.UPLINK.size)
+        ask("node", "10.96.0.10")
+        wait_until(lambda: node.facts.whole)
+    assert ask("node", "10.96.0.10") == [f"far {NODE}"]
+    assert {device.name for device in node.facts.devices if device.of_pods} == {"a", "b"}
