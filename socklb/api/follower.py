@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from socklb.api.failures import (
 from socklb.api.resources import Found, Resource, Sink
 
 RETRY_FIRST, RETRY_MOST, RETRY_RESET = 0.8, 30.0, 120.0  # seconds, as client-go's reflector
+# After this many seconds of failures, a resource is tried as soon as another one works again. Were it sooner, a server
+# that ends each watch after a second would be asked each second.
+HASTENED = 10.0
 WITHOUT_RETRY = 300.0  # until an optional resource that was refused is tried again
 MOVE_AFTER = 3  # failures in a row, whatever the server answers: another server may be healthy
 WITHOUT_TRIES = 3  # after this many other failures, nothing waits for an optional resource any more
@@ -49,6 +53,8 @@ class Follower(ABC, Generic[Found]):
         self._troubled = False  # the last failure is not over yet
         self._listed = False  # at least once
         self._without = False  # the long wait after a refusal
+        self._lost = 0.0  # since when it has failed (monotonic)
+        self._left_alone = False  # as the server wants to be
         self._again = threading.Event()  # ends a pause
 
     def run(self) -> None:
@@ -58,8 +64,16 @@ class Follower(ABC, Generic[Found]):
                 self._follow()
             except Exception as error:  # noqa: BLE001  (one that ended this thread would be an agent that is deaf)
                 if not self._asker.stopped.is_set():
-                    self._again.wait(self._failed(unexpected(error)))
-                    self._again.clear()
+                    self._pause(self._failed(unexpected(error)))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait; if another resource works again meanwhile, no longer than until HASTENED, or at all after a refusal."""
+        end = time.monotonic() + seconds
+        self._again.clear()
+        while not self.stopped and (left := end - time.monotonic()) > 0:
+            if self._again.wait(left):
+                self._again.clear()
+                end = min(end, 0.0 if self._without else self._lost + HASTENED)
 
     def stop(self) -> None:
         """End `run`, even while it waits for the server."""
@@ -72,8 +86,8 @@ class Follower(ABC, Generic[Found]):
         return self._asker.stopped.is_set()
 
     def hasten(self) -> None:
-        """Try again soon: another resource works again, and this one may have been refused for the same reason."""
-        if self._without:
+        """Try again soon: another resource works again, and this one may have failed for the same reason."""
+        if not self._left_alone:
             self._again.set()
 
     @abstractmethod
@@ -86,7 +100,9 @@ class Follower(ABC, Generic[Found]):
 
     def _failed(self, error: ApiError) -> float:
         """Report a failure, and return the seconds until the next try."""
-        self._troubled = True
+        if not self._troubled:
+            self._lost = time.monotonic()
+        self._troubled, self._left_alone = True, error.retry_after > 0
         seconds = self._backoff.failed(at_least=error.retry_after)
         if isinstance(error, STALE):
             self._start_anew()

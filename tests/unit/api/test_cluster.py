@@ -15,6 +15,7 @@ import pytest
 from socklb.agent.supervise import Supervisor
 from socklb.api import follower, other_nodes, reading
 from socklb.api.asking import hang_up
+from socklb.api.backoff import Backoff
 from socklb.api.cluster import KubernetesApi
 from socklb.api.source import Batch
 from tests.support.waiting import until_async
@@ -161,6 +162,43 @@ async def test_a_kind_that_fails_after_the_first_sync_is_a_problem_until_it_is_o
         assert source.reach.lost_since is None
         assert caplog.text.count("in reach again") == 1
         assert len(batches) == 1
+
+
+class Slow(Backoff):
+    def failed(self, at_least: float = 0.0) -> float:
+        super().failed(at_least)
+        return 60.0 if self.failures > 1 else 0.05
+
+
+@pytest.mark.parametrize(
+    ("after", "answer", "asked"),
+    [
+        pytest.param(0.5, status(500), True, id="it was lost for a while"),
+        pytest.param(60.0, status(500), False, id="it was lost just now"),
+        pytest.param(0.5, status(429, headers={"Retry-After": "60"}), False, id="it is to be left alone"),
+    ],
+)
+@story
+async def test_a_kind_is_tried_again_as_soon_as_another_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float, answer: Reply, asked: bool
+) -> None:
+    monkeypatch.setattr(follower, "HASTENED", after)
+    cluster = Cluster()
+    async with following(cluster, tmp_path) as (source, batches):
+        await until_async(lambda: batches)
+        (slices,) = (one for one in source._followers if one.resource.path.endswith("endpointslices"))
+        slices._backoff = Slow(0.02, 0.05, 60.0)
+        cluster.refuse = {"services": lambda _: status(500), "endpointslices": lambda _: answer}
+        for plural in cluster.refuse:
+            cut(plural, source)
+        await until_async(lambda: len(source.problems) >= 2 and slices._backoff.failures > 1)
+        cluster.refuse.clear()
+        await until_async(lambda: len(source.problems) < 2)
+        if asked:
+            await until_async(lambda: source.problems == ())
+        else:
+            await asyncio.sleep(2.0)
+            assert len(source.problems) == 1
 
 
 def cut(plural: str, source: KubernetesApi) -> None:
