@@ -19,6 +19,7 @@ from typing import NoReturn
 from bench import api, compare, control, hooks, latency, packets, sync
 from bench.figures import Figure, print_tables
 from bench.latency_report import print_latency
+from bench.peers import part as peers
 from bench.runs import FOLDER, Record
 from socklb.errors import SocklbError
 
@@ -42,6 +43,10 @@ PARTS: dict[str, Part] = {
     "packets": Part("the verifier at an agent's start, and the sweep over all flows", lambda _: packets.measure()),
     "control": Part("CPU and memory of the agent", lambda _: control.measure()),
     "sync": Part("from a folder of manifests to the kernel", lambda _: sync.measure()),
+    "peers": Part(
+        "the agent beside the real kube-proxy, on one API server",
+        lambda asked: peers.measure(asked.of_peers, asked.changes),
+    ),
     "api": Part("from the Kubernetes API to the kernel", lambda _: api.measure()),
 }
 
@@ -50,6 +55,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line: which part, and how much of it; or what to do with runs."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure every figure that is stated.")
     parser.set_defaults(services=latency.SERVICES, cycles=latency.CYCLES, into=FOLDER)
+    parser.set_defaults(of_peers=peers.SERVICES, changes=peers.CHANGES)
     verbs = parser.add_subparsers(dest="verb", metavar="PART")
     for name, part in PARTS.items():
         verb = verbs.add_parser(name, help=part.purpose)
@@ -59,6 +65,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
             verb.add_argument("--services", type=counts, metavar="N,…", default=latency.SERVICES, help=what)
             what = f"turns of every column: {latency.CYCLES}"
             verb.add_argument("--cycles", type=int, metavar="N", default=latency.CYCLES, help=what)
+        if name == "peers":
+            what = f"number of Services: {peers.SERVICES}"
+            verb.add_argument("--services", type=int, metavar="N", dest="of_peers", default=peers.SERVICES, help=what)
+            what = f"changes of each kind: {peers.CHANGES}"
+            verb.add_argument("--changes", type=int, metavar="N", default=peers.CHANGES, help=what)
     verb = verbs.add_parser("compare", help="two runs beside each other: what differs by more than noise")
     verb.add_argument("runs", type=Path, nargs=2, metavar="RUN.json")
     return parser.parse_args(words)

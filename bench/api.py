@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -41,26 +41,22 @@ MINUTE = 60.0  # seconds
 
 def measure() -> list[Figure]:
     """Measure."""
-    programs = subprocess.run(
-        [ROOT / "images" / "programs.sh", "kube-apiserver", "kube-controller-manager", "etcd", "kubectl"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout.split()[-1]
     with (
         tempfile.TemporaryDirectory(prefix="socklb-bench-") as home,
-        ControlPlane(Path(programs), Path(home)) as plane,
+        ControlPlane(programs(), Path(home)) as plane,
         agent_of("api") as agent,
     ):
         plane.apply(ROOT / "deploys" / "kubernetes" / "rbac.yaml")
         with progress(f"{COUNT} Services"):
-            store(plane, chain.from_iterable(map(objects, range(COUNT))))
+            store(plane, chain.from_iterable(objects(n, ENDPOINTS) for n in range(COUNT)))
         agent.configure(manifests="", kubeconfig=str(plane.kubeconfig("agent", agent_token(plane))))
         seconds = start(agent)
         process = agent.until(lambda status: status["synced"])["agent"]["pid"]
         memory, cpu = resident(process), cpu_seconds(process)
         with progress(f"{CHANGES} changes by the API"):
-            answered, there = changes(agent, COUNT, lambda n, change: patch(plane, n, change))
+            answered, there = changes(
+                agent, COUNT, lambda n, change: replace(plane, n, [f"10.244.2.{1 + change % 200}", *ENDPOINTS[1:]])
+            )
         with progress("a minute of quiet, and one without a server"):
             quiet, lost = asked_in_quiet(plane), asked_in_an_outage(plane)
     table = f"{COUNT:,} Services with {len(ENDPOINTS)} endpoints each by the Kubernetes API"
@@ -76,7 +72,14 @@ def measure() -> list[Figure]:
     ]
 
 
-def objects(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def programs(*more: str) -> Path:
+    """Return the folder of the control plane's programs, and of these: they are built from their Go modules, once."""
+    names = ("kube-apiserver", "kube-controller-manager", "etcd", "kubectl", *more)
+    done = subprocess.run([ROOT / "images" / "programs.sh", *names], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.split()[-1])
+
+
+def objects(n: int, endpoints: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield Service n and its endpoints, each with the key that the API server keeps it under."""
     more = {"namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}
     ip: dict[str, Any] = {
@@ -88,7 +91,7 @@ def objects(n: int) -> Iterator[tuple[str, dict[str, Any]]]:
     policy: dict[str, Any] = {"internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP"}
     one = service(f"s{n}", **ip, **policy)
     one["spec"]["ports"][0] |= {"protocol": "TCP", "targetPort": 8080}
-    slice_ = endpoint_slice(f"s{n}-1", f"s{n}", *ENDPOINTS)
+    slice_ = endpoint_slice(f"s{n}-1", f"s{n}", *endpoints)
     slice_["ports"][0] |= {"protocol": "TCP", "name": ""}
     for kind, version, folder, found in (
         ("Service", "v1", "services/specs", one),
@@ -114,10 +117,9 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def patch(plane: ControlPlane, n: int, change: int) -> None:
-    """Give Service n another endpoint."""
-    first = f"10.244.2.{1 + change % 200}"
-    plane.patch(f"{SLICES}/s{n}-1", {"endpoints": [{"addresses": [one]} for one in (first, *ENDPOINTS[1:])]})
+def replace(plane: ControlPlane, n: int, endpoints: Sequence[str]) -> None:
+    """Give Service n other endpoints."""
+    plane.patch(f"{SLICES}/s{n}-1", {"endpoints": [{"addresses": [one]} for one in endpoints]})
 
 
 def asked_in_quiet(plane: ControlPlane) -> int:

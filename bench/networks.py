@@ -64,18 +64,18 @@ class Site(NamedTuple):
     @classmethod
     def make(cls, opened: ExitStack) -> Self:
         """Make the namespaces and what connects them, until `opened` is closed."""
-        site = cls(*(_new_network(opened) for _ in cls._fields))
+        site = cls(*(new_network(opened) for _ in cls._fields))
         for network in site:
             run_in(network, "sysctl", "-qw", *SETTINGS)
         for node in site.nodes:
             run_in(node, "sysctl", "-qw", *NODE_SETTINGS)
-        _connect(End(site.outside, "eth0", (OUTSIDE,)), End(site.node, "out", (NODE,)))
-        _connect(End(site.node, "lan", (NODE_LAN,)), End(site.far_node, "lan", (FAR_NODE,)))
+        connect(End(site.outside, "eth0", (OUTSIDE,)), End(site.node, "out", (NODE,)))
+        connect(End(site.node, "lan", (NODE_LAN,)), End(site.far_node, "lan", (FAR_NODE,)))
         site._add_pods()
-        _ip(site.outside, f"route add default via {NODE}")
-        _ip(site.node, f"route add default via {OUTSIDE}")  # as a node has: without one, every pod gets programs
-        _ip(site.far_node, f"route add default via {NODE_LAN}")
-        _ip(site.node, f"route add {THERE_NETWORK} via {FAR_NODE}")
+        ip(site.outside, f"route add default via {NODE}")
+        ip(site.node, f"route add default via {OUTSIDE}")  # as a node has: without one, every pod gets programs
+        ip(site.far_node, f"route add default via {NODE_LAN}")
+        ip(site.node, f"route add {THERE_NETWORK} via {FAR_NODE}")
         return site
 
     @property
@@ -91,8 +91,8 @@ class Site(NamedTuple):
             (self.far_node, self.there, THERE),
         )
         for name, (node, pod, addresses) in zip(POD_DEVICES, pods, strict=True):
-            _connect(End(pod, "eth0", addresses), End(node, name, (gateway(addresses[0]),)))
-            _ip(pod, f"route add default via {gateway(addresses[0])}")
+            connect(End(pod, "eth0", addresses), End(node, name, (gateway(addresses[0]),)))
+            ip(pod, f"route add default via {gateway(addresses[0])}")
 
 
 def gateway(address: str) -> str:
@@ -123,7 +123,7 @@ def inside(network: int) -> Generator[None]:
             libc.setns(home.fileno(), CLONE_NEWNET)
 
 
-def _new_network(opened: ExitStack) -> int:
+def new_network(opened: ExitStack) -> int:
     """Let a process make a namespace, and keep it by a descriptor."""
     command = ("unshare", "--net", "sh", "-c", "ip link set lo up && echo made && read -r _ || true")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as maker:
@@ -134,17 +134,17 @@ def _new_network(opened: ExitStack) -> int:
     return network
 
 
-def _connect(near: End, far: End) -> None:
+def connect(near: End, far: End) -> None:
     """Connect two ends by a veth pair, and tell each the link address of the other."""
     links = ("02:00:00:00:00:02", "02:00:00:00:00:01")
-    _ip(
+    ip(
         near.network,
         f"link add {near.device} address {links[0]} type veth"
         f" peer name {far.device} address {links[1]} netns {_file(far.network)}",
         also=(far.network,),
     )
     for (network, device, addresses), peer, peer_link in ((near, far, links[1]), (far, near, links[0])):
-        _ip(
+        ip(
             network,
             *(f"address add {address}/24 dev {device}" for address in addresses),
             f"link set {device} up",
@@ -152,7 +152,8 @@ def _connect(near: End, far: End) -> None:
         )
 
 
-def _ip(network: int, *lines: str, also: Sequence[int] = ()) -> None:
+def ip(network: int, *lines: str, also: Sequence[int] = ()) -> None:
+    """Run commands of `ip` in a namespace."""
     run_in(network, "ip", "-batch", "-", text="\n".join(lines), also=also)
 
 

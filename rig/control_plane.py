@@ -5,7 +5,8 @@
         plane.kill("kube-apiserver")
         plane.start("kube-apiserver")
 
-It has no nodes and no network: nobody ever connects to the addresses of its Services.
+It has no nodes and no network: nobody ever connects to the addresses of its Services. `address` is for clients in other
+network namespaces.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ rules: [{level: Metadata}]
 class ControlPlane:
     """See the module."""
 
-    def __init__(self, programs: Path, home: Path, *, streaming_lists: bool = True) -> None:
-        self.programs, self.home = programs, home
+    def __init__(self, programs: Path, home: Path, *, streaming_lists: bool = True, address: str = "127.0.0.1") -> None:
+        self.programs, self.home, self._address = programs, home, address
         self._gates = f"--feature-gates=WatchList={str(streaming_lists).lower()}"
         self.port, self.etcd_port, self._peer_port, self._manager_port = free_ports(4)
-        self.server = f"https://127.0.0.1:{self.port}"
+        self.server = f"https://{address}:{self.port}"
         self.ca = home / "certificates" / "apiserver.crt"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._pool: urllib3.PoolManager | None = None
@@ -189,7 +190,7 @@ class ControlPlane:
                 return [
                     f"--etcd-servers={etcd}",
                     self._gates,
-                    "--bind-address=127.0.0.1",
+                    f"--bind-address={self._address}",
                     f"--secure-port={self.port}",
                     "--advertise-address=192.0.2.1",  # not published: there is no reconciler
                     "--endpoint-reconciler-type=none",

@@ -1,0 +1,75 @@
+"""Connects to Services as often as it is told, from a pod: `python -m bench.peers.client`.
+
+Reads one JSON object a line and answers each with one:
+
+    {"each": [ADDRESS, ...], "limit": SECONDS}
+        {"at": MONOTONIC, "failed": N}: each has answered, some perhaps after connects that failed
+    {"until": ADDRESS, "right": [BACKEND, ...], "limit": SECONDS}
+        {"begun": true}: one connect is made
+        {"at": MONOTONIC, "failed": N, "made": N}: one of these backends has answered
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+PORT = 80
+PAUSE = 0.001  # seconds
+RESET = struct.pack("ii", 1, 0)  # no TIME_WAIT: ports must not run out
+
+
+def ask(address: str, limit: float) -> str:
+    """Return the address of the backend that answers, or nothing."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
+            one.settimeout(limit)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            one.connect((address, PORT))
+            return one.recv(64).decode()
+    except OSError:
+        return ""
+
+
+def each(addresses: Iterable[str], limit: float) -> dict[str, Any]:
+    """Connect to each until it has answered."""
+    failed = 0
+    for address in addresses:
+        while not ask(address, limit):
+            failed += 1
+            time.sleep(PAUSE)
+    return {"at": time.monotonic(), "failed": failed}
+
+
+def until(address: str, right: frozenset[str], limit: float) -> dict[str, Any]:
+    """Connect until one of the right backends has answered."""
+    made = failed = 0
+    while (backend := ask(address, limit)) not in right:
+        made, failed = made + 1, failed + (not backend)
+        if made == 1:
+            say({"begun": True})
+        time.sleep(PAUSE)
+    return {"at": time.monotonic(), "failed": failed, "made": made + 1}
+
+
+def say(answer: dict[str, Any]) -> None:
+    """Write a line."""
+    print(json.dumps(answer), flush=True)
+
+
+def main() -> None:
+    """Do what each line says."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "each" in asked:
+            say(each(asked["each"], asked["limit"]))
+        else:
+            say(until(asked["until"], frozenset(asked["right"]), asked["limit"]))
+
+
+main()
