@@ -3,6 +3,7 @@
 python -m bench                                         # every part, into one file in build/bench
 python -m bench latency --services 10,1000 --cycles 20  # one part, or less of it
 python -m bench compare build/bench/A.json build/bench/B.json
+python -m bench page build/bench/A.json                 # docs/performance.md from it
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench import api, compare, control, hooks, latency, packets, sync
+from bench import api, compare, control, hooks, latency, packets, page, sync, upgrade
 from bench.figures import Figure, print_tables
 from bench.latency_report import print_latency
 from bench.peers import part as peers
@@ -47,44 +48,59 @@ PARTS: dict[str, Part] = {
         "the agent beside the real kube-proxy, on one API server",
         lambda asked: peers.measure(asked.of_peers, asked.changes),
     ),
+    "upgrade": Part(
+        "what clients notice of restarts and upgrades of the agent", lambda asked: upgrade.measure(asked.rounds)
+    ),
     "api": Part("from the Kubernetes API to the kernel", lambda _: api.measure()),
 }
 
+OF_RUNS: dict[str, tuple[int, Callable[..., None], str]] = {
+    "compare": (2, compare.main, "Two runs beside each other: which figures differ by more than their noise."),
+    "page": (1, page.main, "docs/performance.md and its pictures, from a run; the run is kept beside it."),
+}
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line: which part, and how much of it; or what to do with runs."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure every figure that is stated.")
-    parser.set_defaults(services=latency.SERVICES, cycles=latency.CYCLES, into=FOLDER)
-    parser.set_defaults(of_peers=peers.SERVICES, changes=peers.CHANGES)
-    verbs = parser.add_subparsers(dest="verb", metavar="PART")
-    for name, part in PARTS.items():
-        verb = verbs.add_parser(name, help=part.purpose)
-        verb.add_argument("--into", type=Path, metavar="FOLDER", default=FOLDER, help="the folder for the run's file")
-        if name == "latency":
-            what = "numbers of Services, as in 10,1000"
-            verb.add_argument("--services", type=counts, metavar="N,…", default=latency.SERVICES, help=what)
-            what = f"turns of every column: {latency.CYCLES}"
-            verb.add_argument("--cycles", type=int, metavar="N", default=latency.CYCLES, help=what)
-        if name == "peers":
-            what = f"number of Services: {peers.SERVICES}"
-            verb.add_argument("--services", type=int, metavar="N", dest="of_peers", default=peers.SERVICES, help=what)
-            what = f"changes of each kind: {peers.CHANGES}"
-            verb.add_argument("--changes", type=int, metavar="N", default=peers.CHANGES, help=what)
-    verb = verbs.add_parser("compare", help="two runs beside each other: what differs by more than noise")
-    verb.add_argument("runs", type=Path, nargs=2, metavar="RUN.json")
-    return parser.parse_args(words)
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse which parts are measured, and how much of them."""
+    parts = "\n".join(f"  {name:9} {part.purpose}" for name, part in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=f"Measure every figure that is stated, or only some parts:\n{parts}",
+        epilog="`python -m bench compare A.json B.json` and `python -m bench page RUN.json` say what runs have found.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=argparse.SUPPRESS)
+    option = parser.add_argument
+    option("--into", type=Path, metavar="FOLDER", default=FOLDER, help="the folder for the run's file")
+    option("--services", type=counts, metavar="N,…", default=latency.SERVICES, help="of latency, as in 10,1000")
+    option("--cycles", type=int, metavar="N", default=latency.CYCLES, help="turns of every column of latency")
+    option("--of-peers", type=int, metavar="N", default=peers.SERVICES, help="Services for peers")
+    option("--changes", type=int, metavar="N", default=peers.CHANGES, help="changes of each kind, for peers")
+    option("--rounds", type=int, metavar="N", default=upgrade.ROUNDS, help="of upgrade")
+    asked = parser.parse_args(words)
+    if unknown := [part for part in asked.parts if part not in PARTS]:
+        parser.error(f"no part {', '.join(unknown)}; valid: {', '.join(PARTS)}")
+    return asked
 
 
 def main() -> None:
     """Parse and act."""
-    asked = parse()
+    verb, *rest = sys.argv[1:] or [""]
     try:
-        if asked.verb == "compare":
-            compare.main(*asked.runs)
+        if verb in OF_RUNS:
+            of_runs(verb, rest)
         else:
-            measure(asked)
+            measure(parse(sys.argv[1:]))
     except SocklbError as error:
         sys.exit(f"python -m bench: {error}")
+
+
+def of_runs(verb: str, words: Sequence[str]) -> None:
+    """Act on the files of runs."""
+    number, act, purpose = OF_RUNS[verb]
+    parser = argparse.ArgumentParser(prog=f"python -m bench {verb}", description=purpose)
+    parser.add_argument("runs", type=Path, nargs=number, metavar="RUN.json")
+    act(*parser.parse_args(words).runs)
 
 
 def measure(asked: argparse.Namespace) -> None:
@@ -92,8 +108,8 @@ def measure(asked: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     record = Record(asked.into)
-    for name in [asked.verb] if asked.verb else PARTS:
-        found = PARTS[name].measure(asked)
+    for name in asked.parts or PARTS:
+        found = [figure.rounded for figure in PARTS[name].measure(asked)]
         PARTS[name].show(found)
         record.add(found)
     print(f"\nThe run: {record.path}", file=sys.stderr)

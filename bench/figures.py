@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from bench.table import print_table
+from bench.table import markdown
 
 
-class Figure(msgspec.Struct, frozen=True):
+class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
     """One measured figure.
 
     part, table, what, column: its place: a part of the bench, a table of it, the row and the column.
@@ -42,6 +42,12 @@ class Figure(msgspec.Struct, frozen=True):
         return self.part, self.table, self.what, self.column, self.unit
 
     @property
+    def rounded(self) -> Figure:
+        """Return it with five digits, which are enough for whoever reads it or compares it."""
+        noise = None if self.noise is None else float(f"{self.noise:.5g}")
+        return msgspec.structs.replace(self, value=float(f"{self.value:.5g}"), noise=noise)
+
+    @property
     def text(self) -> str:
         """Return it, formatted for people."""
         counted = self.noise is None and self.value == int(self.value)
@@ -52,10 +58,10 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Values(NamedTuple):
-    """A quantile, and half the width of its 95 % interval."""
+    """A figure, and half the width of its 95 % interval."""
 
     value: float
-    noise: float
+    noise: float | None
 
 
 def quantile(values: Iterable[float], q: float = 0.5) -> Values:
@@ -79,13 +85,24 @@ def digits(value: float) -> int:
 
 
 def print_tables(figures: Sequence[Figure]) -> None:
-    """Print every table, each goal beside its figure."""
-    for title in dict.fromkeys(figure.table for figure in figures):
-        found = [figure for figure in figures if figure.table == title]
-        columns = list(dict.fromkeys(figure.column for figure in found))
-        cells = {(figure.what, figure.column): cell(figure) for figure in found}
-        rows = dict.fromkeys(figure.what for figure in found)
-        print_table(title, ("", *columns), [(row, *(cells.get((row, one), "-") for one in columns)) for row in rows])
+    """Print every table."""
+    for title, of_title in tables(figures).items():
+        print(f"\n{title}\n\n{of_title}", flush=True)
+
+
+def tables(figures: Sequence[Figure], columns: Sequence[str] = ()) -> dict[str, str]:
+    """Return every table by its title, with these columns or with all, each goal beside its figure."""
+    found: dict[str, list[Figure]] = {}
+    for figure in figures:
+        found.setdefault(figure.table, []).append(figure)
+    return {title: _table(of_title, columns) for title, of_title in found.items()}
+
+
+def _table(figures: Sequence[Figure], columns: Sequence[str]) -> str:
+    columns = columns or list(dict.fromkeys(figure.column for figure in figures))
+    cells = {(figure.what, figure.column): cell(figure) for figure in figures}
+    rows = dict.fromkeys(figure.what for figure in figures)
+    return markdown(("", *columns), [(row, *(cells.get((row, one), "-") for one in columns)) for row in rows])
 
 
 def cell(figure: Figure) -> str:

@@ -8,6 +8,7 @@ program that frees rows sweeps it, as it does every ten seconds: once while no f
 
 from __future__ import annotations
 
+import ctypes as ct
 import os
 import struct
 import tempfile
@@ -21,11 +22,12 @@ from bench.figures import Figure, quantile
 from bench.progress import progress
 from bench.verifier import Taken
 from rig.sandbox import mounted_bpffs
+from socklb.datapath import libbpf
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.node_datapath import OBJECTS
 from socklb.model import pack_address
 from socklb.tc import layout
-from socklb.tc.programs import Programs
+from socklb.tc.programs import Programs, possible_cpus
 
 PART = "packets"
 FLOWS = 1 << 18  # as many as the agent has room for
@@ -90,6 +92,7 @@ def sweeps() -> tuple[list[float], list[float]]:
                 rows.write(0, flows)
                 if index.put(elements) != len(elements):
                     raise RuntimeError("the index of flows is full")
+                count_begun(programs)
                 begun = time.process_time()
                 given_back = programs.sweep()
                 spent.append(time.process_time() - begun)
@@ -98,6 +101,14 @@ def sweeps() -> tuple[list[float], list[float]]:
         if any(True for _ in index.items()):
             raise RuntimeError("flows that are over are still in the index")
     return going_on, over
+
+
+def count_begun(programs: Programs) -> None:
+    """Count as many flows as begun as the table has, as the programs would: without any there is no sweep."""
+    counter, values = libbpf.U32(layout.COUNTERS.index("flows_begun")), (ct.c_uint64 * possible_cpus())()
+    values[0] = programs.counters()["flows_ended"] + FLOWS
+    pin = programs.maps["packet_counters"]
+    libbpf.call("write packet_counters", "bpf_map_update_elem", pin, ct.byref(counter), values, 0)
 
 
 def _flows(seen: int) -> bytes:

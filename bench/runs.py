@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +36,7 @@ class Machine(msgspec.Struct):
     version: str
     commit: str
     begun: str
+    tools: list[str]
     load_at_begin: float
     load_at_end: float = 0.0
     seconds: float = 0.0
@@ -62,8 +65,15 @@ class Record:
         machine.load_at_end, machine.seconds = round(os.getloadavg()[0], 2), round(time.monotonic() - self._since, 1)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_suffix(".new")
-        new.write_bytes(msgspec.json.format(msgspec.json.encode(self._run), indent=1) + b"\n")
+        new.write_text(text(self._run))
         new.rename(self.path)
+
+
+def text(run: Run) -> str:
+    """Return a file's text, with one line for each figure."""
+    machine, *figures = (msgspec.json.encode(one).decode() for one in (run.machine, *run.figures))
+    lines = ",\n".join(figures)
+    return f'{{"machine": {machine},\n"figures": [\n{lines}\n]}}\n'
 
 
 def read(path: Path) -> Run:
@@ -89,6 +99,7 @@ def _machine() -> Machine:
         version=__version__,
         commit=_commit(),
         begun=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        tools=[*_tools()],
         load_at_begin=round(os.getloadavg()[0], 2),
     )
 
@@ -96,6 +107,14 @@ def _machine() -> Machine:
 def _cpu() -> str:
     found = re.search(r"^(?:model name|CPU part)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return found[1] if found else platform.machine()
+
+
+def _tools() -> Iterator[str]:
+    """Yield the versions of what rules are made with, and of Kubernetes' programs."""
+    for program in ("nft", "iptables"):
+        if shutil.which(program):
+            yield subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    yield f"Kubernetes {re.findall(r'^version=(.+)$', (ROOT / 'images/names.sh').read_text(), re.MULTILINE)[0]}"
 
 
 def _commit() -> str:

@@ -34,6 +34,8 @@ OTHERS = 50  # slices a second that change meanwhile
 SOCKLB = "socklb"
 MODES = {"kube-proxy, nftables": "nftables", "kube-proxy, iptables": "iptables"}
 START, RESTART = "start, nothing programmed", "restart, all programmed"
+TIME, CPU, MEMORY = "time", "CPU", "most memory"
+MEDIAN, HIGH = "median", "p90"
 IDLE, BUSY = "a change at an idle API", f"a change beside {OTHERS} others a second"
 
 
@@ -73,7 +75,7 @@ def turn_of(opened: ExitStack, plane: ControlPlane, home: Path, place: Place, na
         if name == SOCKLB
         else KubeProxy(opened, home, place, plane, MODES[name])
     )
-    client = opened.enter_context(Client(place, hooked, peer))
+    client = opened.enter_context(Client(place.client, hooked, lambda: peer.log))
     return Turn(plane, peer, client, services, cgroups)
 
 
@@ -86,34 +88,40 @@ def taken(turn: Turn, plane: ControlPlane, name: str, services: Services, change
 
     with progress(f"{name}: start"):
         first = turn.first()
-    yield from (figure(*one) for one in of_start(START, "every Service answers", first))
+    yield from (figure(*one) for one in of_start(START, first))
     yield figure(f"{START}: one connect to each Service then", "failed", first.failed)
     with progress(f"{name}: {changes} changes"):
         idle = turn.changes(changes, QUIET)
     yield from (figure(what, unit, *values) for what, unit, values in of_changes(IDLE, idle))
-    yield figure(f"{IDLE}: CPU", "ms", 1000 * idle.cpu / changes)
+    yield figure(f"{IDLE}: CPU, with the quiet before it", "ms", 1000 * idle.cpu / len(idle.right))
     with progress(f"{name}: {changes} changes beside others"), others(plane, services, OTHERS) as reached:
         busy = turn.changes(changes, AT_ANY_TIME)
     yield from (figure(what, unit, *values) for what, unit, values in of_changes(BUSY, busy))
-    yield figure("CPU meanwhile", "ms/s", 1000 * busy.cpu / busy.seconds)
-    yield figure("others meanwhile", "/s", reached[0])
+    yield figure(f"{BUSY}: CPU meanwhile", "ms/s", 1000 * busy.cpu / busy.seconds)
+    yield figure(f"{BUSY}: others that the API took", "/s", reached[0])
     with progress(f"{name}: restart"):
         again = turn.again()
-    yield from (figure(*one) for one in of_start(RESTART, "an endpoint that is new answers", again))
+    yield from (figure(*one) for one in of_start(RESTART, again))
     yield figure(f"{RESTART}: of the client's connects meanwhile", "failed", again.failed)
     yield figure(f"{RESTART}: the client's connects meanwhile", "made", again.made)
 
 
-def of_start(what: str, until: str, start: Start) -> Iterator[tuple[str, str, float]]:
-    """Yield what a start took."""
-    yield f"{what}: until {until}", "s", start.seconds
-    yield f"{what}: CPU until then", "s", start.cpu
-    yield f"{what}: most memory until then", "MB", start.memory / 1e6
+def of_start(what: str, start: Start) -> Iterator[tuple[str, str, float]]:
+    """Yield what a start took until every Service answered, or a restart until an endpoint did that was new."""
+    yield f"{what}: {TIME}", "s", start.seconds
+    yield f"{what}: {CPU}", "s", start.cpu
+    yield f"{what}: {MEMORY}", "MB", start.memory / 1e6
 
 
-def of_changes(what: str, changes: Changes) -> Iterator[tuple[str, str, Values]]:
+def of_changes(kind: str, changes: Changes) -> Iterator[tuple[str, str, Values]]:
     """Yield how long changes took."""
-    right = [1000 * one for one in changes.right]
-    yield f"{what}: to the first right packet, median", "ms", quantile(right)
-    yield f"{what}: to the first right packet, p90", "ms", quantile(right, 0.9)
-    yield f"{what}: of it until the API answered, median", "ms", quantile(1000 * one for one in changes.answered)
+    milliseconds = [1000 * one for one in changes.right]
+    yield right(kind, MEDIAN), "ms", quantile(milliseconds)
+    yield right(kind, HIGH), "ms", quantile(milliseconds, 0.9)
+    yield f"{kind}: number of them", "changes", Values(len(milliseconds), None)
+    yield f"{kind}: of it until the API answered, {MEDIAN}", "ms", quantile(1000 * one for one in changes.answered)
+
+
+def right(kind: str, which: str) -> str:
+    """Return what the time to the first right packet is called."""
+    return f"{kind}: to the first right packet, {which}"

@@ -44,18 +44,38 @@ class Peer(Protocol):
         ...
 
 
+class NodeAgent(AgentUnderTest):
+    """An agent with its packet path, for a node of this folder."""
+
+    def configure(self, **more: str) -> None:
+        """Write the configuration."""
+        super().configure(**{"node": NODE, **more})
+        said = self.config.read_text().replace("packet_path = false", f"pod_cidrs = {json.dumps(POD_CIDRS)}")
+        self.config.write_text(said)
+
+
+def agent_on(opened: ExitStack, home: Path, place: Place, hooked: Path) -> NodeAgent:
+    """Return an agent that does not run yet; it and all that it did are removed with `opened`."""
+    agent = NodeAgent(home, hooked, opened.enter_context(mounted_bpffs(home / "bpf")))
+
+    def remove() -> None:
+        agent.stop()
+        pins = Pins(agent.bpffs)
+        with inside(place.node):
+            links.remove(pins.tc_links)
+        pins.remove()
+
+    opened.callback(remove)
+    return agent
+
+
 class Socklb:
     """The agent with the API as its source, and with its packet path."""
 
     def __init__(self, opened: ExitStack, home: Path, place: Place, plane: ControlPlane, hooked: Path) -> None:
         self._place = place
-        bpffs = opened.enter_context(mounted_bpffs(home / "bpf"))
-        self._agent = AgentUnderTest(home, hooked, bpffs)
-        opened.callback(self._remove)
-        kubeconfig = plane.kubeconfig("socklb", agent_token(plane))
-        self._agent.configure(node=NODE, manifests="", kubeconfig=str(kubeconfig))
-        said = self._agent.config.read_text().replace("packet_path = false", f"pod_cidrs = {json.dumps(POD_CIDRS)}")
-        self._agent.config.write_text(said)
+        self._agent = agent_on(opened, home, place, hooked)
+        self._agent.configure(manifests="", kubeconfig=str(plane.kubeconfig("socklb", agent_token(plane))))
 
     def start(self, cgroup: Path) -> None:
         """Start it."""
@@ -70,13 +90,6 @@ class Socklb:
     def log(self) -> str:
         """Return what it said."""
         return self._agent.log
-
-    def _remove(self) -> None:
-        self._agent.stop()
-        pins = Pins(self._agent.bpffs)
-        with inside(self._place.node):
-            links.remove(pins.tc_links)
-        pins.remove()
 
 
 class KubeProxy:

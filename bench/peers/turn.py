@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ ENDPOINTS = 4
 ASKED_FIRST = 20  # Services, from the first to the last: all of them must answer
 QUIET = 1.2, 1.7  # seconds between changes at an idle API: kube-proxy waits at least one between two syncs
 AT_ANY_TIME = 0.0, 1.0
+FEWEST, ENOUGH = 5, 75.0  # changes, whatever they take; seconds for more
 START_LIMIT, CHANGE_LIMIT = 600.0, 120.0  # seconds
 TRY, PATIENT = 0.05, 1.0  # seconds for a connect: where nobody translates a SYN, it is lost
 FIRST_ENDPOINT = int(ipaddress.IPv4Address("10.128.0.1"))
@@ -100,12 +101,14 @@ class Turn:
             return Start(found["at"] - began, usage.cpu, usage.peak, found["failed"], found["made"])
 
     def changes(self, times: int, between: tuple[float, float]) -> Changes:
-        """Give other endpoints to one Service after the other, those with even numbers."""
+        """Give other endpoints to one Service after the other, those with even numbers; fewer if they take long."""
         answered: list[float] = []
         right: list[float] = []
         with Usage(self._now) as usage:
             cpu, since = usage.cpu, time.monotonic()
             for change in range(times):
+                if change >= FEWEST and time.monotonic() - since > ENOUGH:
+                    break
                 time.sleep(random.uniform(*between))
                 n, endpoints = change * 7919 % self._services.number & ~1, self._services.fresh()
                 self._client.tell(until=address(n), right=endpoints, limit=TRY)
@@ -118,11 +121,11 @@ class Turn:
 
 
 class Client:
-    """Tells the client's program (client.py) what to ask, and reads its answers."""
+    """Tells client.py what to ask, and reads its answers; `log` is what the program on its node said."""
 
-    def __init__(self, place: Place, hooked: Path, peer: Peer) -> None:
-        self._peer = peer
-        command = [*words(place.client, hooked), sys.executable, "-m", "bench.peers.client"]
+    def __init__(self, network: int, cgroup: Path, log: Callable[[], str]) -> None:
+        self._log = log
+        command = [*words(network, cgroup), sys.executable, "-m", "bench.peers.client"]
         self._process = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Self:
@@ -148,7 +151,7 @@ class Client:
         finally:
             watch.cancel()
         if not line:
-            raise TimeoutError(f"no right answer within {patience:.0f} s; the peer said: {self._peer.log[-2000:]}")
+            raise TimeoutError(f"no right answer within {patience:.0f} s; the peer said: {self._log()[-2000:]}")
         return json.loads(line)
 
     def ask(self, patience: float, **what: object) -> dict[str, Any]:

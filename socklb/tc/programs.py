@@ -144,7 +144,7 @@ class Programs:
         return {name: self._count(number) for number, name in enumerate(layout.COUNTERS)}
 
     def _count(self, number: int) -> int:
-        values = (ct.c_uint64 * _possible_cpus())()
+        values = (ct.c_uint64 * possible_cpus())()
         key = ct.byref(libbpf.U32(number))
         libbpf.call("read packet_counters", "bpf_map_lookup_elem", self.maps["packet_counters"], key, values)
         return sum(values)
@@ -154,7 +154,7 @@ class Programs:
 
 
 @cache
-def _possible_cpus() -> int:
+def possible_cpus() -> int:
     """Return how many values a per-CPU map has."""
     return int(Path("/sys/devices/system/cpu/possible").read_text().strip().rpartition("-")[2].rpartition(",")[2]) + 1
 

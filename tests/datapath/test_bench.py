@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import latency
+from bench import latency, upgrade
 from bench.__main__ import parse
 from bench.columns import AGAIN, HOOKS, WITH_SERVICES
 from bench.figures import Figure
@@ -74,6 +74,26 @@ def test_what_the_verifier_and_a_sweep_take_is_printed_and_nothing_is_left_behin
     assert min(figure.value for figure in figures) > 0, printed
     assert {figure.text for figure in figures if figure.text not in printed} == set()
     assert left_behind(bench.pid) == []
+
+
+def test_clients_of_an_agent_that_is_upgraded_are_all_answered(objects: Path, tmp_path: Path) -> None:
+    with start(tmp_path, "upgrade", "--rounds", "1") as bench:
+        printed, said = bench.communicate(timeout=240)
+    assert bench.returncode == 0, said
+    figures = kept(tmp_path)
+    assert {figure.value for figure in figures if figure.unit == "failed"} == {0}, printed
+    assert min(figure.value for figure in figures if figure.unit == "made") > 100, printed
+    waits = [figure.column for figure in figures if figure.what == upgrade.IN_SYNC]
+    assert waits == [upgrade.RESTARTED, upgrade.KILLED, upgrade.UPGRADED]
+    assert left_behind(bench.pid) == []
+
+
+def test_a_part_that_there_is_not_is_refused_by_the_names_of_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["latency", "lattency"])
+    assert "no part lattency; valid: latency, hooks" in capsys.readouterr().err
 
 
 def test_a_bench_that_is_stopped_half_way_leaves_nothing_behind(objects: Path, tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The bench's peers run, socklb's agent and both modes of the real kube-proxy. What it measures is not asserted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.peers import part
+from bench.runs import read
+from socklb.datapath import mounts
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_peer_serves_and_has_every_figure_and_nothing_is_left_behind(programs: Path, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "bench", "peers", "--of-peers", "41", "--changes", "2", "--into", str(tmp_path))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
+        printed, said = bench.communicate(timeout=300)
+    assert bench.returncode == 0, said
+    (path,) = tmp_path.iterdir()
+    figures = read(path).figures
+    of_peer = {
+        peer: {figure.what: figure.value for figure in figures if figure.column == peer}
+        for peer in (part.SOCKLB, *part.MODES)
+    }
+    names = of_peer[part.SOCKLB].keys()
+    for peer, found in of_peer.items():
+        assert found.keys() == names, peer
+        assert {what: value for what, value in found.items() if value == 0}.keys() <= {
+            f"{part.START}: one connect to each Service then",
+            f"{part.RESTART}: of the client's connects meanwhile",
+        }, printed
+        assert found[f"{part.START}: one connect to each Service then"] == 0, printed
+    root = mounts.cgroup2_root(mounts.read_mounts())
+    assert root is not None
+    assert not [*root.glob(f"socklb-bench-{bench.pid}*"), *Path("/tmp").glob(f"socklb-bench-{bench.pid}-*")]
