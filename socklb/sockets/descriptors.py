@@ -103,9 +103,16 @@ class Pidfds:
         """Yield the holder's socket.
 
         Raises:
-            OSError: the process ended or closed it, or access is denied.
+            OSError: the process ended or closed it, or access is denied. ENOTSOCK: the number is another file's by now;
+                whoever waits for the end of that, as of a pipe, waits for us too, so it is closed at once.
         """
-        with socket.socket(fileno=self.take(holder)) as theirs:
+        number = self.take(holder)
+        try:
+            theirs = socket.socket(fileno=number)
+        except BaseException:
+            os.close(number)
+            raise
+        with theirs:
             yield theirs
 
 
