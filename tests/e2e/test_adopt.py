@@ -21,7 +21,7 @@ from roles.kubernetes.facts import KUBE_PROXY_BACKUP
 from tests.support.cluster import changes
 from tests.support.hammer import hammering
 from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy, kind_deploy
-from tests.support.takeover import KUBE_PROXYS, RULES, kept_connection, remove_socklb, their_network
+from tests.support.takeover import RULES, assert_taken_over, kept_connection, remove_socklb, their_network
 
 SYSTEM = ("--namespace", "kube-system")
 
@@ -104,12 +104,7 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
         assert kept.ask() == before
     assert load.failures == {}
     assert sum(load.served.values()) > 100
-    assert not theirs.get("daemonsets", *SYSTEM)["items"]
-    for place in theirs.nodes.values():
-        assert not place.run("sh", "-c", KUBE_PROXYS).stdout
-        status = json.loads(place.output("socklb", "status", "--json"))
-        assert status["synced"]
-        assert all(hook["effective"] for hook in status["hooks"])
+    assert_taken_over(theirs)
     outside = f"http://{theirs.addresses(theirs.workers[1])[0]}:{node_port}/hostname"
     asked = [SEALED_DOCKER, "run", "curl", "-sS", "--max-time", "5", outside]
     answer = subprocess.run(asked, capture_output=True, text=True, check=True).stdout

@@ -46,6 +46,16 @@ def remove_socklb(kubernetes: Kubernetes) -> None:
         assert place.run("sh", "-c", "ls -d /opt/socklb /etc/socklb /sys/fs/bpf/socklb").stdout == ""
 
 
+def assert_taken_over(kubernetes: Kubernetes) -> None:
+    """No kube-proxy is left, nor any rule of one, and the agents serve."""
+    assert not kubernetes.get("daemonsets", "--namespace", "kube-system")["items"]
+    for place in kubernetes.nodes.values():
+        assert not place.run("sh", "-c", KUBE_PROXYS).stdout
+        status = json.loads(place.output("socklb", "status", "--json"))
+        assert status["synced"]
+        assert all(hook["effective"] for hook in status["hooks"])
+
+
 class KeptConnection:
     """A connection that is older than the hooks: kube-proxy's translation carries it."""
 
