@@ -16,6 +16,10 @@ from typing_extensions import override
 from inventory.machines import PREFIX
 
 SILENCE = 60  # seconds
+# pyinfra gives sudo its password by a program that it writes there.
+RUN_ONE = """\
+file=$(mktemp "${TMPDIR:-/tmp}/pyinfra-XXXXXX") && echo '#!/bin/sh' >"$file" && chmod 700 "$file" && "$file"
+status=$?; rm -f "$file"; exit $status"""
 AGAIN = "the same command again; the other machines have gone on"
 # Error messages of SSH, and the remedies; {user}, {address} and so on are the machine's.
 REMEDIES = {
@@ -60,6 +64,11 @@ class MachineConnector(SSHConnector):
             raise ConnectError(
                 f"sudo refuses: {reason}. Next: the line `{user} ALL=(ALL) NOPASSWD: ALL` in a file of /etc/sudoers.d "
                 "there, or sudo_password in the inventory"
+            )
+        if password and self.client.exec_command(RUN_ONE)[1].channel.recv_exit_status():
+            raise ConnectError(
+                "no program can run in /tmp, as pyinfra's must that gives sudo its password. Next: mount -o "
+                "remount,exec /tmp there, or the line with NOPASSWD in a file of /etc/sudoers.d"
             )
 
     def remedy(self, said: str) -> str:

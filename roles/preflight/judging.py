@@ -101,6 +101,9 @@ def room(machine: Machine) -> Iterator[Finding]:
     free = int(machine.said("disk_kib") or 0)
     if free < DISK and not machine.ours:
         yield Finding(machine.name, f"{free >> 10} MiB are free in /var/lib", f"make room: {DISK >> 10} MiB or more")
+    for place in machine.all("noexec"):
+        remedy = f"mount -o remount,exec {place}, and without noexec in /etc/fstab"
+        yield Finding(machine.name, f"{place} is mounted noexec, and programs are put there", remedy)
 
 
 def clusters(machine: Machine) -> Iterator[Finding]:

@@ -47,6 +47,19 @@ def test_without_the_right_password_the_line_says_so(inventory: Inventory, setti
     assert "Traceback" not in done.stderr
 
 
+def test_a_password_that_no_program_in_tmp_can_give_is_told_with_what_to_type(
+    inventory: Inventory, ways: Machines
+) -> None:
+    ways["gate"].output("mount", "-o", "remount,noexec", "/tmp")
+    try:
+        done = inventory("gate", sudo_password="s3cret").whoami()
+    finally:
+        ways["gate"].output("mount", "-o", "remount,exec", "/tmp")
+    assert done.returncode != 0
+    assert "mount -o remount,exec /tmp" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_by_way_of_a_bastion(inventory: Inventory, tmp_path: Path) -> None:
     direct = inventory("inner")
     assert direct.whoami().returncode != 0  # the control: it lets in only who comes from there

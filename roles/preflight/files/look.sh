@@ -11,6 +11,9 @@ say init "$(cat /proc/1/comm)"
 say btf "$(here /sys/kernel/btf/vmlinux)"
 say cgroup2 "$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)"
 say bpffs "$(awk '$3 == "bpf" && $2 == "/sys/fs/bpf" { print $2; exit }' /proc/mounts)"
+for folder in /opt /usr/local/bin; do # where the roles put programs
+    findmnt --noheadings --output TARGET,OPTIONS --target "$folder"
+done | awk '("," $2 ",") ~ /,noexec,/ { print $1 }' | sort -u | each noexec
 say memory_kib "$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)"
 say disk_kib "$(df -Pk /var/lib | awk 'NR == 2 { print $4 }')"
 say time "$(date +%s)"

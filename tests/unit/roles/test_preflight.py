@@ -57,6 +57,7 @@ def test_a_sound_machine_has_no_finding() -> None:
         ({"btf": ""}, "no /sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"),
         ({"cgroup2": ""}, "no cgroup v2 is mounted", "systemd.unified_cgroup_hierarchy=1"),
         ({"bpffs": ""}, "no bpffs at /sys/fs/bpf", "mount -t bpf"),
+        ({"noexec": "/opt"}, "/opt is mounted noexec", "mount -o remount,exec /opt"),
         ({"swap": "/dev/sda2"}, "swap is on: /dev/sda2", "swapoff -a"),
         ({"memory_kib": "500000"}, "488 MiB of memory", "700 MiB"),
         ({"disk_kib": "1000000"}, "976 MiB are free in /var/lib", "make room"),
@@ -136,3 +137,9 @@ def test_a_machine_says_all_of_it_and_is_not_changed() -> None:
     said = seen(done.stdout.splitlines(), now=0)["said"]
     assert done.stderr == ""
     assert {"hostname", "os", "kernel", "init", "memory_kib", "disk_kib", "time", "address"} <= said.keys()
+
+
+def test_a_folder_for_programs_that_runs_none_is_seen() -> None:
+    covered = "mount -t tmpfs -o noexec none /opt && " + LOOK.read_text()
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", covered], capture_output=True, text=True, check=True)
+    assert seen(done.stdout.splitlines(), now=0)["said"]["noexec"] == ["/opt"]
