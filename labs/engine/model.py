@@ -125,6 +125,11 @@ class Lab:
     def number(self) -> str:
         return self.name.partition("-")[0]
 
+    def needs_of(self, step: "Step") -> list[Need]:
+        """Return what a step needs, with what its controls need: without them it would have nothing to stand beside."""
+        of_controls = [need for other in step.builds_on for need in other.needs]
+        return [*dict.fromkeys([*self.needs, *step.needs, *of_controls])]
+
     def step(
         self,
         title: str,

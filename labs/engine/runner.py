@@ -43,7 +43,7 @@ def run_step(lab: Lab, step: Step, env: Env, evidence: Evidence, *, strict: bool
     env.screen.heading(lab.heading(step))
     env.screen.prose(section.why)
     evidence.wipe(step.key)
-    claims = skipped([*lab.needs, *step.needs], env, strict=strict) or _do(step, env, evidence, strict=strict)
+    claims = skipped(lab.needs_of(step), env, strict=strict) or _do(step, env, evidence, strict=strict)
     env.screen.claims(claims)
     env.screen.prose(section.meaning)
     seconds = time.monotonic() - started

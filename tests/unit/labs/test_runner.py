@@ -175,6 +175,17 @@ def test_a_step_whose_needs_are_not_met_is_skipped_with_the_reason(tmp_path: Pat
     assert exit_code([claim]) == 3, "where nothing else was done, nothing could run"
 
 
+def test_a_step_whose_control_cannot_be_had_is_skipped_with_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.ask.needs = [inventories("kind", because="it looks at a kubelet")]
+    assert bench.look.builds_on == [bench.ask]
+    results = run(bench, bench.ask, bench.look)
+    assert verdicts(results) == [Verdict.SKIPPED] * 2
+    assert {claim.seen for result in results for claim in result.claims} == {
+        "not on the inventory 'local' (it looks at a kubelet); on kind"
+    }
+
+
 def test_what_a_machine_that_tests_must_have_is_no_excuse_there(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.ask.needs = [Need("no bpftool".format, excuses_ci=False)]
