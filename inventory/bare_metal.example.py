@@ -41,5 +41,6 @@ control_plane, workers, nodes, kubernetes, machines = groups(
     #
     # tools_image="socklb/tools:1",  # nginx, dnsmasq, curl, dig: what the workload and the labs run
     # lowers_oom_scores=True,  # False for machines that are containers
+    # unhooked_slice=False,  # True: a control for labs, at 40 ns for each connect (docs/bare-metal.md, "Labs")
     # keep=[],  # folders that teardown leaves, such as /var/lib/etcd
 )

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from inventory.group_data import all as _all
 from inventory.machines import checks
+from inventory.ways.ssh import UNHOOKED
 
 PREFIX = "@machine/"
 HOUR = 3600  # seconds
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "external_ips": ["203.0.113.0/24", "2001:db8::/32"],
     "tools_image": "socklb/tools:1",
     "lowers_oom_scores": True,
+    "unhooked_slice": False,
     "keep": [],
 }
 OF_ONE = {key for key in DEFAULTS if key.startswith(("ssh_", "sudo"))} | {"ssh_hostname", "lowers_oom_scores"}
@@ -78,11 +80,21 @@ def groups(
 def _of_cluster(control_plane: Sequence[Machine], chosen: dict[str, Any]) -> dict[str, Any]:
     first = control_plane[0].addresses[0]
     address = f"[{first}]" if ":" in first else first
-    keys = ("kubernetes_version", "source", "pod_cidrs", "service_cidrs", "external_ips", "tools_image", "keep")
+    keys = (
+        "kubernetes_version",
+        "source",
+        "pod_cidrs",
+        "service_cidrs",
+        "external_ips",
+        "tools_image",
+        "unhooked_slice",
+        "keep",
+    )
     web = {**_all.services["web"], "addresses": _tens(chosen["service_cidrs"])}  # .10 is the cluster's DNS server
     return {
         **{key: chosen[key] for key in keys},
         "api_endpoint": chosen["api_endpoint"] or f"{address}:6443",
+        "bypass_cgroups": [UNHOOKED] if chosen["unhooked_slice"] else [],
         "services": {**_all.services, "web": web},
         # For one command: an image may come over a slow line; a machine that hangs longer is given up.
         "_timeout": HOUR,

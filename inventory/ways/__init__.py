@@ -32,8 +32,8 @@ class Way(Protocol):
         ...
 
 
-def no_outside(host: AnyHost) -> NotSupportedError:
+def no_outside(host: AnyHost, remedy: str = "") -> NotSupportedError:
     return NotSupportedError(
         f"{host.name}: no command can run outside the node's cgroup. Only nodes on this machine (@netns, @kind) "
-        "lie in a cgroup that one can be outside of. Next: SOCKLB_INVENTORY=local"
+        f"lie in a cgroup that one can be outside of. Next: {remedy}SOCKLB_INVENTORY=local"
     )

@@ -7,6 +7,7 @@ from pyinfra.context import host
 from pyinfra.context import inventory as hosts
 
 from inventory.hosts import short_name
+from inventory.ways.ssh import UNHOOKED
 from roles.agent.facts import CONFIG, KUBECONFIG, PROGRAM, UNIT
 from roles.agent.operations import LOG, account, bundle, service
 from roles.baseline.facts import There
@@ -37,7 +38,8 @@ def agent(packet_path: bool = True, node_routes: bool = True) -> None:
     bundle(name="Bundle", tar=host.data.get("bundle"))
     put_files(name="Configuration", files={CONFIG: render(HERE, "socklb.toml", **settings(packet_path, node_routes))})
     if systemd:
-        put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", program=PROGRAM, log=LOG)})
+        values = {"program": PROGRAM, "log": LOG, "slices": [UNHOOKED] if host.data.get("unhooked_slice") else []}
+        put_files(name="Unit", files={UNIT: render(HERE, "socklb-agent.service", **values)})
     service(name="Service", systemd=systemd)
 
 

@@ -19,6 +19,7 @@ main() {
 
 agent_gone() {
     systemctl disable --now --quiet socklb-agent 2>/dev/null
+    systemctl stop --quiet unhooked.slice 2>/dev/null
     [ ! -x /opt/socklb/bin/socklb ] || must /opt/socklb/bin/socklb cleanup
 }
 

@@ -32,6 +32,11 @@ def test_a_machines_own_settings_win_and_its_first_address_is_the_way_to_it() ->
     assert data()["ssh_hostname"] == "192.0.2.11"
 
 
+def test_a_slice_for_what_is_to_run_unhooked_is_left_out_by_the_agent() -> None:
+    assert data()["bypass_cgroups"] == []
+    assert data(unhooked_slice=True)["bypass_cgroups"] == ["unhooked.slice"]
+
+
 def test_sudo_and_files_of_a_home_are_said_as_pyinfra_reads_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -79,9 +79,15 @@ def test_unhooked_joins_a_cgroup_outside_every_node(monkeypatch: pytest.MonkeyPa
     assert argv[3].endswith("/socklb/.unhooked")
 
 
+def test_unhooked_on_a_machine_is_the_slice_that_its_hooks_leave_out() -> None:
+    argv = reach.argv(host("node-1", _sudo=True, unhooked_slice=True), "echo", "a b", hooked=False)
+    assert argv[:3] == ["ssh", "-o", "BatchMode=yes"]
+    assert argv[-1] == "sudo -n -- systemd-run --scope --quiet --slice=unhooked.slice -- echo 'a b'"
+
+
 @pytest.mark.parametrize("name", ["@local", "node-1"])
 def test_other_hosts_say_that_they_have_no_unhooked(name: str) -> None:
-    with pytest.raises(reach.NotSupportedError, match=f"{name}: .* Next: SOCKLB_INVENTORY=local"):
+    with pytest.raises(reach.NotSupportedError, match=f"{name}: .* Next: .*SOCKLB_INVENTORY=local"):
         reach.argv(host(name), "true", hooked=False)
 
 
