@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from socklb import config_file, listen_address
 from socklb.api.addresses import Network
 from socklb.datapath.sizes import MOST
-from socklb.errors import SocklbError
+from socklb.errors import SocklbError, one_line, short
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+PATHS = ("manifests", "kubeconfig", "bpffs", "cgroup", "objects", "socket")
+NAMED = 80  # characters of a key that is not ours
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -115,17 +117,33 @@ def load(path: Path) -> Config:
     """
     said = config_file.read(path)
     unknown = said.keys() - set(KEYS)
-    mistakes = [f"unknown key `{key}`{_meant(key)}" for key in sorted(unknown)]
+    mistakes = [f"unknown key `{one_line(key, NAMED)}`{_meant(key)}" for key in sorted(unknown)]
+    known = {key: value for key, value in said.items() if key in KEYS}
+    mistakes += _wrong_types(known)
     try:
-        found = msgspec.convert({key: value for key, value in said.items() if key in KEYS}, Config)
+        found = msgspec.convert(known, Config)
     except msgspec.ValidationError as error:
-        raise _not_right(path, [*mistakes, str(error)], unknown=bool(unknown)) from error
+        raise _not_right(path, mistakes or [str(error)], unknown=bool(unknown)) from error
     if mistakes:
         raise _not_right(path, mistakes, unknown=True)
     return found
 
 
-KEYS = tuple(field.name for field in msgspec.structs.fields(Config))
+TYPES = {field.name: field.type for field in msgspec.structs.fields(Config)}
+KEYS = tuple(TYPES)
+
+
+def _wrong_types(known: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what has the wrong type, key by key: together they would be told one at a time."""
+    for key, value in known.items():
+        try:
+            msgspec.convert(value, TYPES[key])
+        except msgspec.ValidationError as error:
+            what, _, place = str(error).partition(" - at `$")
+            index = re.fullmatch(r"\[(\d+)\]`", place)
+            wrong = value[int(index[1])] if index else value
+            shown = "" if isinstance(wrong, list | dict) else f" ({short(wrong)})"
+            yield f"{what}{shown} - at `$.{key}{place.rstrip('`')}`"
 
 
 def _not_right(path: Path, mistakes: Iterable[str], *, unknown: bool = False) -> SocklbError:
@@ -147,9 +165,10 @@ def _mistakes(config: Config) -> Iterator[str]:
     for text in config.api_servers:
         found = re.fullmatch(r"https://(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+):([0-9]{1,5})", text)
         if not found or not 1 <= int(found[1]) <= 65535:
-            yield f"{text!r} is not like https://172.18.0.2:6443 - at `$.api_servers`"
+            yield f"{short(text)} is not like https://172.18.0.2:6443 - at `$.api_servers`"
+    yield from _paths(config)
     if config.log_level not in LOG_LEVELS:
-        yield f"{config.log_level!r} is none of {', '.join(LOG_LEVELS)} - at `$.log_level`"
+        yield f"{short(config.log_level)} is none of {', '.join(LOG_LEVELS)} - at `$.log_level`"
     if config.max_flows & (config.max_flows - 1):
         yield f"{config.max_flows} is no power of two - at `$.max_flows`"
     yield from _host_routing_lacks(config)
@@ -159,13 +178,20 @@ def _mistakes(config: Config) -> Iterator[str]:
         for text in getattr(config, key):
             try:
                 Network.parse(text)
-            except ValueError as error:
-                yield f"{error} - at `$.{key}`"
+            except ValueError:
+                yield f"{short(text)} is not a CIDR like 10.244.0.0/16 - at `$.{key}`"
     for key in ("health_address", "metrics_address"):
         try:
             listen_address.parse(key, getattr(config, key))
         except SocklbError as error:
             yield str(SocklbError(error.message, value=error.value, valid=error.valid))
+
+
+def _paths(config: Config) -> Iterator[str]:
+    for key in PATHS:
+        text = getattr(config, key)
+        if text is not None and not config_file.has_path(text):
+            yield f"{short(text)} is no path - at `$.{key}`"
 
 
 def _metrics_services(config: Config) -> Iterator[str]:
@@ -175,7 +201,7 @@ def _metrics_services(config: Config) -> Iterator[str]:
         wrong = [] if found and int(found[1]) <= 1000 else [wanted]
     else:
         wrong = [text for text in wanted if not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", text)]
-    yield from (f"{text!r} says not which Services; {valid} - at `$.metrics_services`" for text in wrong)
+    yield from (f"{short(text)} says not which Services; {valid} - at `$.metrics_services`" for text in wrong)
 
 
 def _host_routing_lacks(config: Config) -> Iterator[str]:
@@ -192,7 +218,7 @@ def _bypass_mistakes(config: Config) -> Iterator[str]:
         yield "the API alone says which Pods there are, not `manifests`; next: bypass_cgroups - at `$.bypass_pods`"
     for text in config.bypass_cgroups:
         if not _is_cgroup_pattern(text):
-            yield f"{text!r} is not like system.slice/proxy-*.service, without .. and ** - at `$.bypass_cgroups`"
+            yield f"{short(text)} is not like system.slice/proxy-*.service, without .. and ** - at `$.bypass_cgroups`"
 
 
 def _is_cgroup_pattern(text: str) -> bool:

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from socklb.errors import SocklbError
+from socklb.errors import SocklbError, short
 
 DEFAULT_PATH = Path("/etc/socklb/socklb.toml")
 DEFAULT_SOCKET = "/run/socklb/agent.sock"
@@ -28,8 +28,19 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         reason, hint = f"cannot read the configuration: {error.strerror}", "name another with --config FILE"
         raise SocklbError(reason, value=path, hint=hint) from error
-    except ValueError as error:
-        raise SocklbError(f"the configuration is not right: no TOML: {error}", value=path) from error
+    except UnicodeDecodeError as error:
+        raise _no_toml(f"byte 0x{error.object[error.start]:02x} is not UTF-8", path) from error
+    except tomllib.TOMLDecodeError as error:
+        raise _no_toml(str(error), path) from error
+    except RecursionError as error:
+        raise _no_toml("nested too deep", path) from error
+    except ValueError as error:  # Python reads no integer of more than 4300 digits
+        raise _no_toml("an integer of thousands of digits", path) from error
+
+
+def has_path(value: object) -> bool:
+    """Return whether a value can be a path at all."""
+    return isinstance(value, str) and "\0" not in value
 
 
 def agents_socket(path: Path) -> Path:
@@ -38,4 +49,11 @@ def agents_socket(path: Path) -> Path:
     Raises:
         SocklbError: as above.
     """
-    return Path(str(read(path).get("socket", DEFAULT_SOCKET)))
+    found = read(path).get("socket", DEFAULT_SOCKET)
+    if not has_path(found):
+        raise SocklbError(f"the configuration is not right: {short(found)} is no path - at `$.socket`", value=path)
+    return Path(found)
+
+
+def _no_toml(why: str, path: Path) -> SocklbError:
+    return SocklbError(f"the configuration is not right: no TOML: {why}", value=path)

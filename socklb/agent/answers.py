@@ -18,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from socklb.errors import SocklbError, short
+
 SILENCE = 5.0  # seconds
 
 Respond = Callable[[str], Awaitable[object]]
@@ -77,9 +79,11 @@ class Answers:
     async def _document(self, word: str, rest: str) -> object:
         respond = self._respond.get(word)
         if respond is None:
-            return {"error": f"{word!r} is not one of {', '.join((*self._respond, *self._tell))}"}
+            return {"error": f"{short(word)} is not one of {', '.join((*self._respond, *self._tell))}"}
         try:
             return await respond(rest)
+        except SocklbError as error:
+            return {"error": str(error)}
         except Exception as error:
             log.exception("no answer to %r", word)
             return {"error": f"the agent's log says why: {type(error).__name__}"}

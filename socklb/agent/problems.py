@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from socklb.api.source import Problem
+from socklb.errors import one_line
 from socklb.report import ProblemFacts
 
 KEPT = 1000  # past problems that are remembered, for their count
@@ -58,7 +59,8 @@ class ProblemBook:
     def _note(self, identity: Identity, problem: Problem, now: float) -> ProblemFacts:
         before = self._known.pop(identity, None)
         count = before.count + (identity not in self._stands) if before else 1
-        place = problem[:5]
+        file, document, field, message, about = problem[:5]
+        place = one_line(file), document, one_line(field), one_line(message), one_line(about)
         first = problem.first or (before.first if before else now)
         facts = ProblemFacts(*place, count=max(count, problem.times), first=first, last=problem.last or now)
         self._known[identity] = facts

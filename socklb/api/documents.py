@@ -35,6 +35,7 @@ from yaml.events import (
 from socklb.errors import SocklbError
 
 MAX_DEPTH = 100
+TOO_DEEP = "nested too deep"
 MAX_ALIASED = 100_000  # values that aliases may repeat in one document ("billion laughs")
 
 _BYTE_ORDER_MARK = re.compile(rb"^\xef\xbb\xbf", re.MULTILINE)
@@ -103,10 +104,14 @@ def load_json(data: bytes) -> Any:
     """
     try:
         return _without_nulls(msgspec.json.decode(data))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"byte 0x{error.object[error.start]:02x} is not UTF-8") from None
+    except RecursionError:
+        raise DocumentError(TOO_DEEP) from None
+    except msgspec.DecodeError as error:
         found = re.fullmatch(r"(.*) \(byte (\d+)\)", str(error))
         if not found:
-            raise DocumentError(str(error)) from None
+            raise DocumentError(str(error).partition(" - at ")[0]) from None  # where: of any document it is `$[...]`
         line = data.count(b"\n", 0, int(found[2]))
         raise DocumentError(f"line {line + 1}: {found[1]}", hint=_template_hint(data, line)) from None
 
@@ -131,8 +136,12 @@ def _one_after_the_other(text: str) -> Iterator[Any]:
     while text[(at := _after_blanks(text, at)) : at + 1]:
         try:
             document, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            told = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        except json.JSONDecodeError as error:
+            raise DocumentError(f"line {error.lineno}: {error.msg}") from None
+        except RecursionError:
+            raise DocumentError(TOO_DEEP) from None
+        except ValueError as error:
+            told = str(error) if "JSON" in str(error) else "an integer of thousands of digits"
             raise DocumentError(told) from None
         yield document
 
@@ -257,9 +266,10 @@ def _merged(mapping: dict[str, Any], event: Event) -> dict[str, Any]:
     others: list[Any] = cast("list[Any]", merged) if isinstance(merged, list) else [merged]
     if not all(isinstance(other, dict) for other in others):
         raise _error(event, "a merge key (<<) stands for no mapping")
-    for other in others:
-        mapping = {**other, **mapping}
-    return {key: value for key, value in mapping.items() if value is not None}
+    found: dict[str, Any] = {}
+    for other in reversed(others):  # each is looked at once, however many keys there are
+        found |= other
+    return {key: value for key, value in (found | mapping).items() if value is not None}
 
 
 def _error(event: Event, problem: str) -> yaml.MarkedYAMLError:

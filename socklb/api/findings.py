@@ -16,7 +16,7 @@ from socklb.api.checks import ObjectError
 from socklb.api.decode import identify, read_object, type_of
 from socklb.api.kinds import ANY_LIST, LISTS, Type, near_miss
 from socklb.api.objects import Object
-from socklb.errors import SocklbError
+from socklb.errors import SocklbError, one_line
 
 ObjectId = tuple[str, str]  # kind, key
 
@@ -74,7 +74,7 @@ def _object(raw: Any, place: str) -> Iterator[Finding]:
     if meant := near_miss(version, kind):
         yield _near_miss(raw, place, (version, kind), meant)
     else:
-        log.debug("%s of %s is not used", kind, version)
+        log.debug("%s of %s is not used", one_line(kind), one_line(version))
 
 
 def _near_miss(raw: Any, place: str, found: Type, meant: Type) -> Finding:

@@ -175,6 +175,7 @@ class _Collector:
     def _add_error(self, number: int, finding: Finding, error: SocklbError) -> None:
         self._tell(number, error.field if isinstance(error, ObjectError) else "", finding.id, error)
         if finding.near_miss and finding.id not in self._before.objects:
+            self._unknown = self._unknown or finding.id is None  # it may be the list that the file's objects were in
             return
         if finding.id is None:
             self._unknown = True

@@ -6,7 +6,7 @@ found.id, found.object
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -20,9 +20,20 @@ from socklb.api.objects import Object
 from socklb.api.resources import Resource
 from socklb.errors import SocklbError
 
+
+class _Name(msgspec.Struct):
+    name: str
+    namespace: str | None = None
+
+
+class _Named(msgspec.Struct):
+    metadata: _Name
+
+
 # Made here, before threads start: msgspec 0.22 builds its data for a type on first use, and crashes the process with
 # SIGSEGV if another thread's garbage collection meets that data half-built.
 DECODERS = {kind: ((version, kind), msgspec.json.Decoder(model)) for (version, kind), model in API_KINDS.items()}
+NAMES = msgspec.json.Decoder(_Named)
 
 
 class Read(NamedTuple):
@@ -38,7 +49,7 @@ def read(resource: Resource, raw: bytes) -> Read:
     try:
         found: Object = decoder.decode(raw)
         check(found)
-    except (msgspec.MsgspecError, ObjectError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, ObjectError):
         return _read_slowly(type_, raw)
     except Exception as error:  # noqa: BLE001  (one object that nobody foresaw keeps no other from being served)
         return Read(_identity(type_, raw), unexpected(error))
@@ -47,7 +58,7 @@ def read(resource: Resource, raw: bytes) -> Read:
 
 def _read_slowly(type_: tuple[str, str], raw: bytes) -> Read:
     try:
-        found = read_object({**load_json(raw), "apiVersion": type_[0], "kind": type_[1]}, API_KINDS)
+        found = read_object(_document(type_, raw), API_KINDS)
     except SocklbError as error:
         return Read(_identity(type_, raw), error)
     except Exception as error:  # noqa: BLE001  (as above)
@@ -58,7 +69,18 @@ def _read_slowly(type_: tuple[str, str], raw: bytes) -> Read:
 
 
 def _identity(type_: tuple[str, str], raw: bytes) -> ObjectId | None:
+    """Return whose object it is, if only that can be read."""
     try:
-        return identify({**load_json(raw), "apiVersion": type_[0], "kind": type_[1]})
-    except SocklbError:
+        named = NAMES.decode(raw).metadata
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    metadata = {"name": named.name, "namespace": named.namespace or "default"}
+    return identify({"kind": type_[1], "metadata": metadata})
+
+
+def _document(type_: tuple[str, str], raw: bytes) -> Any:
+    """Return what was sent, with its type, which items of a list leave out."""
+    found = load_json(raw)
+    if not isinstance(found, dict):
+        return found
+    return {**cast("dict[str, Any]", found), "apiVersion": type_[0], "kind": type_[1]}

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple, Protocol
 
 from socklb.api.objects import Object
+from socklb.errors import one_line
 
 
 class Change(NamedTuple):
@@ -61,7 +62,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """Format as one log line: `web.yaml document 2: Service/default/web: spec.ports[0].port: …`."""
         place = f"{self.file} document {self.document}" if self.document else self.file
-        return ": ".join(part for part in (place, self.object, self.field, self.message) if part)
+        return ": ".join(one_line(part) for part in (place, self.object, self.field, self.message) if part)
 
 
 class Reach(NamedTuple):

@@ -100,11 +100,14 @@ def read_frontend(text: str) -> Frontend:
     """Read a frontend in the format of `frontend_text`.
 
     Raises:
-        ValueError: the text is not a frontend.
+        SocklbError: the text is not a frontend.
     """
     endpoint, _, protocol = text.rpartition("/")
     host, _, port = endpoint.rpartition(":")
-    return Frontend(pack_address(host.strip("[]")), int(port), PROTOCOLS[protocol])
+    try:
+        return Frontend(pack_address(host.strip("[]")), int(port), PROTOCOLS[protocol])
+    except (ValueError, KeyError) as error:
+        raise SocklbError("no frontend", value=text, valid="as in 10.96.0.10:80/TCP") from error
 
 
 def why_nobody(

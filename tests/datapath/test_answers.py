@@ -87,6 +87,24 @@ def test_nonsense_gets_an_error_or_nothing_and_the_next_client_its_answer(servin
     assert "Traceback" not in serving.log
 
 
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("desired 10.96.0.1:80/QUIC", "no frontend ('10.96.0.1:80/QUIC'); valid: as in 10.96.0.10:80/TCP"),
+        ("desired", "no frontend (''); valid: as in 10.96.0.10:80/TCP"),
+        ("x" * 60_000, f"'{'x' * 79}… is not one of status, "),
+    ],
+    ids=["no protocol", "nothing", "a long word"],
+)
+def test_a_question_that_is_none_gets_a_sentence_and_the_log_no_traceback(
+    serving: AgentUnderTest, question: str, told: str
+) -> None:
+    answer = control_socket.ask(serving.socket, question)
+    assert answer is not None
+    assert told in answer["error"]
+    assert "Traceback" not in serving.log
+
+
 def test_a_socket_that_somebody_took_away_is_made_again(serving: AgentUnderTest) -> None:
     serving.socket.unlink()
     status = serving.until(lambda status: status is not None)

@@ -24,3 +24,17 @@ def test_an_error_says_what_failed_the_value_what_is_valid_and_what_to_do_next(e
 
 def test_a_long_value_is_shortened() -> None:
     assert str(SocklbError("bad", value="x" * 1000)) == f"bad ('{'x' * 79}…)"
+
+
+def test_an_error_is_one_line_that_a_terminal_does_not_obey_whatever_others_wrote_into_it() -> None:
+    error = SocklbError("no port is named \x1b[2Jx\n\u202ey", value="\x07", valid="a\nb", hint="c\td")
+    assert str(error) == r"no port is named \x1b[2Jx \u202ey ('\x07'); valid: a b; next: c d"
+
+
+def test_a_long_message_has_an_end_and_its_value_stands_after_it() -> None:
+    assert str(SocklbError("x" * 5000, value=7)) == f"{'x' * 1000}… (7)"
+
+
+def test_a_value_is_spelt_as_in_the_file_it_comes_from() -> None:
+    assert str(SocklbError("no port", value=True)) == "no port (true)"
+    assert str(SocklbError("no port", value=10**5000)) == "no port (a number of thousands of digits)"

@@ -62,3 +62,14 @@ def test_thousands_at_once_are_a_few_lines(caplog: pytest.LogCaptureFixture) -> 
     many = [CONTEST._replace(object=f"Service/a/{n}") for n in range(5000)]
     assert len(ProblemBook().note(many)) == 5000
     assert len(caplog.records) == LINES + 1
+
+
+def test_what_others_wrote_is_one_line_each_in_status_and_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The name of a file or of a bad object is text that anybody may have chosen."""
+    bad = Problem("a\n.yaml", 1, "spec\x1b[2J", "missing\nproblem: none", f"Service/default/{'x' * 5000}\n")
+    (found,) = ProblemBook().note([bad])
+    for text in (found.file, found.field, found.message, found.object):
+        assert text.isprintable()
+        assert len(text) <= 1001
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()

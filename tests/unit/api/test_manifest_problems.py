@@ -275,3 +275,24 @@ async def test_a_problem_is_logged_once_and_so_is_its_end(tmp_path: Path, caplog
         f"left out: {problem}",
         f"no longer a problem: {problem}",
     ]
+
+
+def test_a_list_that_is_misspelt_takes_nothing_away(tmp_path: Path) -> None:
+    """Nobody can say whose objects are in a list that is not read: its Services would be gone from every node."""
+    file = tmp_path / "web.yaml"
+    file.write_text(manifest({"apiVersion": "v1", "kind": "List", "items": [service(), endpoint_slice()]}))
+    before = read_file(file, None)
+    assert before is not None
+    file.write_text(manifest({"apiVersion": "v1", "kind": "Lists", "items": [service(), endpoint_slice()]}))
+    content = read_file(file, before)
+    assert content is not None
+    assert content.objects == before.objects
+    assert [problem.message for problem in content.problems] == ["Lists of v1 is not used; valid: List of v1"]
+
+
+def test_a_second_document_of_json_with_a_number_that_nobody_can_read_is_a_problem(tmp_path: Path) -> None:
+    file = tmp_path / "web.json"
+    file.write_bytes(b'{} {"a": ' + b"9" * 5000 + b"}")
+    content = read_file(file, None)
+    assert content is not None
+    assert [problem.message for problem in content.problems] == ["an integer of thousands of digits"]

@@ -87,7 +87,7 @@ def test_connections_are_counted_of_no_service_unless_it_says_so(
             (
                 "there can be one source: `manifests` or the API - at `$.api_servers`; "
                 "'172.18.0.2' is not like https://172.18.0.2:6443 - at `$.api_servers`; "
-                "'10' is not a CIDR - at `$.pod_cidrs`; health_address cannot be listened at ('x')"
+                "'10' is not a CIDR like 10.244.0.0/16 - at `$.pod_cidrs`; health_address cannot be listened at ('x')"
             ),
         ),
         (GOOD + "bpffs = 7\n", "`$.bpffs`"),
@@ -97,8 +97,19 @@ def test_connections_are_counted_of_no_service_unless_it_says_so(
             GOOD + 'bypass_cgroups = ["system.slice", "/", "a/../b", "**"]\n',
             "'/' is not like system.slice/proxy-*.service, without .. and ** - at `$.bypass_cgroups`; 'a/../b' is not",
         ),
-        (GOOD + 'external_ips = ["198.51.100.7"]\n', "'198.51.100.7' is not a CIDR - at `$.external_ips`"),
+        (
+            GOOD + 'external_ips = ["198.51.100.7"]\n',
+            "'198.51.100.7' is not a CIDR like 10.244.0.0/16 - at `$.external_ips`",
+        ),
         (GOOD + "bpffs", "key/value pair"),
+        (GOOD + 'socket = "a\\u0000"\n', r"'a\x00' is no path - at `$.socket`"),
+        (
+            GOOD + "max_flows = 5\nuplinks = [7]\n",
+            "(5) - at `$.max_flows`; Expected `str`, got `int` (7) - at `$.uplinks[0]`",
+        ),
+        (GOOD + f"x = {'[' * 5000}", "no TOML: nested too deep"),
+        (GOOD + f"max_flows = {'9' * 5000}", "no TOML: an integer of thousands of digits"),
+        (GOOD + f'log_level = "{"x" * 5000}"', f"'{'x' * 79}… is none of debug, info, warning, error"),
     ],
     ids=[
         "a key is missing",
@@ -119,6 +130,11 @@ def test_connections_are_counted_of_no_service_unless_it_says_so(
         "no cgroups below",
         "no network",
         "no TOML",
+        "no path",
+        "two wrong types",
+        "too deep",
+        "too many digits",
+        "a long value",
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
@@ -137,7 +153,8 @@ def test_what_is_wrong_is_told(tmp_path: Path, text: str, told: str) -> None:
         ('nod = "w1"\n', "unknown key `nod`, did you mean `node`?"),
         (GOOD + 'Manifest = "x"\n', "unknown key `Manifest`, did you mean `manifests`?"),
         (GOOD + 'pod_cidr = ["10.0.0.0/8"]\nxyz = 1\n', "did you mean `pod_cidrs`?; unknown key `xyz` ("),
-        (GOOD + "xyz = 1\nbpffs = 7\n", "unknown key `xyz`; Expected `str`, got `int` - at `$.bpffs`"),
+        (GOOD + '"a\\nb" = 1\n', "unknown key `a b` ("),
+        (GOOD + "xyz = 1\nbpffs = 7\n", "unknown key `xyz`; Expected `str`, got `int` (7) - at `$.bpffs`"),
     ],
 )
 def test_an_unknown_key_is_told_with_the_one_that_was_meant_and_all_that_there_are(
@@ -159,3 +176,13 @@ def test_a_verb_without_its_configuration_ends_with_1_and_the_next_step(
     told = capsys.readouterr().err
     assert told.startswith("socklb: cannot read the configuration: No such file or directory")
     assert "next: name another with --config FILE" in told
+
+
+@pytest.mark.parametrize("socket", ["7", "[]", '"a\\u0000"'])
+def test_a_command_that_only_asks_the_agent_says_that_its_socket_is_no_path(
+    tmp_path: Path, socket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "socklb.toml"
+    path.write_text(GOOD + f"socket = {socket}\n")
+    assert main(["status", "--config", str(path)]) == 1
+    assert "is no path - at `$.socket`" in capsys.readouterr().err
