@@ -27,6 +27,7 @@ from labs.engine.errors import BrokenCaptureError
 from labs.engine.ladder import FOLD, Names
 from labs.engine.packet import Packet, decode
 from labs.engine.pcap import open_capture
+from socklb.errors import short
 
 SETTLE = 0.1  # seconds between the last packet and the end; 50 ms lost nothing in 20 of 20 runs
 START_LIMIT = 10.0
@@ -93,7 +94,17 @@ def until_stdin_ends(command: Sequence[str]) -> list[str]:
 
 
 def read(file: Path, *, growing: bool = False) -> tuple[Packet, ...]:
-    capture = open_capture(file.read_bytes(), growing=growing)
+    """Return the packets of a capture.
+
+    Raises:
+        BrokenCaptureError: it cannot be read.
+    """
+    try:
+        data = file.read_bytes()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BrokenCaptureError(f"the capture {short(file.name)} cannot be read: {why}") from None
+    capture = open_capture(data, growing=growing)
     packets = (decode(time, frame, capture.link) for time, frame in capture.frames())
     return tuple(packet for packet in packets if packet is not None)
 

@@ -25,12 +25,47 @@ import msgspec
 from labs.engine.capture import Capture, read
 from labs.engine.claims import Claim, Verdict
 from labs.engine.cluster import Cluster
-from labs.engine.errors import LabError, NothingRecordedError
+from labs.engine.errors import BrokenCaptureError, LabError, NothingRecordedError
 from labs.engine.ladder import Names
 from labs.engine.places import Output
 from labs.engine.scenario import Scenario
+from socklb.errors import one_line
 
 Fact = TypeVar("Fact")
+
+
+class _Kept(msgspec.Struct):
+    place: str
+    interface: str
+    filter: str
+    file: str
+    command: str
+    dropped: int
+    growing: bool = False
+
+
+class _Typed(msgspec.Struct):
+    outputs: list[Output]
+
+
+class _Done(msgspec.Struct):
+    at: str | None = None
+    claims: list[Claim] = []
+    seconds: float = 0.0
+
+
+class _Step(msgspec.Struct):
+    facts: dict[str, Any] = {}
+    typed: _Typed | None = None
+    captures: dict[str, _Kept] = {}
+    done: _Done | None = None
+
+
+class _State(msgspec.Struct):
+    """The contents of the file."""
+
+    cluster: Cluster = Cluster()
+    steps: dict[str, _Step] = {}
 
 
 class Evidence:
@@ -42,10 +77,13 @@ class Evidence:
             self._state |= self._read()
 
     def _read(self) -> dict[str, Any]:
+        """Return what is in the file, if it is what this version writes."""
         try:
-            return json.loads(self._file.read_text())
-        except ValueError as error:
-            raise LabError(f"{self._file} cannot be read: {error}. Next: rm {self._file}") from None
+            found = msgspec.json.decode(self._file.read_bytes())
+            msgspec.convert(found, _State)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise LabError(f"{self._file} cannot be read: {one_line(str(error))}. Next: rm {self._file}") from None
+        return found
 
     @property
     def cluster(self) -> Cluster:
@@ -113,7 +151,12 @@ class Seen:
         self._all.add(self._step, "facts", type(fact).__name__, msgspec.to_builtins(fact))
 
     def __getitem__(self, kind: type[Fact]) -> Fact:
-        return msgspec.convert(self._get("facts", kind.__name__), kind)
+        kept = self._get("facts", kind.__name__)
+        try:
+            return msgspec.convert(kept, kind)
+        except msgspec.ValidationError as error:
+            why = f"what step '{self._step}' has recorded as {kind.__name__} is of another version: {error}"
+            raise BrokenCaptureError(why) from None
 
     def typed(self, outputs: Sequence[Output]) -> None:
         """Store the output of the reader's commands."""

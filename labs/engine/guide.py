@@ -15,6 +15,7 @@ from enum import Enum
 
 from labs.engine import progress
 from labs.engine.claims import Claim, Verdict
+from labs.engine.errors import LabError
 from labs.engine.language import gettext as _
 from labs.engine.language import told
 from labs.engine.model import Step
@@ -22,6 +23,7 @@ from labs.engine.places import Command
 from labs.engine.progress import Open, read_open, write_open
 from labs.engine.runner import captured, claims_of, judge, observe, run_step, skipped, with_controls
 from labs.engine.session import Session, open_lab
+from socklb.errors import short
 
 PAUSE = 0.3  # seconds between checks whether anything was captured or typed
 QUIET = 2.0  # seconds between looks at what no packet shows
@@ -40,7 +42,7 @@ class Guide:
     def __init__(self, session: Session, opened: Open) -> None:
         self.session, self.opened = session, opened
         self.lab, self.screen, self.evidence = session.lab, session.screen, session.evidence
-        self.step = next(step for step in self.lab.steps if step.key == opened.step)
+        self.step = self._named(opened.step)
         self.section = self.lab.section(self.step)
         self._on = self.evidence.of(self.step.key).on  # from the snapshot: nobody is asked
 
@@ -48,6 +50,13 @@ class Guide:
     def following(self) -> Step | None:
         at = self.lab.steps.index(self.step) + 1
         return self.lab.steps[at] if at < len(self.lab.steps) else None
+
+    def _named(self, key: str) -> Step:
+        """Return the open step, which another version of the lab may not have."""
+        for step in self.lab.steps:
+            if step.key == key:
+                return step
+        raise LabError(f"{self.lab.name} has no step {short(key)}. Next: lab start {self.lab.number}")
 
     def tell(self) -> None:
         """Print the task, and what to type if that is not the task itself."""

@@ -20,6 +20,7 @@ _FRAGMENT = 44
 _FLANNEL_UDP = 8285
 _VXLAN = (4789, 8472)  # the assigned port, and Linux's own, which flannel and others use
 _VXLAN_HEADER = 8
+NESTED = 4  # packets in one another that are read: a frame has room for thousands
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp"}
 _FLAGS = ((0x02, "SYN"), (0x01, "FIN"), (0x04, "RST"), (0x08, "PSH"), (0x10, "ACK"))
 _ICMP = {
@@ -75,12 +76,13 @@ class Packet(NamedTuple):
         return endpoint.covers(self.source) or endpoint.covers(self.target)
 
 
-def decode(time: float, frame: bytes, link: int = ETHERNET) -> Packet | None:
+def decode(time: float, frame: bytes, link: int = ETHERNET, nested: int = NESTED) -> Packet | None:
     """Return the packet in a frame; None if the frame has no IP packet (or too little of one)."""
     try:
-        return _framed(time, frame) if link == ETHERNET else _bare(time, frame)
+        packet = _framed(time, frame) if link == ETHERNET else _bare(time, frame)
     except (struct.error, IndexError, ValueError):  # truncated to the capture's snapshot length
         return None
+    return packet and packet._replace(inner=_carried(packet, nested - 1))
 
 
 def _framed(time: float, frame: bytes) -> Packet | None:
@@ -138,13 +140,17 @@ def _transport(time: float, source: str, target: str, family: int, protocol: int
     ports = struct.unpack_from("!2H", body)
     ends = Endpoint(source, ports[0]), Endpoint(target, ports[1])
     if name == "udp":
-        return Packet(time, *ends, name, "", body[8:], _carried(time, ports[1], body[8:]))
+        return Packet(time, *ends, name, "", body[8:])
     flags = ",".join(word for bit, word in _FLAGS if body[13] & bit)
     (sequence,) = struct.unpack_from("!I", body, 4)
     return Packet(time, *ends, name, flags, body[(body[12] >> 4) * 4 :], sequence=sequence)
 
 
-def _carried(time: float, port: int, payload: bytes) -> Packet | None:
-    if port == _FLANNEL_UDP:
-        return decode(time, payload, RAW)
-    return decode(time, payload[_VXLAN_HEADER:]) if port in _VXLAN else None
+def _carried(packet: Packet, nested: int) -> Packet | None:
+    if packet.protocol != "udp" or not nested:
+        return None
+    if packet.target.port == _FLANNEL_UDP:
+        return decode(packet.time, packet.payload, RAW, nested)
+    if packet.target.port in _VXLAN:
+        return decode(packet.time, packet.payload[_VXLAN_HEADER:], nested=nested)
+    return None

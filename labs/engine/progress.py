@@ -16,11 +16,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from inventory import hosts
 from labs.engine.errors import CannotRunError, LabError
 from labs.engine.places import ROOT, Output
+from socklb.errors import one_line
 
 KEPT = 100_000  # characters of one command's output
 
@@ -40,11 +40,16 @@ def state_folder() -> Path:
 
 def read_open() -> Open | None:
     try:
-        return Open(**json.loads(_open_file().read_text()))
+        found = json.loads(_open_file().read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
-        raise LabError(f"{_open_file()} cannot be read: {error}. Next: rm {_open_file()}") from None
+    except (ValueError, RecursionError):
+        raise _unreadable(_open_file(), "it is no JSON") from None
+    match found:
+        case {"lab": str(lab), "step": str(step), "hints": int(hints)}:
+            return Open(lab, step, hints)
+        case _:
+            raise _unreadable(_open_file(), "it names no lab and step")
 
 
 def must_be_open() -> Open:
@@ -83,7 +88,7 @@ def run_begins(lab: str) -> None:
 
 def cut_off() -> str:
     """Return the lab whose run was not completed, for example because it was killed; empty if there is none."""
-    return _running_file().read_text() if _running_file().exists() else ""
+    return _running_file().read_text(errors="replace") if _running_file().exists() else ""
 
 
 def is_undone(lab: str) -> None:
@@ -102,14 +107,14 @@ def note(output: Output) -> None:
 
 
 def typed() -> list[Output]:
+    import msgspec  # noqa: PLC0415 - `lab exec` needs none
+
     try:
-        lines = _typed_file().read_text().splitlines()
+        return [msgspec.json.decode(line, type=Output) for line in _typed_file().read_bytes().splitlines()]
     except FileNotFoundError:
         return []
-    said: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    for one in said:
-        one["words"] = tuple(one["words"])  # JSON has lists only
-    return [Output(**one) for one in said]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(_typed_file(), str(error)) from None
 
 
 @contextmanager
@@ -134,6 +139,10 @@ def is_watched() -> bool:
             return False
     except CannotRunError:
         return True
+
+
+def _unreadable(file: Path, why: str) -> LabError:
+    return LabError(f"{file} cannot be read: {one_line(why)}. Next: rm {file}")
 
 
 def _write(opened: Open) -> None:

@@ -17,6 +17,7 @@ from labs.engine.evidence import Evidence
 from labs.engine.model import Lab, Step, begun
 from labs.engine.needs import Need
 from labs.engine.places import Output
+from socklb.errors import reason
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,11 @@ def claims_of(step: Step, evidence: Evidence) -> list[Claim]:
         return [Claim("the step is done to its end", str(error), Verdict.FALSE)]
     except BrokenCaptureError as error:
         return [Claim("the evidence can be read", str(error), Verdict.DOUBT)]
+    except LabError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a check reads what somebody typed, and what files say
+        why = f"this step's check can make nothing of what was recorded: {reason(error)}"
+        return [Claim("the evidence can be read", why, Verdict.DOUBT)]
 
 
 def _false_before(step: Step, evidence: Evidence) -> Claim:

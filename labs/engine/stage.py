@@ -57,7 +57,7 @@ def deploy(name: str, screen: Screen) -> int:
 def deployed() -> str:
     """Return the deploy that a lab left the cluster with; UNFINISHED if that was interrupted."""
     mark = state_folder() / "deploy"
-    return mark.read_text() if mark.exists() else CLUSTER
+    return mark.read_text(errors="replace") if mark.exists() else CLUSTER
 
 
 def prepare(lab: Lab, env: Env) -> None:

@@ -55,7 +55,6 @@ def _row(name: str, samples: Sequence[float], y: float, scale: float) -> Row:
 
 def _round_values(longest: float) -> list[float]:
     """Return four to ten round values, beginning with zero."""
-    step = next(
-        digit * 10.0**power for power in range(-3, 10) for digit in _STEPS if longest / (digit * 10.0**power) <= 8
-    )
+    steps = (digit * 10.0**power for power in range(-3, 10) for digit in _STEPS)
+    step = next((step for step in steps if longest / step <= 8), longest / 8)
     return [step * number for number in range(int(longest / step) + 1)]

@@ -19,7 +19,7 @@ from labs.engine.capture import Capture
 from labs.engine.claims import Claim, Verdict
 from labs.engine.cluster import Cluster
 from labs.engine.errors import BrokenCaptureError
-from labs.engine.evidence import Evidence, Seen
+from labs.engine.evidence import Evidence, Fact, Seen
 from labs.engine.ladder import Names
 from labs.engine.ladder import name as name_of
 from labs.engine.language import gettext as _
@@ -132,8 +132,9 @@ def _tell_step(lab: Lab, step: Step, evidence: Evidence) -> StepStory:
     done, facts = kept.get("done", {}), kept.get("facts", {})
     claims = msgspec.convert(done.get("claims", []), list[Claim])
     rules = {name: found for name, fact in facts.items() if name == PASSED and (found := [*_rules(fact)])}
-    plots = [plot(msgspec.convert(facts[name], Latencies)) for name in facts if name == Latencies.__name__]
-    others = {name: fact for name, fact in facts.items() if name not in rules and name != Latencies.__name__}
+    measured = _fact(facts.get(Latencies.__name__), Latencies)
+    drawn = {*rules, Latencies.__name__} if measured else {*rules}
+    others = {name: fact for name, fact in facts.items() if name not in drawn}
     return StepStory(
         key=f"{lab.name}.{step.key}",
         section=lab.section(step),
@@ -144,7 +145,7 @@ def _tell_step(lab: Lab, step: Step, evidence: Evidence) -> StepStory:
         rules={
             name: [RuleRow(rule, in_words(rule, evidence.cluster)) for rule in found] for name, found in rules.items()
         },
-        plots=plots,
+        plots=[plot(measured)] if measured else [],
         facts={name: msgspec.yaml.encode(fact).decode() for name, fact in others.items()},
         seconds=done.get("seconds", 0.0),
         when=done.get("at", ""),
@@ -200,7 +201,7 @@ def _picture(lab: Lab, step: Step, name: str, evidence: Evidence) -> Picture:
         file=pcapng_name(lab, step, name),
         trouble=trouble,
         ladder=ladder(packets, cluster),
-        rows=[*_rows(packets, cluster)],
+        rows=[*packet_rows(packets, cluster)],
         packets=len(packets),
     )
 
@@ -214,7 +215,7 @@ def _read(seen: Seen, name: str) -> tuple[Capture | None, str]:
     return capture, capture.broken
 
 
-def _rows(packets: Sequence[Packet], cluster: Cluster) -> Iterator[PacketRow]:
+def packet_rows(packets: Sequence[Packet], cluster: Cluster) -> Iterator[PacketRow]:
     names = cluster.names()
     for packet in packets[:ROWS]:
         ms = f"{(packet.time - packets[0].time) * 1000:.2f}"
@@ -234,11 +235,20 @@ def _rules(fact: Any) -> Iterator[Rule]:
         for each in fact:
             yield from _rules(each)
     elif isinstance(fact, dict):
-        if fact.keys() == {*Rule.__dataclass_fields__}:
-            yield msgspec.convert(fact, Rule)
+        rule = _fact(fact, Rule) if fact.keys() == {*Rule.__dataclass_fields__} else None
+        if rule:
+            yield rule
         else:
             for each in fact.values():
                 yield from _rules(each)
+
+
+def _fact(kept: Any, kind: type[Fact]) -> Fact | None:
+    """Return a fact by its type; None if it is none, or of another version, and is shown as it is stored."""
+    try:
+        return msgspec.convert(kept, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def files(lab: Lab, evidence: Evidence) -> Iterator[tuple[str, Path, str, str]]:

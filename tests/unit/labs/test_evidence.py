@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labs.engine.capture import Capture
-from labs.engine.errors import BrokenCaptureError, NothingRecordedError
+from labs.engine.errors import BrokenCaptureError, LabError, NothingRecordedError
 from labs.engine.evidence import Evidence
 from labs.engine.packet import Endpoint
 from labs.engine.places import Output
@@ -98,3 +98,26 @@ def test_wiping_a_step_leaves_the_others(tmp_path: Path) -> None:
 
 def test_a_capture_with_lost_packets_says_that_it_is_broken() -> None:
     assert "dropped 2 packets" in capture(dropped=2).broken
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", '{"steps": []}', '{"steps": {"a": {"done": 7}}}', '{"cluster": {"nodes": [1]}}', "[" * 100_000],
+)
+def test_a_state_that_is_none_is_told_with_the_next_command(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(LabError, match=r"state.json cannot be read: .*\. Next: rm .*state.json"):
+        Evidence(tmp_path)
+
+
+def test_a_fact_of_another_version_of_the_lab_is_broken_evidence(tmp_path: Path) -> None:
+    Evidence(tmp_path).add("wire", "facts", "Answer", {"exit": "seven"})
+    with pytest.raises(BrokenCaptureError, match="what step 'wire' has recorded as Answer is of another version"):
+        Evidence(tmp_path).of("wire")[Answer]
+
+
+def test_a_capture_file_that_is_gone_is_broken(tmp_path: Path) -> None:
+    keep(Evidence(tmp_path), b"")
+    (tmp_path / "pcaps" / "wire.pod.pcap").unlink()
+    with pytest.raises(BrokenCaptureError, match=r"the capture 'wire.pod.pcap' cannot be read: No such file"):
+        Evidence(tmp_path).of("wire").capture("pod")

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from labs.engine.packet import Endpoint, Packet, decode
+from labs.engine.packet import NESTED, Endpoint, Packet, decode
 from labs.engine.pcap import RAW
 from tests.unit.labs.frames import ACK, FIN, PSH, RST, SYN, ethernet, icmp, tcp, udp
 
@@ -124,3 +124,14 @@ def test_an_endpoint_without_port_covers_every_port_of_its_address() -> None:
 
 def test_an_ipv6_endpoint_is_written_with_brackets() -> None:
     assert str(Endpoint(WEB6, 80)) == f"[{WEB6}]:80"
+
+
+def test_packets_in_packets_are_read_four_deep_however_many_there_are() -> None:
+    """A frame has room for 2300 of flannel's; each took five calls."""
+    frame = said_bytes = tcp("10.0.0.1", 1, "10.0.0.2", 2, SYN)
+    while len(said_bytes) < 65_000:
+        frame, said_bytes = said_bytes, udp(W1, 5000, W2, 8285, said_bytes[14:])
+    found, depth = decode(0.0, frame), 0
+    while found:
+        found, depth = found.inner, depth + 1
+    assert depth == NESTED

@@ -1,5 +1,6 @@
 """Steps done and judged."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,16 @@ def test_a_cluster_that_a_lab_is_not_for_is_left_alone(tmp_path: Path, monkeypat
     bench.lab.needs = []
     with pytest.raises(CannotRunError, match="could not be built"):
         prepare(bench.lab, bench.env())
+
+
+def test_a_check_that_can_make_nothing_of_what_was_typed_is_doubt(tmp_path: Path) -> None:
+    """A reader may type anything: lab 03 reads JSON from `python3`, and `python3 --version` prints none."""
+    bench = Bench(tmp_path)
+
+    @bench.ask.check
+    def reads_json(seen: Seen) -> list[Claim]:
+        return [true("it is JSON", json.loads(seen.outputs[-1].out), "")]
+
+    (result,) = run(bench, bench.ask, strict=False)
+    assert verdicts([result]) == [Verdict.DOUBT]
+    assert "can make nothing of what was recorded: JSONDecodeError" in result.claims[0].seen

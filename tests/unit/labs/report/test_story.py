@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from labs.engine.evidence import Evidence
+from labs.engine.latency import Latencies
 from labs.engine.report.story import State, tell_lab
 from tests.unit.labs.report.evidence import a_lab, cut_off, exchange, record, step
 
@@ -59,3 +60,21 @@ def test_a_capture_that_is_half_written_or_gone_says_so(tmp_path: Path) -> None:
     assert "ends inside a packet" in tell_lab(lab, evidence).steps[0].comparisons[0].after.trouble
     evidence.of("ask").pcap("pod").unlink()
     assert "No such file" in tell_lab(lab, evidence).steps[0].comparisons[0].after.trouble
+
+
+def test_a_fact_that_fits_no_drawing_is_kept_as_it_is(tmp_path: Path) -> None:
+    lab = a_lab(tmp_path)
+    evidence = record(lab, tmp_path)
+    evidence.add("measure", "facts", "Latencies", {"what": "connect()", "microseconds": "many"})
+    evidence.add("measure", "facts", "Passed", [{"chain": 1, "text": 2, "packets": 3}])
+    measure = tell_lab(lab, evidence).steps[2]
+    assert (measure.plots, measure.rules) == ([], {})
+    assert {"Latencies", "Passed"} <= measure.facts.keys()
+
+
+def test_a_time_of_a_day_has_an_axis(tmp_path: Path) -> None:
+    lab = a_lab(tmp_path)
+    evidence = record(lab, tmp_path)
+    evidence.of("measure").record(Latencies("connect()", {"asleep": [86_400e6]}))
+    (drawn,) = tell_lab(lab, evidence).steps[2].plots
+    assert 4 <= len(drawn.ticks) <= 10
