@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 SECONDS ?= 600
 SEED ?= 1
-.PHONY: help doctor setup ready build lab lab-kind test chaos e2e e2e-ssh e2e-upstream kernels release docs lint format bench cluster teardown clean programs kind-image kind kind-teardown
+.PHONY: help doctor setup ready build lab lab-kind test chaos fuzz e2e e2e-ssh e2e-upstream kernels release docs lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -103,6 +103,10 @@ kernels: ready  ## boot Debian's kernels 5.10, 6.1, 6.12 and the newest under QE
 chaos: ready  ## walk over faults under load, with an oracle: SECONDS and SEED choose how long and which (docs/chaos.md)
 	@images/programs.sh kube-apiserver etcd kubectl >/dev/null
 	@python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+
+fuzz: ready  ## draw at random what the agent and labs read, guided by what it makes run: SECONDS and SEED choose (docs/fuzzing.md)
+	@setup/python.sh fuzz
+	@build/fuzz-venv/bin/python -m tests.unit.fuzz.run --seconds $(SECONDS) --seed $(SEED) $(TARGET)
 
 release: ready  ## make what a release consists of, into build/release/: packages, agents for nodes, images, checksums
 	@python setup/release.py

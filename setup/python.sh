@@ -4,6 +4,7 @@
 #
 #   python.sh            brings .venv/ up to date
 #   python.sh docs       brings build/docs-venv/ up to date: what builds the site, and nothing else
+#   python.sh fuzz       brings build/fuzz-venv/ up to date: what the tests need, and Atheris
 #   python.sh uv ...     runs that uv
 set -eu
 
@@ -20,6 +21,8 @@ main() {
     fi
     if [ "${1:-}" = docs ]; then
         bring build/docs-venv --only-group docs
+    elif [ "${1:-}" = fuzz ]; then
+        bring build/fuzz-venv --no-default-groups --group kit --group test --group fuzz
     else
         bring .venv
     fi

@@ -83,6 +83,14 @@ def test_what_builds_the_site_has_an_environment_of_its_own(checkout: Checkout) 
     assert checkout.calls() == []
 
 
+def test_what_fuzzes_has_an_environment_of_its_own(checkout: Checkout) -> None:
+    (checkout.folder / "build/fuzz-venv").mkdir(parents=True)
+    assert checkout.run("fuzz").returncode == 0
+    groups = "--no-default-groups --group kit --group test --group fuzz"
+    assert checkout.calls() == [f"sync --locked --compile-bytecode {groups}"]
+    assert checkout.environment() == f"{checkout.folder}/build/fuzz-venv"
+
+
 def test_an_environment_whose_interpreter_is_gone_is_made_again(checkout: Checkout) -> None:
     checkout.python.unlink()
     checkout.python.symlink_to("/usr/bin/python3.0")
