@@ -128,8 +128,9 @@ format: setup  ## mend formats of Python and C; print anew what comes from elsew
 	@python -m setup.picture
 	@python -m setup.version
 
-bench: ready  ## measure every figure that README.md states
+bench: ready  ## measure every figure that is stated, and make docs/performance.md from the run
 	@python -m bench
+	@python -m bench page
 
 clean:  ## remove what building made: build/, .venv/, .tools/, caches, objects (the cluster: make teardown)
 	@rm -rf build .venv .tools .pytest_cache .ruff_cache .import_linter_cache socklb/datapath/*.bpf.o

@@ -54,9 +54,9 @@ PARTS: dict[str, Part] = {
     "api": Part("from the Kubernetes API to the kernel", lambda _: api.measure()),
 }
 
-OF_RUNS: dict[str, tuple[int, Callable[..., None], str]] = {
+OF_RUNS: dict[str, tuple[int | str, Callable[..., None], str]] = {
     "compare": (2, compare.main, "Two runs beside each other: which figures differ by more than their noise."),
-    "page": (1, page.main, "docs/performance.md and its pictures, from a run; the run is kept beside it."),
+    "page": ("*", page.main, "docs/performance.md and its pictures, from a run, or from the last one."),
 }
 
 

@@ -1,4 +1,4 @@
-"""docs/performance.md and its pictures, from the file of a run: `python -m bench page RUN.json`.
+"""docs/performance.md and its pictures, from the file of a run or of the last one: `python -m bench page RUN.json`.
 
 Everything of them is made: the words from performance.md.jinja, tables and plots from the figures. The run is kept as
 docs/performance.json, so that the page can be made again, and compared with another run.
@@ -17,17 +17,26 @@ from bench.figures import tables
 from bench.latency_report import with_services
 from bench.peers.turn import ENOUGH
 from bench.plots import Found
-from bench.runs import ROOT, Run, read, text
+from bench.runs import FOLDER, ROOT, Run, read, text
+from socklb.errors import SocklbError
 
 PAGE, KEPT, PICTURES = ROOT / "docs/performance.md", ROOT / "docs/performance.json", ROOT / "docs/pictures"
 COLUMNS = (DIRECT, AGAIN, DEPLOYED, HOST_ROUTING, NFTABLES, IPTABLES)
 
 
-def main(path: Path) -> None:
+def main(path: Path | None = None) -> None:
     """Write the page, the pictures and the run."""
-    for file, content in made(read(path)).items():
+    for file, content in made(read(path or last())).items():
         file.write_text(content)
         print(file.relative_to(ROOT))
+
+
+def last() -> Path:
+    """Return the newest run."""
+    runs = sorted(FOLDER.glob("*.json"))
+    if not runs:
+        raise SocklbError("there is no run of the bench", value=FOLDER, hint="make bench")
+    return runs[-1]
 
 
 def made(run: Run) -> dict[Path, str]:
