@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from bench.node import cgroup
 from bench.peers import part
+from bench.peers.usage import Usage
 from bench.runs import read
 from socklb.datapath import mounts
 
@@ -35,3 +38,21 @@ def test_every_peer_serves_and_has_every_figure_and_nothing_is_left_behind(progr
     root = mounts.cgroup2_root(mounts.read_mounts())
     assert root is not None
     assert not [*root.glob(f"socklb-bench-{bench.pid}*"), *Path("/tmp").glob(f"socklb-bench-{bench.pid}-*")]
+
+
+BUSY = """
+import time
+held, end = b"x" * 60_000_000, time.process_time() + 0.3
+while time.process_time() < end: pass
+"""
+
+
+def test_cpu_and_memory_of_a_child_that_has_ended_are_counted_and_those_of_others_are_not() -> None:
+    with ExitStack() as opened:
+        counted, beside = cgroup(opened, "counted"), cgroup(opened, "beside")
+        with Usage(counted) as usage, Usage(beside) as other:
+            child = 'echo 0 >"$1"/cgroup.procs && "$2" -c "$3"; true'
+            subprocess.run(["sh", "-c", child, "sh", counted, sys.executable, BUSY], check=True)
+        assert usage.cpu > 0.3
+        assert usage.peak > 60_000_000
+        assert (other.cpu, other.peak) == (0, 0)
