@@ -12,6 +12,7 @@ from bench.peers import part
 from bench.peers.usage import Usage
 from bench.runs import read
 from socklb.datapath import mounts
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,3 +57,14 @@ def test_cpu_and_memory_of_a_child_that_has_ended_are_counted_and_those_of_other
         assert usage.cpu > 0.3
         assert usage.peak > 60_000_000
         assert (other.cpu, other.peak) == (0, 0)
+
+
+def test_what_a_peer_left_running_is_ended() -> None:
+    with ExitStack() as opened:
+        counted = cgroup(opened, "counted")
+        opened.callback(part.end_all, counted)
+        command = 'echo 0 >"$1"/cgroup.procs && sleep 60 & wait'
+        with subprocess.Popen(["sh", "-c", command, "sh", counted]) as left:
+            until(lambda: len((counted / "cgroup.procs").read_text().split()) == 2)
+            left.kill()
+    assert not counted.exists()
