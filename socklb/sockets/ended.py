@@ -50,9 +50,9 @@ class Ended:
     async def look(self, put_back: int) -> None:
         """Look at the suspects if there are any and it is time. `put_back`: how often hooks were put back."""
         if put_back != self._seen:
-            self._seen, self._due, self._pause = put_back, 0.0, FIRST
             with closing(Records(self._maps)) as records:
                 self._suspects |= records.cookies()
+            self._seen, self._due, self._pause = put_back, 0.0, FIRST
         if not self._suspects or time.monotonic() < self._due:
             return
         try:

@@ -3,7 +3,8 @@
     python -m tests.chaos --seconds 600 --seed 1
     python -m tests.chaos --only "agent killed" --only "hooks detached"
 
-A failed walk keeps its history in build/chaos-SEED/, with a page timeline.html. Exit code 1: a violation was found.
+A walk that fails, or whose rig does, keeps its history in build/chaos-SEED/, with a page timeline.html. Exit code 1: a
+violation was found.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ def walk(home: Path, seconds: float, seed: int, only: tuple[str, ...]) -> int:
     known = [FAULTS[name] for name in only]
     with (home / "walk.jsonl").open("w") as log:
         tell = timeline.writer(log, loud=True)
-        walked = walk_once(control_plane_programs(), home, seed, tell, lambda it: it.run(seconds, known))
+        try:
+            walked = walk_once(control_plane_programs(), home, seed, tell, lambda it: it.run(seconds, known))
+        except Exception:  # of the rig
+            log.flush()
+            keep(home, ROOT / "build" / f"chaos-{seed}")
+            raise
     print(summary(walked, seed))
     if walked.outcome.violations:
         keep(home, ROOT / "build" / f"chaos-{seed}")

@@ -12,16 +12,21 @@ import pytest
 from rig.agents import AgentUnderTest, endpoint_slice, node, service
 from rig.sandbox import BACKENDS4, NODE4, Sandbox
 from socklb.datapath import dump, layout
+from socklb.datapath.libbpf import BpfError
 from socklb.datapath.maps import RowTable
 from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
 from socklb.model import Difference
+from socklb.sockets import ended
+from socklb.sockets.ended import Ended
 from socklb.sockets.records import Records
 from tests.datapath.meddling import detach
 from tests.datapath.services import SERVICE4, frontend, serving
 from tests.datapath.test_following import client, wait_for
+from tests.unit.agent.following import story
 
 TCP, UDP = 5, 5  # sockets that close while nobody sees it
+GONE = 4711  # the cookie of a socket that nobody has
 LIVE = 3  # one of TCP, one of UDP, one that is disconnected: the kernel does not list it
 
 
@@ -107,7 +112,7 @@ def test_nothing_is_given_back_while_processes_are_out_of_sight(sandbox: Sandbox
 def test_a_slot_is_given_back_once_and_by_its_own_cookie(sandbox: Sandbox, datapath: NodeDatapath) -> None:
     datapath.tables.apply(Difference(put={frontend(SERVICE4): serving(BACKENDS4[0], least_loaded=True)}))
 
-    def ended() -> tuple[list[bool], int]:
+    def end_them() -> tuple[list[bool], int]:
         held = [socket.create_connection((SERVICE4, 80), 5) for _ in range(2)]
         with closing(Records(datapath.pins.maps)) as records:
             cookie = min(records.slots())
@@ -116,8 +121,25 @@ def test_a_slot_is_given_back_once_and_by_its_own_cookie(sandbox: Sandbox, datap
         held.clear()
         return done, count
 
-    assert sandbox.run(ended) == ([False, False, True, False], 1)
+    assert sandbox.run(end_them) == ([False, False, True, False], 1)
     assert loads(datapath) == 0
+
+
+@story
+async def test_tables_that_are_unpinned_for_a_moment_lose_no_suspect(
+    datapath: NodeDatapath, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ended, "FIRST", 0.0)
+    with closing(RowTable(datapath.pins.maps, "sockets", layout.SOCKET_SLOT.size)) as slots:
+        slots.write(GONE, layout.SOCKET_SLOT.pack(GONE, bytes(layout.PEER.size)))
+    looking = Ended(datapath.pins.maps, sandbox.cgroup, datapath.end_socket)
+    aside = datapath.pins.maps.rename(datapath.pins.maps.with_name("aside"))
+    with pytest.raises(BpfError):
+        await looking.look(1)
+    aside.rename(datapath.pins.maps)
+    for _ in range(2):
+        await looking.look(1)
+    assert [fill.used for fill in dump.sockets(datapath.pins.maps)] == [0]
 
 
 def loads(datapath: NodeDatapath) -> int:
