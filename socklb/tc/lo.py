@@ -43,6 +43,7 @@ class Lo:
 
     def __init__(self, pins: Path) -> None:
         self._ours = pins / OURS
+        self._is_ours = self._ours.is_dir()
 
     def keep(self) -> bool:
         """Set accept_local; return whether it was not set.
@@ -50,9 +51,12 @@ class Lo:
         Raises:
             OSError: the kernel refused.
         """
+        if self._is_ours and self._ours.parent.is_dir():
+            self._ours.mkdir(mode=0o700, exist_ok=True)  # somebody may have removed it with the pins
         if accepts_local():
             return False
         self._ours.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._is_ours = True
         _accept_local(yes=True)
         return True
 

@@ -36,6 +36,7 @@ from socklb.model import ANY4, Addresses, Difference, Frontend, pack_address
 from socklb.tc import layout, links, played
 from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached
+from socklb.tc.lo import OURS
 from socklb.tc.path import TcPath
 from socklb.tc.places import L3
 from socklb.tc.programs import Programs
@@ -142,6 +143,8 @@ def test_processes_of_the_node_that_are_left_out_are_served_at_its_own_addresses
             assert "lo" in path.facts.damage
             assert at_lo()
             assert ask("node", NODE, 32001) == [f"far {NODE}"]
+        (pins.tc / OURS).rmdir()  # with all pins: what the agent set could not be told from what was there
+        wait((pins.tc / OURS).is_dir)
 
     run(network, path, story)
     assert ask("node", NODE, 32001) == [f"far {NODE}"], "without an agent"
