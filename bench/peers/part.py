@@ -96,6 +96,7 @@ def taken(turn: Turn, plane: ControlPlane, name: str, services: Services, change
     def figure(what: str, unit: str, value: float, noise: float | None = None) -> Figure:
         return Figure(PART, table, what, name, unit, value, noise)
 
+    yield figure("load of the machine before", "processes", os.getloadavg()[0])
     with progress(f"{name}: start"):
         first = turn.first()
     yield from (figure(*one) for one in of_start(START, first))

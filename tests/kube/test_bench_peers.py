@@ -63,7 +63,7 @@ def test_what_a_peer_left_running_is_ended() -> None:
     with ExitStack() as opened:
         counted = cgroup(opened, "counted")
         opened.callback(part.end_all, counted)
-        command = 'echo 0 >"$1"/cgroup.procs && sleep 60 & wait'
+        command = 'echo 0 >"$1"/cgroup.procs; sleep 60 & wait'
         with subprocess.Popen(["sh", "-c", command, "sh", counted]) as left:
             until(lambda: len((counted / "cgroup.procs").read_text().split()) == 2)
             left.kill()
