@@ -5,12 +5,14 @@ pyinfra inventory/bare_metal.py deploys/cluster.py      of machines over SSH: do
 """
 
 from pyinfra.context import host
+from pyinfra.context import inventory as hosts
 
+from inventory.hosts import short_name
 from roles.agent import agent
 from roles.base import base
 from roles.baseline import baseline_gone
 from roles.container_runtime import container_runtime
-from roles.control_plane import control_plane
+from roles.control_plane import control_plane, control_plane_joins
 from roles.kubectl import cluster
 from roles.kubernetes import kubernetes, ready
 from roles.kubernetes_packages import kubernetes_packages
@@ -34,7 +36,12 @@ if GROUP in host.groups:
     if host == cluster():
         control_plane()
     barrier(name="The control plane serves")
-    if host != cluster():
+    planes = hosts.get_group("control_plane")
+    for other in host.loop([one for one in planes if one != cluster()]):  # etcd takes one new member at a time
+        if host == other:
+            control_plane_joins()
+        barrier(name=f"{short_name(other)} is of the control plane")
+    if host not in planes:
         worker()
     barrier(name="Every machine is a Node")
 base()

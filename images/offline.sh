@@ -18,7 +18,7 @@ images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 folder=$cache/offline-${version#v}
 work=$folder.partial
 on_machines='kubelet kubeadm kubectl'
-in_images='pause etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns agnhost'
+in_images='pause etcd etcdctl etcdutl kube-apiserver kube-controller-manager kube-scheduler kube-proxy coredns agnhost'
 
 main() {
     needs_python

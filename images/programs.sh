@@ -12,7 +12,7 @@ set -eu
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=images/names.sh
 . "$images/names.sh"
-programs='kube-apiserver etcd kube-controller-manager kubectl kind kubeadm kubelet kube-scheduler kube-proxy'
+programs='kube-apiserver etcd etcdctl etcdutl kube-controller-manager kubectl kind kubeadm kubelet kube-scheduler kube-proxy'
 programs="$programs agnhost regression-issue-74839 pause coredns flanneld helm"
 bin=$kubernetes/bin
 log=$kubernetes/build.log
@@ -40,6 +40,7 @@ describe() {
         e2e.test) module=kubernetes package=k8s.io/kubernetes/test/e2e ;;
         ginkgo) module=kubernetes package=github.com/onsi/ginkgo/v2/ginkgo ;;
         etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
+        etcdctl | etcdutl) module=etcdctl package=go.etcd.io/etcd/$program/v3 ;;
         coredns) module=coredns package=github.com/coredns/coredns ;;
         flanneld) module=flannel package=github.com/flannel-io/flannel ;;
         kind) module=kind package=sigs.k8s.io/kind ;;

@@ -36,7 +36,10 @@ control_plane, workers, nodes, kubernetes, machines = groups(
     # Networks of the cluster's own, one for each family that the machines have; nobody else may use them.
     pod_cidrs=["10.244.0.0/16", "fd00:10:244::/56"],
     service_cidrs=["10.96.0.0/16", "fd00:10:96::/112"],
-    # api_endpoint="192.0.2.10:6443",  # of the control plane
+    # With three machines in control_plane, one may be lost. The API then needs an address that is no machine's: one of
+    # their network that nobody has, which keepalived moves, or the api_endpoint of a load balancer of yours.
+    # virtual_address="192.0.2.9",
+    # api_endpoint="192.0.2.10:6443",
     # external_ips=["203.0.113.0/24", "2001:db8::/32"],  # that Services may have as externalIPs
     #
     # tools_image="socklb/tools:1",  # nginx, dnsmasq, curl, dig: what the workload and the labs run

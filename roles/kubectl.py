@@ -14,6 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.context import inventory as hosts
+from pyinfra.facts.files import File
 
 ADMIN = "/etc/kubernetes/admin.conf"
 KUBECTL = f"kubectl --kubeconfig {ADMIN}"
@@ -23,8 +24,13 @@ FOLDER = "/etc/socklb/kubernetes"  # what was applied
 
 
 def cluster() -> Host:
-    """Return the host whose kubectl is used for the whole cluster: its first control plane."""
-    return hosts.get_group("control_plane")[0]
+    """Return the host whose kubectl is used for the whole cluster: its first control plane that is in reach."""
+    first, *others = hosts.get_group("control_plane")
+    if not others:
+        return first
+    # Never one that only may become one: a lost first machine must not be taken for a cluster that does not exist yet.
+    there = (one for one in (first, *others) if one.connected and one.get_fact(File, path=ADMIN))
+    return next(there, first)
 
 
 class KubernetesNode(TypedDict):

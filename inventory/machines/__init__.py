@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "kubernetes_version": "1.34",
     "source": "kubernetes",
     "api_endpoint": None,
+    "virtual_address": None,
     "pod_cidrs": ["10.244.0.0/16", "fd00:10:244::/56"],
     "service_cidrs": ["10.96.0.0/16", "fd00:10:96::/112"],
     "external_ips": ["203.0.113.0/24", "2001:db8::/32"],
@@ -69,6 +70,7 @@ def groups(
     checks.known(settings, DEFAULTS, every, OF_ONE)
     chosen = DEFAULTS | settings
     checks.machines(control_plane, workers)
+    checks.endpoint(control_plane, every, chosen)
     checks.networks(every, chosen)
     checks.source(chosen)
     checks.files(chosen, every)
@@ -78,9 +80,10 @@ def groups(
 
 
 def _of_cluster(control_plane: Sequence[Machine], chosen: dict[str, Any]) -> dict[str, Any]:
-    first = control_plane[0].addresses[0]
-    address = f"[{first}]" if ":" in first else first
+    asked = chosen["virtual_address"] or control_plane[0].addresses[0]
+    address = f"[{asked}]" if ":" in asked else asked
     keys = (
+        "virtual_address",
         "kubernetes_version",
         "source",
         "pod_cidrs",

@@ -39,8 +39,10 @@ def known(settings: Iterable[str], valid: Iterable[str], machines: Iterable[AMac
 
 
 def machines(control_plane: Sequence[AMachine], workers: Sequence[AMachine]) -> None:
-    if len(control_plane) != 1:
-        raise SettingsError(f"control_plane has {len(control_plane)} machines; one is what these roles make so far")
+    if len(control_plane) % 2 == 0:
+        raise SettingsError(
+            f"control_plane has {len(control_plane)} machines. Valid: 1, 3 or 5: etcd can lose none, one or two"
+        )
     seen: dict[str, str] = {}
     for machine in [*control_plane, *workers]:
         if not fullmatch(NAME, machine.name):
@@ -55,6 +57,25 @@ def machines(control_plane: Sequence[AMachine], workers: Sequence[AMachine]) -> 
             if canonical in seen:
                 raise SettingsError(f"{machine.name} and {seen[canonical]} have the same address {canonical}")
             seen[canonical] = machine.name
+
+
+def endpoint(control_plane: Sequence[AMachine], machines: Sequence[AMachine], settings: Mapping[str, Any]) -> None:
+    """Check that the API has an address that stays when a machine is lost, where there are several."""
+    virtual = settings["virtual_address"]
+    if len(control_plane) > 1 and not (virtual or settings["api_endpoint"]):
+        raise SettingsError(
+            f"control_plane has {len(control_plane)} machines, and the API no address of its own. Next: "
+            'virtual_address="192.0.2.9", one of their network that nobody has, or the api_endpoint of a load balancer'
+        )
+    if virtual is None:
+        return
+    address = _address("virtual_address", virtual)
+    for machine in machines:
+        if address in {_address(machine.name, one) for one in machine.addresses}:
+            raise SettingsError(f"virtual_address = {virtual!r} is {machine.name}'s. Next: one that nobody has")
+    for machine in control_plane:
+        if address.version not in {_address(machine.name, one).version for one in machine.addresses}:
+            raise SettingsError(f"virtual_address = {virtual!r}: {machine.name} has no IPv{address.version} address")
 
 
 def networks(machines: Sequence[AMachine], settings: Mapping[str, Any]) -> None:

@@ -79,15 +79,16 @@ def fitting(known: Sequence[Bundle]) -> str | None:
 
 @operation()
 def account() -> Generator[StringCommand | FileUploadCommand, None, None]:
-    """Write the agent's own kubeconfig. It has the control plane's address: a Service address would need the agent
-    first.
+    """Write the agent's own kubeconfig. It has the address of the control plane, or of all of them: a Service address
+    would need the agent first.
     """
     found = cluster().get_fact(AgentAccount)
     addresses = [
         node["addresses"][0] for name, node in cluster().get_fact(Nodes).items() if name == short_name(cluster())
     ]
     if found and addresses:
-        yield from write_files({KUBECONFIG: kubeconfig(addresses[0], found)}, mode="600")
+        virtual = host.data.get("virtual_address")
+        yield from write_files({KUBECONFIG: kubeconfig(virtual or addresses[0], found)}, mode="600")
     else:
         yield failure("the cluster has no token for the agent. Next: kubectl -n kube-system get secret socklb-token")
 

@@ -11,9 +11,12 @@ from pyinfra.context import host
 
 from roles.control_plane.facts import BEGUN, ApiAnswers, Release, Stage
 from roles.kubectl import KUBECTL
+from roles.machine.paths import SNAPSHOTS
 from roles.templates import render
 
 HERE = Path(__file__).parent
+SAVE = HERE / "files" / "save.sh"
+KEPT = 5  # snapshots of etcd
 # First end a kubeadm that an interrupted run has left running.
 RESET = "{ pkill -x kubeadm && sleep 1; kubeadm reset --force --cleanup-tmp-dir; }"
 LOG = "/var/log/socklb-kubeadm.log"
@@ -36,6 +39,12 @@ def initialised(values: Mapping[str, Any]) -> Generator[StringCommand, None, Non
     version = host.get_fact(Release)
     config = render(HERE, "init.yaml", version=version, **values)
     yield from kubeadm("init --skip-phases addon/kube-proxy --skip-token-print", config)
+
+
+@operation(is_idempotent=False)
+def saved(node: str) -> Generator[StringCommand, None, None]:
+    """Save what etcd has, as a file on this machine; the newest KEPT of them stay."""
+    yield StringCommand(shlex.join(["sh", "-c", SAVE.read_text(), "save.sh", node, SNAPSHOTS, str(KEPT)]))
 
 
 def kubeadm(words: str, config: str) -> Generator[StringCommand, None, None]:

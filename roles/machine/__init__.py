@@ -4,7 +4,6 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 from pyinfra.context import inventory as hosts
 
-from roles.kubectl import cluster
 from roles.machine.operations import left_the_cluster, put_back, recorded
 from roles.operations import barrier
 
@@ -18,9 +17,9 @@ def machine() -> None:
 
 @deploy("machine")
 def machine_gone() -> None:
-    """Restore this machine. Workers that leave while the cluster stays are drained first, and their Nodes removed."""
-    going = [one for one in hosts.get_group(GROUP) if one in hosts.get_active_hosts()]
-    if cluster() not in going:
-        left_the_cluster(name="Drained, and its Node removed")
+    """Restore this machine. One that leaves while the cluster stays is drained first, and its Node removed."""
+    going = hosts.get_active_hosts()
+    if staying := [one for one in hosts.get_group("control_plane") if one not in going]:
+        left_the_cluster(name="Drained, and its Node removed", by=staying[0].name)
     barrier(name="No Node of a machine that goes is left")
     put_back(name="The machine as it was", keep=host.data.keep)

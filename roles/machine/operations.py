@@ -5,12 +5,14 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from pyinfra.api.command import FunctionCommand, StringCommand
+from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.context import host
+from pyinfra.context import inventory as hosts
 from pyinfra.facts.files import Directory
 
 from inventory.hosts import short_name
-from roles.kubectl import KUBECTL, Nodes, cluster
+from roles.kubectl import KUBECTL, Nodes
 from roles.machine.paths import BEFORE, FILES, FOLDERS, STATE, SYSCTLS
 
 SCRIPTS = Path(__file__).parent / "files"
@@ -36,20 +38,27 @@ def put_back(keep: Sequence[str]) -> Generator[StringCommand, None, None]:
 
 
 @operation()
-def left_the_cluster() -> Generator[FunctionCommand, None, None]:
-    """Drain this worker and remove its Node. The control plane does it, which `--limit w1` does not include."""
-    if short_name(host) in cluster().get_fact(Nodes):
-        yield FunctionCommand(_leave, (short_name(host),), {})
+def left_the_cluster(by: str) -> Generator[FunctionCommand, None, None]:
+    """Drain this machine and remove its Node, `by` a control plane that stays, which `--limit w1` does not include."""
+    if short_name(host) in _host(by).get_fact(Nodes):
+        yield FunctionCommand(_leave, (short_name(host), by), {})
     else:
         host.noop("the cluster has no such Node")
 
 
-def _leave(node: str) -> None:
+def _leave(node: str, by: str) -> None:
+    plane = _host(by)
     for words in (f"drain {shlex.quote(node)} {DRAIN}", f"delete node {shlex.quote(node)}"):
-        root = {"_sudo": cluster().data.get("_sudo", False)}
-        done, output = cluster().run_shell_command(StringCommand(f"{KUBECTL} {words}"), **root)
+        root = {key: value for key in ("_sudo", "_sudo_password") if (value := plane.data.get(key))}
+        done, output = plane.run_shell_command(StringCommand(f"{KUBECTL} {words}"), **root)
         if not done:
             raise OSError(f"kubectl {words}: {output.output}. Next: the same by hand, or kubectl delete node {node}")
+
+
+def _host(name: str) -> Host:
+    found = hosts.get_host(name)
+    assert found
+    return found
 
 
 def _script(name: str, *arguments: str) -> StringCommand:

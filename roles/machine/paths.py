@@ -5,6 +5,7 @@ A folder of FOLDERS that existed before stays, and the files in it that are name
 
 STATE = "/var/lib/socklb/machine"
 BEFORE = f"{STATE}/before"
+SNAPSHOTS = "/var/lib/socklb/etcd"
 
 FILES = (
     "/etc/hosts",
@@ -30,6 +31,7 @@ FILES = (
 FOLDERS = (
     "/etc/cni",
     "/etc/containerd",
+    "/etc/keepalived",
     "/etc/kubernetes",
     "/etc/socklb",
     "/opt/cni",
@@ -45,6 +47,7 @@ FOLDERS = (
     "/var/lib/containerd",
     "/var/lib/etcd",
     "/var/lib/kubelet",
+    SNAPSHOTS,
     "/var/log/containers",
     "/var/log/pods",
 )

@@ -29,3 +29,17 @@ class FreshTicket(FactBase[Ticket | None]):
     def process(self, output: list[str]) -> Ticket | None:
         said = re.search(r"join (\S+) --token (\S+) --discovery-token-ca-cert-hash (\S+)", " ".join(output))
         return Ticket(*said.groups()) if said else None
+
+
+class CertificateKey(FactBase[str | None]):
+    """The key of the cluster's certificates, which this uploads anew, encrypted, for two hours."""
+
+    @staticmethod
+    def default() -> None:
+        return None
+
+    def command(self) -> str:
+        return "kubeadm init phase upload-certs --upload-certs 2>/dev/null | tail -n 1"
+
+    def process(self, output: list[str]) -> str | None:
+        return output[0] if output and re.fullmatch(r"[0-9a-f]{64}", output[0]) else None

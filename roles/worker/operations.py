@@ -13,13 +13,13 @@ from roles.control_plane.operations import LOG, RESET, kubeadm
 from roles.kubectl import cluster
 from roles.operations import failure
 from roles.templates import render
-from roles.worker.facts import FreshTicket
+from roles.worker.facts import CertificateKey, FreshTicket
 
 HERE = Path(__file__).parent
 
 
 @operation()
-def joined(values: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
+def joined(values: Mapping[str, Any], as_control_plane: bool = False) -> Generator[StringCommand, None, None]:
     stage = host.get_fact(Stage)
     if stage == "done":
         host.noop("it has joined")
@@ -34,4 +34,10 @@ def joined(values: Mapping[str, Any]) -> Generator[StringCommand, None, None]:
     if ticket is None:
         yield failure(f"{cluster().name} made no token. Next: kubeadm token create, there")
         return
-    yield from kubeadm("join", render(HERE, "join.yaml", ticket=ticket, **values))
+    key = cluster().get_fact(CertificateKey) if as_control_plane else None
+    if as_control_plane and key is None:
+        yield failure(
+            f"{cluster().name} uploaded no certificates. Next: kubeadm init phase upload-certs --upload-certs, there"
+        )
+        return
+    yield from kubeadm("join", render(HERE, "join.yaml", ticket=ticket, key=key, **values))

@@ -1,16 +1,18 @@
 """What happens to a cluster of machines: agents upgraded, machines lost, removed, added, hung and restarted."""
 
 import json
+import re
 
 from tests.e2e_ssh.conftest import WORKERS
 from tests.support.bare_metal import BareMetal
-from tests.support.cluster import changes
+from tests.support.cluster import ROOT, changes
 from tests.support.hammer import hammering
-from tests.support.kubernetes import Kubernetes
+from tests.support.kubernetes import KUBECTL, Kubernetes
 from tests.support.snapshot import Snapshot, differences, snapshot
 from tests.support.waiting import until
 
 W1, W2 = WORKERS
+BARE_METAL = ROOT / "docs" / "bare-metal.md"
 
 
 def node_ready(cluster: Kubernetes, name: str) -> str:
@@ -75,10 +77,42 @@ def test_a_worker_is_drained_removed_and_added_again(
     assert cluster.nodes[W2].run("socklb", "check").returncode == 0
 
 
+def test_what_etcd_had_is_brought_back_as_the_documentation_says(metal: BareMetal, cluster: Kubernetes) -> None:
+    plane = cluster.control_plane
+    cluster.kubectl("create", "configmap", "before")
+    for _ in range(6):
+        metal.deploy("snapshot")
+    assert len(plane.output("sh", "-c", "ls /var/lib/socklb/etcd/*.db").splitlines()) == 5
+    assert plane.output("stat", "-c", "%a", "/var/lib/socklb/etcd") == "700"
+    cluster.kubectl("create", "configmap", "after")
+    (restore,) = re.findall(r"as root:\n\n```sh\n(snapshot=.+?)```", BARE_METAL.read_text(), re.DOTALL)
+    # From the node: what kubectl runs in a pod ends with the API server.
+    with hammering(cluster.nodes[W1], "10.96.0.80", 80) as load:
+        plane.output("sh", "-euc", restore, timeout=300)
+        until(lambda: plane.run(*KUBECTL, "get", "--raw", "/readyz").returncode == 0, 180, pause=1)
+    assert load.failures == {}
+    names = {one["metadata"]["name"] for one in cluster.get("configmaps")["items"]}
+    assert {"before", "after"} & names == {"before"}
+    until(lambda: all(node_ready(cluster, name) == "True" for name in cluster.nodes), 180, pause=1)
+    cluster.kubectl("scale", "deployment/web", "--replicas=4")  # what is changed from now on reaches the agents
+    cluster.rolled_out("deployment/web")
+    until(lambda: serving(cluster) == 4, 60, pause=1)
+    cluster.kubectl("scale", "deployment/web", "--replicas=3")
+    until(lambda: serving(cluster) == 3, 60, pause=1)
+    cluster.kubectl("delete", "configmap", "before")
+    plane.output("rm", "-r", "/var/lib/etcd.before", "/etc/kubernetes/stopped")
+
+
+def serving(cluster: Kubernetes) -> int:
+    """How many pods of `web` answer on w1, of many requests."""
+    many = "for i in $(seq 60); do curl -sS --max-time 5 http://10.96.0.80/; done"
+    return len({*cluster.pod_on(W1).output("sh", "-c", many).splitlines()})
+
+
 def test_no_token_is_in_a_log_or_left_in_a_file(metal: BareMetal, cluster: Kubernetes) -> None:
     """A bootstrap token is six characters, a dot and sixteen: kubeadm's own documentation."""
     form = r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"
     for name, place in cluster.nodes.items():
-        found = place.run("grep", "-rEl", form, "/var/log", "/run/socklb", "/etc/kubernetes", "/var/lib/socklb")
+        found = place.run("grep", "-rEl", form, "/var/log", "/run/socklb", "/etc/kubernetes", "/var/lib/socklb/machine")
         assert found.stdout == "", name
     assert place.run("sh", "-c", f"echo abcdef.0123456789abcdef | grep -Ec '{form}'").stdout == "1\n"  # the control

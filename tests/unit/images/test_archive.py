@@ -130,8 +130,8 @@ def test_the_same_input_gives_the_same_bytes(programs: Path) -> None:
 
 
 def test_a_reader_that_stops_gives_a_line_and_no_traceback(programs: Path) -> None:
-    (programs / "etcd").write_bytes(os.urandom(1 << 20))
-    command = [sys.executable, "images/archive.py", "images/images.toml", "etcd", "--programs", str(programs)]
+    (programs / "kube-scheduler").write_bytes(os.urandom(1 << 20))
+    command = [sys.executable, "images/archive.py", "images/images.toml", "kube-scheduler", "--programs", str(programs)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         process.stdout.close()

@@ -52,6 +52,11 @@ def test_etcd_and_coredns_have_the_version_of_their_modules() -> None:
     ]
 
 
+def test_etcds_commands_are_of_its_version() -> None:
+    version = required("etcd", "go.etcd.io/etcd/server/v3")
+    assert {required("etcdctl", f"go.etcd.io/etcd/{name}/v3") for name in ("etcdctl", "etcdutl")} == {version}
+
+
 def test_helm_knows_the_objects_of_the_clusters_version() -> None:
     minor = name_of("version").removeprefix("v1.").partition(".")[0]
     assert required("helm", "k8s.io/client-go").startswith(f"v0.{minor}.")

@@ -10,6 +10,7 @@ from inventory.machines.checks import SettingsError
 
 CP = machine("cp", "192.0.2.10", "2001:db8::10")
 W1 = machine("w1", "192.0.2.11", "2001:db8::11")
+THREE = [CP, machine("cp2", "192.0.2.21", "2001:db8::21"), machine("cp3", "192.0.2.22", "2001:db8::22")]
 
 
 def data(**settings: Any) -> dict[str, Any]:
@@ -53,6 +54,44 @@ def test_sudo_and_files_of_a_home_are_said_as_pyinfra_reads_them(
 def test_the_api_is_asked_at_the_control_planes_first_address_if_nobody_says_another() -> None:
     assert data()["api_endpoint"] == "192.0.2.10:6443"
     assert data(api_endpoint="api.example.com:6443")["api_endpoint"] == "api.example.com:6443"
+
+
+def test_several_control_planes_have_an_address_that_is_no_machines() -> None:
+    control_plane, workers, nodes, *_ = groups(THREE, [W1], virtual_address="192.0.2.9")
+    assert (len(control_plane), len(workers), len(nodes)) == (3, 1, 4)
+    assert {own["api_endpoint"] for _, own in nodes} == {"192.0.2.9:6443"}
+    own = groups(THREE, api_endpoint="api.example.com:6443")[0][0][1]
+    assert (own["api_endpoint"], own["virtual_address"]) == ("api.example.com:6443", None)
+
+
+@pytest.mark.parametrize(
+    ("control_plane", "settings", "said"),
+    [
+        (THREE[:2], {}, "control_plane has 2 machines. Valid: 1, 3 or 5: etcd can lose none, one or two"),
+        (
+            THREE,
+            {},
+            'control_plane has 3 machines, and the API no address of its own. Next: virtual_address="192.0.2.9"',
+        ),
+        (
+            THREE,
+            {"virtual_address": "192.0.2.21"},
+            "virtual_address = '192.0.2.21' is cp2's. Next: one that nobody has",
+        ),
+        (THREE, {"virtual_address": "api"}, "virtual_address: 'api' is no IP address"),
+        (
+            [machine("cp", "192.0.2.10")],
+            {"virtual_address": "2001:db8::9", "pod_cidrs": ["10.1.0.0/16"], "service_cidrs": ["10.2.0.0/16"]},
+            "virtual_address = '2001:db8::9': cp has no IPv6 address",
+        ),
+    ],
+)
+def test_an_api_that_would_be_lost_with_one_machine_is_refused(
+    control_plane: list[Any], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        groups(control_plane, **settings)
+    assert str(raised.value).startswith(said)
 
 
 def test_the_workloads_service_has_an_address_of_the_clusters_own_networks() -> None:

@@ -14,7 +14,7 @@ from roles.container_runtime.offline import verified
 from roles.control_plane.operations import kubeadm
 from roles.machine import operations as machine
 from roles.templates import render
-from roles.worker.facts import FreshTicket, Ticket
+from roles.worker.facts import CertificateKey, FreshTicket, Ticket
 
 VALUES = {
     "node": "cp",
@@ -41,10 +41,27 @@ def test_a_control_plane_has_both_families_and_no_token_that_lasts() -> None:
 
 
 def test_a_worker_gives_up_after_half_a_minute_and_knows_the_server_by_its_authority() -> None:
-    text = render(role(worker), "join.yaml", ticket=TICKET, node="w1", addresses=["192.0.2.11"])
+    text = render(role(worker), "join.yaml", ticket=TICKET, node="w1", addresses=["192.0.2.11"], key=None)
     join = yaml.safe_load(text)
     assert join["discovery"]["bootstrapToken"]["caCertHashes"] == ["sha256:00"]
     assert join["timeouts"]["discovery"] == "30s"
+
+
+def test_a_control_plane_joins_with_the_certificates_of_the_first() -> None:
+    text = render(role(worker), "join.yaml", ticket=TICKET, node="cp2", addresses=["192.0.2.21"], key="00" * 32)
+    assert yaml.safe_load(text)["controlPlane"] == {
+        "certificateKey": "00" * 32,
+        "localAPIEndpoint": {"advertiseAddress": "192.0.2.21"},
+    }
+    assert "controlPlane" not in yaml.safe_load(
+        render(role(worker), "join.yaml", ticket=TICKET, node="w1", addresses=[], key=None)
+    )
+
+
+def test_what_kubeadm_prints_of_the_certificates_key_is_understood() -> None:
+    assert CertificateKey().process(["ab" * 32]) == "ab" * 32
+    assert CertificateKey().process(["error: no API server"]) is None
+    assert CertificateKey().process([]) is None
 
 
 def test_a_token_is_in_no_command_and_in_nothing_that_pyinfra_shows() -> None:

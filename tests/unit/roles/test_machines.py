@@ -33,9 +33,9 @@ def _fake(hosts):
         said = {{"say hostname": _said(short, data["addresses"])}}
         yield f"@fake/{{short}}", data | {{"fake_responses": said | answers}}
 
-_groups = groups([machine("cp", "192.0.2.10", "2001:db8::10")], [
+_groups = groups([machine("cp", "192.0.2.10", "2001:db8::10"), {planes}], [
     machine("w1", "192.0.2.11", "2001:db8::11"), machine("w2", "192.0.2.12", "2001:db8::12")
-], source={source!r})
+], source={source!r}, virtual_address={virtual!r})
 control_plane, workers, nodes, kubernetes, machines = ([*_fake(hosts)] for hosts in _groups)
 """
 
@@ -53,9 +53,15 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deployed(source: Path, deploy: str, changed: dict[str, str] | None = None) -> tuple[list[dict[str, Any]], str]:
+PLANES = ", ".join(f'machine("cp{number}", "192.0.2.2{number}", "2001:db8::2{number}")' for number in (2, 3))
+
+
+def deployed(
+    source: Path, deploy: str, changed: dict[str, str] | None = None, *, planes: str = ""
+) -> tuple[list[dict[str, Any]], str]:
     inventory = source / "fakes.py"
-    inventory.write_text(INVENTORY.format(changed=changed or {}, source=str(source)))
+    settings = {"planes": planes, "virtual": "192.0.2.9" if planes else None}
+    inventory.write_text(INVENTORY.format(changed=changed or {}, source=str(source), **settings))
     done = pyinfra("-y", "--json", str(inventory), f"deploys/{deploy}.py", **QUICK)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)["results"]["operations"], done.stderr
@@ -78,6 +84,17 @@ def test_a_control_plane_is_made_before_anybody_joins_and_preflight_comes_before
     ]
     assert [name for name in names if name in order] == order
     assert "what to do" not in said
+
+
+def test_the_others_of_a_control_plane_join_it_one_after_the_other_before_any_worker(source: Path) -> None:
+    operations, _ = deployed(source, "cluster", planes=PLANES)
+    names = [operation["name"] for operation in operations]
+    runs = "control plane | virtual address | keepalived runs"
+    order = [runs, "control plane | kubeadm init", "The control plane serves"]
+    for name in ("cp2", "cp3"):
+        order += ["control plane | kubeadm join", runs, f"{name} is of the control plane"]
+    order += ["worker | kubeadm join"]
+    assert [name for name in names if name in order] == order
 
 
 def test_what_stands_in_the_way_is_in_one_table(source: Path) -> None:
