@@ -3,6 +3,7 @@
 MAKEFLAGS += --no-print-directory
 SECONDS ?= 600
 SEED ?= 1
+ON ?= node
 .PHONY: help doctor setup ready build lab lab-kind test chaos fuzz e2e e2e-ssh e2e-upstream kernels release docs lint format bench cluster teardown clean programs kind-image kind kind-teardown
 
 # pyinfra, lab, pytest and what they start; a root shell made by `su` has no sbin on its PATH.
@@ -100,9 +101,9 @@ kernels: ready  ## boot Debian's kernels 5.10, 6.1, 6.12 and the newest under QE
 	@setup/packages.sh setup/apt-kernels.txt
 	@python -m tests.kernels.run
 
-chaos: ready  ## walk over faults under load, with an oracle: SECONDS and SEED choose how long and which (docs/chaos.md)
+chaos: ready  ## walk over faults under load, with an oracle: SECONDS, SEED, and ON=local or kind for a cluster (docs/chaos.md)
 	@images/programs.sh kube-apiserver etcd kubectl >/dev/null
-	@python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
+	@python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --on $(ON)
 
 fuzz: ready  ## draw at random what the agent and labs read, guided by what it makes run: SECONDS and SEED choose (docs/fuzzing.md)
 	@setup/python.sh fuzz

@@ -131,7 +131,7 @@ def dig(address: str, port: int) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1:]  # after what it says of tries that were in vain
     if done.returncode or not last:
-        raise TimeoutError if "timed out" in done.stdout else SeenError(done.stdout)
+        raise TimeoutError if "timed out" in done.stdout else SeenError(f"DIG {done.stdout}")
     return last[0].strip('"')
 
 
@@ -150,7 +150,7 @@ class Stream:
         word = b"%d\n" % random.getrandbits(60)
         self._socket.sendall(word)
         if (heard := self._file.readline()) != word:
-            raise SeenError("EOF" if not heard else f"heard {heard!r}")
+            raise SeenError("EOF" if not heard else f"HEARD {heard!r}")
 
     def close(self) -> None:
         self._file.close()

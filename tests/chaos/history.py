@@ -30,6 +30,11 @@ class Event(NamedTuple):
     def asked(self) -> Asked:
         return Asked(self.number, self.family)
 
+    @property
+    def answered(self) -> bool:
+        """Whether it got an answer: errors begin with a capital letter, addresses and names do not."""
+        return not self.got[:1].isupper()
+
 
 class Version(NamedTuple):
     """What a slice said: from when on the agent may have known of it, and by when it had reported it applied."""

@@ -11,9 +11,10 @@ the ways that it hurts, and never an answer of somebody else.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from tests.chaos.history import Event, History, Version
-from tests.chaos.services import owner
+from tests.chaos.services import Asked, owner
 
 MOVED_WITHIN = (
     20.0  # seconds, for machines are busy, after a removal was reported until kept UDP sockets have another backend
@@ -22,8 +23,10 @@ TOLD = ("ECONNABORTED", "ECONNREFUSED", "EDESTADDRREQ")  # a kept UDP socket who
 
 
 class Oracle:
-    def __init__(self, history: History) -> None:
-        self.history = history
+    """See the module. whose: which Service has a backend that gives this answer; None if it is none."""
+
+    def __init__(self, history: History, whose: Callable[[str], Asked | None] = owner) -> None:
+        self.history, self._whose = history, whose
         self.judged = self.excused = self.connects = 0
 
     def judge(self, event: Event) -> str:
@@ -32,10 +35,11 @@ class Oracle:
         if event.kind == "stream alive":
             return self._stream(event)
         self.connects += 1
-        if owner(event.got) is None:
+        whose = self._whose(event.got)
+        if whose is None:
             return self._error(event)
-        if owner(event.got) != event.asked:
-            return f"foreign: {_who(event)} was answered by {event.got}, of {owner(event.got)}"
+        if whose != event.asked:
+            return f"foreign: {_who(event)} was answered by {event.got}, of {whose}"
         return self._kept(event) if event.kind == "udp-kept" else self._answer(event)
 
     def _answer(self, event: Event) -> str:

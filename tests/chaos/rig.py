@@ -68,6 +68,17 @@ class Rig:
             sh("mount", "-t", "bpf", "-o", "mode=0700", "bpf", str(self.agent.bpffs))
         self.agent.launch()
 
+    def revive(self) -> None:
+        """Start an agent that has ended, as Restart=always does."""
+        if not self.agent.alive:
+            self.launch()
+
+    def restart(self) -> None:
+        """Have another agent, whatever this one does."""
+        if self.agent.alive:
+            self.agent.kill()
+        self.launch()
+
     @property
     def pid(self) -> int:
         """The agent's process: `sh` and `nsenter` have become it."""

@@ -1,6 +1,9 @@
-"""Answers at many addresses with the address that was reached. Run as a script in a pod: `python server.py ADDRESS…`.
+"""Answers at many addresses with the address that was reached, or by another name. Run as a script in a pod:
 
-TCP, and MPTCP for who asks for it: a line with the address, then an echo of whatever comes. UDP: the address and what
+    python server.py 10.244.1.20 fd00:10:244:1::20              at PORT
+    python server.py web-1:3:4=10.244.1.2=9003                  at another port, by this name
+
+TCP, and MPTCP for who asks for it: a line with the name, then an echo of whatever comes. UDP: the address and what
 was sent; a DNS query gets it as a TXT record.
 """
 
@@ -17,19 +20,20 @@ PLAIN = b"?"  # a datagram that begins so is no DNS query
 TXT, INTERNET, TTL = b"\0\x10", b"\0\x01", b"\0\0\0\0"
 
 
-def listen(selector: selectors.DefaultSelector, address: str) -> None:
+def listen(selector: selectors.DefaultSelector, word: str) -> None:
+    name, address, port = word.split("=") if "=" in word else (word, word, PORT)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for kind, protocol in ((socket.SOCK_STREAM, MPTCP), (socket.SOCK_DGRAM, 0)):
         server = socket.socket(family, kind, protocol)
         server.setblocking(False)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.setsockopt(socket.SOL_IP, 15, 1)  # IP_FREEBIND: the device may be away for a while
-        server.bind((address, PORT))
+        server.bind((address, int(port)))
         if kind == socket.SOCK_STREAM:
             server.listen(1024)
-            selector.register(server, selectors.EVENT_READ, (accept, address.encode()))
+            selector.register(server, selectors.EVENT_READ, (accept, name.encode()))
         else:
-            selector.register(server, selectors.EVENT_READ, (answer, address.encode()))
+            selector.register(server, selectors.EVENT_READ, (answer, name.encode()))
 
 
 def accept(selector: selectors.DefaultSelector, server: socket.socket, name: bytes) -> None:
@@ -62,10 +66,10 @@ def dns(query: bytes, name: bytes) -> bytes:
     return header + question + b"\xc0\x0c" + TXT + INTERNET + TTL + len(text).to_bytes(2) + text
 
 
-def main(addresses: list[str]) -> None:
+def main(words: list[str]) -> None:
     selector = selectors.DefaultSelector()
-    for address in addresses:
-        listen(selector, address)
+    for word in words:
+        listen(selector, word)
     print("ready", flush=True)
     while True:
         for key, _ in selector.select():

@@ -12,7 +12,7 @@ COUNT = 12
 EACH = 2  # backends of a Service in each pod, of each family
 FAMILIES = ("4", "6")
 PORT, TARGET = 80, 8080
-FIRST_NODE_PORT = 32000
+FIRST_NODE_PORT = 32400  # lower ones are of labs and of the clusters' own Services
 FIRST_OF_POD = {"a": 20, "b": 60, "far": 100}  # the last number of a pod's first further address
 _NETWORK = {"a": "1", "b": "1", "far": "2"}
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tests.chaos.history import Event
-from tests.chaos.services import owner
 
 SECOND = 6  # pixels
 ROW = 18
@@ -69,8 +68,7 @@ def client(events: list[Event], begin: float, row: int, name: str) -> Iterator[s
     yield f'<text x="0" y="{y + 12}">{html.escape(name)}</text>'
     right, wrong = Counter[int](), Counter[int]()
     for event in events:
-        known = event.got == "alive" or owner(event.got) is not None
-        (right if known else wrong)[int(event.began - begin)] += 1
+        (right if event.answered else wrong)[int(event.began - begin)] += 1
     for second in sorted(right.keys() | wrong.keys()):
         part = wrong[second] / (right[second] + wrong[second])
         colour = f"hsl({120 * (1 - part):.0f} 60% {75 if not part else 55}%)"

@@ -13,6 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -50,6 +51,8 @@ class Outcome:
 class Walk:
     """See the module."""
 
+    rates = RATES
+
     def __init__(self, rig: Rig, churn: Churn, crowd: Crowd, seed: int, tell: Callable[[str, str], object]) -> None:
         self.rig, self.churn, self.crowd, self._tell = rig, churn, crowd, tell
         self._chance = Random(seed)
@@ -61,15 +64,20 @@ class Walk:
     def run(self, seconds: float, known: Sequence[Fault] = ()) -> Outcome:
         """Walk for so long. known: the only faults to do."""
         self._begin()
-        before, end = Footprint.of(self.rig), time.monotonic() + seconds
+        leaks, end = self.leaks_from_now(), time.monotonic() + seconds
         while time.monotonic() < end:
             self._step(known or [FAULTS[name] for name in sorted(FAULTS)])
         self.churn.rate = 0.0
         self._converge("the end", CONVERGE)
         self._judge()
-        for leak in (*self._leaks(before), *self.memory.leaks()):
+        for leak in leaks():
             self.violation(leak)
         return self.outcome
+
+    def leaks_from_now(self) -> Callable[[], list[str]]:
+        """Return what tells at the end what has leaked since now."""
+        before = Footprint.of(self.rig)
+        return lambda: [*self._leaks(before), *self.memory.leaks()]
 
     def _leaks(self, before: Footprint) -> list[str]:
         """What is there for a moment is none: to look for sockets, the agent has a descriptor of each process."""
@@ -110,26 +118,29 @@ class Walk:
     def _step(self, known: Sequence[Fault]) -> None:
         chance = self._chance
         chosen = self._choose(known)
-        self.churn.rate = chance.choice(RATES)
+        self.churn.rate = chance.choice(self.rates)
         long = len(chosen) == 1 and chosen[0].holds and chance.random() < LONG
         hold = chance.uniform(11, 13) if long else chance.uniform(0, 1.5)
         name = " + ".join(fault.name for fault in chosen)
         self._tell("fault", f"{name}; {hold:.1f} s, {self.churn.rate:.0f} changes a second")
         window = Window(name, _hurts(chosen), time.monotonic())
         self.churn.history.windows.append(window)
-        undone = [self._do(fault) for fault in chosen]
-        time.sleep(hold)
-        if long and chosen[0].named:
-            self._must_be_named(chosen[0])
-        for undo in filter(None, undone):
-            undo()
+        with ExitStack() as undone:  # also if the walk itself fails
+            for fault in chosen:
+                undone.callback(self._do(fault) or (lambda: None))
+            time.sleep(hold)
+            if long and chosen[0].named:
+                self._must_be_named(chosen[0])
         self._tell("undone", name)
         self.outcome.steps += 1
         self.outcome.faults.update(fault.name for fault in chosen)
         self._converge(name, max(fault.within for fault in chosen))
         window.ended = time.monotonic()
         self._judge()
-        self.memory.look(self.rig, window.ended)
+        self.step_ended(window.ended)
+
+    def step_ended(self, at: float) -> None:
+        self.memory.look(self.rig, at)
 
     def _choose(self, known: Sequence[Fault]) -> list[Fault]:
         weights = [fault.weight for fault in known]
@@ -155,8 +166,7 @@ class Walk:
         starving = Starving(self.rig.pids)
         while wrong := self.well.wrong(wanted, began):
             self._judge_nothing()
-            if not self.rig.agent.alive:  # Restart=always
-                self.rig.launch()
+            self.rig.revive()
             waited = time.monotonic() - began - min(MOST_STARVING, starving.seconds)
             # One ask of a client may take as long as it has patience: that has its limit below.
             if waited > NAMED_AFTER and not asked_for_name and not wrong.startswith("Client("):
@@ -182,9 +192,7 @@ class Walk:
             time.sleep(0.5)
         if self.well.wrong(wanted, began):
             self._tell("restart", "the walk's own, after a violation")
-            if self.rig.agent.alive:
-                self.rig.agent.kill()
-            self.rig.launch()
+            self.rig.restart()
             time.sleep(10)
 
     def _judge_nothing(self) -> None:
