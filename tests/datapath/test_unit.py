@@ -101,7 +101,7 @@ def machine_wide() -> dict[str, str]:
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     path = tmp_path / "socklb-agent.service"
-    path.write_text(render(HERE, "socklb-agent.service", program=PROGRAM, log="/var/log/socklb.log"))
+    path.write_text(render(HERE, "socklb-agent.service", program=PROGRAM, log="/var/log/socklb.log", slices=[]))
     return path
 
 
