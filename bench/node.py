@@ -8,6 +8,7 @@ load_services(datapath, 1000)
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -26,6 +27,8 @@ from socklb.tc import rtnetlink
 from socklb.tc.attached import Attached
 from socklb.tc.programs import Programs
 
+PATIENCE = 20.0  # seconds
+
 
 def cgroup(opened: ExitStack, name: str) -> Path:
     """Make a cgroup below one with our process id in its name."""
@@ -35,11 +38,19 @@ def cgroup(opened: ExitStack, name: str) -> Path:
     base = root / f"socklb-bench-{os.getpid()}"
     if not base.exists():
         base.mkdir()
-        opened.callback(remove_cgroup, base)
+        opened.callback(_remove, base)
     directory = base / name
     directory.mkdir()
-    opened.callback(remove_cgroup, directory)
+    opened.callback(_remove, directory)
     return directory
+
+
+def _remove(directory: Path) -> None:
+    """Remove it. Who was ended in it may take a while to go, where real-time processes have both CPUs."""
+    end = time.monotonic() + PATIENCE
+    while "populated 1" in (directory / "cgroup.events").read_text() and time.monotonic() < end:
+        time.sleep(0.1)
+    remove_cgroup(directory)
 
 
 def room_for(count: int, endpoints: int) -> Sizes:

@@ -105,6 +105,6 @@ def test_a_bench_that_is_stopped_half_way_leaves_nothing_behind(objects: Path, t
             assert bench.poll() is None, said
         assert left_behind(bench.pid) != []
         bench.send_signal(signal.SIGTERM)
-        bench.communicate(timeout=60)
+        _, told = bench.communicate(timeout=60)
     assert bench.returncode == 1
-    assert left_behind(bench.pid) == []
+    assert left_behind(bench.pid) == [], told

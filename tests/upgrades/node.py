@@ -159,8 +159,7 @@ class Clients:
                     datagrams.append(datagram := udp_client(address))
                     datagram.connect((address, 80))
                 for each in (*streams, *datagrams):
-                    each.send(b"?")
-                    seen.answers += bool(each.recv(100))
+                    seen.answers += bool(asked(each))
                     seen.look(f"the peer ({each.type.name}) is", each.getpeername()[0], address)
                 free.sendto(b"?", (address, 80))
                 seen.look("an answer came from", free.recvfrom(100)[1][0], address)
@@ -199,6 +198,18 @@ def answer(selector: selectors.BaseSelector, ready: socket.socket, name: bytes |
     else:
         _, client = ready.recvfrom(100)
         ready.sendto(name, client)
+
+
+def asked(client: socket.socket) -> bytes:
+    """Ask and return the answer. A datagram in flight may be lost when its socket is moved, and is sent once more."""
+    client.send(b"?")
+    try:
+        return client.recv(100)
+    except TimeoutError:
+        if client.type == socket.SOCK_STREAM:
+            raise
+        client.send(b"?")
+        return client.recv(100)
 
 
 @contextlib.contextmanager
