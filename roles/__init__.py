@@ -3,6 +3,7 @@
     preflight, machine: machines over SSH: what would fail later; what a machine was like, so that it can be put back
     container_runtime, kubernetes_packages: containerd; kubelet, kubeadm and kubectl
     control_plane, worker: `kubeadm init` and `kubeadm join`
+    virtual_address: the address of the API that moves between machines of the control plane, by keepalived
     base, node: tools to look at the network; names, forwarding, and routes to the other nodes' pods
     kubernetes: what a cluster of Kubernetes needs as a whole, and the wait until it is ready
     pods, workload: pods by the CNI protocol; real servers in them, and their Services as YAML
