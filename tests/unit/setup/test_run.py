@@ -23,10 +23,10 @@ from tests.support.waiting import until
 @pytest.fixture
 def place():
     made = pathlib.Path(__file__).with_suffix(".made")
-    made.touch()
-    yield
+    yield made
     made.unlink()
 def test_long(place):
+    place.touch()
     time.sleep(60)
 """
 
