@@ -8,14 +8,13 @@ load_services(datapath, 1000)
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from bench.networks import FAR_NODE, NODE, NODE_LAN, POD_DEVICES, inside
 from bench.services import PODS, SERVICES, as_difference
-from rig.sandbox import mounted_bpffs, remove_cgroup
+from rig.sandbox import end_all, mounted_bpffs, remove_cgroup
 from socklb.api.addresses import Network
 from socklb.config import Config
 from socklb.datapath import mounts
@@ -26,8 +25,6 @@ from socklb.model import Addresses, Difference, pack_address
 from socklb.tc import rtnetlink
 from socklb.tc.attached import Attached
 from socklb.tc.programs import Programs
-
-PATIENCE = 20.0  # seconds
 
 
 def cgroup(opened: ExitStack, name: str) -> Path:
@@ -46,10 +43,10 @@ def cgroup(opened: ExitStack, name: str) -> Path:
 
 
 def _remove(directory: Path) -> None:
-    """Remove it. Who was ended in it may take a while to go, where real-time processes have both CPUs."""
-    end = time.monotonic() + PATIENCE
-    while "populated 1" in (directory / "cgroup.events").read_text() and time.monotonic() < end:
-        time.sleep(0.1)
+    """Remove it, and end what is left in it: an iptables-restore that needs minutes, or a worker that was just being
+    started when the bench was stopped.
+    """
+    end_all(directory)
     remove_cgroup(directory)
 
 

@@ -74,9 +74,7 @@ class Sandbox:
         """End what runs inside, and remove everything."""
         cgroups = (self.cgroup / POD, self.beside / POD, self.cgroup, self.beside)
         for directory in cgroups:
-            for pid in (directory / "cgroup.procs").read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            end_all(directory)
         sh("ip", "netns", "delete", self.name)
         for directory in (*cgroups, self.base):
             remove_cgroup(directory)
@@ -113,6 +111,13 @@ def enter_network(name: str) -> None:
     with Path("/run/netns", name).open() as namespace:
         if ct.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ct.get_errno(), "setns")
+
+
+def end_all(cgroup: Path) -> None:
+    """End what runs in it."""
+    for pid in (cgroup / "cgroup.procs").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def remove_cgroup(directory: Path) -> None:

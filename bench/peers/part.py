@@ -10,10 +10,9 @@ counts; the client tries a thousand times a second at most, and waits 50 ms for 
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -70,8 +69,6 @@ def turn_of(opened: ExitStack, plane: ControlPlane, home: Path, place: Place, na
     plane.patch(f"{NODES}/{NODE}/status", {"status": {"addresses": addresses}})
     make = partial(cgroup, opened)
     hooked, cgroups = make(f"{home.name}-node"), (make(f"{home.name}-first"), make(f"{home.name}-again"))
-    for counted in cgroups:
-        opened.callback(end_all, counted)
     opened.enter_context(servers(place, make(f"{home.name}-servers")))
     peer = (
         Socklb(opened, home, place, plane, hooked)
@@ -80,13 +77,6 @@ def turn_of(opened: ExitStack, plane: ControlPlane, home: Path, place: Place, na
     )
     client = opened.enter_context(Client(place.client, hooked, lambda: peer.log))
     return Turn(plane, peer, client, services, cgroups)
-
-
-def end_all(cgroup: Path) -> None:
-    """End what a peer left running: an iptables-restore may need minutes."""
-    for process in (cgroup / "cgroup.procs").read_text().split():
-        with suppress(ProcessLookupError):
-            os.kill(int(process), signal.SIGKILL)
 
 
 def taken(turn: Turn, plane: ControlPlane, name: str, services: Services, changes: int) -> Iterator[Figure]:

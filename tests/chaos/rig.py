@@ -24,7 +24,7 @@ from typing import Any, Self
 from rig.agents import AgentUnderTest
 from rig.control_plane import ControlPlane, agent_token
 from rig.objects import NODES, SERVICES, SLICES
-from rig.sandbox import mounted_bpffs, remove_cgroup, sh
+from rig.sandbox import end_all, mounted_bpffs, remove_cgroup, sh
 from socklb.datapath import mounts
 from socklb.datapath.pins import Pins
 from socklb.errors import SocklbError
@@ -221,6 +221,5 @@ def _cgroups() -> Iterator[Path]:
         yield base / "node"
     finally:
         for place in (base / "node", base / "beside", base):
-            for pid in (place / "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+            end_all(place)
             remove_cgroup(place)

@@ -62,7 +62,6 @@ def test_cpu_and_memory_of_a_child_that_has_ended_are_counted_and_those_of_other
 def test_what_a_peer_left_running_is_ended() -> None:
     with ExitStack() as opened:
         counted = cgroup(opened, "counted")
-        opened.callback(part.end_all, counted)
         command = 'echo 0 >"$1"/cgroup.procs; sleep 60 & wait'
         with subprocess.Popen(["sh", "-c", command, "sh", counted]) as left:
             until(lambda: len((counted / "cgroup.procs").read_text().split()) == 2)
