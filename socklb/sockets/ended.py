@@ -50,8 +50,7 @@ class Ended:
     async def look(self, put_back: int) -> None:
         """Look at the suspects if there are any and it is time. `put_back`: how often hooks were put back."""
         if put_back != self._seen:
-            with closing(Records(self._maps)) as records:
-                self._suspects |= records.cookies()
+            self._suspects |= await asyncio.to_thread(self._with_slots)
             self._seen, self._due, self._pause = put_back, 0.0, FIRST
         if not self._suspects or time.monotonic() < self._due:
             return
@@ -67,6 +66,10 @@ class Ended:
             log.info("slots of sockets that ended without hooks given back: %d", count)
         self._due = time.monotonic() + self._pause
         self._pause = min(LONGEST, 2 * self._pause)
+
+    def _with_slots(self) -> set[int]:
+        with closing(Records(self._maps)) as records:
+            return records.cookies()
 
     async def _give_back(self, ended: list[int]) -> int:
         count = 0

@@ -11,8 +11,9 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -27,6 +28,19 @@ from tests.chaos.services import ALL, Asked, endpoints
 HEAR = 0.05  # seconds between two questions for what is applied
 EMPTY = 0.05  # of all versions
 WRITERS = 4  # each changes slices of its own
+
+
+@contextlib.contextmanager
+def at_work(stop: threading.Event, *jobs: Callable[[], object]) -> Iterator[None]:
+    """Have each job in a thread of its own while the block runs; it ends when told to stop. Raise what one raised."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        running = [pool.submit(job) for job in jobs]
+        try:
+            yield
+        finally:
+            stop.set()
+    for one in running:
+        one.result()
 
 
 class Churn:
@@ -46,14 +60,9 @@ class Churn:
     def at_work(self) -> Iterator[Churn]:
         """Change and hear while the block runs."""
         self._hear()
-        with ThreadPoolExecutor(WRITERS + 1) as pool:
-            jobs = [pool.submit(self._write, number) for number in range(WRITERS)] + [pool.submit(self._listen)]
-            try:
-                yield self
-            finally:
-                self._stop.set()
-        for job in jobs:
-            job.result()
+        writers = [partial(self._write, number) for number in range(WRITERS)]
+        with at_work(self._stop, *writers, self._listen):
+            yield self
 
     def _write(self, number: int) -> None:
         chance = random.Random(f"{self._seed} {number}")

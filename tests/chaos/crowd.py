@@ -50,10 +50,12 @@ CLIENTS = (
 class Crowd:
     """See the module."""
 
+    may_end: frozenset[int | None] = frozenset({None, -15})  # how clients may have ended, if at all
+
     def __init__(self, rig: Rig, seed: int, clients: tuple[Client, ...] = CLIENTS) -> None:
         self._rig, self._seed = rig, seed
         self.files: dict[Client, Path] = {
-            client: rig.home / f"client-{client.kind}-{client.way}-{client.place}.jsonl" for client in clients
+            client: rig.home / f"client-{'-'.join(map(str, client[:-1]))}.jsonl" for client in clients
         }
         self._read = dict.fromkeys(clients, 0)
         self.last: dict[Client, Event] = {}
@@ -78,7 +80,7 @@ class Crowd:
     def news(self) -> Iterator[Event]:
         """Yield what was seen since the last time."""
         for client, path in self.files.items():
-            if (process := self._running[client]).poll() not in {None, -15}:
+            if (process := self._running[client]).poll() not in self.may_end:
                 said = path.with_suffix(".err").read_text()
                 raise RuntimeError(f"{client} ended with {process.returncode}: {said}")
             with path.open("rb") as file:
@@ -87,8 +89,12 @@ class Crowd:
             whole = data[: data.rfind(b"\n") + 1]
             self._read[client] += len(whole)
             for line in whole.splitlines():
-                self.last[client] = event = Event(*json.loads(line))
+                self.last[client] = event = self.placed(client, Event(*json.loads(line)))
                 yield event
+
+    def placed(self, client: Client, event: Event) -> Event:
+        """Return what a client wrote, with the place by which it is judged."""
+        return event
 
     @property
     def pids(self) -> list[int]:

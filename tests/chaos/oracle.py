@@ -42,6 +42,12 @@ class Oracle:
             return f"foreign: {_who(event)} was answered by {event.got}, of {whose}"
         return self._kept(event) if event.kind == "udp-kept" else self._answer(event)
 
+    def is_right(self, event: Event) -> bool:
+        """Return whether it is alive, has an answer of its own Service, or may have none because nobody served."""
+        if event.got == "alive" or self._whose(event.got) == event.asked:
+            return True
+        return not all(version.backends for version in self._possible(event))
+
     def _answer(self, event: Event) -> str:
         if any(event.got in version.backends for version in self._possible(event)):
             return ""

@@ -58,7 +58,7 @@ class Walk:
         self._chance = Random(seed)
         self._unjudged: list[Event] = []
         self.oracle = Oracle(churn.history)
-        self.well = Wellness(rig, churn, crowd)
+        self.well = Wellness(rig, churn, crowd, self.oracle)
         self.outcome, self.memory = Outcome(), Memory()
 
     def run(self, seconds: float, known: Sequence[Fault] = ()) -> Outcome:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from tests.chaos.churn import Churn
 from tests.chaos.crowd import Crowd
-from tests.chaos.history import Event
+from tests.chaos.history import Event, Versions
 from tests.chaos.rig import Rig
-from tests.chaos.services import Asked, owner
+from tests.chaos.services import Asked
 
 # Told for some minutes after it is over.
 LINGERS = re.compile(r"new flows found no room|put back|route")
 
 
+class Judge(Protocol):
+    def is_right(self, event: Event) -> bool: ...
+
+
 class Wellness:
     """See the module."""
 
-    def __init__(self, rig: Rig, churn: Churn, crowd: Crowd) -> None:
-        self._rig, self._churn, self._crowd = rig, churn, crowd
+    def __init__(self, rig: Rig, churn: Churn, crowd: Crowd, oracle: Judge) -> None:
+        self._rig, self._churn, self._crowd, self._oracle = rig, churn, crowd, oracle
 
     def wanted(self) -> dict[Asked, int]:
         """What is to be applied for that: the versions of this moment."""
@@ -28,40 +33,37 @@ class Wellness:
     def wrong(self, wanted: dict[Asked, int], since: float) -> str:
         """Return what is not well yet, or nothing."""
         status = self._rig.status()
-        return self._of_status(status) or self._not_applied(wanted) or self._of_clients(since)
-
-    def _of_status(self, status: dict[str, Any] | None) -> str:
         if not status:
             return f"the agent {'does not answer' if self._rig.agent.alive else 'has ended'}"
-        if not status["synced"]:
-            return "not in sync"
-        if problems := [one["message"] for one in status["problems"] if not LINGERS.search(one["message"])]:
-            return f"problems: {problems}"
-        if lacking := [hook["name"] for hook in status["hooks"] if not (hook["attached"] and hook["effective"])]:
-            return f"hooks not effective: {lacking}"
-        if not status["packet_path"]["whole"]:
-            return f"packet path: {status['packet_path']}"
-        return "" if status["connect"]["translated"] else f"connect: {status['connect']}"
+        return of_status(status) or not_applied(wanted, self._churn.history.versions) or self.of_clients(since)
 
-    def _not_applied(self, wanted: dict[Asked, int]) -> str:
-        """A later version may be there already. One that is just being created has no number yet."""
-        late = [
-            asked.slice
-            for asked, generation in wanted.items()
-            if generation < 2**62 and self._churn.history.versions[asked].applied_generation < generation
-        ]
-        return f"not applied: {late}" if late else ""
-
-    def _of_clients(self, since: float) -> str:
+    def of_clients(self, since: float) -> str:
         """Each has an answer to a question of this time."""
         for client in self._crowd.files:
             last = self._crowd.last.get(client)
-            if last is None or last.began < since or not self._is_right(last):
+            if last is None or last.began < since or not self._oracle.is_right(last):
                 return f"{client}: {last and last.got}"
         return ""
 
-    def _is_right(self, last: Event) -> bool:
-        if last.got == "alive" or owner(last.got) == last.asked:
-            return True
-        versions = self._churn.history.versions[last.asked].possible(last.began, last.ended)
-        return not all(version.backends for version in versions)
+
+def of_status(status: Mapping[str, Any]) -> str:
+    """Return what an agent says is not well."""
+    if not status["synced"]:
+        return "not in sync"
+    if problems := [one["message"] for one in status["problems"] if not LINGERS.search(one["message"])]:
+        return f"problems: {problems}"
+    if lacking := [hook["name"] for hook in status["hooks"] if not (hook["attached"] and hook["effective"])]:
+        return f"hooks not effective: {lacking}"
+    if not status["packet_path"]["whole"]:
+        return f"packet path: {status['packet_path']}"
+    return "" if status["connect"]["translated"] else f"connect: {status['connect']}"
+
+
+def not_applied(wanted: Mapping[Asked, int], versions: Mapping[Asked, Versions]) -> str:
+    """A later version may be there already. One that is just being created has no number yet."""
+    late = [
+        asked.slice
+        for asked, generation in wanted.items()
+        if generation < 2**62 and versions[asked].applied_generation < generation
+    ]
+    return f"not applied: {late}" if late else ""

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from rig.agents import endpoint_slice, node, service
-from rig.sandbox import BACKENDS4, NODE4, NODE6, Sandbox, mounted_bpffs, running, wait_for_servers
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Sandbox, mounted_bpffs, running, wait_for_servers
 from socklb.datapath.pins import Pins
+from tests.chaos import server
 from tests.upgrades.node import (
     NODE_PORT,
     SERVICE4,
     SERVICE6,
     Agent,
     Clients,
-    serve_and_echo,
     served_by,
     uplink,
 )
@@ -29,7 +29,7 @@ OTHERS = 300  # Services that nobody asks
 def place() -> Iterator[Sandbox]:
     found = Sandbox(f"socklb-test-upgrades-{os.getpid()}")
     try:
-        with running(found, serve_and_echo):
+        with running(found, lambda: server.main([*BACKENDS4, *BACKENDS6])):
             wait_for_servers(found)
             yield found
     finally:

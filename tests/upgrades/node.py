@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import selectors
 import socket
 import subprocess
 import time
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rig.agents import AgentUnderTest, endpoint_slice
-from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, PORT, Job, Sandbox, enter_network, sh, udp_client
+from rig.sandbox import BACKENDS4, BACKENDS6, NODE4, NODE6, Job, Sandbox, enter_network, sh, udp_client
 
 SERVICE4, SERVICE6 = "10.96.0.10", "fd00:10:96::a"
 NODE_PORT = 32000
@@ -164,40 +163,6 @@ class Clients:
                 free.sendto(b"?", (address, 80))
                 seen.look("an answer came from", free.recvfrom(100)[1][0], address)
         return seen
-
-
-def serve_and_echo() -> None:
-    """Answer at every backend's address with this address; what more a stream sends is echoed. Never returns."""
-    selector = selectors.DefaultSelector()
-    for address in (*BACKENDS4, *BACKENDS6):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            server = socket.socket(family, kind)
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind((address, PORT))
-            if kind == socket.SOCK_STREAM:
-                server.listen(4096)
-            selector.register(server, selectors.EVENT_READ, address.encode())
-    while True:
-        for key, _ in selector.select():
-            with contextlib.suppress(ConnectionError):  # from a client that did not wait for its answer
-                answer(selector, key.fileobj, key.data)  # type: ignore[arg-type]
-
-
-def answer(selector: selectors.BaseSelector, ready: socket.socket, name: bytes | None) -> None:
-    if name is None:
-        if data := ready.recv(100):
-            ready.send(data)
-        else:
-            selector.unregister(ready)
-            ready.close()
-    elif ready.type == socket.SOCK_STREAM:
-        stream, _ = ready.accept()
-        stream.send(name)
-        selector.register(stream, selectors.EVENT_READ)
-    else:
-        _, client = ready.recvfrom(100)
-        ready.sendto(name, client)
 
 
 def asked(client: socket.socket) -> bytes:

@@ -18,7 +18,7 @@ def serves(agent: Agent, place: Sandbox, generation: int) -> None:
     members = served_by(agent, generation)
     for name in ("web-4", "web-6"):
         agent.applied(f"EndpointSlice/default/{name}", generation)
-    assert place.run(lambda: {ask_tcp(SERVICE4, 80)[0] for _ in range(20)}) <= members
+    assert place.run(lambda: {ask_tcp(SERVICE4, 80)[0].strip() for _ in range(20)}) <= members
 
 
 def start(agent: Agent, version: Version | None) -> None:

@@ -11,12 +11,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from inventory.place import CommandError
+from tests.chaos.churn import at_work
 from tests.chaos.cluster.rig import ClusterRig
 from tests.chaos.cluster.services import answer, whose
-from tests.chaos.history import Event, History, Version, Versions, Window
+from tests.chaos.history import Event, History, Versions, Window
 from tests.chaos.oracle import Oracle
 from tests.chaos.services import ALL, Asked
 
@@ -43,14 +43,8 @@ class ClusterChurn:
     @contextlib.contextmanager
     def at_work(self) -> Iterator[ClusterChurn]:
         """Change and hear while the block runs."""
-        with ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(self._change_on), pool.submit(self._hear_on)]
-            try:
-                yield self
-            finally:
-                self._stop.set()
-        for job in jobs:
-            job.result()
+        with at_work(self._stop, self._change_on, self._hear_on):
+            yield self
 
     def _change_on(self) -> None:
         while not self._stop.wait(1 / self.rate if self.rate else 0.2):
@@ -107,6 +101,5 @@ class Oracles:
     def excused(self) -> int:
         return sum(oracle.excused for oracle in self._of.values())
 
-    def possible(self, event: Event) -> list[Version]:
-        """Return what the node may have had."""
-        return self._of[event.place.split()[1]].history.versions[event.asked].possible(event.began, event.ended)
+    def is_right(self, event: Event) -> bool:
+        return self._of[event.place.split()[1]].is_right(event)

@@ -5,15 +5,14 @@ An Event's place is the client's name and that node.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple, Self
 
 from inventory.place import Place
 from tests.chaos.cluster.rig import ROOT, ClusterRig
+from tests.chaos.crowd import Crowd
 from tests.chaos.history import Event
 
 
@@ -25,27 +24,24 @@ class ClusterClient(NamedTuple):
     rate: float = 20.0  # asks a second at most
 
 
-class ClusterCrowd:
+def clients_of(rig: ClusterRig, node: str) -> Iterator[ClusterClient]:
+    """Yield the clients that a node serves."""
+    yield ClusterClient("tcp", "socket", "node", node)
+    if any(pod.node == node for pod in rig.clients):
+        for kind in ("tcp", "udp", "udp-kept", "udp-unconnected", "stream"):
+            yield ClusterClient(kind, "socket", "c", node)
+    if rig.on.outside:
+        for kind in ("tcp", "udp", "stream"):
+            yield ClusterClient(kind, "packet", "client", node)
+
+
+class ClusterCrowd(Crowd):
     """See the module."""
 
-    def __init__(self, rig: ClusterRig, seed: int) -> None:
-        self._rig, self._seed = rig, seed
-        self.clients = [client for node in rig.nodes for client in self._of(node)]
-        self.files: dict[ClusterClient, Path] = {
-            client: rig.home / f"client-{client.kind}-{client.way}-{client.place}-{client.node}.jsonl"
-            for client in self.clients
-        }
-        self._read = dict.fromkeys(self.clients, 0)
-        self.last: dict[ClusterClient, Event] = {}
+    may_end = frozenset({None})
 
-    def _of(self, node: str) -> Iterator[ClusterClient]:
-        yield ClusterClient("tcp", "socket", "node", node)
-        if any(pod.node == node for pod in self._rig.clients):
-            for kind in ("tcp", "udp", "udp-kept", "udp-unconnected", "stream"):
-                yield ClusterClient(kind, "socket", "c", node)
-        if self._rig.on.outside:
-            for kind in ("tcp", "udp", "stream"):
-                yield ClusterClient(kind, "packet", "client", node)
+    def __init__(self, rig: ClusterRig, seed: int) -> None:
+        super().__init__(rig, seed, tuple(client for node in rig.nodes for client in clients_of(rig, node)))  # type: ignore[arg-type]
 
     def _where(self, client: ClusterClient) -> Place:
         if client.place == "node":
@@ -77,17 +73,6 @@ class ClusterCrowd:
     def __exit__(self, *_: object) -> None:
         self._undo.close()
 
-    def news(self) -> Iterator[Event]:
-        """Yield what was seen since the last time."""
-        for client, path in self.files.items():
-            if self._running[client].poll() is not None:
-                raise RuntimeError(f"{client} ended: {path.with_suffix('.err').read_text()}")
-            with path.open("rb") as file:
-                file.seek(self._read[client])
-                data = file.read()
-            whole = data[: data.rfind(b"\n") + 1]
-            self._read[client] += len(whole)
-            for line in whole.splitlines():
-                event = Event(*json.loads(line))
-                self.last[client] = event = event._replace(place=f"{client.place} {client.node}")
-                yield event
+    def placed(self, client: ClusterClient, event: Event) -> Event:  # type: ignore[override]
+        """Return the event with the node that served it."""
+        return event._replace(place=f"{client.place} {client.node}")
