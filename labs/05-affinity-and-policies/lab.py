@@ -29,8 +29,7 @@ def at_both_pods(on: Scenario) -> list[Look]:
 
 def clients(on: Scenario) -> list[str]:
     """Return the client, and one of another node."""
-    pods = on.cluster.pods.values()
-    return [on.client, next(pod.name for pod in pods if pod.kind == "client" and pod.node != on.client_node)]
+    return [on.client, on.client_at(*(node for node in on.nodes if node != on.client_node))]
 
 
 @dataclass(frozen=True)

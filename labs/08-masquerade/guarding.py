@@ -23,7 +23,7 @@ class Tracked:
 
 def neighbour(on: Scenario) -> str:
     """Return the client on the node that is asked."""
-    return next(pod.name for pod in on.cluster.pods.values() if pod.kind == "client" and pod.node == on.asked)
+    return on.client_at(on.asked)
 
 
 def outside(on: Scenario) -> str:

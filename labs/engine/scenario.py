@@ -30,7 +30,7 @@ class Scenario:
 
     @property
     def client(self) -> str:
-        return next(pod.name for pod in self.cluster.pods.values() if pod.kind == "client")
+        return self.client_at(*self.cluster.nodes)
 
     @property
     def client_node(self) -> str:
@@ -49,6 +49,13 @@ class Scenario:
         if not found:
             raise CannotRunError(f"no pod of {WEB} is on a third node: neither {self.client_node} nor {self.asked}")
         return found[0]
+
+    def client_at(self, *nodes: str) -> str:
+        """Return the first client that is a pod of one of these nodes."""
+        for pod in self.cluster.pods.values():
+            if pod.kind == "client" and pod.node in nodes:
+                return pod.name
+        raise CannotRunError(f"no client pod is on any of these nodes: {', '.join(nodes)}")
 
     @property
     def outside(self) -> str | None:
