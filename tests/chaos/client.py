@@ -192,6 +192,8 @@ def attempt(ask: Callable[[], str]) -> str:
 
 def asking(kind: str, way: str, place: str, rate: float) -> Iterator[list[object]]:
     ask = KINDS[kind]()
+    if kind == "udp-unconnected":
+        ask_all(ask)
     while True:
         asked = random.choice(ALL)
         address, port = target(asked, place, kind, way)
@@ -200,6 +202,17 @@ def asking(kind: str, way: str, place: str, rate: float) -> Iterator[list[object
         ended = time.monotonic()
         yield [began, ended, kind, way, place, asked.number, asked.family, answer]
         time.sleep(max(0.0, 1 / rate - (ended - began)))
+
+
+def ask_all(ask: Callable[[str, int], str]) -> None:
+    """Have an answer of each Service, before any fault.
+
+    Hooks serve the first nine of an unconnected socket. For the others the agent attaches programs to the pod's
+    device, and while no agent runs nobody does.
+    """
+    for asked in ALL:
+        while attempt(lambda: ask(asked.cluster_ip, PORT))[:1].isupper():  # an error  # noqa: B023 - called at once
+            pass
 
 
 def streaming(way: str, place: str) -> Iterator[list[object]]:
