@@ -30,6 +30,7 @@ class AgentUnderTest:
         self.bpffs, self.cgroup = bpffs, cgroup
         self.socket = home / "agent.sock"
         self.around: list[str] = []  # a prefix for its command, such as `ip netns exec`
+        self.source: Path | None = None  # the folder of another version's source
         self.config = home / "socklb.toml"
         self.configure()
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +44,8 @@ class AgentUnderTest:
 
     def command(self, *verb: str) -> list[str]:
         """Return the command line of a verb."""
-        return [sys.executable, "-m", "socklb", *verb, "--config", str(self.config)]
+        there = ["env", f"--chdir={self.source}"] if self.source else []
+        return [*there, sys.executable, "-m", "socklb", *verb, "--config", str(self.config)]
 
     def run(self, *verb: str) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""
@@ -89,16 +91,16 @@ class AgentUnderTest:
         """Ask the agent; None if no agent answers."""
         return control_socket.ask(self.socket, "status")
 
-    def until(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    def until(self, condition: Callable[[dict[str, Any]], object], seconds: float = WAIT) -> dict[str, Any]:
         """Wait until the status satisfies a condition, and return it."""
-        end = time.monotonic() + WAIT
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             status = self.status()
             if status is not None and condition(status):
                 return status
             assert self.alive, f"the agent ended with {self._process and self._process.returncode}\n{self.log}"
             time.sleep(0.002)
-        raise AssertionError(f"not within {WAIT} s: {self.status()}\n{self.log}")
+        raise AssertionError(f"not within {seconds} s: {self.status()}\n{self.log}")
 
     def write(self, name: str, *documents: object) -> None:
         """Put a file into the folder as kubectl or an editor would: whole, by rename. Texts are written as they are."""

@@ -11,8 +11,10 @@ from random import Random
 
 from tests.chaos.faults import Undo, fault
 from tests.chaos.rig import Rig
+from tests.upgrades.versions import known, unpacked, versions
 
 GONE = "no agent runs"
+BEFORE = versions()[-1]
 PATIENT = 150.0  # seconds: on a busy machine an agent takes half a minute to start
 
 
@@ -41,6 +43,16 @@ def agent_killed_again_and_again(rig: Rig, chance: Random) -> None:
         rig.agent.kill()
         rig.launch()
         time.sleep(chance.uniform(0, 1.5))
+
+
+def agent_downgraded(rig: Rig, chance: Random) -> Undo:
+    """The last version but the present one serves for a while, and is upgraded then."""
+    rig.become(unpacked(BEFORE.commit))
+    return lambda: rig.become(None)
+
+
+if known(BEFORE.commit):  # a shallow clone has no history
+    fault("agent")(agent_downgraded)
 
 
 @fault(holds=False)

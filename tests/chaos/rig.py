@@ -79,6 +79,13 @@ class Rig:
             self.agent.kill()
         self.launch()
 
+    def become(self, source: Path | None) -> None:
+        """Have an agent of another version in this one's place; None: of the present one."""
+        if self.agent.alive:
+            self.agent.stop()
+        self.agent.source = source
+        self.launch()
+
     @property
     def pid(self) -> int:
         """The agent's process: `sh` and `nsenter` have become it."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rig.agents import AgentUnderTest, endpoint_slice, node, service
-from rig.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp, ask_udp, udp_client
+from rig.sandbox import BACKENDS4, NODE4, Sandbox, ask_tcp, ask_udp, remove_cgroup, udp_client
 from socklb.datapath import libbpf
 from socklb.datapath.links import HOOKS
 from socklb.datapath.pins import Pins
@@ -119,7 +119,7 @@ def test_a_cgroup_that_is_made_anew_gets_its_hooks(sandbox: Sandbox, agent: Agen
     agent.write("web.yaml", node("w1", NODE4), service("web", SERVICE4), endpoint_slice("web-4", *BACKENDS4[:2]))
     agent.start()
     assert is_served(place)
-    place.cgroup.rmdir()
+    remove_cgroup(place.cgroup)
     agent.until(lambda status: told(status, f"gone: cgroup {place.cgroup}"))
     assert "0 of 11 attached and effective" in agent.run("status").stdout
     place.cgroup.mkdir()
@@ -127,7 +127,7 @@ def test_a_cgroup_that_is_made_anew_gets_its_hooks(sandbox: Sandbox, agent: Agen
     within(WITHIN, lambda: is_served(place))
     agent.until(lambda status: status["problems"] == [])
     agent.stop()
-    place.cgroup.rmdir()
+    remove_cgroup(place.cgroup)
 
 
 def test_hooks_of_an_earlier_agent_are_looked_after_before_the_source_has_said_anything(

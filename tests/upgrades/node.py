@@ -39,7 +39,6 @@ class Seen:
 class Agent(AgentUnderTest):
     """An agent whose version can be chosen."""
 
-    source: Path | None = None  # None: the present one
     keys = (*BASIC, "packet_path", "pod_cidrs", "health_address", "metrics_address")
 
     def configure(self, **more: str) -> None:
@@ -65,10 +64,6 @@ class Agent(AgentUnderTest):
         self.configure()
         self.start()
         self.until(lambda status: status["synced"])
-
-    def command(self, *verb: str) -> list[str]:
-        """Return the command line of a verb, in the folder of the version."""
-        return ["env", f"--chdir={self.source or Path.cwd()}", *super().command(*verb)]
 
 
 def served_by(agent: Agent, generation: int) -> set[str]:
