@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # read by the scripts of this folder
 # What the scripts of this folder call things, the folder where they keep what is slow to make, and how they begin.
 # Sourced by them.
-version=v1.34.4
+version=${SOCKLB_KUBERNETES:-v1.34.4} # another one: programs/VERSION
 suite=bookworm
 python_version=3.11 # that suite's
 go_release=go1.25.5

@@ -8,6 +8,7 @@
 #   SHA256SUMS                of all of these
 #
 #   offline.sh            prints the folder on stdout, progress on stderr
+#   SOCKLB_KUBERNETES=v1.33.5 offline.sh    of the version before, for the test of an upgrade
 #
 # It lies in the cache folder and is made again when its recipe changes. Wants setup/packages.sh setup/apt-kind.txt.
 set -eu
@@ -28,7 +29,7 @@ main() {
     # shellcheck disable=SC2086 # one word a program
     programs=$("$images/programs.sh" $on_machines $in_images)
     recipe=$(cd "$images" && cat offline.sh root.sh names.sh archive.py images.toml machine/*.txt tools/packages.txt \
-        programs/*/go.sum | sha256sum)
+        programs/*/go.sum programs/v*/*/go.sum programs/v*/names.sed | sha256sum)
     [ "$recipe" = "$(cat "$folder/.recipe" 2>/dev/null)" ] || make >&2
     echo "$folder"
 }
@@ -43,6 +44,8 @@ make() {
     for program in $on_machines; do
         install -m 755 "$programs/$program" "$work/programs/"
     done
+    names=$images/programs/$version/names.sed # of another version than images.toml's
+    sed -f "$([ -f "$names" ] && echo "$names" || echo /dev/null)" "$images/images.toml" >"$work/images.toml"
     tools_layer=$("$images/root.sh" tools)
     archive node pause coredns tools
     archive control-plane etcd kube-apiserver kube-controller-manager kube-scheduler
@@ -50,6 +53,7 @@ make() {
     for suite in bookworm trixie; do
         packages $suite
     done
+    rm "$work/images.toml"
     (cd "$work" && find programs images packages -type f | sort | xargs sha256sum) >"$work/SHA256SUMS"
     echo "$recipe" >"$work/.recipe"
     rm -rf "$folder"
@@ -60,7 +64,7 @@ make() {
 archive() { # NAME IMAGE...
     file=$work/images/$1.tar
     shift
-    "$python" "$images/archive.py" "$images/images.toml" "$@" --layer tools="$tools_layer" --programs "$programs" >"$file"
+    "$python" "$images/archive.py" "$work/images.toml" "$@" --layer tools="$tools_layer" --programs "$programs" >"$file"
 }
 
 # SUITE: what is missing in a machine's root, as that suite's own apt finds it.

@@ -29,7 +29,7 @@ main() {
     echo "$bin"
 }
 
-# PROGRAM: sets module (a folder of programs/), package, and key, which changes with whatever it is made from.
+# PROGRAM: sets module (a folder of programs/, or of an older version's in it), package, and key, which changes with whatever it is made from.
 describe() {
     program=$1
     case $program in
@@ -47,7 +47,9 @@ describe() {
         helm) module=helm package=helm.sh/helm/v3/cmd/helm ;;
         *) fail "no program \"$program\"; it knows: $programs e2e.test ginkgo" ;;
     esac
-    key=$({ cat "$images/programs/$module/go.mod" "$images/programs/$module/go.sum"; version_flags; } | sha256sum)
+    module=$images/programs/$module
+    [ ! -d "$images/programs/$version/${module##*/}" ] || module=$images/programs/$version/${module##*/}
+    key=$({ cat "$module/go.mod" "$module/go.sum"; version_flags; } | sha256sum)
 }
 
 is_built() {
@@ -64,7 +66,7 @@ build() {
     find_go
     echo "Building $program ($package) ..." >&2
     started=$(date +%s)
-    (cd "$images/programs/$module" && compile) >"$log" 2>&1 9>&- || {
+    (cd "$module" && compile) >"$log" 2>&1 9>&- || {
         tail -n 30 "$log" >&2
         fail "$program could not be built; the whole output is in $log"
     }
@@ -77,6 +79,9 @@ build() {
 compile() {
     export CGO_ENABLED=0 GOWORK=off GOFLAGS='-trimpath -buildvcs=false'
     unset GOROOT # it may be an older Go's
+    case $program-$version in # asks its preflight for https://[10.96.0.1]:1234/, which Go refuses since 1.24.8
+        kubeadm-v1.33.*) export GOTOOLCHAIN=go1.24.7 ;;
+    esac
     case $program in
         pause)
             source=$(module_folder k8s.io/kubernetes)/${package#k8s.io/kubernetes/}/pause.c

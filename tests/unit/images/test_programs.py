@@ -28,7 +28,7 @@ class Machine:
     def go(self, release: str = "go1.26.8", building: str = "") -> None:
         self.program(
             "go",
-            f'echo "$PWD: $*" >>{self.folder}/calls\n'
+            f'echo "$PWD: $* ${{GOTOOLCHAIN:+by $GOTOOLCHAIN}}" >>{self.folder}/calls\n'
             'while [ $# != 0 ] && [ "$1" != -o ]; do\n'
             f"    case $1 in GOVERSION) echo {release} ;; download) {self.fetching()} ;; esac\n"
             f'    [ "$1" != list ] || {{ {self.listing()}; exit; }}\n'
@@ -59,11 +59,11 @@ class Machine:
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
-    def run(self, *programs: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *programs: str, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.folder}/path:/usr/bin:/bin"
         return subprocess.run(
             [self.images / "programs.sh", *programs],
-            env={"PATH": path, "SOCKLB_CACHE": str(self.folder / "cache")},
+            env={"PATH": path, "SOCKLB_CACHE": str(self.folder / "cache"), **environment},
             capture_output=True,
             text=True,
             timeout=60,
@@ -99,6 +99,21 @@ def test_the_programs_know_the_version_that_the_cluster_is_asked_for(machine: Ma
     machine.run("kubeadm")
     (build,) = machine.builds()
     assert "-X k8s.io/component-base/version.gitVersion=v1.34.4" in build
+
+
+def test_another_version_is_built_beside_it_from_its_own_modules_where_it_has_them(machine: Machine) -> None:
+    done = machine.run("kubelet", "coredns", SOCKLB_KUBERNETES="v1.33.5")
+    assert done.stdout == f"{machine.folder}/cache/kubernetes-1.33.5/bin\n"
+    kubelet, coredns = machine.builds()
+    assert kubelet.startswith(f"{machine.images}/programs/v1.33.5/kubernetes: build ")
+    assert "gitVersion=v1.33.5" in kubelet
+    assert coredns.startswith(f"{machine.images}/programs/coredns: build ")
+
+
+def test_a_kubeadm_that_a_newer_go_breaks_is_built_by_an_older_one(machine: Machine) -> None:
+    machine.run("kubeadm")
+    machine.run("kubeadm", "kubelet", SOCKLB_KUBERNETES="v1.33.5")
+    assert [line.partition(" by ")[2] for line in machine.builds()] == ["", "go1.24.7", ""]
 
 
 def test_helm_holds_charts_against_the_clusters_version(machine: Machine) -> None:

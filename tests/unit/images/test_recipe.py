@@ -57,6 +57,20 @@ def test_etcds_commands_are_of_its_version() -> None:
     assert {required("etcdctl", f"go.etcd.io/etcd/{name}/v3") for name in ("etcdctl", "etcdutl")} == {version}
 
 
+def test_the_version_before_is_built_from_modules_of_its_own_and_named_as_its_kubeadm_asks() -> None:
+    """Of an upgrade's test: names.sed turns every name of images.toml that has a version into that version's."""
+    (folder,) = (IMAGES / "programs").glob("v*")
+    assert required(f"{folder.name}/kubernetes", "k8s.io/kubernetes") == folder.name
+    etcd = required(f"{folder.name}/etcd", "go.etcd.io/etcd/server/v3")
+    sed = ["sed", "-f", str(folder / "names.sed"), str(IMAGES / "images.toml")]
+    before: dict[str, Any] = tomllib.loads(subprocess.run(sed, capture_output=True, text=True, check=True).stdout)
+    assert before["etcd"]["names"] == [f"registry.k8s.io/etcd:{etcd.removeprefix('v')}-0"]
+    for image in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "coredns"):
+        assert before[image]["names"] != RECIPE[image]["names"]
+    assert before["kube-apiserver"]["names"] == [f"registry.k8s.io/kube-apiserver:{folder.name}"]
+    assert set(RECIPE["pause"]["names"]) < set(before["pause"]["names"])
+
+
 def test_helm_knows_the_objects_of_the_clusters_version() -> None:
     minor = name_of("version").removeprefix("v1.").partition(".")[0]
     assert required("helm", "k8s.io/client-go").startswith(f"v0.{minor}.")
