@@ -23,4 +23,4 @@ else:
         if host == node:
             agent()
             check(name="It serves")
-        gate(name=f"{short_name(node)} serves", node=node.name)
+        gate(name=f"{short_name(node)} serves", nodes=[node.name])

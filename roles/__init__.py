@@ -7,6 +7,7 @@
     base, node: tools to look at the network; names, forwarding, and routes to the other nodes' pods
     kubernetes: what a cluster of Kubernetes needs as a whole, and the wait until it is ready
     pods, workload: pods by the CNI protocol; real servers in them, and their Services as YAML
+    upgrade: a new version of Kubernetes on machines over SSH, one after the other
     agent: the agent: its bundle, its configuration, its service
     baseline: the ordinary way, flannel and kube-proxy, and its removal
     lab: a lab's steps as operations

@@ -21,6 +21,8 @@ KUBECTL = f"kubectl --kubeconfig {ADMIN}"
 # Before a fact about a cluster: while a deploy is prepared, there may be no cluster yet.
 IF_ANY = f"[ ! -e {ADMIN} ] ||"
 FOLDER = "/etc/socklb/kubernetes"  # what was applied
+UPGRADING = "socklb.io/upgrading"  # annotation of a Node
+DRAIN = "--ignore-daemonsets --delete-emptydir-data --timeout=120s"
 
 
 def cluster() -> Host:
@@ -37,6 +39,10 @@ class KubernetesNode(TypedDict):
     addresses: list[str]
     pod_cidrs: list[str]
     tainted: bool
+    kubelet: str  # its version: v1.34.4
+    ready: bool
+    cordoned: bool
+    upgrading: bool  # an upgrade has cordoned it, and was interrupted or is at it
 
 
 class Nodes(FactBase[dict[str, KubernetesNode]]):
@@ -60,9 +66,30 @@ class Nodes(FactBase[dict[str, KubernetesNode]]):
                 ],
                 "pod_cidrs": node["spec"].get("podCIDRs", []),
                 "tainted": any(taint["key"] == self.taint for taint in node["spec"].get("taints", [])),
+                "kubelet": node["status"].get("nodeInfo", {}).get("kubeletVersion", ""),
+                "ready": any(
+                    one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", [])
+                ),
+                "cordoned": node["spec"].get("unschedulable", False),
+                "upgrading": UPGRADING in node["metadata"].get("annotations", {}),
             }
             for node in nodes
         }
+
+
+def kubectl(by: str, *commands: str) -> None:
+    """Run kubectl on the machine of a control plane, in another host's operation: for a FunctionCommand.
+
+    Raises:
+        OSError: one of the commands failed.
+    """
+    plane = hosts.get_host(by)
+    assert plane
+    root = {key: value for key in ("_sudo", "_sudo_password") if (value := plane.data.get(key))}
+    for words in commands:
+        done, output = plane.run_shell_command(StringCommand(f"{KUBECTL} {words}"), **root)
+        if not done:
+            raise OSError(f"kubectl {words}: {output.output}. Next: the same by hand, on {by}")
 
 
 class Applied(FactBase[bool]):

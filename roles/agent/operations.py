@@ -121,16 +121,18 @@ def service(systemd: bool) -> Generator[StringCommand, None, None]:
 
 
 @operation(is_idempotent=False)
-def check() -> Generator[StringCommand, None, None]:
-    """Fail if `socklb check` does, with its output."""
-    yield StringCommand(f"{PROGRAM} check")
+def check(tries: int = 1) -> Generator[StringCommand, None, None]:
+    """Fail if `socklb check` does so many times, with its last output."""
+    again = f"for i in $(seq {tries - 1}); do {PROGRAM} check >/dev/null 2>&1 && exit; sleep 2; done; "
+    yield StringCommand(f"{again if tries > 1 else ''}{PROGRAM} check")
 
 
 @operation()
-def gate(node: str) -> Generator[StringCommand, None, None]:
-    """Stop if that host has failed: call it on all hosts."""
-    if node in {failed.name for failed in host.state.failed_hosts}:
-        yield failure(f"{node} does not serve with its new agent, see above: this one keeps its own. Next: mend {node}")
+def gate(nodes: Sequence[str]) -> Generator[StringCommand, None, None]:
+    """Stop if one of those hosts has failed: call it on all hosts."""
+    if failed := sorted({*nodes} & {one.name for one in host.state.failed_hosts}):
+        names = ", ".join(failed)
+        yield failure(f"{names} failed, see above: this one stays as it is. Next: mend {names}; the same command again")
 
 
 def _restart_unit() -> str:

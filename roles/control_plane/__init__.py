@@ -16,7 +16,7 @@ from roles.worker.operations import joined
 
 @deploy("control plane")
 def control_plane() -> None:
-    _images()
+    images()
     if host.data.get("virtual_address"):
         virtual_address()  # before the API server: kubeadm asks it there
     initialised(
@@ -33,7 +33,7 @@ def control_plane() -> None:
 
 @deploy("control plane")
 def control_plane_joins() -> None:
-    _images()
+    images()
     joined(
         name="kubeadm join",
         values={"node": short_name(host), "addresses": plain_addresses(host)},
@@ -43,6 +43,6 @@ def control_plane_joins() -> None:
         virtual_address()  # after it: the address stays where the API server is
 
 
-def _images() -> None:
+def images() -> None:
     if folder := offline():
         image_archive(folder, "control-plane")

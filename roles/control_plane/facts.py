@@ -1,5 +1,7 @@
 """How far kubeadm has got on a machine."""
 
+import json
+
 from pyinfra.api.facts import FactBase
 
 from roles.kubectl import KUBECTL
@@ -30,11 +32,27 @@ class ApiAnswers(FactBase[bool]):
     def default() -> bool:
         return False
 
-    def command(self) -> str:
-        return f"{KUBECTL} get --raw /readyz >/dev/null 2>&1 && echo yes || true"
+    def command(self, patience: int = 1) -> str:
+        """Ask it once a second, at most so many times."""
+        ask = f"{KUBECTL} get --raw /readyz >/dev/null 2>&1"
+        return f"for i in $(seq {patience}); do [ $i = 1 ] || sleep 1; {ask} && echo yes && break; done; true"
 
     def process(self, output: list[str]) -> bool:
         return output == ["yes"]
+
+
+class ApiVersion(FactBase[str]):
+    """The version of the API server, such as v1.34.4."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        return f"{KUBECTL} get --raw /version"
+
+    def process(self, output: list[str]) -> str:
+        return str(json.loads("".join(output))["gitVersion"])
 
 
 class Release(FactBase[str]):

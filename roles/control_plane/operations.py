@@ -31,7 +31,7 @@ def initialised(values: Mapping[str, Any]) -> Generator[StringCommand, None, Non
         if host.get_fact(ApiAnswers):
             host.noop("the API server answers")
         else:
-            yield StringCommand(_until_it_answers())
+            yield StringCommand(until_it_answers())
         return
     if stage == "begun":
         yield StringCommand(f"{RESET} >{LOG} 2>&1")
@@ -53,16 +53,21 @@ def kubeadm(words: str, config: str) -> Generator[StringCommand, None, None]:
     """
     file = "/run/socklb/kubeadm.yaml"
     yield StringCommand(f"mkdir -p /run/socklb && umask 077 && cat >{file} && touch {BEGUN}", _stdin=config)
-    run = f"kubeadm {words} --config {file} >{LOG} 2>&1"
-    failed = f"{{ rm -f {file}; echo 'kubeadm failed; the end of {LOG}:' >&2; tail -n 20 {LOG} >&2; exit 1; }}"
-    yield StringCommand(f"{run} || {failed}")
+    yield StringCommand(f"{{ {logged(f'kubeadm {words} --config {file}')}; }} || {{ rm -f {file}; exit 1; }}")
     yield StringCommand(f"rm -f {file} {BEGUN}")
 
 
-def _until_it_answers() -> str:
+def logged(command: str) -> str:
+    """Return the command with its output in LOG, of which the end is shown if it fails."""
+    return f"{command} >{LOG} 2>&1 || {{ echo 'kubeadm failed; the end of {LOG}:' >&2; tail -n 20 {LOG} >&2; false; }}"
+
+
+def until_it_answers(seconds: int = 1) -> str:
+    """Return a command that waits until the API server answers, and has answered for so many seconds on end."""
     told = shlex.quote(
         f"the API server of this machine did not answer in {PATIENCE} s. Next: journalctl -u kubelet -n 50, and "
         "crictl ps -a or ctr --namespace k8s.io containers list"
     )
     ask = f"{KUBECTL} get --raw /readyz >/dev/null 2>&1"
-    return f"for i in $(seq {PATIENCE}); do {ask} && exit 0; sleep 1; done; echo {told} >&2; exit 1"
+    counts = f"if {ask}; then n=$((n + 1)); else n=0; fi; [ $n -lt {seconds} ] || exit 0"
+    return f"n=0; for i in $(seq {PATIENCE}); do {counts}; sleep 1; done; echo {told} >&2; exit 1"

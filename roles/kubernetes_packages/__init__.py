@@ -1,6 +1,7 @@
 """kubelet, kubeadm, kubectl: from the Kubernetes project's packages, the machine's own sources, or a folder."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,22 +22,22 @@ PIN = "Package: kubelet kubeadm kubectl\nPin: version {version}*\nPin-Priority: 
 
 
 @deploy("kubernetes packages")
-def kubernetes_packages() -> None:
+def kubernetes_packages(programs: Sequence[str] = PROGRAMS, latest: bool = False) -> None:
+    """Install these programs; a newer version than the machine has comes from packages only with `latest`."""
     if folder := offline():
-        _programs(folder)
+        _programs(folder, programs)
         return
     if host.data.source == "kubernetes":
         _repository()
-    # A newer version must be requested: kubeadm upgrades one minor version at a time, the control plane first.
     pin = io.StringIO(PIN.format(version=host.data.kubernetes_version))
     files.put(name="The version that is wanted", src=pin, dest="/etc/apt/preferences.d/kubernetes")
-    apt.packages(name="kubelet, kubeadm, kubectl", packages=PROGRAMS, no_recommends=True)
+    apt.packages(name=", ".join(programs), packages=[*programs], no_recommends=True, latest=latest, update=latest)
     systemd.service(name="kubelet at every start", service="kubelet", enabled=True, running=LATER)
 
 
-def _programs(folder: Path) -> None:
+def _programs(folder: Path, programs: Sequence[str]) -> None:
     verified(folder, "programs")
-    for program in cast("list[str]", host.loop(PROGRAMS)):
+    for program in cast("list[str]", host.loop(programs)):
         source = str(folder / "programs" / program)
         files.put(name=program, src=source, dest=f"/usr/local/bin/{program}", mode="755")
     unit = files.put(

@@ -12,11 +12,10 @@ from pyinfra.context import inventory as hosts
 from pyinfra.facts.files import Directory
 
 from inventory.hosts import short_name
-from roles.kubectl import KUBECTL, Nodes
+from roles.kubectl import DRAIN, Nodes, kubectl
 from roles.machine.paths import BEFORE, FILES, FOLDERS, STATE, SYSCTLS
 
 SCRIPTS = Path(__file__).parent / "files"
-DRAIN = "--ignore-daemonsets --delete-emptydir-data --force --timeout=120s"
 
 
 @operation()
@@ -41,18 +40,10 @@ def put_back(keep: Sequence[str]) -> Generator[StringCommand, None, None]:
 def left_the_cluster(by: str) -> Generator[FunctionCommand, None, None]:
     """Drain this machine and remove its Node, `by` a control plane that stays, which `--limit w1` does not include."""
     if short_name(host) in _host(by).get_fact(Nodes):
-        yield FunctionCommand(_leave, (short_name(host), by), {})
+        node = shlex.quote(short_name(host))
+        yield FunctionCommand(kubectl, (by, f"drain {node} {DRAIN} --force", f"delete node {node}"), {})
     else:
         host.noop("the cluster has no such Node")
-
-
-def _leave(node: str, by: str) -> None:
-    plane = _host(by)
-    for words in (f"drain {shlex.quote(node)} {DRAIN}", f"delete node {shlex.quote(node)}"):
-        root = {key: value for key in ("_sudo", "_sudo_password") if (value := plane.data.get(key))}
-        done, output = plane.run_shell_command(StringCommand(f"{KUBECTL} {words}"), **root)
-        if not done:
-            raise OSError(f"kubectl {words}: {output.output}. Next: the same by hand, or kubectl delete node {node}")
 
 
 def _host(name: str) -> Host:

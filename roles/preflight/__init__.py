@@ -12,6 +12,7 @@ from pyinfra.context import inventory as hosts
 from inventory.hosts import short_name
 from roles.agent.bundles import available
 from roles.kubectl import cluster
+from roles.kubernetes_packages.versions import wanted
 from roles.preflight import facts
 from roles.preflight.judging import Machine
 from roles.preflight.operations import looked, nothing_is_fatal
@@ -33,6 +34,7 @@ def _machine(seen: facts.Seen) -> Machine:
         host in hosts.get_group("control_plane"),
         [*host.data.pod_cidrs, *host.data.service_cidrs],
         available(),
+        wanted(),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
+from roles.kubernetes_packages.versions import fits
 from roles.preflight.facts import Seen
 
 DISTRIBUTIONS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
@@ -40,6 +41,7 @@ class Machine:
     control_plane: bool = False
     cidrs: Sequence[str] = ()  # networks of pods and Services
     pythons: Sequence[str] = field(default_factory=tuple)  # versions with a bundle of the agent
+    kubernetes: str = ""  # the version that it is to have
 
     def said(self, key: str) -> str:
         return self.all(key)[0] if self.all(key) else ""
@@ -92,6 +94,14 @@ def kernel(machine: Machine) -> Iterator[Finding]:
         )
     if swap := machine.all("swap"):
         yield Finding(machine.name, f"swap is on: {', '.join(swap)}", "swapoff -a, and its line out of /etc/fstab")
+
+
+def kubelet(machine: Machine) -> Iterator[Finding]:
+    """Yield a kubelet of another version: what follows would bring the new one to every machine at once."""
+    present = machine.said("kubelet")
+    if present and not fits(present, machine.kubernetes):
+        what = f"its kubelet is {present}, and the inventory says {machine.kubernetes}"
+        yield Finding(machine.name, what, "pyinfra inventory/bare_metal.py deploys/upgrade.py")
 
 
 def room(machine: Machine) -> Iterator[Finding]:
@@ -184,4 +194,4 @@ def doubled(machines: Sequence[Machine]) -> Iterator[Finding]:
                 yield Finding(name, f"its {what} {value} is also that of {names[0]}", remedy)
 
 
-ALONE = (system, kernel, room, clusters, network, clock)
+ALONE = (system, kernel, kubelet, room, clusters, network, clock)

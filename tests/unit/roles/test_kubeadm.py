@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import OperationError
 from inventory.connectors.machine import MachineConnector
 from roles import control_plane, worker
 from roles.container_runtime.offline import verified
-from roles.control_plane.operations import kubeadm
+from roles.control_plane.operations import kubeadm, until_it_answers
 from roles.machine import operations as machine
 from roles.templates import render
 from roles.worker.facts import CertificateKey, FreshTicket, Ticket
@@ -74,6 +74,18 @@ def test_what_kubeadm_prints_of_a_token_is_understood() -> None:
     line = f"kubeadm join {TICKET.endpoint} --token {TICKET.token} --discovery-token-ca-cert-hash {TICKET.authority} "
     assert FreshTicket().process([line]) == TICKET
     assert FreshTicket().process([]) is None
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(1, 1), (2, 4)])
+def test_an_api_server_that_was_away_once_more_is_waited_for(tmp_path: Path, seconds: int, asked: int) -> None:
+    calls = tmp_path / "calls"
+    for name, does in (("kubectl", f'echo >>{calls}; [ "$(wc -l <{calls})" != 2 ]'), ("sleep", "true")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(["sh", "-c", until_it_answers(seconds)], env={"PATH": path}, check=False)
+    assert done.returncode == 0
+    assert len(calls.read_text().splitlines()) == asked
 
 
 @pytest.fixture

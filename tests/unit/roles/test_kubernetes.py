@@ -10,24 +10,48 @@ import yaml
 import roles
 from inventory import hosts
 from roles.agent.operations import kubeconfig
-from roles.kubectl import Nodes
+from roles.kubectl import UPGRADING, Nodes
 from roles.kubernetes.facts import Account, AgentAccount, Translated
 from roles.pods.facts import OtherNetworks
 from roles.pods.operations import conflist
 from roles.templates import render
 
 CONTROL_PLANE: dict[str, Any] = {
-    "metadata": {"name": "cp"},
-    "spec": {"podCIDRs": ["10.244.0.0/24"], "taints": [{"key": "node-role.kubernetes.io/control-plane"}]},
-    "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}, {"type": "Hostname", "address": "cp"}]},
+    "metadata": {"name": "cp", "annotations": {UPGRADING: "true"}},
+    "spec": {
+        "unschedulable": True,
+        "podCIDRs": ["10.244.0.0/24"],
+        "taints": [{"key": "node-role.kubernetes.io/control-plane"}],
+    },
+    "status": {
+        "addresses": [{"type": "InternalIP", "address": "172.18.0.2"}, {"type": "Hostname", "address": "cp"}],
+        "conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}],
+        "nodeInfo": {"kubeletVersion": "v1.34.4"},
+    },
 }
 NEW: dict[str, Any] = {"metadata": {"name": "w1"}, "spec": {}, "status": {}}
 
 
 def test_nodes_are_read_whatever_they_have_yet() -> None:
     assert Nodes().process([json.dumps({"items": [CONTROL_PLANE, NEW]})]) == {
-        "cp": {"addresses": ["172.18.0.2"], "pod_cidrs": ["10.244.0.0/24"], "tainted": True},
-        "w1": {"addresses": [], "pod_cidrs": [], "tainted": False},
+        "cp": {
+            "addresses": ["172.18.0.2"],
+            "pod_cidrs": ["10.244.0.0/24"],
+            "tainted": True,
+            "kubelet": "v1.34.4",
+            "ready": True,
+            "cordoned": True,
+            "upgrading": True,
+        },
+        "w1": {
+            "addresses": [],
+            "pod_cidrs": [],
+            "tainted": False,
+            "kubelet": "",
+            "ready": False,
+            "cordoned": False,
+            "upgrading": False,
+        },
     }
 
 

@@ -4,12 +4,17 @@ Each command succeeds there and says nothing, except what preflight asks. What t
 """
 
 import hashlib
+import io
 import json
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inventory.place import Text
+from roles.kubectl import UPGRADING
 from tests.support.cluster import pyinfra
 
 QUICK = {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0"}
@@ -27,7 +32,7 @@ def _said(name, addresses):
     return "\\n".join(f"{{key}}\\t{{value}}" for key, value in lines)
 
 def _fake(hosts):
-    answers = {{"VERSION_CODENAME": "bookworm", "/proc/1/comm": "systemd", "kubeadm version": "v1.34.4"}}
+    answers = {{"VERSION_CODENAME": "bookworm", "/proc/1/comm": "systemd", "kubeadm version": "v1.34.4"}} | {answers}
     for name, data in hosts:
         short = name.removeprefix("@machine/")
         said = {{"say hostname": _said(short, data["addresses"])}}
@@ -42,29 +47,52 @@ control_plane, workers, nodes, kubernetes, machines = ([*_fake(hosts)] for hosts
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A folder for machines without internet, of empty files."""
+    """A folder for machines without internet, of files that are empty but for the images' names."""
     files = [f"programs/{name}" for name in ("kubelet", "kubeadm", "kubectl")]
-    files += ["images/node.tar", "images/control-plane.tar", "packages/bookworm/Packages"]
+    files += ["images/node.tar", "packages/bookworm/Packages"]
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    digest = hashlib.sha256(b"").hexdigest()
-    (tmp_path / "SHA256SUMS").write_text("".join(f"{digest}  {file}\n" for file in files))
+    archive(tmp_path / "images/control-plane.tar", "registry.k8s.io/etcd:3.6.5-0", "mirror/kube-apiserver:v1.34.4")
+    files += ["images/control-plane.tar"]
+    digests = {file: hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() for file in files}
+    (tmp_path / "SHA256SUMS").write_text("".join(f"{digest}  {file}\n" for file, digest in digests.items()))
     return tmp_path
+
+
+def archive(file: Path, *names: str) -> None:
+    """Images without layers, as an archive of docker's has them."""
+    text = json.dumps([{"RepoTags": [name]} for name in names]).encode()
+    with tarfile.open(file, "w") as tar:
+        entry = tarfile.TarInfo("manifest.json")
+        entry.size = len(text)
+        tar.addfile(entry, io.BytesIO(text))
 
 
 PLANES = ", ".join(f'machine("cp{number}", "192.0.2.2{number}", "2001:db8::2{number}")' for number in (2, 3))
 
 
 def deployed(
-    source: Path, deploy: str, changed: dict[str, str] | None = None, *, planes: str = ""
+    source: Path, deploy: str, changed: dict[str, str] | None = None, **more: Any
 ) -> tuple[list[dict[str, Any]], str]:
-    inventory = source / "fakes.py"
-    settings = {"planes": planes, "virtual": "192.0.2.9" if planes else None}
-    inventory.write_text(INVENTORY.format(changed=changed or {}, source=str(source), **settings))
-    done = pyinfra("-y", "--json", str(inventory), f"deploys/{deploy}.py", **QUICK)
+    done = run(source, deploy, changed, **more)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)["results"]["operations"], done.stderr
+
+
+def run(
+    source: Path,
+    deploy: str,
+    changed: dict[str, str] | None = None,
+    *,
+    planes: str = "",
+    answers: dict[str, str] | None = None,
+    options: Sequence[str] = (),
+) -> Text:
+    inventory = source / "fakes.py"
+    settings = {"planes": planes, "virtual": "192.0.2.9" if planes else None, "answers": answers or {}}
+    inventory.write_text(INVENTORY.format(changed=changed or {}, source=str(source), **settings))
+    return pyinfra("-y", "--json", *options, str(inventory), f"deploys/{deploy}.py", **QUICK)
 
 
 def test_a_control_plane_is_made_before_anybody_joins_and_preflight_comes_before_all(source: Path) -> None:
@@ -116,6 +144,119 @@ def test_agents_are_brought_up_to_date_one_host_after_the_other(source: Path) ->
     assert names[one - 2] == "It serves"
     assert "agent | Service" in names[:one]
     assert "agent | Service" in names[one : 2 * one]
+
+
+def cluster_of(**kubelets: str) -> dict[str, str]:
+    """What a cluster answers whose API server is v1.33.5, and whose Nodes have these kubelets."""
+    ready = [{"type": "Ready", "status": "True"}]
+    nodes = [
+        {
+            "metadata": {"name": name, "annotations": {UPGRADING: "true"} if "!" in version else {}},
+            "spec": {"unschedulable": "!" in version},
+            "status": {"nodeInfo": {"kubeletVersion": version.strip("!")}, "conditions": ready},
+        }
+        for name, version in kubelets.items()
+    ]
+    api = kubelets["cp"].strip("!")
+    return {
+        "get nodes --output json": json.dumps({"items": nodes}),
+        "get --raw /version": json.dumps({"gitVersion": api}),
+        "get --raw /readyz": "yes",
+        "pgrep -x kubeadm": "yes",
+    }
+
+
+OLD = dict.fromkeys(("cp", "w1", "w2"), "v1.33.5")
+NEW = dict.fromkeys(("cp", "w1", "w2"), "v1.34.4")
+OF_ONE = [
+    "node | Drained",
+    "node | The old kubelet ends",
+    "node | kubernetes packages | kubelet",
+    "node | The new kubelet",
+    "node | The API has heard of it",
+    "node | The node is Ready",
+    "node | Pods may come back",
+    "node | It serves",
+    "node | It is done",
+]
+
+
+def test_kubernetes_is_upgraded_machine_by_machine_and_a_kubelet_never_before_the_api_servers(source: Path) -> None:
+    versions = OLD | dict.fromkeys(("cp2", "cp3"), "v1.33.5")
+    operations, _ = deployed(source, "upgrade", planes=PLANES, answers=cluster_of(**versions))
+    names = [operation["name"] for operation in operations]
+    first = ["control plane | kubernetes packages | kubeadm", "control plane | kubeadm upgrade"]
+    order = ["What etcd has", "images | Images: node", "images | Images: control-plane", "Every machine has the images"]
+    for plane in ("cp", "cp2", "cp3"):
+        order += [*first, "control plane | Its API server answers", f"{plane} has the new API server"]
+    for node in ("cp", "cp2", "cp3"):
+        order += [*OF_ONE, f"{node} has the new kubelet"]
+    for node in ("w1", "w2"):
+        order += ["node | kubernetes packages | kubeadm", "node | kubeadm upgrade", *OF_ONE]
+        order += [f"{node} has the new kubelet"]
+    assert [name for name in names if name in order] == order
+
+
+def test_what_is_upgraded_is_not_touched_again(source: Path) -> None:
+    operations, _ = deployed(source, "upgrade", answers=cluster_of(**NEW))
+    assert operations == []
+
+
+def test_an_interrupted_upgrade_continues_at_the_machine_that_it_had_begun(source: Path) -> None:
+    operations, _ = deployed(source, "upgrade", answers=cluster_of(**NEW | {"w1": "v1.34.4!", "w2": "v1.33.5"}))
+    gates = [one["name"] for one in operations if one["name"].endswith(("new kubelet", "new API server"))]
+    assert gates == [
+        "node | The new kubelet",
+        "w1 has the new kubelet",
+        "node | The new kubelet",
+        "w2 has the new kubelet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kubelets", "said"),
+    [
+        (OLD | {"w1": "v1.32.9"}, "the kubelet of w1 is v1.32.9, and the inventory says v1.34.4"),
+        (OLD | {"cp": "v1.35.0"}, "the API server is v1.35.0"),
+        ({"cp": "v1.33.5", "w1": "v1.33.5"}, "w2 is no Node"),
+    ],
+)
+def test_an_upgrade_that_may_not_be_is_refused_once_before_anything_is_changed(
+    source: Path, kubelets: dict[str, str], said: str
+) -> None:
+    done = run(source, "upgrade", answers=cluster_of(**kubelets))
+    assert done.returncode
+    assert done.stderr.count(f"nothing was changed: {said}") == 1, done.stderr
+    assert "Next:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "What etcd has" not in done.stderr
+
+
+def test_an_upgrade_takes_every_machine(source: Path) -> None:
+    done = run(source, "upgrade", answers=cluster_of(**OLD), options=["--limit", "@fake/w1"])
+    assert done.returncode
+    assert "cp, w2 not in reach, or left out by --limit" in done.stderr
+
+
+def test_a_folder_of_another_version_than_the_inventory_says_is_not_taken(source: Path) -> None:
+    archive(source / "images/control-plane.tar", "registry.k8s.io/kube-apiserver:v1.35.1")
+    done = run(source, "upgrade", answers=cluster_of(**OLD))
+    assert done.returncode
+    assert f'{source} has v1.35.1, and kubernetes_version is "1.34". Next: make them agree' in done.stderr
+
+
+def test_a_folder_without_an_api_server_is_named(source: Path) -> None:
+    archive(source / "images/control-plane.tar", "registry.k8s.io/etcd:3.6.5-0")
+    done = run(source, "upgrade", answers=cluster_of(**OLD))
+    assert done.returncode
+    assert "control-plane.tar has no image kube-apiserver, only registry.k8s.io/etcd:3.6.5-0. Next:" in done.stderr
+
+
+def test_cluster_py_leaves_a_cluster_of_another_version_to_upgrade_py(source: Path) -> None:
+    _, said = deployed(source, "cluster", {"kubelet": "v1.33.5"})
+    assert "w1       its kubelet is v1.33.5, and the inventory says v1.34.4  pyinfra inventory/bare_metal.py " in said
+    _, said = deployed(source, "cluster", {"kubelet": "v1.34.4"})
+    assert "its kubelet" not in said
 
 
 def test_an_inventory_that_cannot_be_is_one_line_and_no_traceback(source: Path) -> None:

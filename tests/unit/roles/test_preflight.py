@@ -39,7 +39,8 @@ def machine(changed: dict[str, str] | None = None, **more: Any) -> Machine:
     lines += [f"{key}\t{value}" for key, value in (changed or {}).items()]
     name = more.pop("name", "w1")
     cidrs = ["10.244.0.0/16", "fd00:10:244::/56", "10.96.0.0/16"]
-    return Machine(name, seen(lines, now=1000), ["192.0.2.11", "2001:db8::11"], cidrs=cidrs, pythons=["3.11"], **more)
+    more = {"cidrs": cidrs, "pythons": ["3.11"], "kubernetes": "v1.34.4", **more}
+    return Machine(name, seen(lines, now=1000), ["192.0.2.11", "2001:db8::11"], **more)
 
 
 def test_a_sound_machine_has_no_finding() -> None:
@@ -53,6 +54,7 @@ def test_a_sound_machine_has_no_finding() -> None:
         ({"init": "openrc-init"}, "process 1 is openrc-init", "systemd"),
         ({"hostname": "localhost"}, "it calls itself localhost", "hostnamectl set-hostname w1"),
         ({"python": "3.13"}, "no bundle of the agent for Python 3.13", "setup/build-agent.sh 3.13"),
+        ({"kubelet": "v1.34.3"}, "its kubelet is v1.34.3, and the inventory says v1.34.4", "deploys/upgrade.py"),
         ({"kernel": "5.4.0-200-generic"}, "Linux 5.4.0-200-generic: the agent needs 5.10", "newer kernel"),
         ({"btf": ""}, "no /sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"),
         ({"cgroup2": ""}, "no cgroup v2 is mounted", "systemd.unified_cgroup_hierarchy=1"),
