@@ -92,9 +92,10 @@ def table_of_frontends_full(rig: Rig, chance: Random) -> Undo:
 
 @fault(named=FULL)
 def table_of_backends_full(rig: Rig, chance: Random) -> Undo:
-    """By some Services of very many endpoints."""
+    """By some Services of very many endpoints; what two of them have in common takes room once."""
     one = [{"name": "p", "port": 80, "targetPort": 1}]
-    return _flood(rig, one, tuple(f"10.244.{3 + number // 250}.{1 + number % 250}" for number in range(900)), 3)
+    every = [f"10.244.{3 + number // 250}.{1 + number % 250}" for number in range(2700)]
+    return _flood(rig, one, *(tuple(every[first : first + 900]) for first in range(0, len(every), 900)))
 
 
 @fault("packet", named="new flows found no room", within=EXPIRE)
@@ -111,13 +112,14 @@ def table_of_flows_full(rig: Rig, chance: Random) -> Undo:
     return undo
 
 
-def _flood(rig: Rig, ports: list[dict[str, object]], addresses: tuple[str, ...], copies: int = 1, **spec: str) -> Undo:
-    names = [f"flood-{number}" for number in range(copies)]
+def _flood(rig: Rig, ports: list[dict[str, object]], *sets: tuple[str, ...], **spec: str) -> Undo:
+    """Have a Service of these ports for each set of endpoints."""
+    names = [f"flood-{number}" for number in range(len(sets))]
     targets = [
         {"name": port["name"], "protocol": port.get("protocol", "TCP"), "port": port["targetPort"]}
         for port in ports[:100]
     ]
-    for name in names:
+    for name, addresses in zip(names, sets, strict=True):
         rig.plane.create(SERVICES, {"metadata": {"name": name}, "spec": {**spec, "ports": ports}})
         meta = {"name": name, "labels": {"kubernetes.io/service-name": name}}
         slice_ = {"metadata": meta, "addressType": "IPv4", "ports": targets, "endpoints": services.endpoints(addresses)}
