@@ -15,6 +15,7 @@ from roles.container_runtime import container_runtime
 from roles.control_plane import control_plane, control_plane_joins
 from roles.kubectl import cluster
 from roles.kubernetes import kubernetes, ready
+from roles.kubernetes.operations import dns_spread
 from roles.kubernetes_packages import kubernetes_packages
 from roles.machine import GROUP, machine
 from roles.node import node
@@ -58,5 +59,7 @@ if is_node:
     workload()
     agent()
 barrier(name="Every agent serves")
+if GROUP in host.groups and host == cluster():
+    dns_spread(name="DNS is not on one machine alone")
 if in_kubernetes:
     ready()

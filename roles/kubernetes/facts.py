@@ -76,6 +76,21 @@ class NotRolledOut(FactBase[list[str]]):
         return output
 
 
+class DnsNodes(FactBase[set[str]]):
+    """The Nodes that have a pod of the cluster's DNS."""
+
+    @staticmethod
+    def default() -> set[str]:
+        return set()
+
+    def command(self) -> str:
+        pods = "get pods --namespace kube-system --selector k8s-app=kube-dns"
+        return f"{IF_ANY} {KUBECTL} {pods} --output 'jsonpath={{.items[*].spec.nodeName}}'"
+
+    def process(self, output: list[str]) -> set[str]:
+        return {*" ".join(output).split()}
+
+
 class KubeProxy(FactBase[bool]):
     """Whether the cluster has kube-proxy as kubeadm installs it."""
 

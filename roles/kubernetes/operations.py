@@ -15,6 +15,7 @@ from roles.kubernetes.facts import (
     OWN_KUBECTL,
     SECRET,
     AgentAccount,
+    DnsNodes,
     KubeProxy,
     KubeProxyImage,
     KubeProxyRules,
@@ -71,6 +72,19 @@ def node_is_ready(patience: str = PATIENCE) -> Generator[StringCommand, None, No
         for unit in ("kubelet", "containerd")
     )
     yield StringCommand(f"{wait} || {{ {{ {journals}; }} >&2; exit 1; }}")
+
+
+@operation()
+def dns_spread() -> Generator[StringCommand, None, None]:
+    """Make the pods of coredns anew if all are on one of several Nodes: on the first, which was the only one.
+
+    They prefer Nodes that have none of them. If all are lost with one Node, nobody has DNS for five minutes.
+    """
+    nodes = [name for name, node in host.get_fact(Nodes).items() if node["ready"] and not node["cordoned"]]
+    if len(nodes) > 1 and len(host.get_fact(DnsNodes)) == 1:
+        yield StringCommand(f"{KUBECTL} --namespace kube-system rollout restart deployment/coredns")
+    else:
+        host.noop("it is on two, or there is but one")
 
 
 @operation()
@@ -140,5 +154,5 @@ def kube_proxys_rules_removed() -> Generator[StringCommand, None, None]:
     if not (image and host.get_fact(KubeProxyRules)):
         host.noop("no rules of a kube-proxy are there")
         return
-    run = "ctr --namespace k8s.io run --rm --privileged --net-host"
+    run = "ctr --namespace k8s.io run --rm --privileged --net-host --cgroup ''"  # which would leave its parent
     yield StringCommand(f"{run} {shlex.quote(image)} socklb-kube-proxy-cleanup kube-proxy --cleanup")

@@ -37,11 +37,20 @@ def put_back(keep: Sequence[str]) -> Generator[StringCommand, None, None]:
 
 
 @operation()
-def left_the_cluster(by: str) -> Generator[FunctionCommand, None, None]:
-    """Drain this machine and remove its Node, `by` a control plane that stays, which `--limit w1` does not include."""
+def pods_have_left(by: str) -> Generator[FunctionCommand, None, None]:
+    """Drain this machine, `by` a control plane that stays, which `--limit w1` does not include."""
+    yield from _while_there_is_a_node(by, f"drain {{node}} {DRAIN} --force")
+
+
+@operation()
+def node_deleted(by: str) -> Generator[FunctionCommand, None, None]:
+    """Remove its Node by that control plane, after `kubeadm reset`, which does not find its etcd member without one."""
+    yield from _while_there_is_a_node(by, "delete node {node}")
+
+
+def _while_there_is_a_node(by: str, words: str) -> Generator[FunctionCommand, None, None]:
     if short_name(host) in _host(by).get_fact(Nodes):
-        node = shlex.quote(short_name(host))
-        yield FunctionCommand(kubectl, (by, f"drain {node} {DRAIN} --force", f"delete node {node}"), {})
+        yield FunctionCommand(kubectl, (by, words.format(node=shlex.quote(short_name(host)))), {})
     else:
         host.noop("the cluster has no such Node")
 
