@@ -12,6 +12,7 @@ from roles.kubectl import FOLDER, applied, cluster
 from roles.kubernetes.operations import (
     agents_token_is_there,
     dependants_told,
+    every_node_has_passed,
     kube_proxy_removed,
     kube_proxys_rules_removed,
     node_is_ready,
@@ -66,7 +67,7 @@ def kube_proxy_gone() -> None:
     served.
     """
     translated_live_on(name="Connections that kube-proxy translated outlive its rules")
-    barrier(name="No node loses a connection")
+    every_node_has_passed(name="No node loses a connection")
     if host == cluster():
         kube_proxy_removed(name="kube-proxy is removed")
     barrier(name="No kube-proxy writes rules any more")

@@ -7,7 +7,9 @@ from pyinfra import logger
 from pyinfra.api.command import StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
+from pyinfra.context import inventory as hosts
 
+from inventory.hosts import short_name
 from roles.kubectl import FOLDER, KUBECTL, Nodes, cluster
 from roles.kubernetes.facts import (
     KUBE_PROXY,
@@ -131,6 +133,18 @@ def translated_live_on() -> Generator[StringCommand, None, None]:
         f"{', '.join(found[:SHOWN])}{more}. Its rules stay until these have ended. Next: the same command then; "
         "conntrack -D --dst-nat --proto tcp on that node ends them now"
     )
+
+
+@operation()
+def every_node_has_passed() -> Generator[StringCommand, None, None]:
+    """Stop, called on all hosts, if a node has failed or is left out: kube-proxy goes from all or from none."""
+    there = hosts.get_active_hosts()
+    if away := sorted(short_name(one) for one in hosts.get_group("nodes") if one not in there):
+        names = ", ".join(away)
+        yield failure(
+            f"{names} failed, see above, or is not in this run: kube-proxy stays, on every node. "
+            f"Next: mend {names}; the same command again, for all"
+        )
 
 
 @operation()

@@ -70,8 +70,11 @@ class BareMetal:
         return [pyinfra, "-y", "--json", *words, str(self.file), f"deploys/{deploy}.py"]
 
     def run(self, deploy: str, *words: str) -> Text:
-        """Run it, whatever comes of it."""
-        return run(*self.argv(deploy, *words), timeout=PATIENCE)
+        """Run it, whatever comes of it; what it said is kept in build/log."""
+        done = run(*self.argv(deploy, *words), timeout=PATIENCE)
+        with (ROOT / "build" / "log" / "bare-metal.log").open("a") as log:
+            log.write(f"$ pyinfra {' '.join(words)} {self.file.name} deploys/{deploy}.py\n{done.stderr}\n")
+        return done
 
     def deploy(self, deploy: str, *words: str) -> dict[str, Any]:
         """Run it to success and give pyinfra's results."""
