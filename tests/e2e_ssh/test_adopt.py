@@ -17,6 +17,12 @@ from tests.support.takeover import RULES, assert_taken_over, kept_connection, re
 
 SYSTEM = ("--namespace", "kube-system")
 WEB = "theirs"
+# What kube-proxy sets and no cleanup of its own puts back.
+KUBE_PROXYS = (
+    "net.ipv4.conf.all.route_localnet",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    "net.netfilter.nf_conntrack_tcp_timeout_established",
+)
 ADDON = (
     "kubeadm init phase addon kube-proxy --kubernetes-version v1.34.4 --control-plane-endpoint {endpoint} "
     "--pod-network-cidr 10.244.0.0/16,fd00:10:244::/56"
@@ -26,6 +32,7 @@ ADDON = (
 @pytest.fixture(scope="module")
 def theirs(metal: BareMetal, cluster: Kubernetes, source: Path) -> Iterator[Kubernetes]:
     """The session's cluster as kubeadm leaves one that keeps its kube-proxy; afterwards as it was."""
+    before = {name: place.output("sysctl", *KUBE_PROXYS) for name, place in cluster.nodes.items()}
     kube_proxy_comes(metal, cluster, source / "images" / "kube-proxy.tar")
     remove_socklb(cluster)
     for place in cluster.nodes.values():
@@ -37,7 +44,9 @@ def theirs(metal: BareMetal, cluster: Kubernetes, source: Path) -> Iterator[Kube
     cluster.rolled_out(f"deployment/{WEB}")
     yield cluster
     cluster.kubectl("delete", f"deployment/{WEB}", f"service/{WEB}")
-    for place in cluster.nodes.values():
+    for name, place in cluster.nodes.items():
+        place.output("sysctl", "--quiet", "--load=-", given=before[name])
+        place.output("rm", "-f", "/run/xtables.lock")  # kube-proxy's too
         place.output("rm", "/etc/cni/net.d/10-theirs.conflist")
         place.output("sh", "-c", "ip route | awk '/^10.244.*via/ {print $1}' | xargs -n1 ip route delete")
         place.output("sh", "-c", "ip -6 route | awk '/^fd00:10:244.*via/ {print $1}' | xargs -n1 ip -6 route delete")
