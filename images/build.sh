@@ -30,8 +30,8 @@ node() {
     programs=$("$images/programs.sh")
     recipe=$(inputs | sha256sum | cut -c 1-16)
     label='{{index .Config.Labels "socklb.recipe"}}'
-    [ "$recipe" != "$(docker image inspect --format "$label" $node_image 2>/dev/null)" ] || return 0
-    old=$(docker image inspect --format '{{.Id}}' $node_image 2>/dev/null || true)
+    [ "$recipe" != "$(docker image inspect --format "$label" "$node_image" 2>/dev/null)" ] || return 0
+    old=$(docker image inspect --format '{{.Id}}' "$node_image" 2>/dev/null || true)
     node_layer=$("$images/root.sh" node)
     tools_layer=$("$images/root.sh" tools)
     work=$cache/node.partial
