@@ -29,7 +29,8 @@ main() {
     echo "$bin"
 }
 
-# PROGRAM: sets module (a folder of programs/, or of an older version's in it), package, and key, which changes with whatever it is made from.
+# PROGRAM: sets module (a folder of programs/, or of an older version's in it), package, and key, which changes with
+# whatever it is made from.
 describe() {
     program=$1
     case $program in

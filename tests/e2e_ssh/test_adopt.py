@@ -76,8 +76,10 @@ def without_dockers_rules(machine: Place) -> Iterator[None]:
     rules = [machine.output("nft", f"list {chain}") for chain in chains]
     for chain in chains:
         machine.output("nft", f"flush {chain}")
-    yield
-    machine.output("nft", "-f", "-", given="\n".join(rules))
+    try:
+        yield
+    finally:
+        machine.output("nft", "-f", "-", given="\n".join(rules))
 
 
 def test_in_two_steps_under_load_no_connect_fails_and_no_connection_is_broken_by_the_second(
