@@ -24,6 +24,7 @@ from typing import Any, Self
 import urllib3
 
 from rig.objects import ACCOUNTS
+from rig.ports import free_ports
 
 ADMIN = "admin-of-the-tests"
 WAIT = 60.0  # seconds until a program must answer
@@ -246,15 +247,6 @@ def answers(port: int) -> bool:
     """Return whether a program listens there."""
     with socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody uses."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def agent_token(plane: ControlPlane) -> str:

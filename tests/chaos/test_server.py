@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.ports import free_ports
 from tests.chaos import server
 
 HERE, NAME = "127.0.0.1", "web-1:0:4"
@@ -14,9 +15,7 @@ HERE, NAME = "127.0.0.1", "web-1:0:4"
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind((HERE, 0))
-        number = int(free.getsockname()[1])
+    (number,) = free_ports(1)
     command = [sys.executable, server.__file__, f"{NAME}={HERE}={number}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

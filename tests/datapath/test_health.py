@@ -16,6 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from rig.agents import AgentUnderTest, endpoint_slice, node, service
+from rig.ports import free_ports
 from rig.sandbox import BACKENDS4, NODE4
 from socklb.datapath.pins import Pins
 from socklb.health.server import MAX_CONNECTIONS
@@ -29,8 +30,7 @@ TAINTED = {"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect
 @pytest.fixture
 def port() -> int:
     """A port that nobody has."""
-    with socket.create_server(("", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_ports(1)[0]
 
 
 class Reply:
@@ -141,8 +141,7 @@ def test_a_health_check_node_port_closes_and_can_be_had_again_at_once(
     agent.start()
     put(agent, endpoints(1, ON_NODE), load_balancer(port))
     assert get(f"127.0.0.1:{port}").status == 200
-    with socket.create_server(("", 0)) as server:
-        another = int(server.getsockname()[1])
+    (another,) = free_ports(1)
     left = {
         "the policy is Cluster": [load_balancer(port, "Cluster")],
         "the Service is gone": [],
