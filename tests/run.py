@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:  # they have it too, and clear away what they made
         print("Waiting for all to clear away what they made", flush=True)
         for run in running:
-            run.process.wait()
+            run.show()
         return 1
     summary(ended)
     return 1 if any(run.process.returncode for run in ended) else 0

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,20 @@ def test_ci_runs_all_stages_and_fails_if_one_does(tmp_path: Path, lint: str, tes
     assert "\n3 passed, CI=true\n" in done.stdout
     took = r": exit code \d after \d+ s\n"
     assert re.search(f"^make lint{took}make programs{took}make test{took}make kernels{took}", done.stdout, re.MULTILINE)
+
+
+def test_a_stage_of_ci_that_takes_too_long_clears_away_what_it_made(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    script = (ROOT / ".ci/run").read_text()
+    (tmp_path / ".ci/run").write_text(re.sub(r"^stage test .*", "stage test 1s", script, flags=re.MULTILINE))
+    work = (
+        "import pathlib, time; made = pathlib.Path('made'); made.touch()\ntry: time.sleep(60)\nfinally: made.unlink()"
+    )
+    (tmp_path / "work.py").write_text(work)
+    (tmp_path / "Makefile").write_text(
+        f"lint:\n\ttrue\nprograms:\n\ttrue\ntest:\n\t{sys.executable} work.py\nkernels:\n\ttest ! -e made\n"
+    )
+    done = subprocess.run(["bash", str(tmp_path / ".ci/run")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "make test: exit code 124 after" in done.stdout
+    assert "make kernels: exit code 0 after" in done.stdout, "what was made is gone before the next stage begins"

@@ -136,3 +136,5 @@ def test_what_both_made_is_gone_after_ctrl_c(project: Path) -> None:
     assert running.returncode != 0
     assert "Waiting for all to clear away what they made" in told
     assert [file for file in files if file.with_suffix(".made").exists()] == []
+    for tier in ("cluster", "e2e"):  # and what each said until then
+        assert re.search(rf"test-{tier}\.log:\n.*\n(.*\n)*?!!+ KeyboardInterrupt !!+\n", told)
