@@ -14,7 +14,7 @@ other. `[tool.importlinter]` in pyproject.toml holds this, and docs/architecture
     config: the configuration, checked
     api, datapath: Kubernetes objects, from a folder or the API server; the socket hooks and the kernel's tables
     config_file, control_socket, listen_address, model, netfilter, report: what several layers share
-    command, errors, lines, memory, netlink: helpers that know nothing of the others
+    clock, command, errors, lines, memory, netlink: helpers that know nothing of the others
 
 The eBPF programs are not here but in bpf/; the wheel carries their objects in socklb/datapath/.
 """

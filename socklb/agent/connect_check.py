@@ -42,12 +42,13 @@ class ConnectCheck:
         self._datapath = datapath
         self._inside = False  # whether the agent's own socket was ever translated
         self.facts = ConnectFacts()
+        self._tried: float | None = None  # monotonic
 
     @property
     def due(self) -> bool:
         """Return whether it is time for the next check."""
         pause = AGAIN if self.facts.translated is False else EVERY
-        return self.facts.at is None or time.time() - self.facts.at >= pause
+        return self._tried is None or time.monotonic() - self._tried >= pause
 
     async def look(self) -> None:
         """Check both families, if the node has both."""
@@ -77,7 +78,7 @@ class ConnectCheck:
     def _note(self, translated: bool | None, error: str) -> None:
         before, now = self.facts, time.time()
         since = before.since if before.translated == translated and before.since else now
-        self.facts = ConnectFacts(translated, now, since, error)
+        self.facts, self._tried = ConnectFacts(translated, now, since, error), time.monotonic()
 
 
 def _ends(family: socket.AddressFamily, opened: ExitStack) -> Ends | None:

@@ -25,6 +25,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from socklb.api.source import Problem
+from socklb.clock import time_of_day
 from socklb.errors import SocklbError, reason
 from socklb.report import RunningFacts
 
@@ -53,7 +54,7 @@ class Charge:
         self.task: asyncio.Task[None] | None = None  # None: not started yet
         self.failures = 0  # since it was last healthy
         self.error = ""
-        self.since: float | None = None
+        self._since: float | None = None  # monotonic: the first failure since then
         self.ending = False
         self._sign: float | None = None  # monotonic: the last sign of life; None: none is expected
 
@@ -65,7 +66,7 @@ class Charge:
         """Note that a pass is complete, or that the task has run for a while."""
         if self.failures:
             log.info("%s: runs again, after %d failures", self.name, self.failures)
-        self.failures, self.error, self.since = 0, "", None
+        self.failures, self.error, self._since = 0, "", None
 
     def failed(self, error: Exception, pause: float) -> None:
         """Note a failure; log it if it is the first one or differs from the one before."""
@@ -75,7 +76,7 @@ class Charge:
             log.debug("%s: failed", self.name, exc_info=error)
         self.failures += 1
         self.error = text
-        self.since = self.since or time.time()
+        self._since = self._since or time.monotonic()
 
     @property
     def facts(self) -> RunningFacts:
@@ -83,13 +84,14 @@ class Charge:
         gone = self.task is not None and self.task.done()
         sign = self._sign
         stuck = sign is not None and time.monotonic() - sign > PATIENCE
-        lasting = self.since is not None and time.time() - self.since > PATIENCE
+        lasting = self._since is not None and time.monotonic() - self._since > PATIENCE
         error = self.error
         if gone:
             error = "it is gone" + (f": {error}" if error else "")
         elif stuck:
             error = f"no sign of life for {PATIENCE:.0f} s"
-        return RunningFacts(self.name, not (gone or stuck or lasting), self.failures, self.since, error)
+        since = None if self._since is None else time_of_day(self._since)
+        return RunningFacts(self.name, not (gone or stuck or lasting), self.failures, since, error)
 
 
 class Supervisor:

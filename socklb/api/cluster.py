@@ -29,6 +29,7 @@ from socklb.api.reflector import Reflector
 from socklb.api.resources import NODES, RESOURCES, Resource, bypassing, own_node
 from socklb.api.source import Batch, Change, Problem, Reach
 from socklb.api.troubles import Troubles
+from socklb.clock import time_of_day
 from socklb.errors import SocklbError
 from socklb.memory import give_back
 
@@ -57,7 +58,7 @@ class KubernetesApi:
         self._known = Known((one.kind for one in (NODES, *self._watched)), self._met)
         self._unlisted: set[str] = set()
         self._kinds: Troubles[str] = Troubles()  # what cannot be followed
-        self._outages: dict[str, tuple[float, str]] = {}  # since when, and why, for required resources
+        self._outages: dict[str, tuple[float, str]] = {}  # since when (monotonic), and why, for required resources
         self._said: frozenset[str] = frozenset()  # reasons logged since the server was last reachable
         self._unused: tuple[Change, ...] = ()  # of a batch whose consumer did not ask for another
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,7 +75,7 @@ class KubernetesApi:
         """Return which server is used, and since when it is unreachable."""
         with self._lock:
             since, reason = min(self._outages.values(), default=(None, ""))
-        return Reach(f"{PLACE} {self._connection.server}", since, reason)
+        return Reach(f"{PLACE} {self._connection.server}", None if since is None else time_of_day(since), reason)
 
     async def batches(self) -> AsyncGenerator[Batch]:
         """Yield the first batch when everything has been listed. If called again, start again and repeat everything.
@@ -164,7 +165,7 @@ class KubernetesApi:
             if over:
                 self._said = frozenset()
         if outage and over:
-            seconds = time.time() - outage[0]
+            seconds = time.monotonic() - outage[0]
             log.info("the Kubernetes API is in reach again, after %.0f s: %s", seconds, self.reach.where)
         elif was and not outage:
             log.info("%s: followed again", resource.name)
@@ -182,7 +183,7 @@ class KubernetesApi:
                 self._unlisted.discard(resource.name)
                 self._outages.pop(resource.name, None)
             else:
-                since, _ = self._outages.get(resource.name, (time.time(), ""))
+                since, _ = self._outages.get(resource.name, (time.monotonic(), ""))
                 self._outages[resource.name] = since, str(error)
                 news, self._said = str(error) not in self._said, self._said | {str(error)}
         if without:

@@ -25,6 +25,7 @@ from socklb.api.manifest_file import NOTHING, SUFFIXES, FileContent, read_file, 
 from socklb.api.objects import Object
 from socklb.api.source import Batch, Change, Problem, Reach
 from socklb.api.watch import watch
+from socklb.clock import time_of_day
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class ManifestFolder:
         self._claims: dict[ObjectId, list[str]] = {}  # names of the files that contain it, in order; the first counts
         self._duplicates: set[ObjectId] = set()
         self._served: dict[ObjectId, Object] = {}
-        self._outage: tuple[float, OSError] | None = None  # since when the folder cannot be read, and why
+        self._outage: tuple[float, OSError] | None = None  # since when (monotonic) the folder cannot be read, and why
         self._untold: AbstractSet[ObjectId] = frozenset()  # passed on even if unchanged
         self._seen = False  # whether the folder could be read once
         self._logged: frozenset[Problem] = frozenset()
@@ -53,7 +54,7 @@ class ManifestFolder:
     @property
     def reach(self) -> Reach:
         """Return the folder, and since when it cannot be read."""
-        since, reason = (self._outage[0], _reason(self._outage[1])) if self._outage else (None, "")
+        since, reason = (time_of_day(self._outage[0]), _reason(self._outage[1])) if self._outage else (None, "")
         return Reach(f"folder {self.folder}", since, reason)
 
     @property
@@ -90,7 +91,7 @@ class ManifestFolder:
 
     def _merge(self, changed: dict[str, FileContent | None] | OSError) -> tuple[Change, ...]:
         if isinstance(changed, OSError):
-            self._outage = (self._outage[0] if self._outage else time.time(), changed)
+            self._outage = (self._outage[0] if self._outage else time.monotonic(), changed)
             return ()
         self._outage, self._seen = None, True
         touched = set(self._untold)

@@ -23,33 +23,36 @@ class Troubles(Generic[Key]):
     """See the module."""
 
     def __init__(self) -> None:
-        self._standing: dict[Key, Problem] = {}
+        self._standing: dict[Key, tuple[Problem, float]] = {}  # and when it occurred last (monotonic)
 
     def note(self, key: Key, problem: Problem) -> bool:
         """Record that it occurred (again); return whether it is new or differs. If not, counting continues."""
-        now, before = time.time(), self._standing.get(key)
+        now, before = time.time(), self.get(key)
         times, first = (before.times + 1, before.first) if before else (1, now)
-        self._standing[key] = problem._replace(times=times, first=first, last=now)
+        self._standing[key] = problem._replace(times=times, first=first, last=now), time.monotonic()
         return before is None or not problem.says_as(before)
 
     def settle(self, key: Key) -> Problem | None:
         """Record that it is over; return what it was, None if there was nothing."""
-        return self._standing.pop(key, None)
+        problem, _ = self._standing.pop(key, (None, 0.0))
+        return problem
 
     def settle_where(self, over: Callable[[Key], bool]) -> None:
         """Record that all whose key satisfies `over` are over."""
         for key in [key for key in self._standing if over(key)]:
             del self._standing[key]
 
-    def settle_before(self, moment: float) -> None:
-        """Record that all that did not occur since this moment are over."""
-        self.settle_where(lambda key: (self._standing[key].last or 0.0) < moment)
+    def settle_older(self, seconds: float) -> None:
+        """Record that all that did not occur for so long are over."""
+        moment = time.monotonic() - seconds
+        self.settle_where(lambda key: self._standing[key][1] < moment)
 
     def get(self, key: Key) -> Problem | None:
         """Return the present state of one."""
-        return self._standing.get(key)
+        problem, _ = self._standing.get(key, (None, 0.0))
+        return problem
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Return all of them, in the order of their first occurrence."""
-        return tuple(self._standing.values())
+        return tuple(problem for problem, _ in self._standing.values())

@@ -16,7 +16,6 @@ import asyncio
 import json
 import logging
 import subprocess
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -114,7 +113,7 @@ class NodeRoutes:
         for destination, text in found.damage.items():
             if self._damage.note(destination, Problem("", 0, "", f"node routes: {text}")):
                 log.warning("node routes: %s", text)
-        self._damage.settle_before(time.time() - REMEMBERED)
+        self._damage.settle_older(REMEMBERED)
 
     def wanted(self) -> dict[str, str]:
         """Return destination to gateway, for all Nodes except this node's."""

@@ -55,6 +55,13 @@ if known(BEFORE.commit):  # a shallow clone has no history
     fault("agent")(agent_downgraded)
 
 
+@fault()
+def clock_stepped(rig: Rig, chance: Random) -> Undo:
+    """The agent's time of day is another one for a while, and set right again: two steps."""
+    rig.clock.step(chance.choice((-1800, 1800, 86400)))
+    return lambda: rig.clock.step(0)
+
+
 @fault(holds=False)
 def a_second_agent(rig: Rig, chance: Random) -> None:
     """It says that there is another one, and ends."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rig.agents import AgentUnderTest
+from rig.clock import SteppedClock
 from rig.control_plane import ControlPlane, agent_token
 from rig.objects import NODES, SERVICES, SLICES
 from rig.sandbox import end_all, mounted_bpffs, remove_cgroup, sh
@@ -45,7 +46,8 @@ class Rig:
     def __init__(self, home: Path, network: Roomy, plane: ControlPlane, wire: Wire, agent: AgentUnderTest) -> None:
         self.home, self.network, self.plane, self.wire, self.agent = home, network, plane, wire, agent
         self.pins = Pins(agent.bpffs)
-        agent.around = self.around("node", hooked=True)
+        self.clock = SteppedClock(home)
+        agent.around = [*self.around("node", hooked=True), *self.clock.words]
 
     @property
     def cgroup(self) -> Path:

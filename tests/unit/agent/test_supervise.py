@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -100,6 +101,24 @@ async def test_what_hangs_or_fails_for_a_minute_is_not_alive(monkeypatch: pytest
         assert supervisor.running[0].alive
         expected = (False, f"OSError: {error}" if error else "no sign of life for 0 s")
         await until_async(lambda: (supervisor.running[0].alive, supervisor.running[0].error) == expected)
+
+
+@pytest.mark.parametrize("step", [-3600, 3600], ids=["back", "forward"])
+@story
+async def test_a_clock_that_is_set_makes_no_failure_older(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    def act() -> None:
+        raise OSError("no luck")
+
+    supervisor = Supervisor()
+    supervisor.every("look", 0.01, act)
+    async with supervisor.at_work():
+        await until_async(lambda: supervisor.running[0].failures > 0)
+        real = time.time
+        monkeypatch.setattr("socklb.agent.supervise.time.time", lambda: real() + step)
+        now = supervisor.running[0]
+        assert now.alive
+        assert now.since is not None
+        assert 0 <= time.time() - now.since < supervise.PATIENCE
 
 
 @story

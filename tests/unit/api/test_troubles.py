@@ -56,11 +56,17 @@ def test_several_are_over_at_once() -> None:
     assert troubles.get("a") is None
 
 
-def test_what_was_not_met_for_long_is_over(clock: list[float]) -> None:
+@pytest.mark.parametrize("step", [0.0, -3600.0, 3600.0], ids=["as it went", "set back", "set forward"])
+def test_what_was_not_met_for_long_is_over_whatever_the_time_of_day_is(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    passed = [0.0]
+    monkeypatch.setattr("socklb.api.troubles.time.monotonic", lambda: passed[0])
     troubles: Troubles[str] = Troubles()
     troubles.note("old", NO_PORT)
-    clock[0] += 100
+    passed[0] += 100
+    clock[0] += 100 + step
     troubles.note("new", NO_PORT)
-    troubles.settle_before(1050.0)
+    troubles.settle_older(50)
     assert troubles.get("old") is None
     assert troubles.get("new") is not None
