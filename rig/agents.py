@@ -93,13 +93,14 @@ class AgentUnderTest:
 
     def until(self, condition: Callable[[dict[str, Any]], object], seconds: float = WAIT) -> dict[str, Any]:
         """Wait until the status satisfies a condition, and return it."""
-        end = time.monotonic() + seconds
+        end, pause = time.monotonic() + seconds, 0.002
         while time.monotonic() < end:
             status = self.status()
             if status is not None and condition(status):
                 return status
             assert self.alive, f"the agent ended with {self._process and self._process.returncode}\n{self.log}"
-            time.sleep(0.002)
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.1)  # whoever asks all the time slows down what it waits for
         raise AssertionError(f"not within {seconds} s: {self.status()}\n{self.log}")
 
     def write(self, name: str, *documents: object) -> None:

@@ -93,6 +93,9 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(their
         before = kept.ask()
         deploy("adopt", "adopt=yes")
         assert kept.ask() == before
+        alone = kind_deploy("adopt", "adopt=yes", "kube_proxy=remove", limit="workers")
+        assert alone.returncode != 0
+        assert f"{name}-control-plane failed, see above, or is not in this run: kube-proxy stays" in alone.stderr
         with without_rules_of_others(node):
             refused = kind_deploy("adopt", "adopt=yes", "kube_proxy=remove")
         assert refused.returncode != 0

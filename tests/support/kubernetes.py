@@ -109,9 +109,9 @@ def deploy(name: str, *data: str) -> dict[str, Any]:
     return results
 
 
-def kind_deploy(name: str, *data: str) -> Text:
-    """The same, whatever comes of it. Each of `data` is `key=value`."""
-    words = [word for pair in data for word in ("--data", pair)]
+def kind_deploy(name: str, *data: str, limit: str = "*") -> Text:
+    """The same, whatever comes of it. Each of `data` is `key=value`; `limit`: the hosts or group it is for."""
+    words = ["--limit", limit, *(word for pair in data for word in ("--data", pair))]
     options = ["-y", "--json", "--fail-percent", "0", *words]
     return pyinfra("inventory/kind.py", f"deploys/{name}.py", *options, timeout=600)
 

@@ -1,8 +1,13 @@
-"""Waiting in tests: for what comes true by itself, with an end."""
+"""Waiting in tests: for what comes true by itself, with an end.
+
+Pauses grow, for whoever looks all the time slows down what it waits for.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
+
+GROWTH, LONGEST = 1.3, 0.2  # seconds, unless the first pause is longer
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.01) -> None:
@@ -15,6 +20,7 @@ def until(condition: Callable[[], object], seconds: float = 30.0, pause: float =
     while not condition():
         assert time.monotonic() < end, f"it did not come true within {seconds:g} s"
         time.sleep(pause)
+        pause = max(pause, min(pause * GROWTH, LONGEST))
 
 
 async def until_async(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.005) -> None:
