@@ -23,15 +23,27 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What is packed, as `make build` finds it, in a folder of its own."""
+    return copy_to(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which `make build` has packed it; tests change nothing there."""
+    checkout = copy_to(tmp_path_factory.mktemp("packed"))
+    build(checkout)
+    return checkout
+
+
+def copy_to(folder: Path) -> Path:
     for name in ("setup", "socklb"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "bpf").mkdir()
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "bpf").mkdir()
     for name in ("README.md", "LICENSE", "bpf/LICENSE", "pyproject.toml", "uv.lock"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
     if (ROOT / ".tools").exists():
-        (tmp_path / ".tools").symlink_to(ROOT / ".tools")
-    return tmp_path
+        (folder / ".tools").symlink_to(ROOT / ".tools")
+    return folder
 
 
 def build(checkout: Path, *arguments: str) -> bytes:
@@ -41,33 +53,23 @@ def build(checkout: Path, *arguments: str) -> bytes:
     return checkout.joinpath("build", "-".join(["agent", *arguments]) + ".tar").read_bytes()
 
 
-def test_an_unchanged_tree_gives_the_same_bytes(checkout: Path) -> None:
-    first = build(checkout)
-    shutil.rmtree(checkout / "build")
+def test_it_is_packed_again_only_when_something_changed_and_from_the_same_files_come_the_same_bytes(
+    packed: Path, checkout: Path
+) -> None:
+    first = (packed / "build/agent.tar").read_bytes()
+    (checkout / "build").mkdir()
+    shutil.copy(packed / "build/agent.key", checkout / "build")
+    (checkout / "build/agent.tar").write_bytes(b"not packed again")
+    assert build(checkout) == b"not packed again"
+    (checkout / "socklb/extra.py").write_text("")
+    assert b"lib/socklb/extra.py" in build(checkout)
+    (checkout / "socklb/extra.py").unlink()
     for file in checkout.joinpath("socklb").rglob("*"):
         os.utime(file, (0, 0))
     assert build(checkout) == first
 
 
-def test_it_is_packed_again_only_when_something_changed(checkout: Path) -> None:
-    build(checkout)
-    tar = checkout / "build/agent.tar"
-    tar.write_bytes(b"not packed again")
-    assert build(checkout) == b"not packed again"
-    (checkout / "socklb/extra.py").write_text("")
-    assert b"lib/socklb/extra.py" in build(checkout)
-    (checkout / "socklb/extra.py").unlink()
-    assert b"lib/socklb/extra.py" not in build(checkout)
-
-
-def test_another_python_gets_an_archive_of_its_own_with_what_was_compiled_for_it(checkout: Path) -> None:
-    build(checkout, "3.14")
-    assert list(checkout.glob("build/agent-3.14/lib/msgspec/*cpython-314*.so"))
-    assert "python3.14" in (checkout / "build/agent-3.14/bin/socklb").read_text()
-    assert not (checkout / "build/agent.tar").exists()
-
-
-def test_a_command_of_that_pythons_name_that_does_not_run_is_as_none(
+def test_another_python_gets_an_archive_of_its_own_and_a_command_of_its_name_that_does_not_run_is_as_none(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shim = checkout / "shims/python3.14"  # as pyenv has it for versions that are not in use
@@ -76,6 +78,9 @@ def test_a_command_of_that_pythons_name_that_does_not_run_is_as_none(
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
     build(checkout, "3.14")
+    assert list(checkout.glob("build/agent-3.14/lib/msgspec/*cpython-314*.so"))
+    assert "python3.14" in (checkout / "build/agent-3.14/bin/socklb").read_text()
+    assert not (checkout / "build/agent.tar").exists()
     assert not list(checkout.glob("build/agent-3.14/lib/socklb/__pycache__"))
 
 
@@ -88,9 +93,8 @@ def test_without_the_objects_it_says_what_to_run(checkout: Path) -> None:
     assert "socklb.bpf.o is missing. Run: make build" in done.stderr
 
 
-def test_every_dependency_and_every_object_is_in_it(checkout: Path) -> None:
-    build(checkout)
-    lib = checkout / "build/agent/lib"
+def test_every_dependency_and_every_object_is_in_it(packed: Path) -> None:
+    lib = packed / "build/agent/lib"
     for name in ("msgspec", "prometheus_client", "yaml", "watchfiles", "shtab", *OBJECTS):
         assert (lib / name).exists(), name
     assert not (lib / "pyinfra").exists()
@@ -112,11 +116,10 @@ for kubeconfig in sys.argv[1:]:
 """
 
 
-def test_what_is_left_out_of_the_official_client_is_missed_by_nothing(checkout: Path, tmp_path: Path) -> None:
-    build(checkout)
-    lib = checkout / "build/agent/lib"
+def test_what_is_left_out_of_the_official_client_is_missed_by_nothing(packed: Path, tmp_path: Path) -> None:
+    lib = packed / "build/agent/lib"
     assert not (lib / "aiohttp").exists()
-    assert size(checkout / "build/agent.tar") < 30
+    assert size(packed / "build/agent.tar") < 30
 
     with ApiServer(lambda _: Reply(b"{}")) as server:
         plain = server.kubeconfig(tmp_path)
@@ -150,13 +153,12 @@ def size(file: Path) -> float:
     return file.stat().st_size / (1 << 20)
 
 
-def test_the_manual_page_in_it_is_of_this_version(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manual_page_in_it_is_of_this_version(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    build(checkout)
-    made = checkout / "build/agent/share/man/man8/socklb.8"
+    made = packed / "build/agent/share/man/man8/socklb.8"
     assert made.read_text() == page()
-    with tarfile.open(checkout / "build/agent.tar") as packed:
-        assert "share/man/man8/socklb.8" in packed.getnames()
+    with tarfile.open(packed / "build/agent.tar") as archive:
+        assert "share/man/man8/socklb.8" in archive.getnames()
 
 
 def launcher(folder: Path, python: str, version: str = VERSION) -> Path:
@@ -202,9 +204,8 @@ def test_the_launcher_refuses_a_python_of_another_version(tmp_path: Path) -> Non
     assert "no Python 3.99 on this node" in done.stderr
 
 
-def test_a_nodes_first_start_has_nothing_to_compile(checkout: Path) -> None:
-    build(checkout)
-    lib = checkout / "build/agent/lib"
+def test_a_nodes_first_start_has_nothing_to_compile(packed: Path, tmp_path: Path) -> None:
+    lib = shutil.copytree(packed / "build/agent/lib", tmp_path / "lib")
     start = [sys.executable, "-P", "-s", "-c", "import socklb.cli, socklb.agent, socklb.api.cluster"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before = compiled(lib)
