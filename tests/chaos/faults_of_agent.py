@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import resource
 import signal
 import subprocess
@@ -9,12 +12,14 @@ import time
 from pathlib import Path
 from random import Random
 
+from rig.sandbox import remove_cgroup
 from tests.chaos.faults import Undo, fault
 from tests.chaos.rig import Rig
 from tests.upgrades.versions import known, unpacked, versions
 
 GONE = "no agent runs"
 BEFORE = versions()[-1]
+MEMORY = Path("/sys/fs/cgroup/memory")
 PATIENT = 150.0  # seconds: on a busy machine an agent takes half a minute to start
 
 
@@ -85,6 +90,29 @@ def no_memory_for_the_agent(rig: Rig, chance: Random) -> Undo:
             rig.launch()
 
     return undo
+
+
+def memory_pressure(rig: Rig, chance: Random) -> Undo:
+    """Whatever the agent needs from now on, also in the kernel, must fit into a few MB, or it is killed for it."""
+    pid = str(rig.pid)
+    (around,) = re.findall(r":memory:/(.*)", Path(f"/proc/{pid}/cgroup").read_text())
+    mine = MEMORY / around / f"socklb-test-{os.getpid()}"
+    mine.mkdir()
+    (mine / "memory.limit_in_bytes").write_text(str(chance.choice((1, 4, 16)) << 20))
+    (mine / "cgroup.procs").write_text(pid)
+
+    def undo() -> None:
+        (mine / "memory.limit_in_bytes").write_text("-1")
+        with contextlib.suppress(ProcessLookupError):
+            (mine.parent / "cgroup.procs").write_text(pid)
+        rig.revive()
+        remove_cgroup(mine)
+
+    return undo
+
+
+if MEMORY.exists():  # cgroup v1: with v2 the node's cgroup would need the controller, and the machine's root too
+    fault("agent")(memory_pressure)
 
 
 @fault()
