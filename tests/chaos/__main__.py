@@ -5,7 +5,7 @@
     python -m tests.chaos --on kind                 or local
 
 A walk that fails, or whose rig does, keeps its history in build/chaos-SEED/, with a page timeline.html. Exit code 1: a
-violation was found.
+violation was found. Ctrl-C ends a walk early, with what it has reached.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.rig import ROOT
 from tests.chaos.walk import Walk, walk_once
 from tests.kube.conftest import control_plane_programs
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main(words: list[str]) -> int:
@@ -67,7 +69,7 @@ def walk(home: Path, on: str, seconds: float, seed: int, only: tuple[str, ...]) 
     print(summary(walked, seed, sorted(every)))
     if walked.outcome.violations:
         keep(home, ROOT / "build" / f"chaos-{seed}")
-    return 1 if walked.outcome.violations else 0
+    return 1 if walked.outcome.violations else INTERRUPTED if walked.outcome.interrupted else 0
 
 
 def cluster(name: str) -> Target:
@@ -92,7 +94,7 @@ def summary(walked: Walk, seed: int, names: list[str]) -> str:
         f"slowest to be well again: {out.slowest:.1f} s after {out.slowest_after}",
         f"memory: {memory.most:.0f} MB at most; growth in MB a minute of long lives: {slopes}",
         *(f"{out.faults[name]:6}  {name}" for name in names),
-        f"{len(out.violations)} violations",
+        f"{len(out.violations)} violations" + ", until it was interrupted: leaks were not looked for" * out.interrupted,
     ]
     return "\n".join(lines)
 

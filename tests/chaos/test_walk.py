@@ -11,6 +11,7 @@ from socklb.model import is_ipv4
 from tests.chaos.conftest import DoWalk
 from tests.chaos.faults import CONVERGE, FAULTS, Fault
 from tests.chaos.rig import Rig
+from tests.chaos.walk import Walk
 
 ROWS = 512
 
@@ -27,9 +28,19 @@ def exchange_backends(rig: Rig, chance: Random) -> None:
                 table.write(index, row)
 
 
-def test_a_lie_in_a_table_is_found(walk: DoWalk) -> None:
-    lie = Fault("a lie", exchange_backends, holds=False)
-    walked = walk(lambda it: it.run(CONVERGE, [lie]))
+def ctrl_c(rig: Rig, chance: Random) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_lie_in_a_table_is_found_and_kept_by_a_walk_that_is_interrupted(walk: DoWalk) -> None:
+    def how(it: Walk) -> None:
+        it.run(CONVERGE, [Fault("a lie", exchange_backends, holds=False)])
+        assert not it.outcome.interrupted
+        it.run(CONVERGE, [Fault("ctrl-c", ctrl_c)])
+
+    walked = walk(how)
+    assert walked.outcome.interrupted
+    assert walked.outcome.faults.keys() == {"a lie"}
     assert any(violation.startswith("foreign: ") for violation in walked.outcome.violations)
 
 

@@ -46,6 +46,7 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     slowest: float = 0.0  # seconds until all was well again
     slowest_after: str = ""
+    interrupted: bool = False
 
 
 class Walk:
@@ -62,11 +63,15 @@ class Walk:
         self.outcome, self.memory = Outcome(), Memory()
 
     def run(self, seconds: float, known: Sequence[Fault] = ()) -> Outcome:
-        """Walk for so long. known: the only faults to do."""
+        """Walk for so long, or until Ctrl-C: then what was judged until then stands. known: the only faults to do."""
         self._begin()
         leaks, end = self.leaks_from_now(), time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._step(known or [FAULTS[name] for name in sorted(FAULTS)])
+        try:
+            while time.monotonic() < end:
+                self._step(known or [FAULTS[name] for name in sorted(FAULTS)])
+        except KeyboardInterrupt:
+            self.outcome.interrupted = True
+            return self.outcome
         self.churn.rate = 0.0
         self._converge("the end", CONVERGE)
         self._judge()
@@ -228,5 +233,6 @@ def walk_once(
         with Crowd(rig, seed) as crowd:
             walk = Walk(rig, churn, crowd, seed, tell)
             how(walk)
-        walk.nobody_left()
+        if not walk.outcome.interrupted:
+            walk.nobody_left()
     return walk
