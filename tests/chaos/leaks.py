@@ -53,16 +53,16 @@ def slots(rig: Rig) -> int | None:
 
 @dataclass
 class Memory:
-    """The agent's memory over time, by process."""
+    """The agent's own memory over time, by process: what it has mapped of files comes and goes as others need room."""
 
     samples: dict[int, list[tuple[float, float]]] = field(default_factory=dict[int, list[tuple[float, float]]])
 
     def look(self, rig: Rig, at: float) -> None:
         try:
-            pages = int(Path(f"/proc/{rig.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
+            resident, of_files = map(int, Path(f"/proc/{rig.pid}/statm").read_text().split()[1:3])
+        except (OSError, ValueError):
             return  # it is being restarted
-        self.samples.setdefault(rig.pid, []).append((at, pages * 4096 / 1e6))
+        self.samples.setdefault(rig.pid, []).append((at, (resident - of_files) * 4096 / 1e6))
 
     @property
     def most(self) -> float:
