@@ -114,7 +114,10 @@ def _tools() -> Iterator[str]:
     for program in ("nft", "iptables"):
         if shutil.which(program):
             yield subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    yield f"Kubernetes {re.findall(r'^version=(.+)$', (ROOT / 'images/names.sh').read_text(), re.MULTILINE)[0]}"
+    said = subprocess.run(
+        ["sh", "-euc", '. images/names.sh; echo "$version"'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    yield f"Kubernetes {said.stdout.strip()}"
 
 
 def _commit() -> str:

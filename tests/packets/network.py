@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes as ct
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 
 from socklb.model import Addresses, pack_address
 from tests.packets.programs import PATIENCE, SERVER
+from tests.support.waiting import until
 
 CLIENT, NODE, OTHER_NODE = "172.31.0.9", "172.31.0.2", "172.31.0.3"
 CLIENT6, NODE6 = "fd00:31::9", "fd00:31::2"
@@ -59,6 +61,12 @@ class Network:
         self._wire()
         self.run("node", "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         self._route()
+        until(lambda: all(map(self._passes_packets, self.places)))
+
+    def _passes_packets(self, place: str) -> bool:
+        """Return whether all devices there do: on a busy machine it takes the kernel seconds to give each its queue."""
+        devices = json.loads(self.output(place, "ip", "-json", "link"))
+        return all(one["operstate"] in {"UP", "UNKNOWN"} and one["qdisc"] != "noop" for one in devices)
 
     def of(self, place: str) -> str:
         return f"{self.name}-{place}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_a_run_is_read_as_it_was_kept_with_what_is_known_of_the_machine(tmp_path
     assert run.machine.cpu
     assert run.machine.cores > 0
     assert run.machine.commit in path.name
+    assert re.fullmatch(r"Kubernetes v\d+\.\d+\.\d+", run.machine.tools[-1])
     assert list(tmp_path.iterdir()) == [path]
 
 
