@@ -27,7 +27,7 @@ from socklb.model import Backend, Frontend, Serving, pack_address
 from socklb.report import ConnectFacts
 
 EVERY = 10.0  # seconds
-AGAIN = 1.0  # seconds after a failure, to see soon that repaired hooks work
+AGAIN = 1.0  # seconds after a failure or a try without a result, to see soon that repaired hooks work
 LIMIT = 5.0  # seconds for the process
 CGROUP = "socklb-connect-check"
 
@@ -47,7 +47,7 @@ class ConnectCheck:
     @property
     def due(self) -> bool:
         """Return whether it is time for the next check."""
-        pause = AGAIN if self.facts.translated is False else EVERY
+        pause = EVERY if self.facts.translated else AGAIN
         return self._tried is None or time.monotonic() - self._tried >= pause
 
     async def look(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from rig.agents import AgentUnderTest
 from rig.sandbox import Sandbox
+from socklb.agent import connect_check
 from socklb.agent.connect_check import CGROUP, ConnectCheck
 from socklb.datapath import asking
 from socklb.datapath.node_datapath import NodeDatapath
@@ -92,6 +93,26 @@ def test_a_datagram_that_loopback_drops_says_nothing_of_the_hooks(datapath: Node
     finally:
         subprocess.run([*in_sandbox, "delete table ip t"], check=True)
     assert sandbox.run(ask) == ""
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["no answer", "an answer"])
+@story
+async def test_a_try_without_a_result_is_soon_followed_by_another(
+    datapath: NodeDatapath, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    def ask(*_: object) -> str:
+        if lost:
+            raise TimeoutError("a datagram to loopback did not arrive")
+        return ""
+
+    monkeypatch.setattr(asking, "ask", ask)
+    monkeypatch.setattr(connect_check, "AGAIN", 0.05)
+    check = ConnectCheck(datapath)
+    await check.look()
+    assert check.facts.translated is (None if lost else True)
+    assert not check.due
+    await asyncio.sleep(0.1)
+    assert check.due is lost
 
 
 @story
