@@ -21,7 +21,7 @@ import logging
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from socklb.api.source import Problem
@@ -129,8 +129,7 @@ class Supervisor:
     async def at_work(self) -> AsyncGenerator[None]:
         """Run everything while the block runs."""
         for charge, seconds in self._charges:
-            run = _keep(charge) if seconds is None else _repeat(charge, seconds)
-            charge.task = asyncio.create_task(run, name=charge.name)
+            charge.task = asyncio.create_task(_always(charge, seconds), name=charge.name)
         try:
             yield
         finally:
@@ -149,6 +148,17 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=0.2)
     for task in left:
         log.error("%s: did not end in %.0f s", task.get_name(), ENDING)
+
+
+async def _always(charge: Charge, seconds: float | None) -> None:
+    """Run it, whatever fails: where memory ends, what handles the failure and waits for the next try lacks it too."""
+    while not charge.ending:
+        try:
+            await (_keep(charge) if seconds is None else _repeat(charge, seconds))
+        except Exception as error:  # noqa: BLE001 - as below
+            charge.failures, charge.error = charge.failures + 1, type(error).__name__
+        with suppress(Exception):
+            await asyncio.sleep(FIRST_PAUSE)
 
 
 async def _repeat(charge: Charge, seconds: float) -> None:

@@ -91,7 +91,8 @@ class HttpServer:
             try:
                 self._accept_some()
             except Exception:
-                log.exception("the health server failed; it goes on")
+                with contextlib.suppress(Exception):  # where memory ends, it may not even be told
+                    log.exception("the health server failed; it goes on")
                 time.sleep(PAUSE)
 
     def _accept_some(self) -> None:

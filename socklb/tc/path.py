@@ -201,17 +201,24 @@ class TcPath:
         with ExitStack() as opened:
             opened.callback(self._let_go)
             while not self._closing:
-                self._busy, wanted = time.monotonic(), self._wanted
                 try:
-                    self._look(opened)
-                except Exception as error:  # noqa: BLE001
-                    self._fail(error)
-                else:
-                    self._heal()
-                self._busy, self._tried = None, wanted
-                if wanted:
-                    self._call_waiting()
-                self._wait()
+                    self._pass(opened)
+                except Exception as error:  # noqa: BLE001 - where memory ends, it may not even be told
+                    self._facts.error = type(error).__name__
+                    time.sleep(EVERY)
+
+    def _pass(self, opened: ExitStack) -> None:
+        self._busy, wanted = time.monotonic(), self._wanted
+        try:
+            self._look(opened)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        else:
+            self._heal()
+        self._busy, self._tried = None, wanted
+        if wanted:
+            self._call_waiting()
+        self._wait()
 
     def _call_waiting(self) -> None:
         with suppress(IndexError):

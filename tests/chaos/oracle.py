@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from tests.chaos.client import STREAM_LIFE
 from tests.chaos.history import Event, History, Version
 from tests.chaos.services import Asked, owner
 
@@ -28,6 +29,7 @@ class Oracle:
     def __init__(self, history: History, whose: Callable[[str], Asked | None] = owner) -> None:
         self.history, self._whose = history, whose
         self.judged = self.excused = self.connects = 0
+        self._by_packet: dict[tuple[str, Asked], float] = {}  # when a stream was opened that perhaps no hook saw
 
     def judge(self, event: Event) -> str:
         """Return the violation, or nothing."""
@@ -35,6 +37,8 @@ class Oracle:
         if event.kind == "stream alive":
             return self._stream(event)
         self.connects += 1
+        if event.kind == "stream" and self.history.hurt(event, "socket"):
+            self._by_packet[event.place, event.asked] = event.began
         whose = self._whose(event.got)
         if whose is None:
             return self._error(event)
@@ -81,7 +85,9 @@ class Oracle:
     def _stream(self, event: Event) -> str:
         if event.got == "alive":
             return ""
-        if self.history.hurt(event, "streams", *(["packet"] if event.way == "packet" else [])):
+        opened = self._by_packet.get((event.place, event.asked), -math.inf)
+        by_packet = event.way == "packet" or event.began - opened <= STREAM_LIFE
+        if self.history.hurt(event, "streams", *(["packet"] if by_packet else [])):
             self.excused += 1
             return ""
         return f"stream: {_who(event)} broke: {event.got}"

@@ -98,3 +98,13 @@ def test_a_stream_by_hooks_survives_what_hurts_hooks(history: History) -> None:
     history.windows.append(Window("a fault", frozenset({"socket", "packet"}), 0.0, 30.0))
     seen = [event(20, "ECONNRESET", "stream alive", way) for way in ("socket", "packet")]
     assert judged(history, *seen) == ["stream", ""]
+
+
+def test_a_stream_that_was_opened_while_hooks_were_away_is_served_by_packet(history: History) -> None:
+    """The packet path serves what no hook saw, for as long as the stream lives."""
+    history.windows.append(Window("hooks detached", frozenset({"socket"}), 18.0, 18.9))
+    history.windows.append(Window("programs at devices detached", frozenset({"packet"}), 19.5, 30.0))
+    opened, broken = event(18.5, SECOND, "stream"), event(20, "ECONNRESET", "stream alive")
+    elsewhere = broken._replace(place="another pod")
+    assert judged(history, opened, broken, elsewhere) == ["", "", "stream"]
+    assert judged(history, event(17.5, SECOND, "stream"), broken) == ["", "stream"]

@@ -188,6 +188,30 @@ def test_whatever_goes_wrong_is_told_and_tried_again(
     assert served(ask) == ALL
 
 
+def test_what_goes_wrong_where_it_cannot_even_be_told_is_tried_again(
+    node: Node, ask: Ask, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory ends, whatever handles its end may lack it too."""
+    without_memory = [MemoryError(), MemoryError()]
+    mend = Attached.mend
+
+    def fail_first(self: Attached) -> str:
+        if len(without_memory) == 2:
+            raise without_memory.pop()
+        return mend(self)
+
+    def error(*_: object) -> None:
+        raise without_memory.pop()
+
+    node.sync(WANTED)
+    monkeypatch.setattr(Attached, "mend", fail_first)
+    monkeypatch.setattr(tc_path.log, "error", error)
+    wait_until(lambda: not without_memory)
+    wait_until(lambda: not node.path.problems)
+    DAMAGES["all programs detached"][0](node)
+    wait_until(lambda: served(ask) == ALL)
+
+
 def test_it_holds_up_nothing(node: Node, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even while the kernel takes its time over the programs."""
     load = Programs.load

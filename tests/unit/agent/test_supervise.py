@@ -103,6 +103,40 @@ async def test_what_hangs_or_fails_for_a_minute_is_not_alive(monkeypatch: pytest
         await until_async(lambda: (supervisor.running[0].alive, supervisor.running[0].error) == expected)
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "repeated"])
+@story
+async def test_what_fails_where_not_even_the_failure_can_be_noted_runs_on(
+    monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """Where memory ends, whatever handles its end may lack it too."""
+    begun = 0
+
+    async def act() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise MemoryError
+        if kept:
+            await asyncio.Event().wait()
+
+    noted = supervise.Charge.failed
+
+    def failed(charge: supervise.Charge, error: Exception, pause: float) -> None:
+        if begun == 1:
+            raise MemoryError
+        noted(charge, error, pause)
+
+    monkeypatch.setattr(supervise.Charge, "failed", failed)
+    supervisor = Supervisor()
+    if kept:
+        supervisor.keep("source", act)
+    else:
+        supervisor.every("source", 0.01, act)
+    async with supervisor.at_work():
+        await until_async(lambda: begun > 1)
+        await until_async(lambda: supervisor.running[0].alive and not supervisor.running[0].error)
+
+
 @pytest.mark.parametrize("step", [-3600, 3600], ids=["back", "forward"])
 @story
 async def test_a_clock_that_is_set_makes_no_failure_older(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

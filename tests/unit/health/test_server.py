@@ -68,6 +68,27 @@ def test_connections_that_found_no_thread_take_no_place(monkeypatch: pytest.Monk
         assert ask("127.0.0.1", port) == (200, b"yes")
 
 
+def test_it_goes_on_where_its_failure_cannot_even_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_memory = [MemoryError(), MemoryError()]
+    cut_off = HttpServer._cut_off
+
+    def fail_first(server: HttpServer, before: float) -> None:
+        if len(without_memory) == 2:
+            raise without_memory.pop()
+        cut_off(server, before)
+
+    def exception(*_: object) -> None:
+        raise without_memory.pop()
+
+    monkeypatch.setattr(HttpServer, "_cut_off", fail_first)
+    monkeypatch.setattr(server_module.log, "exception", exception)
+    monkeypatch.setattr(server_module, "PAUSE", 0.01)
+    with HttpServer() as server:
+        port = server.listen(ListenAddress("127.0.0.1", 0), lambda _path, _accept: Answer(200, b"yes")).address.port
+        assert [ask("127.0.0.1", port) for _ in range(3)] == [(200, b"yes")] * 3
+        assert not without_memory
+
+
 def test_after_its_end_nobody_listens() -> None:
     with HttpServer() as server:
         port = server.listen(ListenAddress("127.0.0.1", 0), lambda _path, _accept: Answer(200, b"")).address.port
