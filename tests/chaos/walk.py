@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.chaos import faults_of_agent, faults_of_api, faults_of_kernel, faults_of_node  # noqa: F401
 from tests.chaos.churn import Churn
-from tests.chaos.client import STREAM_PATIENCE
+from tests.chaos.client import STREAM_PATIENCE, STREAMS
 from tests.chaos.crowd import Crowd
 from tests.chaos.faults import CONVERGE, FAULTS, Fault, Undo
 from tests.chaos.history import Event, Window
@@ -179,8 +179,8 @@ class Walk:
                 asked_for_name = True
                 if not self.rig.told() and self.well.wrong(wanted, began):  # asking takes seconds on a busy machine
                     self.violation(f"not named: {waited:.0f} s after {after} status says nothing, but: {wrong}")
-            # A stream by packet that ended without a word is waited for by its client.
-            patience = STREAM_PATIENCE if wrong.startswith("Client(kind='stream'") else 0.0
+            # Streams by packet that end without a word are waited for by their client, one after the other.
+            patience = STREAMS * STREAM_PATIENCE if wrong.startswith("Client(kind='stream'") else 0.0
             if waited > within + patience:
                 self.violation(f"not well {waited:.0f} s after {after}: {wrong}")
                 self._recover(wanted, began)
