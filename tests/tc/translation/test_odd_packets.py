@@ -55,9 +55,8 @@ def test_a_backend_that_does_not_listen_refuses_datagrams_itself(
     node.sync({node_port(address, 32000, UDP): Serving((backend,))})
     before = wrong_checksums(network)
     with checksums_made_in_software(network):
-        until(
-            lambda: ask("client", address, 32000, "udp") == ["ECONNREFUSED"]
-        )  # ICMP may get lost, on a busy machine too
+        # On a busy machine an ICMP message may get lost.
+        until(lambda: ask("client", address, 32000, "udp") == ["ECONNREFUSED"])
     assert wrong_checksums(network) == before
 
 
