@@ -16,6 +16,8 @@ from inventory.hosts import short_name
 from roles.agent.operations import gate
 from roles.control_plane.operations import saved
 from roles.kubectl import cluster
+from roles.kubernetes import SYSTEM
+from roles.kubernetes.operations import dns_spread, rolled_out
 from roles.machine import GROUP
 from roles.upgrade import behind, control_plane_upgraded, new_images, node_upgraded
 
@@ -40,3 +42,6 @@ for node in host.loop(nodes):
     if host == node:
         node_upgraded()
     gate(name=f"{short_name(node)} has the new kubelet", nodes=[node.name])
+if host == cluster():  # each Node that was drained gave its DNS to the others
+    dns_spread(name="DNS is not on one machine alone")
+    rolled_out(name="DNS is ready", objects=[*SYSTEM])

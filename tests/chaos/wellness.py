@@ -12,6 +12,7 @@ from tests.chaos.history import Event, Versions
 from tests.chaos.rig import Rig
 from tests.chaos.services import Asked
 
+FULL, NEARLY_FULL = 0.75, "nearly full"  # of a table; there is no alarm yet, and one with the next flows
 # Told for some minutes after it is over.
 LINGERS = re.compile(r"new flows found no room|put back|route")
 
@@ -54,6 +55,8 @@ def of_status(status: Mapping[str, Any]) -> str:
         return f"problems: {problems}"
     if lacking := [hook["name"] for hook in status["hooks"] if not (hook["attached"] and hook["effective"])]:
         return f"hooks not effective: {lacking}"
+    if full := [table["name"] for table in status["maps"] if table["used"] > FULL * table["capacity"]]:
+        return f"{NEARLY_FULL}: {full}"
     if not status["packet_path"]["whole"]:
         return f"packet path: {status['packet_path']}"
     return "" if status["connect"]["translated"] else f"connect: {status['connect']}"
