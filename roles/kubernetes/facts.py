@@ -116,6 +116,13 @@ class KubeProxyImage(FactBase[str]):
         return f"sed -n 's/^ *image: //p' {KUBE_PROXY_BACKUP} 2>/dev/null || true"
 
 
+# Not iptables-save alone: it shows nothing of a table in which somebody has rules that iptables cannot read.
+KUBE_PROXYS_RULES = (
+    "{ iptables-save; ip6tables-save; nft list ruleset; } 2>/dev/null | "
+    "grep -E 'KUBE-SERVICES|KUBE-SVC|kube-proxy' | head -n 1"
+)
+
+
 class KubeProxyRules(FactBase[bool]):
     """Whether this node has rules of a kube-proxy."""
 
@@ -124,8 +131,7 @@ class KubeProxyRules(FactBase[bool]):
         return False
 
     def command(self) -> str:
-        rules = "iptables-save; ip6tables-save; nft list tables"
-        return f"{{ {rules}; }} 2>/dev/null | grep -E 'KUBE-SERVICES|KUBE-SVC|kube-proxy' | head -n 1"
+        return KUBE_PROXYS_RULES
 
     def process(self, output: list[str]) -> bool:
         return bool(output)

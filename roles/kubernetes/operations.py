@@ -14,6 +14,7 @@ from roles.kubectl import FOLDER, KUBECTL, Nodes, cluster
 from roles.kubernetes.facts import (
     KUBE_PROXY,
     KUBE_PROXY_BACKUP,
+    KUBE_PROXYS_RULES,
     OWN_KUBECTL,
     SECRET,
     AgentAccount,
@@ -163,10 +164,18 @@ def kube_proxy_removed() -> Generator[StringCommand, None, None]:
 
 @operation()
 def kube_proxys_rules_removed() -> Generator[StringCommand, None, None]:
-    """Let kube-proxy itself remove its rules: it knows all modes that it ever had."""
-    image = cluster().get_fact(KubeProxyImage)
-    if not (image and host.get_fact(KubeProxyRules)):
+    """Let kube-proxy itself remove its rules: it knows all modes that it ever had. It does not tell of what it left."""
+    if not host.get_fact(KubeProxyRules):
         host.noop("no rules of a kube-proxy are there")
+        return
+    image = cluster().get_fact(KubeProxyImage)
+    if not image:
+        yield failure(f"{host.name} has rules of a kube-proxy whose image is unknown. Next: kube-proxy --cleanup there")
         return
     run = "ctr --namespace k8s.io run --rm --privileged --net-host --cgroup ''"  # which would leave its parent
     yield StringCommand(f"{run} {shlex.quote(image)} socklb-kube-proxy-cleanup kube-proxy --cleanup")
+    why = (
+        f"{host.name}: kube-proxy --cleanup left rules of its own, for iptables cannot read that table any more. "
+        "Next: iptables-save, there, which names it; take out the rules that nft put in; the same command again"
+    )
+    yield StringCommand(f'[ -z "$({KUBE_PROXYS_RULES})" ] || {{ echo {shlex.quote(why)} >&2; exit 1; }}')

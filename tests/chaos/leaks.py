@@ -18,7 +18,7 @@ from tests.chaos.rig import Rig
 
 # Python's pool of threads has as many as were ever needed at once, and each thread of it may hold some descriptors.
 THREADS, DESCRIPTORS = 8, 16
-LONG_LIFE, SETTLED = 180.0, 60.0  # seconds
+LONG_LIFE, SETTLED = 600.0, 240.0  # seconds: each kind of fault makes the heap as large as it needs once
 STEEP = 1.0  # MB a minute
 
 

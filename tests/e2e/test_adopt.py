@@ -4,7 +4,6 @@ It bears the name of the session's cluster and takes its place: this file runs b
 Both modes of kube-proxy have the same cluster: between them it goes back to its kube-proxy, as docs/operations.md says.
 """
 
-import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -16,12 +15,18 @@ from inventory.connectors import kind_cluster
 from inventory.connectors.kind_cluster import Wanted
 from inventory.group_data.kind import kind_cluster as name
 from inventory.group_data.kind import kind_image, kind_workers, pod_cidrs, service_cidrs, tools_image
-from inventory.place import Place
 from roles.kubernetes.facts import KUBE_PROXY_BACKUP
 from tests.support.cluster import changes
 from tests.support.hammer import hammering
 from tests.support.kubernetes import SEALED_DOCKER, Kubernetes, deploy, kind_deploy
-from tests.support.takeover import RULES, assert_taken_over, kept_connection, remove_socklb, their_network
+from tests.support.takeover import (
+    RULES,
+    assert_taken_over,
+    kept_connection,
+    remove_socklb,
+    their_network,
+    without_rules_of_others,
+)
 
 SYSTEM = ("--namespace", "kube-system")
 
@@ -69,18 +74,6 @@ def goes_back(kubernetes: Kubernetes, mode: str) -> None:
     kubernetes.kubectl("create", "--filename", KUBE_PROXY_BACKUP)
     kubernetes.rolled_out("daemonset/kube-proxy", *SYSTEM)
     remove_socklb(kubernetes)
-
-
-@contextlib.contextmanager
-def without_rules_of_others(node: Place) -> Iterator[None]:
-    """On this node kube-proxy's rules are the last that translate: not even docker's own, for its DNS, are there."""
-    theirs = node.output("sh", "-c", f"{RULES} | grep -E -- '-j (DNAT|SNAT|MASQUERADE)' | grep -v KUBE-").splitlines()
-    assert theirs, "the control"
-    node.output("sh", "-euc", "\n".join(f"iptables -t nat {rule.replace('-A', '-D', 1)}" for rule in theirs))
-    try:
-        yield
-    finally:
-        node.output("sh", "-euc", "\n".join(f"iptables -t nat {rule}" for rule in theirs))
 
 
 def test_in_two_steps_under_load_no_connect_fails_and_no_connection_breaks(theirs: Kubernetes) -> None:

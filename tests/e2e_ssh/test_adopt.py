@@ -1,19 +1,25 @@
 """deploys/adopt.py over SSH: a cluster with a kube-proxy of kubeadm's and a network of somebody else is taken over."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from inventory.group_data.kind import tools_image
-from inventory.place import Place
 from tests.support.bare_metal import BareMetal
 from tests.support.cluster import changes
 from tests.support.hammer import hammering
 from tests.support.kubernetes import Kubernetes
 from tests.support.sealed import docker
-from tests.support.takeover import RULES, assert_taken_over, kept_connection, remove_socklb, their_network
+from tests.support.takeover import (
+    RULES,
+    assert_taken_over,
+    kept_connection,
+    remove_socklb,
+    their_network,
+    with_a_rule_that_iptables_cannot_read,
+    without_rules_of_others,
+)
 
 SYSTEM = ("--namespace", "kube-system")
 WEB = "theirs"
@@ -69,19 +75,6 @@ def kube_proxy_comes(metal: BareMetal, cluster: Kubernetes, image: Path) -> None
     cluster.rolled_out("daemonset/kube-proxy", *SYSTEM)
 
 
-@contextlib.contextmanager
-def without_dockers_rules(machine: Place) -> Iterator[None]:
-    """Docker's rules for its name server translate addresses too. A machine that is no container has none."""
-    chains = [f"chain ip nat {name}" for name in ("DOCKER_OUTPUT", "DOCKER_POSTROUTING")]
-    rules = [machine.output("nft", f"list {chain}") for chain in chains]
-    for chain in chains:
-        machine.output("nft", f"flush {chain}")
-    try:
-        yield
-    finally:
-        machine.output("nft", "-f", "-", given="\n".join(rules))
-
-
 def test_in_two_steps_under_load_no_connect_fails_and_no_connection_is_broken_by_the_second(
     metal: BareMetal, theirs: Kubernetes
 ) -> None:
@@ -89,7 +82,7 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_is_broken_by
     assert theirs.nodes["w1"].output("sh", "-c", f"{RULES} | grep -c KUBE-SERVICES") != "0"  # the control
     client = theirs.pod_on("w1")
     with hammering(client, address, 80) as load:
-        with without_dockers_rules(theirs.nodes["w1"]), kept_connection(client, address) as kept:
+        with without_rules_of_others(theirs.nodes["w1"]), kept_connection(client, address) as kept:
             before = kept.ask()
             assert before
             metal.deploy("adopt", "--data", "adopt=yes")
@@ -100,6 +93,10 @@ def test_in_two_steps_under_load_no_connect_fails_and_no_connection_is_broken_by
             assert f":{before.split()[1]} -> {address}:80" in refused.stderr
             assert kept.ask() == before
         assert theirs.kubectl("get", *SYSTEM, "daemonset/kube-proxy", "-o", "name")
+        with with_a_rule_that_iptables_cannot_read(theirs.nodes["w2"]):
+            left = metal.run("adopt", "--data", "adopt=yes", "--data", "kube_proxy=remove")
+            assert left.returncode != 0
+            assert "w2: kube-proxy --cleanup left rules of its own" in left.stderr
         metal.deploy("adopt", "--data", "adopt=yes", "--data", "kube_proxy=remove")
     assert load.failures == {}
     assert sum(load.served.values()) > 100

@@ -13,7 +13,7 @@ from tests.support.cluster import ROOT
 from tests.support.kubernetes import Kubernetes
 
 OPERATIONS = ROOT / "docs" / "operations.md"
-RULES = "{ iptables-save; ip6tables-save; nft list tables; } 2>/dev/null"
+RULES = "{ iptables-save; ip6tables-save; nft list ruleset; } 2>/dev/null"
 KUBE_PROXYS = f"{RULES} | grep -E 'KUBE-SERVICES|KUBE-SVC|kube-proxy'"
 # Keeps one connection: a request for each line that it reads.
 KEPT = """
@@ -54,6 +54,30 @@ def assert_taken_over(kubernetes: Kubernetes) -> None:
         status = json.loads(place.output("socklb", "status", "--json"))
         assert status["synced"]
         assert all(hook["effective"] for hook in status["hooks"])
+
+
+@contextlib.contextmanager
+def without_rules_of_others(node: Place) -> Iterator[None]:
+    """On this node kube-proxy's rules are the last that translate: not even docker's own, for its DNS, are there."""
+    translate = "iptables-save | grep -E -- '-j (DNAT|SNAT|MASQUERADE)' | grep -v KUBE-"
+    theirs = node.output("sh", "-c", translate).splitlines()
+    assert theirs, "the control"
+    node.output("sh", "-euc", "\n".join(f"iptables -t nat {rule.replace('-A', '-D', 1)}" for rule in theirs))
+    try:
+        yield
+    finally:
+        node.output("sh", "-euc", "\n".join(f"iptables -t nat {rule}" for rule in theirs))
+
+
+@contextlib.contextmanager
+def with_a_rule_that_iptables_cannot_read(node: Place) -> Iterator[None]:
+    """In the table of kube-proxy's rules, put in by nft."""
+    node.output("nft", "add chain ip nat strange; add rule ip nat strange tcp dport 9 dnat to 127.0.0.1:10-20")
+    try:
+        assert "incompatible" in node.output("iptables-save")
+        yield
+    finally:
+        node.output("nft", "delete chain ip nat strange")
 
 
 class KeptConnection:
