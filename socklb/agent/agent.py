@@ -368,8 +368,8 @@ class Agent:
     def _applied(self, taken: list[tuple[Batch, Affected]], began: float) -> None:
         first, synced = not self.progress.revision, self.progress.synced
         for batch, affected in taken:
+            self.health.applied(self._state, affected)  # before it is told that all is applied
             self.progress.applied(batch, began)
-            self.health.applied(self._state, affected)
             if any(change.kind == "Service" for change in batch.changes):
                 self._cataloguer.changed()
         if self.progress.synced and not synced:
