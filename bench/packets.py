@@ -84,12 +84,11 @@ def sweeps() -> tuple[list[float], list[float]]:
         rows = opened.enter_context(closing(RowTable(pins, "flows", layout.FLOW.size)))
         index = opened.enter_context(closing(HashTable(pins, "flow_index", layout.TUPLE.size, ELEMENT.size)))
         elements = [element for number in range(FLOWS) for element in _elements(number)]
-        now = time.monotonic_ns() >> 30
         going_on: list[float] = []
         over: list[float] = []
-        for flows, spent, ended in ((_flows(now), going_on, 0), (_flows(now - AN_HOUR), over, FLOWS)):
+        for age, spent, ended in ((0, going_on, 0), (AN_HOUR, over, FLOWS)):
             for _ in range(ROUNDS):
-                rows.write(0, flows)
+                rows.write(0, _flows((time.monotonic_ns() >> 30) - age))  # new each time: they live for 30 s
                 if index.put(elements) != len(elements):
                     raise RuntimeError("the index of flows is full")
                 count_begun(programs)
