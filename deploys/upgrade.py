@@ -42,6 +42,6 @@ for node in host.loop(nodes):
     if host == node:
         node_upgraded()
     gate(name=f"{short_name(node)} has the new kubelet", nodes=[node.name])
-if host == cluster():  # each Node that was drained gave its DNS to the others
+if todo and host == cluster():  # each Node that was drained gave its DNS to the others
     dns_spread(name="DNS is not on one machine alone")
     rolled_out(name="DNS is ready", objects=[*SYSTEM])

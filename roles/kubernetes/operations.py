@@ -175,7 +175,7 @@ def kube_proxys_rules_removed() -> Generator[StringCommand, None, None]:
     run = "ctr --namespace k8s.io run --rm --privileged --net-host --cgroup ''"  # which would leave its parent
     yield StringCommand(f"{run} {shlex.quote(image)} socklb-kube-proxy-cleanup kube-proxy --cleanup")
     why = (
-        f"{host.name}: kube-proxy --cleanup left rules of its own, as it does where nft put rules in that iptables cannot read. "
-        "Next: iptables-save, there, which names it; take out the rules that nft put in; the same command again"
+        f"{host.name}: kube-proxy --cleanup left rules of its own, as it does where nft put rules in that iptables "
+        "cannot read. Next: iptables-save, there, which names the table; take those out; the same command again"
     )
     yield StringCommand(f'[ -z "$({KUBE_PROXYS_RULES})" ] || {{ echo {shlex.quote(why)} >&2; exit 1; }}')
