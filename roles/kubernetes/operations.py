@@ -79,13 +79,16 @@ def node_is_ready(patience: str = PATIENCE) -> Generator[StringCommand, None, No
 
 @operation()
 def dns_spread() -> Generator[StringCommand, None, None]:
-    """Make the pods of coredns anew if all are on one of several Nodes: on the first, which was the only one.
+    """Make one pod of coredns anew if all are on one of several Nodes, such as on the first, which was the only one.
 
-    They prefer Nodes that have none of them. If all are lost with one Node, nobody has DNS for five minutes.
+    It prefers Nodes that have none. If all were made anew at once, all could go to one other Node. If all are lost with
+    one Node, nobody has DNS for five minutes.
     """
     nodes = [name for name, node in host.get_fact(Nodes).items() if node["ready"] and not node["cordoned"]]
     if len(nodes) > 1 and len(host.get_fact(DnsNodes)) == 1:
-        yield StringCommand(f"{KUBECTL} --namespace kube-system rollout restart deployment/coredns")
+        dns = f"{KUBECTL} --namespace kube-system"
+        one = f"$({dns} get pods --selector k8s-app=kube-dns --output name | head -n 1)"
+        yield StringCommand(f"{dns} delete --wait=false {one}")
     else:
         host.noop("it is on two, or there is but one")
 
