@@ -88,7 +88,7 @@ def dns_spread() -> Generator[StringCommand, None, None]:
     if len(nodes) > 1 and len(host.get_fact(DnsNodes)) == 1:
         dns = f"{KUBECTL} --namespace kube-system"
         one = f"$({dns} get pods --selector k8s-app=kube-dns --output name | head -n 1)"
-        yield StringCommand(f"{dns} delete --wait=false {one}")
+        yield StringCommand(f"{dns} delete --timeout={PATIENCE} {one}")
     else:
         host.noop("it is on two, or there is but one")
 
