@@ -2,9 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -125,8 +125,12 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path: Path) -> None:
         f'node = "w1"\nmanifests = "{tmp_path}"\nsocket = "{tmp_path}/agent.sock"\nbpffs = "{tmp_path}"\n'
     )
     waiting = [*SOCKLB, "status", "--config", str(config), "--wait", "60"]
-    with subprocess.Popen(waiting, stderr=subprocess.PIPE, text=True) as started:
-        time.sleep(2)
+    with (
+        socket.create_server(str(tmp_path / "agent.sock"), family=socket.AF_UNIX) as agent,
+        subprocess.Popen(waiting, stderr=subprocess.PIPE, text=True) as started,
+    ):
+        asking, _ = agent.accept()
+        asking.close()
         started.send_signal(signal.SIGINT)
         _, told = started.communicate(timeout=20)
     assert (started.returncode, told) == (130, "socklb: interrupted\n")
