@@ -1,4 +1,7 @@
-"""A control plane of three machines, each also a node: one is lost, and the API goes on at its virtual address."""
+"""A control plane of three machines, each also a node: one is lost, and the API goes on at its virtual address.
+
+Then all three are upgraded, one after the other.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +11,11 @@ import pytest
 from inventory.place import Place
 from tests.e2e_ssh.conftest import KEEP
 from tests.e2e_ssh.test_life import node_ready
+from tests.e2e_ssh.test_upgrade import AFTER, BEFORE, WEB, api_version, kubelets, older_folder
+from tests.support import sealed
 from tests.support.bare_metal import BareMetal
 from tests.support.cluster import changes
+from tests.support.hammer import hammering
 from tests.support.kubernetes import KUBECTL, Kubernetes
 from tests.support.machines import Machines
 from tests.support.sealed import run
@@ -21,9 +27,12 @@ VIRTUAL = "172.31.7.5"
 
 @pytest.fixture(scope="module")
 def metal(machines: Machines, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareMetal]:
+    with sealed.at_home():
+        older = older_folder()
     if PLANES[0] not in machines:
         machines.start(one=12, two=12, three=13)
-    yield BareMetal(machines, tmp_path_factory.mktemp("three"), source).write(PLANES, virtual_address=VIRTUAL)
+    metal = BareMetal(machines, tmp_path_factory.mktemp("three"), source)
+    yield metal.write(PLANES, virtual_address=VIRTUAL, source=str(older), kubernetes_version="1.33")
     if not KEEP:
         machines.remove(*PLANES)
 
@@ -94,3 +103,20 @@ def test_one_is_removed_and_joins_again(metal: BareMetal, cluster: Kubernetes) -
     assert cluster.kubectl("get", "nodes", "--output", "name").split() == ["node/one", "node/two"]
     metal.deploy("cluster")
     assert members(cluster.nodes["one"], "one") == sorted(PLANES)
+
+
+def test_all_are_upgraded_one_after_the_other_and_connects_are_served(metal: BareMetal, cluster: Kubernetes) -> None:
+    assert [api_version(cluster), *kubelets(cluster)] == [BEFORE] * 4
+    metal.write(PLANES, virtual_address=VIRTUAL)
+    with hammering(cluster.control_plane, WEB, 80) as load:
+        metal.deploy("upgrade")
+    assert load.failures == {}
+    assert sum(load.served.values()) > 1000
+    assert [api_version(cluster), *kubelets(cluster)] == [AFTER] * 4
+    assert members(cluster.nodes["one"], "one") == sorted(PLANES)
+    assert len(holders(cluster)) == 1
+    assert api_answers()
+    for place in cluster.nodes.values():
+        assert place.run("socklb", "check").returncode == 0
+    assert changes(metal.deploy("upgrade")) == []
+    assert changes(metal.deploy("cluster")) == []

@@ -25,11 +25,15 @@ PLANE, WORKER = NODES = ["plane", "worker"]
 WEB = "10.96.0.80"
 
 
+def older_folder() -> Path:
+    """A folder of the minor version before. Its programs are built once, in some 15 minutes."""
+    return Path(output("env", f"SOCKLB_KUBERNETES={BEFORE}", ROOT / "images" / "offline.sh", timeout=3600))
+
+
 @pytest.fixture(scope="module")
 def older() -> Path:
-    """A folder of the minor version before. Its programs are built once, in some 15 minutes."""
     with sealed.at_home():
-        return Path(output("env", f"SOCKLB_KUBERNETES={BEFORE}", ROOT / "images" / "offline.sh", timeout=3600))
+        return older_folder()
 
 
 @pytest.fixture(scope="module")
