@@ -11,7 +11,7 @@ from pyinfra.context import host
 from pyinfra.facts.deb import DebPackages
 from pyinfra.operations import apt, files, server, systemd
 
-from roles.container_runtime.offline import folder_of_packages, image_archive, offline
+from roles.container_runtime.offline import TOOLS_IMAGE, folder_of_packages, image_archive, image_of_pods, offline
 from roles.facts import DpkgIsCutOff, Newer
 from roles.machine.paths import SYSCTLS
 from roles.node.operations import sysctls
@@ -52,6 +52,8 @@ def container_runtime() -> None:
     systemd.service(name="containerd runs", service="containerd", running=True, enabled=True)
     if folder:
         image_archive(folder, "node")
+    elif host.data.tools_image == TOOLS_IMAGE:
+        image_of_pods()
 
 
 def _is_older() -> bool:

@@ -22,6 +22,8 @@ from inventory.machines.checks import SOURCES
 from roles.facts import Newer, Suite, Text
 from roles.machine.paths import STATE
 
+TOOLS_IMAGE = "socklb/tools:1"
+TOOLS = Path(__file__).parents[2] / "build" / "tools.tar"  # by images/tools.sh
 PACKAGES = f"{STATE}/packages"
 KNOWN = f"{STATE}/packages-known"  # when apt read them
 LIST = "/etc/apt/sources.list.d/socklb.list"
@@ -65,6 +67,17 @@ def image_imported(tar: str, digest: str) -> Generator[StringCommand | FileUploa
 def image_archive(folder: Path, name: str) -> None:
     (digest,) = verified(folder, f"images/{name}.tar").values()
     image_imported(name=f"Images: {name}", tar=str(folder / "images" / f"{name}.tar"), digest=digest)
+
+
+def image_of_pods() -> None:
+    """Bring the machines the image that is in no registry."""
+    image_imported(name=f"Image {host.data.tools_image}", tar=str(TOOLS), digest=_digest(TOOLS))
+
+
+def missing_image() -> str:
+    """Return the name of the image that this host can get from nowhere; empty: there is none."""
+    named = str(host.data.tools_image)
+    return named if not offline() and named == TOOLS_IMAGE and not TOOLS.is_file() else ""
 
 
 @cache

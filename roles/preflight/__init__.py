@@ -11,7 +11,9 @@ from pyinfra.context import inventory as hosts
 
 from inventory.hosts import short_name
 from roles.agent.bundles import available
+from roles.container_runtime.offline import missing_image
 from roles.kubectl import cluster
+from roles.kubernetes_packages import unreachable
 from roles.kubernetes_packages.versions import wanted
 from roles.preflight import facts
 from roles.preflight.judging import Machine
@@ -35,6 +37,8 @@ def _machine(seen: facts.Seen) -> Machine:
         [*host.data.pod_cidrs, *host.data.service_cidrs],
         available(),
         wanted(),
+        missing_image(),
+        "" if "kubelet" in seen["said"] else unreachable(),
     )
 
 

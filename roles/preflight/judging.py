@@ -42,6 +42,8 @@ class Machine:
     cidrs: Sequence[str] = ()  # networks of pods and Services
     pythons: Sequence[str] = field(default_factory=tuple)  # versions with a bundle of the agent
     kubernetes: str = ""  # the version that it is to have
+    missing_image: str = ""  # what its pods need and nobody has
+    unreachable: str = ""  # why it cannot get Kubernetes' packages
 
     def said(self, key: str) -> str:
         return self.all(key)[0] if self.all(key) else ""
@@ -114,6 +116,14 @@ def room(machine: Machine) -> Iterator[Finding]:
     for place in machine.all("noexec"):
         remedy = f"mount -o remount,exec {place}, and without noexec in /etc/fstab"
         yield Finding(machine.name, f"{place} is mounted noexec, and programs are put there", remedy)
+
+
+def sources(machine: Machine) -> Iterator[Finding]:
+    if why := machine.unreachable:
+        yield Finding(machine.name, why, "let it reach that, or change kubernetes_version or source in the inventory")
+    if image := machine.missing_image:
+        remedy = "images/tools.sh; or name one with nginx, dnsmasq, curl and dig in tools_image"
+        yield Finding(machine.name, f"no registry has {image}, which the workload's pods run", remedy)
 
 
 def clusters(machine: Machine) -> Iterator[Finding]:
@@ -194,4 +204,4 @@ def doubled(machines: Sequence[Machine]) -> Iterator[Finding]:
                 yield Finding(name, f"its {what} {value} is also that of {names[0]}", remedy)
 
 
-ALONE = (system, kernel, kubelet, room, clusters, network, clock)
+ALONE = (system, kernel, kubelet, sources, room, clusters, network, clock)

@@ -47,6 +47,20 @@ def test_a_sound_machine_has_no_finding() -> None:
     assert judged([machine()]) == []
 
 
+def test_an_image_that_no_registry_has_is_missed_before_pods_wait_for_it() -> None:
+    (finding,) = judged([machine(missing_image="socklb/tools:1")])
+    assert finding.fatal
+    assert finding.what == "no registry has socklb/tools:1, which the workload's pods run"
+    assert finding.remedy.startswith("images/tools.sh; or ")
+
+
+def test_a_version_that_cannot_be_had_is_found_before_anything_is_installed() -> None:
+    why = "it cannot get https://pkgs.k8s.io/core:/stable:/v1.99/deb/Release.key (curl: (22) … 404)"
+    (finding,) = judged([machine(unreachable=why)])
+    assert (finding.fatal, finding.what) == (True, why)
+    assert "change kubernetes_version" in finding.remedy
+
+
 @pytest.mark.parametrize(
     ("changed", "what", "remedy"),
     [
