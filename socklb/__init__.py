@@ -15,6 +15,7 @@ other. `[tool.importlinter]` in pyproject.toml holds this, and docs/architecture
     api, datapath: Kubernetes objects, from a folder or the API server; the socket hooks and the kernel's tables
     config_file, control_socket, listen_address, model, netfilter, report: what several layers share
     clock, command, errors, lines, memory, netlink: helpers that know nothing of the others
+    libc: the C library
 
 The eBPF programs are not here but in bpf/; the wheel carries their objects in socklb/datapath/.
 """

@@ -10,8 +10,9 @@ Python's own thresholds scanning them again and again took 40 % of the first bat
 
 from __future__ import annotations
 
-import ctypes
 import gc
+
+from socklb.libc import libc
 
 # New objects before the young generation is scanned (Python's own: 700), and how often that is done before older ones
 # are scanned too (10, 10). Few cycles wait for it, so the agent's memory is the same as before.
@@ -25,5 +26,5 @@ def collect_less_often() -> None:
 
 def give_back() -> None:
     """Return freed memory to the system; glibc keeps it otherwise, and other C libraries have no such call."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+    if trim := getattr(libc, "malloc_trim", None):
         trim(0)

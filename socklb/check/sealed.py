@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from typing import NoReturn, TypeVar
 
+from socklb.libc import libc
 from socklb.model import Backend, Frontend, Serving, address_text, endpoint_text, is_ipv4, pack_address
 from socklb.netlink import ACK, attribute, exchange
 from socklb.sockets.networks import CLONE_NEWNET
@@ -76,7 +77,6 @@ def _answer(act: Callable[[], object], writing: int) -> NoReturn:
 
 
 def _make() -> None:
-    libc = ct.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) and (ct.get_errno() != errno.EPERM or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)):
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()), "unshare")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

@@ -16,6 +16,8 @@ import struct
 import time
 from functools import cache
 
+from socklb.libc import libc
+
 NR_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 QUERY = 0
 GLOBAL = 1 << 0
@@ -31,7 +33,6 @@ def _membarrier(command: int) -> int:
     number = NR_MEMBARRIER.get(os.uname().machine)
     if number is None:
         return -1
-    libc = ct.CDLL(None, use_errno=True)
     return int(libc.syscall(ct.c_long(number), ct.c_int(command), ct.c_uint(0), ct.c_int(0)))
 
 
@@ -79,7 +80,6 @@ def _bpf(command: int, attributes: bytes) -> int:
     number = NR_BPF.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf() on {os.uname().machine}")
-    libc = ct.CDLL(None, use_errno=True)
     result = int(libc.syscall(ct.c_long(number), ct.c_int(command), attributes, ct.c_uint(len(attributes))))
     if result < 0:
         raise OSError(ct.get_errno(), f"bpf({command}): {os.strerror(ct.get_errno())}")

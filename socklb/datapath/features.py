@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from socklb.datapath.libbpf import BpfError
+from socklb.libc import libc
 
 SO_NETNS_COOKIE = 71  # socket(7)
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
@@ -79,7 +80,6 @@ def loads(name: str, instructions: bytes) -> bool:
         0,
         CGROUP_INET4_CONNECT,
     )
-    libc = ct.CDLL(None, use_errno=True)
     number = SYS_BPF.get(platform.machine(), SYS_BPF["aarch64"])
     program = libc.syscall(ct.c_long(number), ct.c_long(BPF_PROG_LOAD), attributes, ct.c_long(len(attributes)))
     if program >= 0:

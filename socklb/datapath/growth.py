@@ -15,7 +15,6 @@ or closed in that moment.
 
 from __future__ import annotations
 
-import ctypes as ct
 import os
 import shutil
 from contextlib import ExitStack, closing
@@ -24,6 +23,7 @@ from pathlib import Path
 from socklb.datapath import barrier, layout, libbpf
 from socklb.datapath.maps import HashTable, RowTable, TrieTable
 from socklb.datapath.sizes import Sizes
+from socklb.libc import libc
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -126,7 +126,6 @@ def _copy_trie(table: TrieTable, further: TrieTable) -> None:
 
 def exchange(maps: Path, growing: Path) -> None:
     """Put the larger tables in the place of the others, and unpin those; programs that read them continue to run."""
-    libc = ct.CDLL(None, use_errno=True)
     folders = (AT_FDCWD, os.fsencode(growing), AT_FDCWD, os.fsencode(maps), RENAME_EXCHANGE)
     if libc.renameat2(*folders):  # BPF file systems of older kernels cannot exchange
         shutil.rmtree(maps)  # from here on `settle` keeps the new ones

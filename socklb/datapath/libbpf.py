@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Self
 
 from socklb.datapath.capabilities import missing_capabilities
 from socklb.errors import SocklbError
+from socklb.libc import libc
 
 STRICT_CLEAN_PTRS_AND_DIRECT_ERRS = 0x1 | 0x2
 LOG_WARN = 1  # libbpf_print_level: users need levels 0 and 1
@@ -132,7 +133,7 @@ _log = _Log()
 def _print(level: int, format_: int, arguments: int) -> int:
     if level <= LOG_WARN:
         buffer = ct.create_string_buffer(LOG_SIZE)
-        ct.CDLL(None).vsnprintf(buffer, ct.c_size_t(LOG_SIZE), ct.c_void_p(format_), ct.c_void_p(arguments))
+        libc.vsnprintf(buffer, ct.c_size_t(LOG_SIZE), ct.c_void_p(format_), ct.c_void_p(arguments))
         _log.lines.append(buffer.value.decode(errors="replace"))
     return 0
 

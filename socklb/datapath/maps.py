@@ -6,6 +6,7 @@ import ctypes as ct
 import errno
 import mmap
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -70,6 +71,8 @@ class PinnedMap:
         self.name = name
         self.key_size, self.value_size = key_size, value_size
         self.fd = libbpf.get_pinned(directory / name)
+        # Also of one that nobody closes, because a constructor above this one failed.
+        self._closed = weakref.finalize(self, os.close, self.fd)
         info = map_info(self.fd, name)
         if (info.key_size, info.value_size) != (key_size, value_size):
             self.close()
@@ -93,7 +96,7 @@ class PinnedMap:
 
     def close(self) -> None:
         """Close the descriptor; the pin keeps the map."""
-        os.close(self.fd)
+        self._closed()
 
 
 class HashTable(PinnedMap):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from socklb.datapath.own_network import cookie_of
+from socklb.libc import libc
 from socklb.model import V4_PREFIX, Backend, pack_address
 from socklb.sockets.diag import IPPROTO_MPTCP, Live
 
@@ -31,8 +32,6 @@ PROTOCOLS = {socket.IPPROTO_TCP, socket.IPPROTO_UDP, IPPROTO_MPTCP}
 FAMILIES = {socket.AF_INET, socket.AF_INET6}
 SOCKET = "socket:["
 ENDED = {errno.ESRCH, errno.EBADF, errno.ENOENT, errno.ENOTSOCK}  # the process did, or closed it
-
-_libc = ct.CDLL(None, use_errno=True)
 
 
 class Holder(NamedTuple):
@@ -117,7 +116,7 @@ class Pidfds:
 
 
 def _call(number: int, *arguments: int) -> int:
-    result = _libc.syscall(ct.c_long(number), *map(ct.c_long, arguments))
+    result = libc.syscall(ct.c_long(number), *map(ct.c_long, arguments))
     if result < 0:
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()))
     return int(result)

@@ -13,11 +13,11 @@ The record decides: a socket that connected to the same address by itself is lef
 
 from __future__ import annotations
 
-import ctypes as ct
 import socket
 from collections.abc import Callable, Collection
 from contextlib import closing, suppress
 
+from socklb.libc import libc
 from socklb.model import Backend
 from socklb.sockets.descriptors import holders, search
 from socklb.sockets.diag import IPPROTO_MPTCP, Diagnosis, Live
@@ -29,8 +29,6 @@ STREAMS = (socket.IPPROTO_TCP, IPPROTO_MPTCP)
 NOBODY = bytes(16)  # a `struct sockaddr` with AF_UNSPEC
 
 IsGone = Callable[[Backend, Backend], bool]  # Service address, backend
-
-_libc = ct.CDLL(None, use_errno=True)
 
 
 class Ending:
@@ -86,7 +84,7 @@ class Ending:
         record = self._records.newest(theirs)
         if record is None or not self._is_gone(*record):
             return
-        if _libc.connect(theirs.fileno(), NOBODY, len(NOBODY)):
+        if libc.connect(theirs.fileno(), NOBODY, len(NOBODY)):
             self.refused.add(live.cookie)
             return
         self.refused.discard(live.cookie)

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from socklb.libc import libc
+
 CLONE_NEWNET = 0x40000000
 OWN = Path("/proc/thread-self/ns/net")
 
@@ -72,5 +74,5 @@ def _named() -> Iterator[Network]:
 
 
 def _enter(descriptor: int) -> None:
-    if ct.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+    if libc.setns(descriptor, CLONE_NEWNET):
         raise OSError(ct.get_errno(), os.strerror(ct.get_errno()), "setns")

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from socklb.libc import libc
 from socklb.netlink import DUMP, attributes, exchange
 
 NETLINK_XFRM, NETLINK_NETFILTER = 6, 12
@@ -101,7 +102,7 @@ def _has_rules(family: int, level: int, table: str, hook: int) -> bool:
     info = ct.create_string_buffer(INFO.pack(table.encode(), *[0] * 13), INFO.size)
     size = ct.c_uint32(INFO.size)
     with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:
-        if ct.CDLL(None, use_errno=True).getsockopt(asking.fileno(), level, GET_INFO, info, ct.byref(size)):
+        if libc.getsockopt(asking.fileno(), level, GET_INFO, info, ct.byref(size)):
             raise OSError(ct.get_errno(), f"iptables: {os.strerror(ct.get_errno())}", table)
     _, hooks, *places = INFO.unpack(info.raw)
     return bool(hooks & 1 << hook) and places[hook] != places[5 + hook]

@@ -12,10 +12,12 @@ import pytest
 
 from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
 from socklb.datapath import dump, layout
+from socklb.datapath.libbpf import BpfError
 from socklb.datapath.maps import HashTable, RowTable
 from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.writer import MapWriter
 from socklb.model import Difference, Frontend
+from socklb.sockets.records import Records
 from tests.datapath.services import SERVICE4, frontend, serving, web
 
 DAMAGED, OTHER = frontend(SERVICE4), frontend("10.96.0.11")
@@ -98,3 +100,16 @@ def test_what_an_agent_lent_that_was_killed_is_taken_out(datapath: NodeDatapath)
         assert own not in again.frontends
         assert again.serving(own) is None
         assert again.fill()[0].used == 0
+
+
+@pytest.mark.parametrize("missing", ["more_peers", "networks", "node_addrs"])
+def test_what_cannot_be_opened_as_a_whole_leaves_nothing_open(served: NodeDatapath, missing: str) -> None:
+    """A table of several that is not pinned: those before it were open already."""
+    maps = served.pins.maps
+    (maps / missing).rename(maps / f"{missing}-away")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        with pytest.raises(BpfError):
+            (Records if missing == "more_peers" else MapWriter)(maps)
+    (maps / f"{missing}-away").rename(maps / missing)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

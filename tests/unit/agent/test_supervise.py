@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
+import weakref
 
 import pytest
 
@@ -70,6 +72,30 @@ async def test_work_that_raises_or_ends_is_begun_again(caplog: pytest.LogCapture
         "source: failed: it ended",
         "source: runs again, after 2 failures",
     ]
+
+
+class Held:
+    """What a failing pass has in its hands."""
+
+
+@story
+async def test_what_failed_is_free_at_once_and_waits_for_no_collection() -> None:
+    """Its traceback holds every frame, with sets of all sockets of a node in them."""
+    supervisor, held = Supervisor(), list[weakref.ref[Held]]()
+
+    async def work() -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        raise RuntimeError("of many")
+
+    supervisor.keep("sockets", work)
+    gc.disable()
+    try:
+        async with supervisor.at_work():
+            await until_async(lambda: len(held) > 3)
+            assert [one() for one in held[:2]] == [None, None]
+    finally:
+        gc.enable()
 
 
 @story
