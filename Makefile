@@ -90,6 +90,7 @@ e2e-ssh: ready  ## run the tests that provision machines over SSH, which they ma
 	@setup/packages.sh setup/apt-kind.txt
 	@images/offline.sh >/dev/null
 	@setup/build-agent.sh 3.11
+	@setup/build-agent.sh 3.12
 	@setup/build-agent.sh 3.13
 	@pytest tests/e2e_ssh $(PYTEST_ARGS)
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes machines without machines: images of a plain Debian with systemd, sshd and an administrator who has sudo, for
+# Makes machines without machines: images of a plain Debian or Ubuntu with systemd, sshd and an administrator who has sudo, for
 # tests that reach them by SSH. Nothing of Kubernetes is in them: putting it there is what is tested.
 #
-#   machine.sh            socklb/machine:debian-12 and :debian-13, loaded into the docker that DOCKER_HOST names
-#   machine.sh NUMBER     this one: 12 or 13
+#   machine.sh            socklb/machine:debian-12, :debian-13 and :ubuntu-24.04, loaded into the docker of DOCKER_HOST
+#   machine.sh VERSION    this one: 12, 13 or 24.04
 #
 # An image of the same recipe that is there stays. The roots are kept in the cache folder. Wants setup/packages.sh
 # setup/apt-kind.txt and the project's Python (make setup).
@@ -21,25 +21,26 @@ main() {
     mkdir -p "$cache"
     exec 9>"$cache/machine.lock"
     flock 9 # the work folder is one
-    [ $# != 0 ] || set -- 12 13
-    for number in "$@"; do
-        case $number in
-            12) suite=bookworm ;;
-            13) suite=trixie ;;
-            *) fail "no Debian $number; it makes 12 and 13" ;;
+    [ $# != 0 ] || set -- 12 13 24.04
+    for release in "$@"; do
+        case $release in
+            12) name=debian-12 suite=bookworm ;;
+            13) name=debian-13 suite=trixie ;;
+            24.04) name=ubuntu-24.04 suite=noble ;;
+            *) fail "no Debian or Ubuntu $release; it makes 12, 13 and 24.04" ;;
         esac
-        make "$number"
+        make
     done
 }
 
-make() { # NUMBER of the Debian of $suite
-    image=socklb/machine:debian-$1
+make() { # the image `name`, of a root of `suite`
+    image=socklb/machine:$name
     recipe=$(inputs | sha256sum | cut -c 1-16)
     label='{{index .Config.Labels "socklb.recipe"}}'
     [ "$recipe" != "$(docker image inspect --format "$label" "$image" 2>/dev/null)" ] || return 0
     old=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
     layer=$("$images/root.sh" machine "$suite")
-    work=$cache/machine-$1.partial
+    work=$cache/machine-$name.partial
     rm -rf "$work"
     mkdir -p "$work/root"
     trap 'rm -rf "$work"' EXIT
@@ -53,7 +54,7 @@ make() { # NUMBER of the Debian of $suite
     chroot "$work/root" /usr/local/sbin/setup
     rm "$work/root/usr/local/sbin/setup"
     tar -C "$work/root" --numeric-owner -c . >"$work/machine.tar"
-    "$python" "$images/archive.py" "$images/images.toml" "machine-debian-$1" --layer machine="$work/machine.tar" \
+    "$python" "$images/archive.py" "$images/images.toml" "machine-$name" --layer machine="$work/machine.tar" \
         --label socklb.recipe="$recipe" | docker load --quiet
     rm -rf "$work"
     [ -z "$old" ] || docker image rm "$old" >/dev/null || echo "the old image $old is in use and stays" >&2

@@ -50,7 +50,7 @@ make() {
     archive node pause coredns tools
     archive control-plane etcd kube-apiserver kube-controller-manager kube-scheduler
     archive kube-proxy kube-proxy
-    for suite in bookworm trixie; do
+    for suite in bookworm trixie noble; do
         packages $suite
     done
     rm "$work/images.toml"

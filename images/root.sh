@@ -3,7 +3,7 @@
 # One that was made from the same list of packages is not made again.
 #
 #   root.sh NAME            prints the path of the layer for NAME/packages.txt on stdout, progress on stderr
-#   root.sh NAME SUITE      the same of another Debian than the one of names.sh
+#   root.sh NAME SUITE      the same of another Debian than the one of names.sh, or of an Ubuntu: noble
 set -eu
 
 images=$(CDPATH='' cd "$(dirname "$0")" && pwd)
@@ -33,8 +33,13 @@ make() {
     trap 'rm -rf "$work" "$layer.partial"' EXIT
     trap 'exit 130' INT TERM
     packages=$(sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$images/$name/packages.txt" | paste -sd ,)
-    unshare --mount debootstrap --variant=minbase --cache-dir="$cache/packages" --include="$packages" \
-        "$suite" "$work" >"$log" 2>&1 9>&- || {
+    case $suite in
+        noble) from_ubuntu ;;
+        *) keys= components=main mirror= script= kept=$cache/packages ;;
+    esac
+    # shellcheck disable=SC2086 # nothing, or one word
+    unshare --mount debootstrap --variant=minbase --cache-dir="$kept" --include="$packages" \
+        --components=$components $keys "$suite" "$work" $mirror $script >"$log" 2>&1 9>&- || {
         tail -n 20 "$log"
         fail "debootstrap failed; the whole output is in $log"
     }
@@ -42,6 +47,21 @@ make() {
     tar -C "$work" --sort=name --numeric-owner --mtime=@0 -c . | gzip -1 >"$layer.partial"
     mv "$layer.partial" "$layer"
     echo "  done in $(($(date +%s) - started)) s"
+}
+
+# Debian has neither Ubuntu's keys nor, in Debian 12, a script for noble; jammy's does.
+from_ubuntu() {
+    mirror=http://archive.ubuntu.com/ubuntu components=main,universe script=/usr/share/debootstrap/scripts/jammy
+    kept=$cache/packages/ubuntu keyring=ubuntu-keyring_2023.11.28.1_all.deb
+    file=$kept/$keyring
+    mkdir -p "$kept"
+    [ -f "$file" ] || curl -fsS --output "$file" "$mirror/pool/main/u/ubuntu-keyring/$keyring"
+    echo "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8  $file" | sha256sum --check --quiet || {
+        rm "$file"
+        fail "$keyring of $mirror is another file than it was"
+    }
+    dpkg-deb --extract "$file" "$kept/keyring"
+    keys=--keyring=$kept/keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg
 }
 
 remove_what_no_image_needs() {

@@ -42,7 +42,8 @@ control_plane, workers, nodes, kubernetes, machines = groups(
     # api_endpoint="192.0.2.10:6443",
     # external_ips=["203.0.113.0/24", "2001:db8::/32"],  # that Services may have as externalIPs
     #
-    # tools_image="socklb/tools:1",  # nginx, dnsmasq, curl, dig: what the workload and the labs run
+    # The image of the workload's pods: nginx, dnsmasq, curl, dig. images/tools.sh makes this one.
+    # tools_image="socklb/tools:1",
     # lowers_oom_scores=True,  # False for machines that are containers
     # unhooked_slice=False,  # True: a control for labs, at 40 ns for each connect (docs/bare-metal.md, "Labs")
     # keep=[],  # folders that teardown leaves, such as /var/lib/etcd

@@ -55,7 +55,7 @@ def image_imported(tar: str, digest: str) -> Generator[StringCommand | FileUploa
     """Import the images of an archive into containerd. The archive does not stay: a mark says that it was there."""
     name = Path(tar).name
     # A name for this run alone: a command of an interrupted run may still be running, and removes its file.
-    mark, sent = f"{STATE}/images/{name}", f"{STATE}/{name}.{os.getpid()}"
+    mark, sent = _mark(name), f"{STATE}/{name}.{os.getpid()}"
     if host.get_fact(Text, path=mark).strip() == digest:
         host.noop(f"the images of {name} are there")
         return
@@ -64,20 +64,27 @@ def image_imported(tar: str, digest: str) -> Generator[StringCommand | FileUploa
     yield StringCommand(f"ctr --namespace k8s.io images import {sent} >/dev/null && rm {sent} && echo {digest} >{mark}")
 
 
+def _mark(archive: str) -> str:
+    """Return the file that says which archive of this name a host has imported."""
+    return f"{STATE}/images/{archive}"
+
+
 def image_archive(folder: Path, name: str) -> None:
     (digest,) = verified(folder, f"images/{name}.tar").values()
     image_imported(name=f"Images: {name}", tar=str(folder / "images" / f"{name}.tar"), digest=digest)
 
 
 def image_of_pods() -> None:
-    """Bring the machines the image that is in no registry."""
-    image_imported(name=f"Image {host.data.tools_image}", tar=str(TOOLS), digest=_digest(TOOLS))
+    """Bring this host the image that is in no registry, if it is to have that."""
+    if host.data.tools_image == TOOLS_IMAGE and TOOLS.is_file():
+        image_imported(name=f"Image {TOOLS_IMAGE}", tar=str(TOOLS), digest=_digest(TOOLS))
 
 
 def missing_image() -> str:
-    """Return the name of the image that this host can get from nowhere; empty: there is none."""
-    named = str(host.data.tools_image)
-    return named if not offline() and named == TOOLS_IMAGE and not TOOLS.is_file() else ""
+    """Return the name of the image that this host does not have, and can get from nowhere; empty: there is none."""
+    if offline() or host.data.tools_image != TOOLS_IMAGE or TOOLS.is_file():
+        return ""
+    return "" if host.get_fact(Text, path=_mark(TOOLS.name)) else TOOLS_IMAGE
 
 
 @cache

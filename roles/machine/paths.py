@@ -9,6 +9,7 @@ SNAPSHOTS = "/var/lib/socklb/etcd"
 
 FILES = (
     "/etc/hosts",
+    "/etc/apt/apt.conf.d/50socklb",
     "/etc/apt/keyrings/kubernetes.asc",
     "/etc/apt/preferences.d/kubernetes",
     "/etc/apt/sources.list.d/kubernetes.list",

@@ -13,7 +13,7 @@ from inventory.hosts import short_name
 from roles.agent.bundles import available
 from roles.container_runtime.offline import missing_image
 from roles.kubectl import cluster
-from roles.kubernetes_packages import unreachable
+from roles.kubernetes_packages import obstacle
 from roles.kubernetes_packages.versions import wanted
 from roles.preflight import facts
 from roles.preflight.judging import Machine
@@ -38,7 +38,7 @@ def _machine(seen: facts.Seen) -> Machine:
         available(),
         wanted(),
         missing_image(),
-        "" if "kubelet" in seen["said"] else unreachable(),
+        obstacle(),
     )
 
 

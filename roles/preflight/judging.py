@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
-from roles.kubernetes_packages.versions import fits
+from roles.kubernetes_packages.versions import fits, numbers
 from roles.preflight.facts import Seen
 
-DISTRIBUTIONS = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
+DISTRIBUTIONS = {"debian": ("12", "13"), "ubuntu": ("24.04",)}
 OLDEST_KERNEL = (5, 10)
+OLDEST_PYTHON = (3, 11)
 MEMORY = {True: 1700, False: 700}  # MiB; kubeadm's own bound for a control plane is 1,700
 DISK = 4 * 1024 * 1024  # KiB free: images, their layers and a log
 SKEW = 10  # seconds; tokens and certificates are refused well before a minute
@@ -43,7 +44,7 @@ class Machine:
     pythons: Sequence[str] = field(default_factory=tuple)  # versions with a bundle of the agent
     kubernetes: str = ""  # the version that it is to have
     missing_image: str = ""  # what its pods need and nobody has
-    unreachable: str = ""  # why it cannot get Kubernetes' packages
+    obstacle: tuple[str, str] | None = None  # why it cannot get Kubernetes' programs, and the remedy
 
     def said(self, key: str) -> str:
         return self.all(key)[0] if self.all(key) else ""
@@ -74,9 +75,20 @@ def system(machine: Machine) -> Iterator[Finding]:
     if machine.said("hostname") != machine.name:
         remedy = f"hostnamectl set-hostname {machine.name}, or its name in the inventory"
         yield Finding(machine.name, f"it calls itself {machine.said('hostname')}", remedy)
-    if machine.said("python") and machine.said("python") not in machine.pythons:
-        version = machine.said("python")
+    yield from python(machine)
+
+
+def python(machine: Machine) -> Iterator[Finding]:
+    present = sorted(machine.all("python"), key=numbers)
+    if {*present} & {*machine.pythons}:
+        return
+    fitting = [version for version in present if numbers(version) >= OLDEST_PYTHON]
+    if fitting:
+        version = fitting[-1]
         yield Finding(machine.name, f"no bundle of the agent for Python {version}", f"setup/build-agent.sh {version}")
+    elif present:
+        remedy = "apt-get install python3.11 there, and setup/build-agent.sh 3.11 here"
+        yield Finding(machine.name, f"Python {present[-1]}: the agent needs 3.11", remedy)
 
 
 def kernel(machine: Machine) -> Iterator[Finding]:
@@ -119,8 +131,8 @@ def room(machine: Machine) -> Iterator[Finding]:
 
 
 def sources(machine: Machine) -> Iterator[Finding]:
-    if why := machine.unreachable:
-        yield Finding(machine.name, why, "let it reach that, or change kubernetes_version or source in the inventory")
+    if machine.obstacle:
+        yield Finding(machine.name, *machine.obstacle)
     if image := machine.missing_image:
         remedy = "images/tools.sh; or name one with nginx, dnsmasq, curl and dig in tools_image"
         yield Finding(machine.name, f"no registry has {image}, which the workload's pods run", remedy)

@@ -14,7 +14,7 @@ from roles.control_plane.facts import ApiAnswers, ApiVersion
 from roles.control_plane.operations import until_it_answers
 from roles.kubectl import Nodes, cluster
 from roles.kubernetes.operations import node_is_ready
-from roles.kubernetes_packages import kubernetes_packages, unreachable
+from roles.kubernetes_packages import kubernetes_packages, obstacle
 from roles.kubernetes_packages.versions import fits, wanted
 from roles.upgrade.facts import KubeadmHasEnded
 from roles.upgrade.judging import objections, pending
@@ -36,8 +36,8 @@ def behind() -> list[str]:
     said, version = str(host.data.kubernetes_version), wanted()
     if not fits(version, said):
         _refuse(f'{host.data.source} has {version}, and kubernetes_version is "{said}". Next: make them agree')
-    if why := unreachable():
-        _refuse(f"{short_name(host)}: {why}. Next: let it reach that, or change kubernetes_version or source")
+    if found := obstacle():
+        _refuse(f"{short_name(host)}: {found[0]}. Next: {found[1]}")
     for one in (host, cluster()):
         if not one.get_fact(KubeadmHasEnded, patience=10 * PATIENCE):
             _refuse(f"on {short_name(one)} a kubeadm is still at work. Next: pgrep -a kubeadm, there; end it")

@@ -2,7 +2,8 @@
 
 `hurts` says what may fail while it lasts and until all is well again: asks by `socket` or `packet`, `streams` of any
 way, or, by `agent`, changes may be late. `named` is what `socklb status` must say if it lasts for more than ten
-seconds; `within`, in how many seconds after its end all must be well.
+seconds; `within`, in how many seconds after its end all must be well; `unseen`, for how many of them it may be unknown
+that it is not.
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ class Fault:
     weight: float = 1.0
     holds: bool = True  # whether it lasts until it is undone
     within: float = CONVERGE
+    unseen: float = 0.0  # seconds for which status may not know yet what it has done
 
 
 FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    *hurts: str, named: str = "", weight: float = 1.0, holds: bool = True, within: float = CONVERGE
+    *hurts: str, named: str = "", weight: float = 1.0, holds: bool = True, within: float = CONVERGE, unseen: float = 0.0
 ) -> Callable[[Do], Do]:
     """Put a function among the faults, under its name."""
 
     def add(do: Do) -> Do:
         name = do.__name__.replace("_", " ")
-        FAULTS[name] = Fault(name, do, frozenset(hurts), named, weight, holds, within)
+        FAULTS[name] = Fault(name, do, frozenset(hurts), named, weight, holds, within, unseen)
         return do
 
     return add

@@ -19,6 +19,7 @@ AWAY = "out of reach|cannot be followed"
 PATIENT = 50.0
 FULL = "no room in the tables"
 EXPIRE = 60.0  # a flow of datagrams that nobody answers lives for 30 s
+COUNTED = 14.0  # the agent counts flows every 10 s, at one of its looks every 3 s
 SILENT_PORT = 31999
 FILL = """
 import socket, sys
@@ -98,7 +99,7 @@ def table_of_backends_full(rig: Rig, chance: Random) -> Undo:
     return _flood(rig, one, *(tuple(every[first : first + 900]) for first in range(0, len(every), 900)))
 
 
-@fault("packet", named="new flows found no room", within=EXPIRE)
+@fault("packet", named="new flows found no room", within=EXPIRE, unseen=COUNTED)
 def table_of_flows_full(rig: Rig, chance: Random) -> Undo:
     """By datagrams from outside that nobody answers, each from a port of its own. Those that have a flow keep it."""
     many = [{"name": "u", "protocol": "UDP", "port": 80, "targetPort": 1, "nodePort": SILENT_PORT}]

@@ -140,7 +140,7 @@ class Walk:
         self._tell("undone", name)
         self.outcome.steps += 1
         self.outcome.faults.update(fault.name for fault in chosen)
-        self._converge(name, max(fault.within for fault in chosen))
+        self._converge(name, max(fault.within for fault in chosen), max(fault.unseen for fault in chosen))
         window.ended = time.monotonic()
         self._judge()
         self.step_ended(window.ended)
@@ -166,11 +166,13 @@ class Walk:
         if not re.search(fault.named, said):
             self.violation(f"not named: after {NAMED_AFTER:.0f} s of {fault.name} status said {said!r}")
 
-    def _converge(self, after: str, within: float) -> None:
-        """Wait until all is well. What is not after ten seconds must be named; after fifteen it is a violation."""
+    def _converge(self, after: str, within: float, unseen: float) -> None:
+        """Wait until all is well, and known to be. What is not after ten seconds must be named; after fifteen it is a
+        violation.
+        """
         began, asked_for_name, wanted = time.monotonic(), False, self.well.wanted()
         starving = Starving(self.rig.pids)
-        while wrong := self.well.wrong(wanted, began):
+        while (wrong := self.well.wrong(wanted, began)) or time.monotonic() - began < unseen:
             self._judge_nothing()
             self.rig.revive()
             waited = time.monotonic() - began - min(MOST_STARVING, starving.seconds)

@@ -32,7 +32,7 @@ KILLED = """
 import os, signal
 from tests.support.machines import Machine, Machines
 Machine.wait = lambda self: os.kill(os.getpid(), signal.SIGKILL)
-Machines().__enter__().start(half=12)
+Machines().__enter__().start(half="12")
 """
 
 
@@ -78,7 +78,7 @@ def source() -> Path:
 def metal(machines: Machines, source: Path, tmp_path_factory: pytest.TempPathFactory) -> BareMetal:
     """Three bare machines, and an inventory that says what they are to be."""
     if CONTROL_PLANE not in machines:
-        machines.start(cp=12, w1=12, w2=13)
+        machines.start(cp="12", w1="12", w2="13")
     metal = BareMetal(machines, tmp_path_factory.mktemp("inventory"), source)
     metal.write([CONTROL_PLANE], WORKERS)
     return metal

@@ -9,18 +9,18 @@ from tests.support.sealed import at_home, docker, run
 
 @pytest.fixture(scope="module")
 def plain(machines: Machines) -> Machines:
-    machines.start(plain12=12, plain13=13)
+    machines.start(plain12="12", plain13="13", ubuntu="24.04")
     return machines
 
 
-@pytest.fixture(params=["plain12", "plain13"])
+@pytest.fixture(params=["plain12", "plain13", "ubuntu"])
 def machine(request: pytest.FixtureRequest, plain: Machines) -> Machine:
     return plain[request.param]
 
 
-def test_it_is_the_debian_that_was_asked_for_with_nothing_of_kubernetes(machine: Machine) -> None:
+def test_it_is_the_release_that_was_asked_for_with_nothing_of_kubernetes(machine: Machine) -> None:
     told = machine.ssh("cat", "/etc/os-release").stdout
-    assert f'VERSION_ID="{machine.debian}"' in told
+    assert f'VERSION_ID="{machine.release}"' in told
     assert machine.ssh("systemctl", "is-system-running").stdout == "running\n"
     look = "for program in sshd containerd runc kubelet kubeadm iptables nft; do command -v $program; done"
     assert machine.ssh("sudo", "sh", "-c", look).stdout == "/usr/sbin/sshd\n"
@@ -50,8 +50,8 @@ def test_they_reach_one_another_and_nothing_else(machine: Machine, plain: Machin
 
 
 def test_no_two_are_taken_for_one(machines: Machines, machine: Machine) -> None:
-    machines.start(**{f"second{machine.debian}": machine.debian})
-    second = machines[f"second{machine.debian}"]
+    machines.start(second=machine.release)
+    second = machines["second"]
     for identity in ("/etc/machine-id", "/sys/class/net/eth0/address", "/etc/ssh/ssh_host_ed25519_key.pub"):
         assert second.output("cat", identity) != machine.output("cat", identity)
     machines.remove(second.name)
@@ -85,7 +85,7 @@ def test_files_that_a_container_may_not_replace_can_be_replaced(machine: Machine
 
 
 def test_a_port_of_its_own(machines: Machines) -> None:
-    machines.start(port=2222, other_port=12)
+    machines.start(port=2222, other_port="12")
     machine = machines["other_port"]
     assert machine.ssh("id", "-un").stdout == "admin\n"
     assert "refused" in run(*machine.argv("true", options=("-p", "22"))).stderr

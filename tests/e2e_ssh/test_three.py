@@ -30,7 +30,7 @@ def metal(machines: Machines, source: Path, tmp_path_factory: pytest.TempPathFac
     with sealed.at_home():
         older = older_folder()
     if PLANES[0] not in machines:
-        machines.start(one=12, two=12, three=13)
+        machines.start(one="12", two="12", three="13")
     metal = BareMetal(machines, tmp_path_factory.mktemp("three"), source)
     yield metal.write(PLANES, virtual_address=VIRTUAL, source=str(older), kubernetes_version="1.33")
     if not KEEP:

@@ -39,7 +39,7 @@ def older() -> Path:
 @pytest.fixture(scope="module")
 def metal(machines: Machines, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareMetal]:
     if PLANE not in machines:
-        machines.start(plane=12, worker=12)
+        machines.start(plane="12", worker="12")
     yield BareMetal(machines, tmp_path_factory.mktemp("upgrade"), source)
     if not KEEP:
         machines.remove(*NODES)

@@ -15,8 +15,8 @@ Inventory = Callable[..., BareMetal]
 
 @pytest.fixture(scope="module")
 def ways(machines: Machines) -> Iterator[Machines]:
-    machines.start(gate=12, inner=12)
-    machines.start(port=2222, odd=13)
+    machines.start(gate="12", inner="12")
+    machines.start(port=2222, odd="13")
     machines["gate"].output("sh", "-c", ASKS_FOR_ONE)
     only = f"AllowUsers admin@{machines['gate'].addresses[0]}"
     machines["inner"].output("sh", "-c", f"echo '{only}' >/etc/ssh/sshd_config.d/only.conf && systemctl reload ssh")

@@ -1,12 +1,12 @@
-"""Machines for tests: plain Debians with systemd and sshd, reached by SSH with a key, on a network that leads nowhere.
+"""Machines for tests: plain Debians and Ubuntus with systemd and sshd, reached by SSH, on a network that leads nowhere.
 
     with Machines() as machines:                        # meanwhile this thread is where they are reached
-        machines.start(cp=12, w1=12, w2=13)
+        machines.start(cp="12", w1="13", w2="24.04")
         machines["w1"].ssh("sudo", "systemctl", "is-system-running")
 
 By hand, as root; the second removes them, also after a crash half way:
 
-    python -m tests.support.machines up cp=12 w1=12 w2=13
+    python -m tests.support.machines up cp=12 w1=13 w2=24.04
     python -m tests.support.machines down
 
 They are containers. What those cannot show: a kernel of each machine's own, devices, boot loaders, clocks that differ.
@@ -33,6 +33,7 @@ STATE = FOLDER / "machines.json"  # for a session that goes on with those of an 
 NETWORK = "machines"
 SUBNETS = ("172.31.7.0/24", "fd00:172:31:7::/64")
 USER = "admin"
+IMAGES = {"12": "debian-12", "13": "debian-13", "24.04": "ubuntu-24.04"}
 PRIVILEGED = "--privileged --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cgroupns=private"
 # Without the sysctl docker leaves IPv6 off. pyinfra runs sudo's askpass from /tmp, as on a plain Debian it can.
 # /var is a volume: no overlay on an overlay.
@@ -45,7 +46,7 @@ class Machine:
     """One of them. A command that fails is no error here, except in output(): who asked judges its exit code."""
 
     name: str
-    debian: int
+    release: str  # VERSION_ID of os-release(5)
     addresses: tuple[str, str]  # IPv4, IPv6
     port: int = 22
 
@@ -119,8 +120,8 @@ class Machines(Mapping[str, Machine]):
         """Take those that a kept session left, instead of starting any."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(sealed.entered())
-            for name, debian, addresses, port in json.loads(STATE.read_text()):
-                self._machines[name] = Machine(name, debian, tuple(addresses), port)
+            for name, release, addresses, port in json.loads(STATE.read_text()):
+                self._machines[name] = Machine(name, release, tuple(addresses), port)
             self._made = len(self._machines) + 50
             self._stack = stack.pop_all()
         return self
@@ -153,11 +154,11 @@ class Machines(Mapping[str, Machine]):
     def __len__(self) -> int:
         return len(self._machines)
 
-    def start(self, *, port: int = 22, **debians: int) -> None:
-        """Start machines, each a name and the number of its Debian; sshd listens on `port`."""
-        with sealed.at_home():  # Debian's packages come from outside
-            output(ROOT / "images" / "machine.sh", *map(str, sorted(set(debians.values()))), timeout=900)
-        new = [Machine(name, debian, self._new_addresses(), port) for name, debian in debians.items()]
+    def start(self, *, port: int = 22, **releases: str) -> None:
+        """Start machines, each a name and its release, a key of IMAGES; sshd listens on `port`."""
+        with sealed.at_home():  # packages come from outside
+            output(ROOT / "images" / "machine.sh", *sorted(set(releases.values())), timeout=900)
+        new = [Machine(name, release, self._new_addresses(), port) for name, release in releases.items()]
         with ThreadPoolExecutor() as threads:
             list(threads.map(create, new))
         self._machines |= {machine.name: machine for machine in new}
@@ -184,14 +185,14 @@ class Machines(Mapping[str, Machine]):
         )
         hosts = [machine.in_config() for machine in self.values()]
         CONFIG.write_text("".join([*hosts, common]))
-        STATE.write_text(json.dumps([[one.name, one.debian, one.addresses, one.port] for one in self.values()]))
+        STATE.write_text(json.dumps([[one.name, one.release, one.addresses, one.port] for one in self.values()]))
 
 
 def create(machine: Machine) -> None:
     """Start its container and let the user in, with the key of this session."""
     four, six = machine.addresses
     places = ["--name", machine.name, "--hostname", machine.name, "--network", NETWORK, "--ip", four, "--ip6", six]
-    image = f"socklb/machine:debian-{machine.debian}"
+    image = f"socklb/machine:{IMAGES[machine.release]}"
     docker("run", "--pull=never", "--detach", *places, *CONTAINER.split(), *MODULES.split(), image)
     folder = f"/home/{USER}/.ssh"
     owned = ["-o", USER, "-g", USER]
@@ -208,10 +209,10 @@ def main(words: list[str]) -> None:
     match words:
         case ["up", *machines] if machines:
             them = Machines().__enter__()
-            them.start(**{name: int(debian) for name, _, debian in (word.partition("=") for word in machines)})
+            them.start(**{name: release for name, _, release in (word.partition("=") for word in machines)})
             print(f"reached by: nsenter --net={sealed.NETNS} ssh -F {CONFIG} {next(iter(them))}")
             for machine in them.values():
-                print(f"{machine.name}: Debian {machine.debian}, {', '.join(machine.addresses)}")
+                print(f"{machine.name}: {IMAGES[machine.release]}, {', '.join(machine.addresses)}")
         case ["down"]:
             sealed.stop()
         case _:

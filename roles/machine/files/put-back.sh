@@ -10,6 +10,7 @@ main() {
     kubernetes_gone
     rules_gone
     packages_gone
+    accounts_gone
     files_back
     sysctls_back
     systemctl daemon-reload
@@ -55,6 +56,16 @@ packages_gone() {
     dpkg-query --show --showformat '${db:Status-Abbrev}\t${binary:Package}\n' | sed -n 's/^.. *\t//p' | sort | comm -23 - "$before/packages" |
         DEBIAN_FRONTEND=noninteractive xargs --no-run-if-empty apt-get purge --yes --quiet=2 >/dev/null || fail "apt-get purge failed"
     rm -f /var/lib/apt/lists/*_var_lib_socklb_*
+}
+
+# Of packages that are gone; purging does not remove them all.
+accounts_gone() {
+    for accounts in passwd:userdel group:groupdel; do
+        file=${accounts%:*}
+        [ -e "$before/$file" ] || continue # a record of an earlier version
+        awk -F : '$3 < 1000 { print $1 }' "/etc/$file" | sort | comm -23 - "$before/$file" |
+            xargs --no-run-if-empty --max-args=1 "${accounts#*:}"
+    done
 }
 
 files_back() {

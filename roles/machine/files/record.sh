@@ -11,6 +11,9 @@ mkdir -p "$state" # apt reads packages in it as a user of its own
 mkdir -m 700 "$new" "$new/files"
 dpkg-query --show --showformat '${db:Status-Abbrev}\t${binary:Package}\n' | sed -n 's/^ii *\t//p' | sort >"$new/packages"
 apt-mark showauto | sort >"$new/automatic"
+for accounts in passwd group; do
+    cut -d : -f 1 /etc/$accounts | sort >"$new/$accounts"
+done
 for file in $files; do
     if [ -e "$file" ] || [ -L "$file" ]; then
         cp --archive --parents "$file" "$new/files"

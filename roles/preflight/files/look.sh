@@ -19,7 +19,9 @@ say disk_kib "$(df -Pk /var/lib | awk 'NR == 2 { print $4 }')"
 say time "$(date +%s)"
 say synchronised "$(timedatectl show --property NTPSynchronized --value 2>/dev/null)"
 say machine_id "$(cat /etc/machine-id 2>/dev/null)"
-say python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
+for python in python3 $(seq -f python3.%g 11 30); do
+    "$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+done | sort -u | each python
 say recorded "$(here /var/lib/socklb/machine/before)"
 say member "$(here /etc/kubernetes/kubelet.conf)$(here /var/lib/rancher)"
 say kubelet "$([ ! -e /etc/kubernetes/kubelet.conf ] || kubelet --version 2>/dev/null | cut -d ' ' -f 2)"

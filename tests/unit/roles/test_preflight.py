@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roles.preflight.facts import LOOK, Seen, seen
-from roles.preflight.judging import Machine, judged
+from roles.preflight.judging import Finding, Machine, judged
 from roles.preflight.operations import table
 
 SOUND = """\
@@ -40,11 +40,18 @@ def machine(changed: dict[str, str] | None = None, **more: Any) -> Machine:
     name = more.pop("name", "w1")
     cidrs = ["10.244.0.0/16", "fd00:10:244::/56", "10.96.0.0/16"]
     more = {"cidrs": cidrs, "pythons": ["3.11"], "kubernetes": "v1.34.4", **more}
-    return Machine(name, seen(lines, now=1000), ["192.0.2.11", "2001:db8::11"], **more)
+    return Machine(name, seen("\n".join(lines).splitlines(), now=1000), ["192.0.2.11", "2001:db8::11"], **more)
 
 
 def test_a_sound_machine_has_no_finding() -> None:
     assert judged([machine()]) == []
+
+
+def test_one_python_with_a_bundle_will_do() -> None:
+    several = machine({"python": "3.10\npython\t3.11\npython\t3.9"})
+    assert judged([several]) == []
+    (finding,) = judged([machine({"python": "3.9\npython\t3.12\npython\t3.13"})])
+    assert finding.what == "no bundle of the agent for Python 3.13"
 
 
 def test_an_image_that_no_registry_has_is_missed_before_pods_wait_for_it() -> None:
@@ -56,9 +63,8 @@ def test_an_image_that_no_registry_has_is_missed_before_pods_wait_for_it() -> No
 
 def test_a_version_that_cannot_be_had_is_found_before_anything_is_installed() -> None:
     why = "it cannot get https://pkgs.k8s.io/core:/stable:/v1.99/deb/Release.key (curl: (22) … 404)"
-    (finding,) = judged([machine(unreachable=why)])
-    assert (finding.fatal, finding.what) == (True, why)
-    assert "change kubernetes_version" in finding.remedy
+    (finding,) = judged([machine(obstacle=(why, "let it reach that"))])
+    assert finding == Finding("w1", why, "let it reach that", fatal=True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +74,7 @@ def test_a_version_that_cannot_be_had_is_found_before_anything_is_installed() ->
         ({"init": "openrc-init"}, "process 1 is openrc-init", "systemd"),
         ({"hostname": "localhost"}, "it calls itself localhost", "hostnamectl set-hostname w1"),
         ({"python": "3.13"}, "no bundle of the agent for Python 3.13", "setup/build-agent.sh 3.13"),
+        ({"python": "3.10"}, "Python 3.10: the agent needs 3.11", "apt-get install python3.11 there"),
         ({"kubelet": "v1.34.3"}, "its kubelet is v1.34.3, and the inventory says v1.34.4", "deploys/upgrade.py"),
         ({"kernel": "5.4.0-200-generic"}, "Linux 5.4.0-200-generic: the agent needs 5.10", "newer kernel"),
         ({"btf": ""}, "no /sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"),
