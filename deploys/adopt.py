@@ -10,11 +10,12 @@ The network plugin, workload and taints of the cluster are left alone.
 from pyinfra.context import host
 
 from roles.agent import agent
-from roles.kubernetes import account, dependants, kube_proxy_gone
+from roles.kubernetes import account, dependants, kube_proxy_gone, of_kubeadm
 from roles.operations import barrier
 
 is_node = "nodes" in host.groups
 
+of_kubeadm()
 account()
 barrier(name="The agent has its account")
 if is_node:

@@ -6,9 +6,12 @@ ready() comes last: it waits until every Node, the cluster's DNS and the workloa
 from pathlib import Path
 
 from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import OperationError
 from pyinfra.context import host
 
+from inventory.hosts import short_name
 from roles.kubectl import FOLDER, applied, cluster
+from roles.kubernetes.facts import MadeBy
 from roles.kubernetes.operations import (
     agents_token_is_there,
     dependants_told,
@@ -36,6 +39,20 @@ def kubernetes() -> None:
         nodes_have_pod_cidrs(name="Every Node has its pod CIDRs")
         untainted(name="Pods may run on the control plane")
     account()
+
+
+def of_kubeadm() -> None:
+    """Refuse a cluster that kubeadm did not make.
+
+    Raises:
+        OperationError: it did not. Nothing was changed.
+    """
+    if (maker := cluster().get_fact(MadeBy)) != "kubeadm":
+        what = f"is of {maker}" if maker else "has no /etc/kubernetes/admin.conf"
+        raise OperationError(
+            f"{short_name(cluster())} {what}, and this deploy is for kubeadm's clusters: nothing was changed. "
+            f"Next: Helm, as in docs/distributions.md{f'#{maker}' if maker else ''}"
+        )
 
 
 @deploy("account")

@@ -91,6 +91,21 @@ class DnsNodes(FactBase[set[str]]):
         return {*" ".join(output).split()}
 
 
+class MadeBy(FactBase[str]):
+    """What made the control plane of this host: `kubeadm`, `k3s`, or empty: none of them."""
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self) -> str:
+        others = "[ ! -e /etc/rancher/k3s ] || echo k3s"
+        return f"if [ -e /etc/kubernetes/admin.conf ]; then echo kubeadm; else {others}; fi"
+
+    def process(self, output: list[str]) -> str:
+        return output[0] if output else ""
+
+
 class KubeProxy(FactBase[bool]):
     """Whether the cluster has kube-proxy as kubeadm installs it."""
 

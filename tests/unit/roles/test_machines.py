@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from inventory.place import Text
+from roles.container_runtime.offline import TOOLS
 from roles.kubectl import UPGRADING
 from tests.support.cluster import pyinfra
 
@@ -88,10 +89,12 @@ def run(
     planes: str = "",
     answers: dict[str, str] | None = None,
     options: Sequence[str] = (),
+    takes: str = "",
 ) -> Text:
+    """Run a deploy; `takes` is another source than the folder."""
     inventory = source / "fakes.py"
     settings = {"planes": planes, "virtual": "192.0.2.9" if planes else None, "answers": answers or {}}
-    inventory.write_text(INVENTORY.format(changed=changed or {}, source=str(source), **settings))
+    inventory.write_text(INVENTORY.format(changed=changed or {}, source=takes or str(source), **settings))
     return pyinfra("-y", "--json", *options, str(inventory), f"deploys/{deploy}.py", **QUICK)
 
 
@@ -230,6 +233,33 @@ def test_an_upgrade_that_may_not_be_is_refused_once_before_anything_is_changed(
     assert "Next:" in done.stderr
     assert "Traceback" not in done.stderr
     assert "What etcd has" not in done.stderr
+
+
+@pytest.mark.parametrize("deploy", ["cluster", "upgrade"])
+def test_packages_do_not_take_the_place_of_a_folder(source: Path, deploy: str) -> None:
+    """What came from the folder would be found first, and go on."""
+    folders = {"/usr/local/bin/kubelet": "yes"}
+    done = run(source, deploy, answers=cluster_of(**OLD) | folders, takes="distribution")
+    assert 'its kubelet is of a folder, and source is "distribution"' in done.stderr
+    assert "source as it was; or deploys/teardown.py" in done.stderr
+
+
+def test_an_image_that_was_not_made_is_a_finding(source: Path) -> None:
+    done = run(source, "cluster", takes="distribution")
+    missed = "no registry has socklb/tools:1, which the workload's pods run" in done.stderr
+    assert missed == (not TOOLS.is_file())  # images/tools.sh makes it
+    assert "No such file" not in done.stderr
+
+
+@pytest.mark.parametrize(("maker", "said"), [("k3s", "cp is of k3s"), ("", "cp has no /etc/kubernetes/admin.conf")])
+def test_a_cluster_that_kubeadm_did_not_make_is_not_taken_over(source: Path, maker: str, said: str) -> None:
+    done = run(source, "adopt", answers={"/etc/rancher/k3s": maker}, options=["--data", "adopt=yes"])
+    assert done.returncode
+    assert f"{said}, and this deploy is for kubeadm's clusters: nothing was changed. Next: Helm" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Manifests of the agent's account" not in done.stderr
+    taken = run(source, "adopt", answers={"/etc/rancher/k3s": "kubeadm"}, options=["--data", "adopt=yes"])
+    assert "Manifests of the agent's account" in taken.stderr  # the control
 
 
 def test_an_upgrade_takes_every_machine(source: Path) -> None:
