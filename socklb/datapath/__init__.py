@@ -9,6 +9,7 @@
     loading, sizes, growth, room: an object with the pinned tables; how large; larger ones; when they grow
     features, kernel, own_network: what this kernel lacks, what its types say, the node's network namespace
     mounts, pins, lock, older: bpffs and cgroup v2; where pins are; one agent at a time; tables of another schema
+    unpinned: tables that lost their pins, found in programs that run
     hooks, links, keeper, foreign: the hooks by their pins; their links; repair; programs of other owners
     asking: a connect of our own that the hooks must translate
     observing, decisions, counts, dump, constants, capabilities: what is read back, and what a refusal was about

@@ -27,6 +27,7 @@ SERVICE_MAPS = (
     "this_node",
     "loads",
 )
+BY_ROW = ("frontends", "frontend_rows", "backends")  # each has row numbers of the next
 MAPS = (
     *(*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers"),
     *("left_out", "known_cgroups", "connects", "hook_counts"),

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from socklb.datapath import growth, layout, libbpf
+from socklb.datapath import growth, layout, libbpf, unpinned
 from socklb.datapath.maps import map_info, pinned_shape
 from socklb.datapath.pins import Pins
 from socklb.datapath.sizes import Sizes, promised
@@ -45,6 +45,7 @@ def load(path: Path, pins: Pins, sizes: Sizes, constants: bytes) -> Loaded:
     """
     if not path.is_file():
         raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
+    unpinned.pin_again(pins.maps, layout.MAPS, pins.links, pins.tc_links)
     obj = libbpf.Object.open(path)
     try:
         found = _pinned(pins.maps, sizes)
@@ -115,7 +116,10 @@ def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
 
 
 def _misfit(obj: libbpf.Object, maps: Path) -> str:
-    """Return a pinned table that does not fit this object; empty if all fit."""
+    """Return a pinned table that does not fit this object or the others; empty if all fit."""
+    gone = [name for name in layout.BY_ROW if not (maps / name).exists()]
+    if 0 < len(gone) < len(layout.BY_ROW):
+        return f"table {gone[0]} is gone"
     for name in layout.MAPS:
         wanted = obj.shape(name)
         if wanted and (maps / name).exists() and (found := pinned_shape(maps / name)) != wanted:

@@ -22,6 +22,7 @@ MAPS = (
     "unhooked",
     "works",
 )
+BY_ROW = ("flow_index", "flows")  # one has row numbers of the other
 KNOWN_WAYS, MAX_KNOWN_WAYS = "known_ways", 1 << 12  # never pinned; this large only with host routing
 TUPLE = struct.Struct("!16s16sHHBB2x")
 FLOW = struct.Struct("=Q16s16s16s16sI4x16sIIIIBBBxBB10x")

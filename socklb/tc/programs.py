@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from socklb.datapath import features, libbpf
+from socklb.datapath import features, libbpf, unpinned
 from socklb.datapath.layout import SERVICE_MAPS
 from socklb.datapath.maps import is_pinned, pinned_shape
 from socklb.errors import SocklbError
@@ -67,6 +67,7 @@ class Programs:
         if max_flows < 1 or max_flows & (max_flows - 1):
             raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 131072")
         lacks = features.COMPARE_AND_SWAP in features.missing()
+        unpinned.pin_again(own, layout.MAPS, own.parent / "links")
         obj = libbpf.Object.open(objects / (L3_FILES if l3 else OBJECT_FILES)[lacks])
         try:
             _forget_others(obj, own)
@@ -160,14 +161,21 @@ def possible_cpus() -> int:
 
 
 def _forget_others(obj: libbpf.Object, own: Path) -> None:
-    """Unpin the tables that only the packet path uses if another version made them; its flows end."""
+    """Unpin the tables that only the packet path uses if another version made them, or if one of those that belong
+    together is gone; its flows end.
+    """
     there = {name: pinned_shape(own / name) for name in layout.MAPS if (own / name).exists()}
     wanted = {name: obj.shape(name) or there[name] for name in there}
     misfits = [name for name in there if there[name]._replace(max_entries=0) != wanted[name]._replace(max_entries=0)]
+    gone = [name for name in layout.BY_ROW if name not in there]
     if misfits:
         log.warning("packet path: flows end, for another version made the tables: %s", ", ".join(misfits))
-        for name in there:
-            (own / name).unlink()
+    elif 0 < len(gone) < len(layout.BY_ROW):
+        log.warning("packet path: flows end, for a table is gone: %s", ", ".join(gone))
+    else:
+        return
+    for name in there:
+        (own / name).unlink()
 
 
 def _size(obj: libbpf.Object, shared: Path, max_flows: int) -> None:

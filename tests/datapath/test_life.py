@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rig.sandbox import BACKENDS4, Sandbox, ask_tcp
-from socklb.datapath import hooks, libbpf
+from socklb.datapath import hooks, layout, libbpf
 from socklb.datapath.links import opened
 from socklb.datapath.node_datapath import NodeDatapath
 from socklb.datapath.pins import Pins
@@ -19,7 +19,7 @@ from socklb.model import Difference
 from tests.datapath.load import Load, load
 from tests.datapath.loaded import detach
 from tests.datapath.meddling import ALLOW_MULTI, ALLOW_OVERRIDE, others_program
-from tests.datapath.services import SERVICE4, web
+from tests.datapath.services import SERVICE4, frontend, serving, web
 
 
 def programs(node: NodeDatapath) -> dict[str, int | None]:
@@ -174,3 +174,44 @@ def test_endpoints_come_and_go_under_load_without_a_wrong_or_refused_connect(
     assert running.result.failed == []
     assert running.result.connects > 100
     assert running.result.backends_after(marker) <= set(last)
+
+
+@pytest.mark.parametrize("lost", [*[(name,) for name in layout.MAPS], layout.MAPS, layout.MAPS[::2]], ids=", ".join)
+def test_a_table_that_lost_its_pin_while_no_agent_ran_is_the_same_table(
+    sandbox: Sandbox, bpffs: Path, objects: Path, lost: tuple[str, ...]
+) -> None:
+    """A new one beside the others of before: hooks that run would answer with another Service's backends."""
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+        node.tables.apply(web())
+    try:
+        for name in lost:
+            (node.pins.maps / name).unlink(missing_ok=True)
+        with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+            other = {frontend(f"10.96.7.{number}"): serving(*BACKENDS4[4:]) for number in range(50)}
+            node.tables.apply(Difference(put=other))
+            assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(8)} <= {*BACKENDS4[:2]}
+            node.attach()
+            assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(8)} <= {*BACKENDS4[:2]}
+    finally:
+        node.pins.remove()
+
+
+@pytest.mark.parametrize("lost", ["frontends", "frontend_rows", "backends"])
+def test_tables_that_nobody_holds_any_more_are_not_completed_by_new_ones(
+    sandbox: Sandbox, bpffs: Path, objects: Path, lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+        node.tables.apply(web())
+    try:
+        (node.pins.maps / lost).unlink()
+        shutil.rmtree(node.pins.links)
+        with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+            assert not node.tables.frontends
+            node.tables.apply(web())
+            node.attach()
+            assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(8)} <= {*BACKENDS4[:2]}
+    finally:
+        node.pins.remove()
+    assert f"new tables: table {lost} is gone" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from socklb.datapath import libbpf
 from socklb.datapath.links import detach_pinned
-from socklb.datapath.maps import HashTable
+from socklb.datapath.maps import HashTable, map_info
 from socklb.model import ANY4, ANY6, Frontend, pack_address
-from socklb.tc import layout, tcx
+from socklb.tc import layout, links, tcx
 from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached
 from socklb.tc.clsact import HANDLE, PRIORITY
@@ -242,3 +244,48 @@ def test_the_ports_of_an_uplink_are_no_devices_of_pods_even_if_it_is_in_no_table
         wait_until(lambda: node.facts.whole)
     assert ask("node", "10.96.0.10") == [f"far {NODE}"]
     assert {device.name for device in node.facts.devices if device.of_pods} == {"a", "b"}
+
+
+def numbers(node: Node) -> dict[str, int]:
+    """Return the kernel's numbers of the tables that are pinned."""
+    found: dict[str, int] = {}
+    for pin in node.pins.tc_maps.iterdir():
+        descriptor = libbpf.get_pinned(pin)
+        found[pin.name] = map_info(descriptor, pin.name).id
+        os.close(descriptor)
+    return found
+
+
+def test_tables_that_lost_their_pins_while_no_agent_ran_are_found_in_the_programs(node: Node, ask: Ask) -> None:
+    """Not made anew beside others of before, whose row numbers would mean something else."""
+    node.sync(WANTED)
+    before = numbers(node)
+    node.close()
+    for name in ("flows", "pair_filter", "masquerade_filter", "uplinks"):
+        (node.pins.tc_maps / name).unlink()
+    for name in ("frontends", "loads"):
+        (node.pins.maps / name).unlink()
+    node.open()
+    node.apply({frontend(f"10.96.4.{n}"): serving("far") for n in range(50)})
+    assert served(ask) == ALL
+    node.sync(WANTED)
+    assert numbers(node) == before
+    assert served(ask) == ALL
+
+
+def test_a_table_of_flows_that_nobody_holds_takes_its_index_with_it(
+    node: Node, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where filters, which hold no table by a pin, were attached by clsact."""
+    node.sync(WANTED)
+    before = numbers(node)
+    node.close()
+    (node.pins.tc_maps / "flows").unlink()
+    with node.network.inside("node"):
+        links.remove(node.pins.tc_links)
+    node.open()
+    node.sync(WANTED)
+    wait_until(lambda: served(ask) == ALL)
+    after = numbers(node)
+    assert not {after["flows"], after["flow_index"]} & {before["flows"], before["flow_index"]}
+    assert "packet path: flows end, for a table is gone: flows" in caplog.text

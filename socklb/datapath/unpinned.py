@@ -1,0 +1,77 @@
+"""Tables that lost their pins while no agent ran: programs that are attached still use them, so they are found there.
+
+Without that, a new table would be made for each, beside those of before that are still pinned. Row numbers in one table
+then mean rows of another that hold something else: attached programs would answer for a Service with another one's
+backends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from socklb.datapath import libbpf
+from socklb.datapath.links import pinned_info
+from socklb.datapath.maps import map_info
+
+NAME = 15  # characters of a map's name that the kernel keeps (BPF_OBJ_NAME_LEN)
+
+log = logging.getLogger(__name__)
+
+
+def pin_again(maps: Path, names: Sequence[str], *links: Path) -> list[str]:
+    """Pin those tables that lack their pin and that programs of links in these folders use; return their names.
+
+    Nothing is pinned if those programs use other tables than the pinned ones, and no table of which they use several.
+    """
+    lost = [name for name in names if not (maps / name).exists()]
+    held = _held(pin for folder in links if lost and folder.is_dir() for pin in folder.iterdir())
+    if any(number not in held.get(name[:NAME], {number}) for name, number in _pinned(maps, names).items()):
+        return []
+    found = [name for name in lost if len(held[name[:NAME]]) == 1]
+    for name in found:
+        (number,) = held[name[:NAME]]
+        descriptor = _open(number)
+        try:
+            libbpf.pin(descriptor, maps / name)
+        finally:
+            os.close(descriptor)
+    if found:
+        log.warning("tables had lost their pins, and were found in programs that run: %s", ", ".join(found))
+    return found
+
+
+def _pinned(maps: Path, names: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of the tables that are pinned."""
+    found: dict[str, int] = {}
+    for name in names:
+        if descriptor := libbpf.find_pinned(maps / name):
+            found[name] = int(map_info(descriptor, name).id)
+            os.close(descriptor)
+    return found
+
+
+def _held(links: Iterable[Path]) -> defaultdict[str, set[int]]:
+    """Return the numbers of the tables that the programs of these links use, by the names that the kernel keeps."""
+    programs = {int(info.prog_id) for pin in links if (info := pinned_info(pin))}
+    found = defaultdict[str, set[int]](set)
+    for number in {number for program in programs for number in _used_by(program)}:
+        descriptor = _open(number)
+        found[map_info(descriptor, str(number)).name.decode()].add(number)
+        os.close(descriptor)
+    return found
+
+
+def _used_by(program: int) -> list[int]:
+    descriptor = int(libbpf.call(f"open program {program}", "bpf_prog_get_fd_by_id", program))
+    try:
+        return libbpf.maps_of_program(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open(number: int) -> int:
+    return int(libbpf.call(f"open map {number}", "bpf_map_get_fd_by_id", number))
