@@ -35,7 +35,7 @@ make() {
     packages=$(sed -e 's/[[:space:]]*#.*//' -e '/^$/d' "$images/$name/packages.txt" | paste -sd ,)
     case $suite in
         noble) from_ubuntu ;;
-        *) keys= components=main mirror= script= kept=$cache/packages ;;
+        *) keys='' components=main mirror='' script='' kept=$cache/packages ;;
     esac
     # shellcheck disable=SC2086 # nothing, or one word
     unshare --mount debootstrap --variant=minbase --cache-dir="$kept" --include="$packages" \
