@@ -62,7 +62,7 @@ class Programs:
 
         Raises:
             BpfError: the kernel refuses it.
-            SocklbError: not a power of two.
+            SocklbError: not a power of two, or only some of the shared maps are pinned.
         """
         if max_flows < 1 or max_flows & (max_flows - 1):
             raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 131072")
@@ -70,6 +70,7 @@ class Programs:
         unpinned.pin_again(own, layout.MAPS, own.parent / "links")
         obj = libbpf.Object.open(objects / (L3_FILES if l3 else OBJECT_FILES)[lacks])
         try:
+            _refuse_some(obj, shared)
             _forget_others(obj, own)
             max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
             _size(obj, shared, max_flows)
@@ -158,6 +159,14 @@ class Programs:
 def possible_cpus() -> int:
     """Return how many values a per-CPU map has."""
     return int(Path("/sys/devices/system/cpu/possible").read_text().strip().rpartition("-")[2].rpartition(",")[2]) + 1
+
+
+def _refuse_some(obj: libbpf.Object, shared: Path) -> None:
+    """Refuse to make tables anew beside others of the hooks, whose rows they would mix up."""
+    names = [name for name in SERVICE_MAPS if obj.shape(name)]
+    lost = [name for name in names if not (shared / name).exists()]
+    if 0 < len(lost) < len(names):
+        raise SocklbError(f"not pinned: table {lost[0]}", hint="the agent pins it again within seconds")
 
 
 def _forget_others(obj: libbpf.Object, own: Path) -> None:

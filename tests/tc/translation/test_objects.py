@@ -12,6 +12,7 @@ import pytest
 from rig.sandbox import mounted_bpffs
 from socklb.datapath import libbpf
 from socklb.datapath.layout import SERVICE_MAPS
+from socklb.errors import SocklbError
 from socklb.tc import layout
 from socklb.tc.programs import L3_FILES, NAMES, OBJECT_FILES, Programs
 from tests.datapath.test_layout import offsets_of, struct_layout
@@ -144,3 +145,12 @@ def _room(programs: Programs, name: str) -> int:
     shape = programs._object.shape(name)
     assert shape
     return shape.max_entries
+
+
+def test_no_table_is_made_anew_beside_others_of_the_hooks(objects: Path, tmp_path: Path) -> None:
+    """For as long as one has lost its pin: rows of those that are there would mean something else."""
+    with mounted_bpffs(tmp_path / "bpffs") as bpffs, Programs.load(objects, bpffs, bpffs, 64):
+        (bpffs / "frontends").unlink()
+        with pytest.raises(SocklbError, match="not pinned: table frontends"):
+            Programs.load(objects, bpffs, bpffs, 64)
+        assert not (bpffs / "frontends").exists()
