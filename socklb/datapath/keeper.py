@@ -64,7 +64,7 @@ class Keeper:
         Returns what could not be repaired, with the reasons.
         """
         lacking = self._links.lacking()
-        steps: list[Callable[[], object]] = [self._mount, self._pin_maps]
+        steps: list[Callable[[], object]] = [self._mount, self.pin_maps]
         if "not attached" in lacking.values():
             steps.append(partial(foreign.check_room, self._cgroup, HOOKS))
         steps += [partial(self._links.put_back, name) for name in lacking]
@@ -87,7 +87,12 @@ class Keeper:
         self._pins.unlock()  # the lock may be on another file system
         self._pins.lock()
 
-    def _pin_maps(self) -> None:
+    def pin_maps(self) -> None:
+        """Pin each table that is not, or whose pin another one has taken.
+
+        Raises:
+            BpfError: the kernel refused, as where the BPF file system is not mounted.
+        """
         for name, fd in self.maps.items():
             if not is_pinned(self._pins.maps / name, fd):
                 pin = self._pins.maps / name

@@ -195,6 +195,7 @@ class NodeDatapath:
 
     def _grow(self, sizes: Sizes) -> None:
         before, keeper = self._loaded, self.keeper
+        keeper.pin_maps()  # what is not pinned would be made anew
         self._loaded = loading.grow(self._path, self.pins.maps, sizes, self._facts.packed)
         self._loaded.copies[:0] = before.copies
         self.keeper = Keeper(self._loaded.object, self.cgroup, self.pins)

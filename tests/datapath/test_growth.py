@@ -29,6 +29,7 @@ from socklb.report import Report
 from tests.datapath.load import load
 from tests.datapath.services import SERVICE4, frontend, serving, web
 from tests.datapath.test_supervision import running
+from tests.support.waiting import until as wait_until
 from tests.unit.agent.shapes import manifest
 
 SMALL, LARGE = Sizes(8, 16), Sizes(64, 100)
@@ -112,6 +113,26 @@ def test_live_sockets_keep_what_they_were_given(
         grown.touch()
         assert job.result() == (COUNTED, SERVICE4, "True", "True")
         assert counted(after) == 0
+
+
+def test_a_table_without_its_pin_grows_with_the_others(sandbox: Sandbox, small: NodeDatapath, tmp_path: Path) -> None:
+    def live() -> str:
+        with socket.socket() as tcp:
+            tcp.connect((COUNTED, 80))
+            (tmp_path / "ready").touch()
+            wait_until((tmp_path / "grown").exists)
+            return str(tcp.getpeername()[0])
+
+    small.pins.unlock()  # the process of the socket would hold the lock too
+    job = sandbox.start(live)
+    wait_until((tmp_path / "ready").exists)
+    for name in ("sockets", "frontends", "loads"):
+        (small.pins.maps / name).unlink()
+    small.grow(LARGE)
+    assert counted(small) == 1
+    (tmp_path / "grown").touch()
+    assert job.result() == COUNTED
+    assert counted(small) == 0
 
 
 def test_an_agent_that_is_ended_half_way_leaves_whole_tables(
