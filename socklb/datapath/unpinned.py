@@ -28,7 +28,11 @@ def pin_again(maps: Path, names: Sequence[str], *links: Path) -> list[str]:
     Nothing is pinned if those programs use other tables than the pinned ones, and no table of which they use several.
     """
     lost = [name for name in names if not (maps / name).exists()]
-    held = _held(pin for folder in links if lost and folder.is_dir() for pin in folder.iterdir())
+    try:
+        held = _held(pin for folder in links if lost and folder.is_dir() for pin in folder.iterdir())
+    except libbpf.BpfError as error:  # without CAP_SYS_ADMIN nobody may open a program or a table by its number
+        log.warning("tables have lost their pins, and programs that run cannot be asked for them: %s", error)
+        return []
     if any(number not in held.get(name[:NAME], {number}) for name, number in _pinned(maps, names).items()):
         return []
     found = [name for name in lost if len(held[name[:NAME]]) == 1]

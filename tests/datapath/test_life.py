@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from tests.datapath.load import Load, load
 from tests.datapath.loaded import detach
 from tests.datapath.meddling import ALLOW_MULTI, ALLOW_OVERRIDE, others_program
 from tests.datapath.services import SERVICE4, frontend, serving, web
+
+ROOT = Path(__file__).parents[2]
 
 
 def programs(node: NodeDatapath) -> dict[str, int | None]:
@@ -215,3 +219,33 @@ def test_tables_that_nobody_holds_any_more_are_not_completed_by_new_ones(
     finally:
         node.pins.remove()
     assert f"new tables: table {lost} is gone" in caplog.text
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from socklb.datapath.node_datapath import NodeDatapath
+from tests.datapath.services import web
+
+bpffs, cgroup, objects = map(Path, sys.argv[1:])
+with NodeDatapath(bpffs, cgroup, objects) as node:
+    print(len(node.tables.frontends))
+    node.tables.apply(web())
+    node.attach()
+"""
+
+
+def test_an_agent_that_may_not_ask_for_tables_makes_all_anew(sandbox: Sandbox, bpffs: Path, objects: Path) -> None:
+    """As in a DaemonSet, which has no CAP_SYS_ADMIN."""
+    with NodeDatapath(bpffs, sandbox.cgroup, objects) as node:
+        node.attach()
+        node.tables.apply(web())
+    try:
+        (node.pins.maps / "frontends").unlink()
+        command = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-c", ALONE, bpffs, sandbox.cgroup, objects]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout == "0\n", done.stderr
+        assert "tables have lost their pins, and programs that run cannot be asked for them" in done.stderr
+        assert {sandbox.run(lambda: ask_tcp(SERVICE4, 80))[0] for _ in range(8)} <= {*BACKENDS4[:2]}
+    finally:
+        node.pins.remove()
