@@ -27,7 +27,9 @@ SERVICE_MAPS = (
     "this_node",
     "loads",
 )
-BY_ROW = ("frontends", "frontend_rows", "backends")  # each has row numbers of the next
+# Rows of each are numbers in another: of the same time, or wrong.
+TOGETHER = ("frontends", "frontend_rows", "backends", "loads")
+TOGETHER_FOR_PACKETS = (*TOGETHER, "source_ranges")
 MAPS = (
     *(*SERVICE_MAPS, "affinity", "bookkeeping", "sockets", "more_peers"),
     *("left_out", "known_cgroups", "connects", "hook_counts"),

@@ -45,13 +45,13 @@ def load(path: Path, pins: Pins, sizes: Sizes, constants: bytes) -> Loaded:
     """
     if not path.is_file():
         raise SocklbError("no such eBPF object", value=path, hint="in a checkout: make build")
-    unpinned.pin_again(pins.maps, layout.MAPS, pins.links, pins.tc_links)
     obj = libbpf.Object.open(path)
     try:
+        unpinned.pin_again(pins.maps, filter(obj.shape, layout.MAPS), pins.links, pins.tc_links)
         found = _pinned(pins.maps, sizes)
         taken = Sizes(found["frontends"], promised(found["backends"]))
         obj.resize_maps(found)
-        if not _misfit(obj, pins.maps):
+        if not _misfit(obj, pins):
             larger = taken.at_least(sizes)
             try:
                 if any(wanted > found[name] for name, wanted in larger.by_table().items()):
@@ -60,7 +60,7 @@ def load(path: Path, pins: Pins, sizes: Sizes, constants: bytes) -> Loaded:
                     return grown
             except libbpf.BpfError as error:
                 log.warning("the tables cannot grow to %s, so they keep %s: %s", larger, taken, error)
-        if misfit := _misfit(obj, pins.maps):
+        if misfit := _misfit(obj, pins):
             log.warning("new tables: %s; those of before are kept at %s until new ones serve", misfit, pins.set_aside())
             taken = sizes
             obj.resize_maps(taken.by_table())
@@ -115,10 +115,11 @@ def _pinned(maps: Path, wanted: Sizes) -> dict[str, int]:
     return found
 
 
-def _misfit(obj: libbpf.Object, maps: Path) -> str:
+def _misfit(obj: libbpf.Object, pins: Pins) -> str:
     """Return a pinned table that does not fit this object or the others; empty if all fit."""
-    gone = [name for name in layout.BY_ROW if not (maps / name).exists()]
-    if 0 < len(gone) < len(layout.BY_ROW):
+    maps, together = pins.maps, layout.TOGETHER_FOR_PACKETS if pins.tc_maps.is_dir() else layout.TOGETHER
+    there = {name for name in layout.MAPS if (maps / name).exists()}
+    if there and (gone := [name for name in together if name not in there]):
         return f"table {gone[0]} is gone"
     for name in layout.MAPS:
         wanted = obj.shape(name)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 from socklb.datapath import libbpf
@@ -22,11 +23,12 @@ NAME = 15  # characters of a map's name that the kernel keeps (BPF_OBJ_NAME_LEN)
 log = logging.getLogger(__name__)
 
 
-def pin_again(maps: Path, names: Sequence[str], *links: Path) -> list[str]:
+def pin_again(maps: Path, names: Iterable[str], *links: Path) -> list[str]:
     """Pin those tables that lack their pin and that programs of links in these folders use; return their names.
 
     Nothing is pinned if those programs use other tables than the pinned ones, and no table of which they use several.
     """
+    names = list(names)
     lost = [name for name in names if not (maps / name).exists()]
     try:
         held = _held(pin for folder in links if lost and folder.is_dir() for pin in folder.iterdir())
@@ -38,23 +40,20 @@ def pin_again(maps: Path, names: Sequence[str], *links: Path) -> list[str]:
     found = [name for name in lost if len(held[name[:NAME]]) == 1]
     for name in found:
         (number,) = held[name[:NAME]]
-        descriptor = _open(number)
-        try:
+        with _closed_after(_open(number)) as descriptor:
             libbpf.pin(descriptor, maps / name)
-        finally:
-            os.close(descriptor)
     if found:
         log.warning("tables had lost their pins, and were found in programs that run: %s", ", ".join(found))
     return found
 
 
-def _pinned(maps: Path, names: Sequence[str]) -> dict[str, int]:
+def _pinned(maps: Path, names: Iterable[str]) -> dict[str, int]:
     """Return the numbers of the tables that are pinned."""
     found: dict[str, int] = {}
     for name in names:
         if descriptor := libbpf.find_pinned(maps / name):
-            found[name] = int(map_info(descriptor, name).id)
-            os.close(descriptor)
+            with _closed_after(descriptor):
+                found[name] = int(map_info(descriptor, name).id)
     return found
 
 
@@ -63,16 +62,21 @@ def _held(links: Iterable[Path]) -> defaultdict[str, set[int]]:
     programs = {int(info.prog_id) for pin in links if (info := pinned_info(pin))}
     found = defaultdict[str, set[int]](set)
     for number in {number for program in programs for number in _used_by(program)}:
-        descriptor = _open(number)
-        found[map_info(descriptor, str(number)).name.decode()].add(number)
-        os.close(descriptor)
+        with _closed_after(_open(number)) as descriptor:
+            found[map_info(descriptor, str(number)).name.decode()].add(number)
     return found
 
 
 def _used_by(program: int) -> list[int]:
-    descriptor = int(libbpf.call(f"open program {program}", "bpf_prog_get_fd_by_id", program))
-    try:
+    with _closed_after(int(libbpf.call(f"open program {program}", "bpf_prog_get_fd_by_id", program))) as descriptor:
         return libbpf.maps_of_program(descriptor)
+
+
+@contextmanager
+def _closed_after(descriptor: int) -> Generator[int]:
+    """Close a descriptor after the block."""
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -22,7 +22,8 @@ MAPS = (
     "unhooked",
     "works",
 )
-BY_ROW = ("flow_index", "flows")  # one has row numbers of the other
+# What each has of a flow it has from its beginning on: of the same time, or wrong.
+TOGETHER = ("flow_index", "flows", "pair_filter", "masquerade_filter", "packet_counters")
 KNOWN_WAYS, MAX_KNOWN_WAYS = "known_ways", 1 << 12  # never pinned; this large only with host routing
 TUPLE = struct.Struct("!16s16sHHBB2x")
 FLOW = struct.Struct("=Q16s16s16s16sI4x16sIIIIBBBxBB10x")

@@ -33,7 +33,7 @@ from socklb.config import Config
 from socklb.datapath.dump import Fill
 from socklb.datapath.libbpf import BpfError, Program
 from socklb.datapath.pins import Pins
-from socklb.errors import reason
+from socklb.errors import SocklbError, reason
 from socklb.model import Difference
 from socklb.report import PacketFacts, RunningFacts, of_thread
 from socklb.tc import links
@@ -261,6 +261,8 @@ class TcPath:
     def _load(self) -> None:
         pins, config, before = self._pins, self._config, self._loaded
         pins.tc_maps.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._programs:
+            self._programs.pin_again()  # what is not pinned would be made anew
         with ExitStack() as stack:
             programs = stack.enter_context(self._programs_of())
             events = stack.enter_context(Unhooked(programs.maps["unhooked"]))
@@ -284,6 +286,8 @@ class TcPath:
             self._stale = False
 
     def _programs_of(self, *, l3: bool = False) -> Programs:
+        if not self._pins.exist():
+            raise SocklbError("not pinned: the tables of the hooks", hint="the agent pins them again within seconds")
         pins, room, routing = self._pins, self._config.max_flows, self._config.host_routing and not l3
         return Programs.load(self._objects, pins.maps, pins.tc_maps, room, host_routing=routing, l3=l3)
 

@@ -67,10 +67,10 @@ class Programs:
         if max_flows < 1 or max_flows & (max_flows - 1):
             raise SocklbError("max_flows is no power of two", value=str(max_flows), valid="such as 131072")
         lacks = features.COMPARE_AND_SWAP in features.missing()
-        unpinned.pin_again(own, layout.MAPS, own.parent / "links")
         obj = libbpf.Object.open(objects / (L3_FILES if l3 else OBJECT_FILES)[lacks])
         try:
             _refuse_some(obj, shared)
+            unpinned.pin_again(own, filter(obj.shape, layout.MAPS), own.parent / "links")
             _forget_others(obj, own)
             max_flows = pinned_shape(own / "flows").max_entries if (own / "flows").exists() else max_flows
             _size(obj, shared, max_flows)
@@ -176,10 +176,10 @@ def _forget_others(obj: libbpf.Object, own: Path) -> None:
     there = {name: pinned_shape(own / name) for name in layout.MAPS if (own / name).exists()}
     wanted = {name: obj.shape(name) or there[name] for name in there}
     misfits = [name for name in there if there[name]._replace(max_entries=0) != wanted[name]._replace(max_entries=0)]
-    gone = [name for name in layout.BY_ROW if name not in there]
+    gone = [name for name in layout.TOGETHER if name not in there]
     if misfits:
         log.warning("packet path: flows end, for another version made the tables: %s", ", ".join(misfits))
-    elif 0 < len(gone) < len(layout.BY_ROW):
+    elif there and gone:
         log.warning("packet path: flows end, for a table is gone: %s", ", ".join(gone))
     else:
         return

@@ -201,7 +201,7 @@ def test_a_table_that_lost_its_pin_while_no_agent_ran_is_the_same_table(
         node.pins.remove()
 
 
-@pytest.mark.parametrize("lost", ["frontends", "frontend_rows", "backends"])
+@pytest.mark.parametrize("lost", layout.TOGETHER)
 def test_tables_that_nobody_holds_any_more_are_not_completed_by_new_ones(
     sandbox: Sandbox, bpffs: Path, objects: Path, lost: str, caplog: pytest.LogCaptureFixture
 ) -> None:

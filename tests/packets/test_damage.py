@@ -273,19 +273,45 @@ def test_tables_that_lost_their_pins_while_no_agent_ran_are_found_in_the_program
     assert served(ask) == ALL
 
 
-def test_a_table_of_flows_that_nobody_holds_takes_its_index_with_it(
-    node: Node, ask: Ask, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("lost", layout.TOGETHER)
+def test_a_table_of_flows_that_nobody_holds_takes_the_others_with_it(
+    node: Node, ask: Ask, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
     """As where filters, which hold no table by a pin, were attached by clsact."""
     node.sync(WANTED)
     before = numbers(node)
     node.close()
-    (node.pins.tc_maps / "flows").unlink()
+    (node.pins.tc_maps / lost).unlink()
     with node.network.inside("node"):
         links.remove(node.pins.tc_links)
     node.open()
     node.sync(WANTED)
     wait_until(lambda: served(ask) == ALL)
-    after = numbers(node)
-    assert not {after["flows"], after["flow_index"]} & {before["flows"], before["flow_index"]}
-    assert "packet path: flows end, for a table is gone: flows" in caplog.text
+    assert not {*numbers(node).values()} & {*before.values()}
+    assert f"packet path: flows end, for a table is gone: {lost}" in caplog.text
+
+
+def test_tables_are_pinned_again_before_programs_are_loaded_anew(node: Node, ask: Ask) -> None:
+    """As when the hooks' tables have grown: one without its pin would be made anew."""
+    node.sync(WANTED)
+    before = numbers(node)
+    with node.network.inside("node"):
+        links.remove(node.pins.tc_links)
+    shutil.rmtree(node.pins.tc_maps)
+    node.path.tables_moved()
+    wait_until(lambda: served(ask) == ALL)
+    assert numbers(node) == before
+
+
+def test_no_table_of_the_hooks_is_made_by_the_packet_path(node: Node) -> None:
+    """Not even where all have lost their pins: the hooks would go on with those that they have."""
+    node.close()
+    node.open()
+    for pin in node.pins.maps.iterdir():
+        pin.unlink()
+    node.path.serve()
+    wait_until(lambda: "not pinned: the tables of the hooks" in "".join(one.message for one in node.path.problems))
+    assert not [*node.pins.maps.iterdir()]
+    node.close()
+    node.open()
+    node.sync(WANTED)
