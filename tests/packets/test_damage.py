@@ -21,6 +21,7 @@ from socklb.tc import path as tc_path
 from socklb.tc.attached import Attached
 from socklb.tc.clsact import HANDLE, PRIORITY
 from socklb.tc.links import Links
+from socklb.tc.path import TcPath
 from socklb.tc.places import Place
 from socklb.tc.programs import Programs
 from socklb.tc.rtnetlink import name_of
@@ -291,14 +292,22 @@ def test_a_table_of_flows_that_nobody_holds_takes_the_others_with_it(
     assert f"packet path: flows end, for a table is gone: {lost}" in caplog.text
 
 
-def test_tables_are_pinned_again_before_programs_are_loaded_anew(node: Node, ask: Ask) -> None:
+def test_tables_are_pinned_again_before_programs_are_loaded_anew(
+    node: Node, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when the hooks' tables have grown: one without its pin would be made anew."""
+    load = TcPath._load
+
+    def unpinned_first(self: TcPath) -> None:
+        links.remove(node.pins.tc_links)
+        shutil.rmtree(node.pins.tc_maps)
+        load(self)
+
     node.sync(WANTED)
     before = numbers(node)
-    with node.network.inside("node"):
-        links.remove(node.pins.tc_links)
-    shutil.rmtree(node.pins.tc_maps)
+    monkeypatch.setattr(TcPath, "_load", unpinned_first)
     node.path.tables_moved()
+    wait_until(lambda: not node.path.problems and node.pins.tc_maps.is_dir())
     wait_until(lambda: served(ask) == ALL)
     assert numbers(node) == before
 
