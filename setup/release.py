@@ -33,7 +33,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "release"
-PYTHONS = ("3.11", "3.13")  # Debian 12's, which the images have too, and 13's
+PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12's, which the images have too, Ubuntu 24.04's, and Debian 13's
 ARCHITECTURES = ("amd64", "arm64")
 LEVEL = 6  # of gzip: with 9, the time is four times as long, for one per cent of the bytes
 NAMESPACE = uuid.UUID("6f1d64a8-5d4c-4f0e-9a39-8c1f0b8f3a10")  # of our bills of material; any constant will do

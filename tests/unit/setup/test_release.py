@@ -82,7 +82,7 @@ def test_it_has_the_same_bytes_each_time_and_says_which(release: Path) -> None:
         for file in folder.iterdir()
         if file.name != "SHA256SUMS"
     }
-    assert len(said) == 9
+    assert len(said) == 11
 
 
 def test_wheel_and_source_have_the_programs_for_the_kernel(release: Path) -> None:
@@ -97,7 +97,7 @@ def test_wheel_and_source_have_the_programs_for_the_kernel(release: Path) -> Non
 
 
 @pytest.mark.parametrize("architecture", MACHINES)
-@pytest.mark.parametrize("python", ["3.11", "3.13"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_what_nodes_unpack_is_for_their_python_and_architecture(release: Path, python: str, architecture: str) -> None:
     packed = release / f"build/release/socklb-agent-{__version__}-python{python}-{architecture}.tar.gz"
     with tarfile.open(packed) as agent:
