@@ -166,7 +166,7 @@ class Walk:
         if not re.search(fault.named, said):
             self.violation(f"not named: after {NAMED_AFTER:.0f} s of {fault.name} status said {said!r}")
 
-    def _converge(self, after: str, within: float, unseen: float) -> None:
+    def _converge(self, after: str, within: float, unseen: float = 0.0) -> None:
         """Wait until all is well, and known to be. What is not after ten seconds must be named; after fifteen it is a
         violation.
         """
