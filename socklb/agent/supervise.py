@@ -191,16 +191,16 @@ async def _run_until_it_ends(charge: Charge) -> None:
     work = charge.act()
     if not inspect.isawaitable(work):
         raise TypeError(f"{charge.name} gave {type(work).__name__} and nothing to wait for")
-    task, done = asyncio.ensure_future(work), set[asyncio.Future[object]]()
+    task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait({task}, timeout=SETTLED)
-        if not done:
+        await asyncio.wait({task}, timeout=SETTLED)
+        if not task.done():
             charge.well()
         await task
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        del task, done  # a failed one, its traceback and this frame would be a cycle, with all that its frames hold
+        del task  # a failed one, its traceback and this frame would be a cycle, with all that its frames hold
 
 
 def _place(error: Exception) -> str:

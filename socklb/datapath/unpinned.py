@@ -23,8 +23,8 @@ NAME = 15  # characters of a map's name that the kernel keeps (BPF_OBJ_NAME_LEN)
 log = logging.getLogger(__name__)
 
 
-def pin_again(maps: Path, names: Iterable[str], *links: Path) -> list[str]:
-    """Pin those tables that lack their pin and that programs of links in these folders use; return their names.
+def pin_again(maps: Path, names: Iterable[str], *links: Path) -> None:
+    """Pin those tables that lack their pin and that programs of links in these folders use.
 
     Nothing is pinned if those programs use other tables than the pinned ones, and no table of which they use several.
     """
@@ -34,9 +34,9 @@ def pin_again(maps: Path, names: Iterable[str], *links: Path) -> list[str]:
         held = _held(pin for folder in links if lost and folder.is_dir() for pin in folder.iterdir())
     except libbpf.BpfError as error:  # without CAP_SYS_ADMIN nobody may open a program or a table by its number
         log.warning("tables have lost their pins, and programs that run cannot be asked for them: %s", error)
-        return []
+        return
     if any(number not in held.get(name[:NAME], {number}) for name, number in _pinned(maps, names).items()):
-        return []
+        return
     found = [name for name in lost if len(held[name[:NAME]]) == 1]
     for name in found:
         (number,) = held[name[:NAME]]
@@ -44,7 +44,6 @@ def pin_again(maps: Path, names: Iterable[str], *links: Path) -> list[str]:
             libbpf.pin(descriptor, maps / name)
     if found:
         log.warning("tables had lost their pins, and were found in programs that run: %s", ", ".join(found))
-    return found
 
 
 def _pinned(maps: Path, names: Iterable[str]) -> dict[str, int]:
