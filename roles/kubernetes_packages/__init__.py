@@ -60,12 +60,12 @@ def kubernetes_packages(programs: Sequence[str] = PROGRAMS, latest: bool = False
 
 def obstacle() -> tuple[str, str] | None:
     """Return why this host cannot get the wanted version, and the remedy; None: nothing is known that hinders it."""
-    from_folder, installed = host.get_fact(FromFolder), _installed()
+    installed = _installed()
     if offline():
         if "kubelet" in installed:
             return "its kubelet is of a package, and source is a folder", BACK
         return None
-    if from_folder:
+    if host.get_fact(FromFolder):
         return f'its kubelet is of a folder, and source is "{host.data.source}"', BACK
     if host.data.source != "kubernetes" or ({*PROGRAMS} <= {*installed} and _fits(installed)):
         return None

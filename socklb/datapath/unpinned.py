@@ -30,8 +30,10 @@ def pin_again(maps: Path, names: Iterable[str], *links: Path) -> None:
     """
     names = list(names)
     lost = [name for name in names if not (maps / name).exists()]
+    if not lost:
+        return
     try:
-        held = _held(pin for folder in links if lost and folder.is_dir() for pin in folder.iterdir())
+        held = _held(pin for folder in links if folder.is_dir() for pin in folder.iterdir())
     except libbpf.BpfError as error:  # without CAP_SYS_ADMIN nobody may open a program or a table by its number
         log.warning("tables have lost their pins, and programs that run cannot be asked for them: %s", error)
         return
